@@ -1,0 +1,201 @@
+"""Every failure a person can meet. Each is one safe sentence: what is wrong and what to do.
+
+The sentence never repeats what was typed and never holds more of a key than its last four.
+Errors carry the data of the next screen (``returns_at``, ``run_id``), and survive pickling,
+because workers run in process pools.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class QodexError(Exception):
+    """Base of all: ``str(error)`` is the sentence to show."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    def __reduce__(self) -> tuple[object, tuple[type[QodexError], dict[str, object]]]:
+        return _rebuild, (type(self), self.__dict__)
+
+
+def _rebuild(kind: type[QodexError], state: dict[str, object]) -> QodexError:
+    error = kind.__new__(kind)
+    Exception.__init__(error, state["sentence"])
+    error.__dict__.update(state)
+    return error
+
+
+class SettingsError(QodexError):
+    """The environment is not usable; ``variable`` names the one to mend."""
+
+    def __init__(self, variable: str, sentence: str) -> None:
+        super().__init__(f"{variable}: {sentence}")
+        self.variable = variable
+
+
+class BadInput(QodexError):
+    """Something typed does not have the form that is asked for. Nothing was changed."""
+
+
+class ProjectUnknown(QodexError):
+    """There is no such project, or this person may not know of it."""
+
+    def __init__(self, slug: str) -> None:
+        super().__init__("There is no project of that name that you can see.")
+        self.slug = slug
+
+
+class RunUnknown(QodexError):
+    """There is no such run, or this person may not know of it."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no run of that id that you can see.")
+
+
+class Forbidden(QodexError):
+    """The actor's role does not allow this action in this project."""
+
+
+class DatabaseUnavailable(QodexError):
+    """The database did not answer, or could not write. Nothing was half done."""
+
+
+class KeyMalformed(QodexError):
+    """What was pasted cannot be an OpenAI key. The text itself is not repeated."""
+
+
+class KeyRejected(QodexError):
+    """The provider refused the key. Nothing was saved; a key in use stays in use.
+
+    Attributes: the upstream's ``status`` (HTTP), ``code``, ``message`` (scrubbed) and ``request_id``.
+    """
+
+    def __init__(
+        self, *, status: int | None, code: str | None, message: str, request_id: str | None
+    ) -> None:
+        super().__init__(f"OpenAI rejected this key: {message} Nothing was saved.")
+        self.status, self.code, self.message, self.request_id = status, code, message, request_id
+
+
+class KeyUnchecked(QodexError):
+    """The provider could not be asked (time-out, outage, no network). Nothing was saved; try again."""
+
+    def __init__(
+        self, reason: str, *, status: int | None = None, request_id: str | None = None
+    ) -> None:
+        super().__init__(f"Could not check the key. {reason} Nothing was saved. Try again.")
+        self.reason, self.status, self.request_id = reason, status, request_id
+
+
+class KeyChanged(QodexError):
+    """Somebody else saved or removed the key meanwhile; theirs is in use and nothing was overwritten."""
+
+
+class TooManyChecks(QodexError):
+    """Key checks are limited per person and project; ``retry_at`` says when the next one is possible."""
+
+    def __init__(self, sentence: str, retry_at: datetime) -> None:
+        super().__init__(sentence)
+        self.retry_at = retry_at
+
+
+class KeyMissing(QodexError):
+    """No key can pay for the call: the project has none, and the platform has none either.
+
+    ``str()`` is the sentence for the project's lead, ``for_operator`` the one for who runs the server.
+    """
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(
+            f"{slug} has no key of its own and no platform key is configured. "
+            "Add your OpenAI key in Settings > Integrations, or ask the operator."
+        )
+        self.for_operator = (
+            "Set OPENAI_API_KEY so that projects without a key of their own can make calls."
+        )
+
+
+class KeyLocked(QodexError):
+    """The sealed key cannot be opened here; ``master_key_id`` names the master key it needs."""
+
+    def __init__(self, last4: str, master_key_id: str, *, tampered: bool = False) -> None:
+        why = (
+            "its sealed row does not belong here or was altered. Replace the key."
+            if tampered
+            else f"this server does not have master key {master_key_id}. Nothing was changed. "
+            "An operator can add that master key, or a lead can replace the key."
+        )
+        super().__init__(f"The key •••• {last4} is locked: {why}")
+        self.last4, self.master_key_id, self.tampered = last4, master_key_id, tampered
+
+
+class MasterKeyMissing(QodexError):
+    """There is no master key to seal with."""
+
+
+class CapExceeded(QodexError):
+    """A rolling cap has no room for the call.
+
+    ``window`` is ``"5h"`` or ``"7d"``; ``returns_at`` (UTC) is when room returns, None where the call
+    can never fit.
+    """
+
+    def __init__(self, sentence: str, *, window: str, returns_at: datetime | None) -> None:
+        super().__init__(sentence)
+        self.window, self.returns_at = window, returns_at
+
+
+class RunWaiting(QodexError):
+    """A scheduled run or PR review waits for headroom: claim it later through ``due_runs()``."""
+
+    def __init__(self, sentence: str, *, run_id: str, resumes_at: datetime) -> None:
+        super().__init__(sentence)
+        self.run_id, self.resumes_at = run_id, resumes_at
+
+
+class BudgetExceeded(QodexError):
+    """The run used up its own token budget. Its work is kept; this is not a test failure."""
+
+    def __init__(self, *, budget: int, used: int) -> None:
+        super().__init__(
+            f"The run reached its own budget of {budget:,} tokens and stopped before the next call. "
+            "Its work is kept. This is not a test failure."
+        )
+        self.budget, self.used = budget, used
+
+
+class RunEnded(QodexError):
+    """A call was made through a run that has ended already."""
+
+
+class NotMetered(QodexError):
+    """The request has no cost ceiling, or would bypass metering; it was not sent."""
+
+
+class PriceUnknown(QodexError):
+    """The model has no known price, so a platform-funded call has no ceiling; it was not sent."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"The price of {model} is unknown, so it cannot run on the platform key. "
+            "Use your own key, or ask the operator to add a price (QODEX_PRICES_FILE)."
+        )
+        self.model = model
+
+
+class LeaseLost(QodexError):
+    """The call was cut, because the database no longer knew that it was running."""
+
+
+class ImportRejected(QodexError):
+    """The file has bad rows and nothing went in; ``problems`` holds (line number, reason)."""
+
+    def __init__(self, sentence: str, problems: list[tuple[int, str]]) -> None:
+        super().__init__(sentence)
+        self.problems = problems

@@ -1,0 +1,214 @@
+"""The environment as one frozen object. Fails at start, naming the variable; never repeats a secret."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from lib.errors import SettingsError
+from lib.secret import Secret
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+_LOOPBACK_NAMES = {"localhost"}
+
+
+def _list(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in _LOOPBACK_NAMES
+
+
+def _is_link_local(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return _is_link_local_number(host)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_link_local
+
+
+def _is_link_local_number(host: str) -> bool:
+    """``https://2852039166`` is 169.254.169.254 to the resolver."""
+    try:
+        return ipaddress.ip_address(socket.inet_aton(host)).is_link_local
+    except OSError:
+        return False
+
+
+class Settings(BaseSettings):
+    """Everything the environment may decide. Field descriptions make the README's table."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+        case_sensitive=True,
+        populate_by_name=True,
+    )
+
+    database_url: str = Field(
+        "sqlite:///var/db/qodex.db",
+        validation_alias="DATABASE_URL",
+        description="SQLAlchemy URL: SQLite or `postgresql+psycopg://…`",
+    )
+    master_keys: Annotated[Secret | None, NoDecode] = Field(
+        None,
+        validation_alias="QODEX_MASTER_KEYS",
+        description="master keys, base64 of 32 random bytes, comma-separated, **first one encrypts**",
+    )
+    master_key_file: Path = Field(
+        Path("var/keys/master.key"),
+        validation_alias="QODEX_MASTER_KEY_FILE",
+        description="the same, one a line, in a file of mode 0600; `QODEX_MASTER_KEYS` wins over it. "
+        "Made on first start on an empty SQLite database; never made by itself on PostgreSQL",
+    )
+    openai_api_key: Annotated[Secret | None, NoDecode] = Field(
+        None,
+        validation_alias="OPENAI_API_KEY",
+        description="the platform-funded key (platform fallback). None: projects without BYOK cannot call",
+    )
+    openai_base_url: str = Field(
+        DEFAULT_BASE_URL,
+        validation_alias="OPENAI_BASE_URL",
+        description="upstream; https, or http on loopback only; never link-local",
+    )
+    timezone: str = Field("UTC", validation_alias="QODEX_TIMEZONE", description="reporting time zone")
+    https_proxy: str | None = Field(
+        None,
+        validation_alias="QODEX_HTTPS_PROXY",
+        description="explicit proxy for provider calls; the environment's own is ignored",
+    )
+    ca_file: Path | None = Field(
+        None,
+        validation_alias="QODEX_CA_FILE",
+        description="certificate authority for provider calls; the environment's own is ignored",
+    )
+    prices_file: Path | None = Field(
+        None,
+        validation_alias="QODEX_PRICES_FILE",
+        description="prices for models the price table does not know",
+    )
+    oidc_issuer: str | None = Field(
+        None, validation_alias="QODEX_OIDC_ISSUER", description="sign-in: the provider. None: local mode"
+    )
+    oidc_client_id: str | None = Field(
+        None, validation_alias="QODEX_OIDC_CLIENT_ID", description="sign-in: client id"
+    )
+    oidc_client_secret: Annotated[Secret | None, NoDecode] = Field(
+        None, validation_alias="QODEX_OIDC_CLIENT_SECRET", description="sign-in: client secret"
+    )
+    cookie_secret: Annotated[Secret | None, NoDecode] = Field(
+        None, validation_alias="QODEX_COOKIE_SECRET", description="sign-in: signs the session cookie"
+    )
+    public_url: str | None = Field(
+        None, validation_alias="QODEX_PUBLIC_URL", description="sign-in: the address people open"
+    )
+    email_domains: Annotated[list[str], NoDecode] = Field(
+        [], validation_alias="QODEX_EMAIL_DOMAINS", description="sign-in: allowed e-mail domains"
+    )
+    session_hours: int = Field(
+        12, gt=0, le=720, validation_alias="QODEX_SESSION_HOURS", description="sign-in: longest session, hours"
+    )
+    admins: Annotated[list[str], NoDecode] = Field(
+        [], validation_alias="QODEX_ADMINS", description="e-mails of the first administrators"
+    )
+
+    @classmethod
+    def from_env(cls) -> Settings:
+        """Read the process environment.
+
+        Raises:
+            SettingsError: names the first unusable variable and what it should be.
+        """
+        try:
+            return cls()
+        except ValidationError as problem:
+            first = problem.errors(include_input=False, include_url=False)[0]
+            variable = str(first["loc"][0]) if first["loc"] else "environment"
+            sentence = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(variable, sentence)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """True for one machine with SQLite, False for PostgreSQL."""
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The reporting time zone."""
+        return ZoneInfo(self.timezone)
+
+    @field_validator("master_keys", "openai_api_key", "oidc_client_secret", "cookie_secret", mode="before")
+    @classmethod
+    def _wrap(cls, value: object) -> object:
+        return Secret(value.strip()) if isinstance(value, str) and value.strip() else value or None
+
+    @field_validator("openai_api_key")
+    @classmethod
+    def _fits_a_header(cls, value: Secret | None) -> Secret | None:
+        if value and not all("!" <= character <= "~" for character in value.reveal()):
+            raise ValueError("the key holds white space or characters that no key has; paste it again")
+        return value
+
+    @field_validator("email_domains", "admins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _list(value)
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_engine(cls, value: str) -> str:
+        if value.startswith("sqlite:///"):
+            path = value.removeprefix("sqlite:///")
+            return f"sqlite:///{(ROOT / path).resolve()}" if path and path != ":memory:" else _refuse_memory()
+        if value.startswith("postgresql+psycopg://"):
+            return value
+        raise ValueError("use sqlite:///path or postgresql+psycopg://user@host/name")
+
+    @field_validator("master_key_file", "ca_file", "prices_file")
+    @classmethod
+    def _from_root(cls, value: Path | None) -> Path | None:
+        return (ROOT / value.expanduser()).resolve() if value else None
+
+    @field_validator("openai_base_url")
+    @classmethod
+    def _safe_upstream(cls, value: str) -> str:
+        parts = urlsplit(value.strip())
+        host = parts.hostname or ""
+        if parts.scheme not in {"https", "http"} or not host:
+            raise ValueError("use an https:// address")
+        if parts.username or parts.password:
+            raise ValueError("an address with a name or password in it is refused")
+        if _is_link_local(host):
+            raise ValueError("a link-local address is never a provider")
+        if parts.scheme == "http" and not _is_loopback(host):
+            raise ValueError("http:// is only for this machine (localhost); use https://")
+        return value.strip().rstrip("/")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, LookupError):
+            raise ValueError("not a known time zone; write it like Europe/Berlin") from None
+        return value
+
+
+def _refuse_memory() -> str:
+    raise ValueError("the database needs a file: sqlite:///var/db/qodex.db")
