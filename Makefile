@@ -1,0 +1,45 @@
+# Everything sets itself up: `make run` on a bare machine needs Python 3.11+ and git, nothing else.
+PORT ?= 8501
+PYTEST_WORKERS ?= 2
+PY = .venv/bin/python
+
+.PHONY: help run test check format bench audit screenshots lock dev
+.NOTPARALLEL:
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 20
+
+run: ## serve the dashboard on http://localhost:8501 (PORT=… for another port)
+	@PORT='$(PORT)' bin/run
+
+test: dev ## run all tests: unit, integration, browser
+	@$(PY) -m tests.services
+	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
+
+check: dev ## lint, types and the fast tests
+	@$(PY) -m ruff format --check --quiet . || { echo "Run: make format" >&2; exit 1; }
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m mypy
+	@$(PY) -m bandit --quiet --recursive --configfile pyproject.toml lib pages app.py
+	@$(PY) -m pytest -n $(PYTEST_WORKERS) -m "not slow and not browser" tests/unit $(ARGS)
+
+format: dev ## format the code and mend what ruff can mend
+	@$(PY) -m ruff format --quiet .
+	@$(PY) -m ruff check --quiet --fix .
+
+bench: dev ## print the benchmark tables
+	@$(PY) -m bench $(ARGS)
+
+audit: dev ## look for known vulnerabilities in the pinned packages (needs the network)
+	@$(PY) -m pip_audit --requirement requirements.txt --no-deps --disable-pip --progress-spinner off
+
+screenshots: dev ## draw every page in a real browser into screenshots/
+	@$(PY) -m tests.services
+	@$(PY) -m tests.browser.screenshots $(ARGS)
+
+lock: dev ## pin requirements*.txt anew from pyproject.toml, for every Python from 3.11 on
+	@$(PY) -m pip --disable-pip-version-check install --quiet uv
+	@bin/lock $(ARGS)
+
+dev:
+	@bin/setup dev
