@@ -1,0 +1,203 @@
+"""What every test may use: a database of either kind, settings, the front door, and a closed world around them.
+
+A test that takes ``database_url`` (or anything made of it) runs twice, on SQLite and on PostgreSQL. Where only
+one kind makes sense: ``@pytest.mark.parametrize("database_kind", ["sqlite"])``.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import pytest
+
+from tests.services import PostgresServer, running_postgres
+
+if TYPE_CHECKING:
+    from lib.platform import Platform
+
+    from lib.settings import Settings
+    from tests.upstream import ScriptedUpstream
+
+# What a developer's machine may have set, and what must not reach a test.
+_HOSTILE_PREFIXES = ("OPENAI_", "QODEX_", "STREAMLIT_", "ANTHROPIC_", "PG", "SSL_CERT_")
+_HOSTILE_NAMES = {"DATABASE_URL", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PYTHONSAFEPATH"}
+
+hypothesis.settings.register_profile(
+    "qodex",
+    deadline=None,  # nothing is timed: the machine may be busy
+    derandomize=bool(os.environ.get("CI")),  # the same examples in every CI run
+    database=None,
+)
+hypothesis.settings.load_profile("qodex")
+
+
+# --- a closed world --------------------------------------------------------------------------------
+
+
+class NetworkBlocked(RuntimeError):
+    """A test tried to leave the machine."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _closed_world() -> Iterator[None]:
+    """No setting of this machine reaches a test, and no test reaches another machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if _is_hostile(name.upper()):
+                patch.delenv(name)
+        patch.setattr(socket.socket, "connect", _guarded(socket.socket.connect))
+        patch.setattr(socket.socket, "connect_ex", _guarded(socket.socket.connect_ex))
+        patch.setattr(socket, "getaddrinfo", _guarded_lookup(socket.getaddrinfo))
+        yield
+
+
+def _is_hostile(name: str) -> bool:
+    return name in _HOSTILE_NAMES or name.startswith(_HOSTILE_PREFIXES) or name.endswith("_PROXY")
+
+
+def _guarded(connect: Callable[[socket.socket, Any], Any]) -> Callable[[socket.socket, Any], Any]:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and not _is_here(address[0]):
+            raise NetworkBlocked(f"A test tried to connect to {address[0]}; only this machine is allowed.")
+        return connect(self, address)
+
+    return guarded
+
+
+def _guarded_lookup(getaddrinfo: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(host: Any, *arguments: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name and name.endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if name and not _is_here(name) and not _is_number(name):
+            raise NetworkBlocked(f"A test tried to look up {name}; only this machine is allowed.")
+        return getaddrinfo(host, *arguments, **options)
+
+    return guarded
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _is_here(host: str) -> bool:
+    if not _is_number(host):
+        return host in {"localhost", ""}
+    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+
+
+# --- databases -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """The engine that the test runs on."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One server for all tests of this process, on a socket of its own."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "qodex.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def _migrated_name(postgres: PostgresServer) -> str:
+    name = postgres.create()
+    _migrate(postgres.url(name))
+    return name
+
+
+def _migrate(url: str) -> None:
+    from lib.db import Database
+    from lib.db.migrate import migrate
+
+    database = Database(url)
+    migrate(database)
+    database.close()
+
+
+@pytest.fixture
+def empty_database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A new database without tables."""
+    if database_kind == "sqlite":
+        yield f"sqlite:///{tmp_path / 'qodex.db'}"
+    else:
+        yield from _postgres_copy(request.getfixturevalue("postgres"), "template0")
+
+
+@pytest.fixture
+def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A new database with the newest schema and no rows of anybody: a copy of one that was migrated once."""
+    if database_kind == "sqlite":
+        path = tmp_path / "qodex.db"
+        shutil.copy(request.getfixturevalue("_migrated_file"), path)
+        yield f"sqlite:///{path}"
+    else:
+        template = request.getfixturevalue("_migrated_name")
+        yield from _postgres_copy(request.getfixturevalue("postgres"), template)
+
+
+def _postgres_copy(server: PostgresServer, template: str) -> Iterator[str]:
+    name = server.create(template=template)
+    yield server.url(name)
+    server.drop(name)
+
+
+# --- the product -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def master_key() -> str:
+    """A new master key, as ``QODEX_MASTER_KEYS`` takes it."""
+    return base64.b64encode(os.urandom(32)).decode()
+
+
+@pytest.fixture
+def upstream() -> Iterator[ScriptedUpstream]:
+    """A provider on this machine that answers like OpenAI, or misbehaves when told to."""
+    from tests.upstream import ScriptedUpstream
+
+    with ScriptedUpstream() as server:
+        yield server
+
+
+@pytest.fixture
+def settings(database_url: str, master_key: str, upstream: ScriptedUpstream) -> Settings:
+    """Settings for a new database and the scripted upstream, without a platform key."""
+    from lib.secret import Secret
+    from lib.settings import Settings
+
+    return Settings(
+        database_url=database_url, master_keys=Secret(master_key), openai_base_url=upstream.base_url
+    )
+
+
+@pytest.fixture
+def platform(settings: Settings) -> Iterator[Platform]:
+    """The front door over ``settings``."""
+    from lib.platform import Platform
+
+    front_door = Platform(settings)
+    yield front_door
+    front_door.close()
