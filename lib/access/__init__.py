@@ -1,0 +1,1 @@
+"""Who may do what: roles and permissions, projects, and the audit log of every change."""

@@ -1,0 +1,91 @@
+"""The audit log: one row a change, written in the transaction of the change itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection, bindparam, func, insert, select
+
+from lib.access.roles import Actor
+from lib.clock import Micros
+from lib.db.tables import audit_log
+
+
+class Tag(StrEnum):
+    """What happened: colon paths, from the general to the particular."""
+
+    PROJECT_CREATED = "project:created"
+    PROJECT_PLAN_SET = "project:plan:set"
+    POLICY_SET = "project:key_failure:set"
+    KEY_SAVED = "key:openai:saved"
+    KEY_ROTATED = "key:openai:rotated"
+    KEY_REMOVED = "key:openai:removed"
+    KEY_CHECKED = "key:openai:checked"
+    KEY_REFUSED = "key:openai:refused"
+    KEY_LOCKED = "key:openai:locked"
+    PLAN_SET = "plan:set"
+    CAPS_SET = "project:caps:set"
+    USAGE_IMPORTED = "usage:imported"
+    USAGE_EXPORTED = "usage:exported"
+    MASTER_KEY_CREATED = "master:created"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The project an audit row is about; its name is kept, because the history outlives it."""
+
+    project_id: str
+    slug: str
+
+
+_INSERT = insert(audit_log)
+
+
+def record(
+    connection: Connection,
+    at: Micros,
+    actor: Actor,
+    tag: Tag,
+    subject: Subject | None = None,
+    *,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+) -> None:
+    """Write one row. ``before`` and ``after`` hold no secrets: of a key its last four at most."""
+    connection.execute(
+        _INSERT,
+        {
+            "at": at,
+            "actor": actor.name,
+            "origin": actor.origin.value,
+            "action": tag.value,
+            "project_id": subject.project_id if subject else None,
+            "project": subject.slug if subject else None,
+            "before": _json(before),
+            "after": _json(after),
+        },
+    )
+
+
+_RECENT = select(func.count(), func.min(audit_log.c.at)).where(
+    audit_log.c.at > bindparam("since"), audit_log.c.action.in_(bindparam("tags", expanding=True))
+)
+_BY_ACTOR = _RECENT.where(audit_log.c.actor == bindparam("who"))
+_BY_PROJECT = _RECENT.where(audit_log.c.project_id == bindparam("who"))
+
+
+def count_recent(
+    connection: Connection, since: Micros, tags: list[Tag], *, actor: str | None = None, project_id: str = ""
+) -> tuple[int, Micros | None]:
+    """How many rows with one of ``tags`` a person (or a project) has since then, and the oldest one's time."""
+    statement = _BY_ACTOR if actor is not None else _BY_PROJECT
+    who = actor if actor is not None else project_id
+    row = connection.execute(statement, {"since": since, "tags": [tag.value for tag in tags], "who": who}).one()
+    return int(row[0]), row[1]
+
+
+def _json(values: Mapping[str, object] | None) -> str | None:
+    return None if values is None else json.dumps(values, ensure_ascii=False, sort_keys=True, default=str)

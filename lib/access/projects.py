@@ -1,0 +1,188 @@
+"""Projects: what everything else belongs to. Their id never changes and is never shown."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from lib.access import audit
+from lib.access.audit import Subject, Tag
+from lib.access.roles import Action, Actor, allows, require
+from lib.clock import Micros
+from lib.db import Database
+from lib.db.tables import accounts, plans, projects
+from lib.errors import BadInput, ProjectUnknown
+
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?")
+_NAME_LENGTH = 200
+POLICIES = ("stop", "platform")
+DEFAULT_PLAN = "Starter"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project as everyone who may see it sees it. Times in microseconds."""
+
+    id: str
+    slug: str
+    name: str
+    plan: str
+    on_key_failure: str
+    policy_set_at: Micros | None
+    policy_set_by: str | None
+    created_at: Micros
+    created_by: str
+    sample: bool
+
+    @property
+    def subject(self) -> Subject:
+        """For the audit log."""
+        return Subject(self.id, self.slug)
+
+
+_COLUMNS = (
+    projects.c.id,
+    projects.c.slug,
+    projects.c.name,
+    projects.c.plan,
+    projects.c.on_key_failure,
+    projects.c.policy_set_at,
+    projects.c.policy_set_by,
+    projects.c.created_at,
+    projects.c.created_by,
+    projects.c.sample,
+)
+_ALL = select(*_COLUMNS).order_by(projects.c.slug)
+_ONE = select(*_COLUMNS).where(projects.c.slug == bindparam("slug"))
+_ONE_LOCKED = _ONE.with_for_update()
+
+
+class Projects:
+    """Create, list and change projects. Each function checks the actor's rights itself."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, slug: str, *, actor: Actor, name: str | None = None, plan: str = DEFAULT_PLAN) -> Project:
+        """Create a project.
+
+        Raises:
+            BadInput: the slug or name cannot be used, the slug is taken, or there is no such plan.
+            Forbidden: only administrators create projects.
+        """
+        require(actor, Action.CREATE_PROJECT, None)
+        slug, name = clean_slug(slug), clean_name(name or slug)
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            _require_plan(connection, plan)
+            row = {"id": str(uuid.uuid4()), "slug": slug, "name": name, "plan": plan}
+            try:
+                with connection.begin_nested():
+                    connection.execute(
+                        insert(projects), row | {"created_at": now, "created_by": actor.name}
+                    )
+            except IntegrityError:
+                raise BadInput(f"There is a project named {slug} already.") from None
+            connection.execute(insert(accounts), {"project_id": row["id"]})
+            project = find(connection, slug)
+            audit.record(
+                connection, now, actor, Tag.PROJECT_CREATED, project.subject, after={"name": name, "plan": plan}
+            )
+        return project
+
+    def list(self, *, actor: Actor) -> list[Project]:
+        """All projects that ``actor`` may see, by slug."""
+        with self._database.read() as connection:
+            found = [_project(row) for row in connection.execute(_ALL)]
+        return [project for project in found if allows(actor, Action.SEE_SPEND, project.id)]
+
+    def get(self, slug: str, *, actor: Actor) -> Project:
+        """One project. Raises ProjectUnknown also where it exists and ``actor`` may not know."""
+        with self._database.read() as connection:
+            project = find(connection, slug)
+        if not allows(actor, Action.SEE_SPEND, project.id):
+            raise ProjectUnknown(slug)
+        return project
+
+    def set_policy(self, slug: str, on_key_failure: str, *, actor: Actor) -> Project:
+        """Choose what happens when the project's key fails: ``stop`` or ``platform``."""
+        if on_key_failure not in POLICIES:
+            raise BadInput("Choose stop or platform.")
+        with self._database.write() as connection:
+            before = find(connection, slug, lock=True)
+            require(actor, Action.SET_FAILURE_POLICY, before.id)
+            now = self._database.now(connection)
+            values = {"on_key_failure": on_key_failure, "policy_set_at": now, "policy_set_by": actor.name}
+            connection.execute(update(projects).where(projects.c.id == before.id).values(values))
+            audit.record(
+                connection,
+                now,
+                actor,
+                Tag.POLICY_SET,
+                before.subject,
+                before={"on_key_failure": before.on_key_failure},
+                after={"on_key_failure": on_key_failure},
+            )
+            return find(connection, slug)
+
+    def set_plan(self, slug: str, plan: str, *, actor: Actor) -> Project:
+        """Put the project on another plan. It is Qodex's money: administrators only."""
+        require(actor, Action.SET_PLAN, None)
+        with self._database.write() as connection:
+            before = find(connection, slug, lock=True)
+            _require_plan(connection, plan)
+            connection.execute(update(projects).where(projects.c.id == before.id).values(plan=plan))
+            audit.record(
+                connection,
+                self._database.now(connection),
+                actor,
+                Tag.PROJECT_PLAN_SET,
+                before.subject,
+                before={"plan": before.plan},
+                after={"plan": plan},
+            )
+            return find(connection, slug)
+
+
+def find(connection: Connection, slug: str, *, lock: bool = False) -> Project:
+    """The project of that slug, inside the caller's transaction; ``lock`` keeps other writers out of it."""
+    row = connection.execute(_ONE_LOCKED if lock else _ONE, {"slug": slug}).first()
+    if row is None:
+        raise ProjectUnknown(slug)
+    return _project(row)
+
+
+def clean_slug(text: str) -> str:
+    """Check a project's short name. Raises BadInput."""
+    slug = text.strip()
+    if not _SLUG.fullmatch(slug):
+        raise BadInput(
+            "A project's short name has 1 to 60 characters: small letters, digits and hyphens, "
+            "with a letter or digit at both ends."
+        )
+    return slug
+
+
+def clean_name(text: str) -> str:
+    """Check a project's title: one line of at most 200 visible characters. Raises BadInput."""
+    name = unicodedata.normalize("NFC", text.strip())
+    # Cc, Cf, Cs, Co, Cn: control and direction-changing characters make a name look like another.
+    if not name or len(name) > _NAME_LENGTH or any(unicodedata.category(c)[0] == "C" for c in name):
+        raise BadInput(f"A name has 1 to {_NAME_LENGTH} visible characters on one line.")
+    return name
+
+
+def _require_plan(connection: Connection, plan: str) -> None:
+    names = [row.name for row in connection.execute(select(plans.c.name).order_by(plans.c.cap_7d_nano))]
+    if plan not in names:
+        raise BadInput(f"There is no plan of that name. There are: {', '.join(names)}.")
+
+
+def _project(row: Row[Any]) -> Project:
+    return Project(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it

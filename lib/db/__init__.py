@@ -1,0 +1,5 @@
+"""Engine, transactions, tables and migrations: everything that differs between SQLite and PostgreSQL."""
+
+from lib.db.engine import Database
+
+__all__ = ["Database"]

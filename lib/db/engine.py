@@ -1,0 +1,198 @@
+"""One database, two engines: SQLite in WAL mode, or PostgreSQL. The same code runs on both."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Executable, Row, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from lib.clock import Micros
+from lib.db.queue import WriterQueue
+from lib.errors import DatabaseUnavailable
+
+_BUSY_SECONDS = 30
+_POSTGRES_NOW = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
+_REASONS = {
+    "locked": "The database is busy. Nothing was changed; try again in a moment.",
+    "full": "The disk of the database is full. Nothing was changed; free some space and try again.",
+    "readonly": "The database can only be read. Nothing was changed; check the rights of its folder.",
+    "read-only": "The database can only be read. Nothing was changed; check the rights of its folder.",
+    "not a database": "The database file is damaged or no database. Restore it from a backup.",
+    "malformed": "The database file is damaged. Restore it from a backup.",
+}
+
+
+class Database:
+    """Short transactions on the database that ``url`` names.
+
+    Args:
+        url: a SQLAlchemy URL, ``sqlite:///…`` or ``postgresql+psycopg://…``.
+        clock: replaces the time of both engines, in microseconds; for tests.
+    """
+
+    def __init__(self, url: str, *, clock: Callable[[], Micros] | None = None) -> None:
+        self.is_sqlite = url.startswith("sqlite")
+        self._clock = clock
+        self._queue = WriterQueue(_prepare_file(url)) if self.is_sqlite else None
+        self._engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        self._held = threading.local()
+        _after_fork(self)
+        if self._queue:
+            # The switch to WAL does not wait for others, so the first connection takes its turn.
+            with _translated(), self._queue.turn(), self._engine.connect():
+                pass
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A read-only view of one moment: all statements inside see the same state."""
+        options: dict[str, Any] = (
+            {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        )
+        with _translated(), self._engine.connect().execution_options(**options) as connection:
+            yield connection
+
+    @contextmanager
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """One short transaction, committed at the end of the block, undone by any exception.
+
+        ``durable=False`` survives a crash of the process, not of the power.
+        """
+        with _translated(), self._queue.turn() if self._queue else nullcontext():
+            with self._engine.connect().execution_options(qodex_write=True) as connection:
+                if self.is_sqlite:
+                    _pragma(connection, "synchronous", "FULL" if durable else "NORMAL")
+                with connection.begin():
+                    if not durable and not self.is_sqlite:
+                        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                    yield connection
+
+    def lookup(self, statement: Executable, parameters: Mapping[str, object]) -> Row[Any] | None:
+        """Run one SELECT on a connection that this thread keeps, outside any transaction.
+
+        The cheapest read there is, and never stale: it sees whatever has committed before it began.
+        """
+        with _translated():
+            try:
+                return self._held_connection().execute(statement, parameters).first()
+            except DBAPIError as problem:
+                self._held.connection = None
+                if not problem.connection_invalidated:
+                    raise
+            return self._held_connection().execute(statement, parameters).first()
+
+    def now(self, connection: Connection) -> Micros:
+        """The time that counts: PostgreSQL's own, so that no worker's clock can; on SQLite this machine's."""
+        if self._clock:
+            return self._clock()
+        if self.is_sqlite:
+            return time.time_ns() // 1000
+        return int(connection.execute(_POSTGRES_NOW).scalar_one())
+
+    @property
+    def engine(self) -> Engine:
+        """For migrations and for bulk copies, which need the driver itself."""
+        return self._engine
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._held = threading.local()
+        self._engine.dispose()
+
+    def forget(self) -> None:
+        """After a fork: the parent's connections must not be touched, nor closed, by the child."""
+        self._held = threading.local()
+        self._engine.dispose(close=False)
+        if self._queue:
+            self._queue.forget()
+
+    def _held_connection(self) -> Connection:
+        held: Connection | None = getattr(self._held, "connection", None)
+        if held is None or held.closed:
+            held = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._held.connection = held
+        return held
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = create_engine(
+        url, hide_parameters=True, pool_size=8, max_overflow=64, connect_args={"timeout": _BUSY_SECONDS}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the transactions are ours, below
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if options.get("isolation_level") != "AUTOCOMMIT":
+            # IMMEDIATE: a transaction that will write must not find out at its end that it may not.
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("qodex_write") else "BEGIN")
+
+    return engine
+
+
+def _postgres_engine(url: str) -> Engine:
+    return create_engine(url, hide_parameters=True, pool_size=8, max_overflow=64, pool_pre_ping=True)
+
+
+def _prepare_file(url: str) -> Path:
+    """Create the file readable by its owner alone; SQLite gives its side files the same mode."""
+    path = Path(url.removeprefix("sqlite:///"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as problem:
+        raise DatabaseUnavailable(
+            f"The database file cannot be made ({problem.strerror}). Check DATABASE_URL and the folder's rights."
+        ) from None
+    return path
+
+
+def _pragma(connection: Connection, name: str, value: str) -> None:
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101 - a checked-out connection has one
+    driver.execute(f"PRAGMA {name}={value}")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the driver's failures into one sentence; constraint violations stay what they are."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except (DBAPIError, PoolTimeout) as problem:
+        raise DatabaseUnavailable(_sentence(problem)) from problem
+
+
+def _sentence(problem: SQLAlchemyError) -> str:
+    words = str(getattr(problem, "orig", problem)).lower()
+    return next(
+        (sentence for word, sentence in _REASONS.items() if word in words),
+        "The database did not answer. Nothing was changed; check DATABASE_URL and that the server runs.",
+    )
+
+
+def _after_fork(database: Database) -> None:
+    reference = weakref.ref(database)
+
+    def forget() -> None:
+        alive = reference()
+        if alive is not None:
+            alive.forget()
+
+    os.register_at_fork(after_in_child=forget)

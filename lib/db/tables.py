@@ -1,0 +1,329 @@
+"""The tables. Rules that must hold whatever the code does stand here as constraints.
+
+Times are microseconds since 1970 UTC (``*_at``, ``*_until``); money is nano-USD (``*_nano``);
+prices are nano-USD per million tokens (``price_*``). Unknown is NULL.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+_Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up INTEGER keys only
+
+
+def _one_of(column: str, *values: str) -> str:
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+SOURCES = ("platform", "byok")
+EVENT_STATUSES = ("ok", "error", "broken", "abandoned", "unknown")
+RUN_KINDS = ("chat", "scheduled", "pr_review", "scan")
+RUN_STATUSES = ("running", "waiting", "passed", "failed", "error", "budget_exceeded", "lost", "refused")
+
+deployment = Table(
+    "deployment",
+    metadata,
+    Column("one", Integer, primary_key=True),
+    Column("id", String(36), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    CheckConstraint("one = 1", name="one_row"),
+)
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("cap_5h_nano", BigInteger, nullable=False),
+    Column("cap_7d_nano", BigInteger, nullable=False),
+    Column("default_output_limit", Integer, nullable=False),
+    CheckConstraint("cap_5h_nano >= 0 AND cap_7d_nano >= 0", name="caps"),
+    CheckConstraint("default_output_limit > 0", name="output_limit"),
+)
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("slug", String(60), nullable=False, unique=True),
+    Column("name", String(200), nullable=False),
+    Column("plan", String(40), ForeignKey("plans.name"), nullable=False),
+    Column("on_key_failure", String(10), nullable=False, server_default="stop"),
+    Column("policy_set_at", BigInteger),
+    Column("policy_set_by", String(320)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", String(320), nullable=False),
+    Column("sample", Boolean, nullable=False, server_default=text("false")),
+    CheckConstraint(_one_of("on_key_failure", "stop", "platform"), name="on_key_failure"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", BigInteger, nullable=False, server_default="0"),
+    Column("counted_nano", BigInteger, nullable=False, server_default="0"),
+    Column("unknown_nano", BigInteger, nullable=False, server_default="0"),
+    Column("reserved_nano", BigInteger, nullable=False, server_default="0"),
+    Column("last_settled_at", BigInteger, nullable=False, server_default="0"),
+    CheckConstraint("reserved_nano >= 0", name="reserved"),
+    CheckConstraint("unknown_nano <= counted_nano", name="unknown_is_part"),
+)
+
+cap_overrides = Table(
+    "cap_overrides",
+    metadata,
+    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("cap_5h_nano", BigInteger, nullable=False),
+    Column("cap_7d_nano", BigInteger, nullable=False),
+    Column("reason", String(500), nullable=False),
+    Column("ends_at", BigInteger),
+    Column("set_at", BigInteger, nullable=False),
+    Column("set_by", String(320), nullable=False),
+    CheckConstraint("cap_5h_nano >= 0 AND cap_7d_nano >= 0", name="caps"),
+)
+
+provider_keys = Table(
+    "provider_keys",
+    metadata,
+    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("provider", String(20), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("secret_id", String(36), nullable=False, unique=True),
+    Column("last4", String(4), nullable=False),
+    Column("scheme", String(20), nullable=False),
+    Column("master_key_id", String(40), nullable=False),
+    Column("sealed_data_key", LargeBinary),
+    Column("sealed_value", LargeBinary),
+    Column("saved_at", BigInteger, nullable=False),
+    Column("saved_by", String(320), nullable=False),
+    Column("ended_at", BigInteger),
+    Column("ended_by", String(320)),
+    Column("checked_at", BigInteger),
+    Column("check_code", String(100)),
+    Column("check_message", String(600)),
+    Column("used_at", BigInteger),
+    Column("used_by_run", String(40)),
+    Column("failing_since", BigInteger),
+    Column("failure", String(20)),
+    Column("failure_status", Integer),
+    Column("failure_code", String(100)),
+    Column("failure_message", String(600)),
+    Column("failure_request_id", String(200)),
+    Column("locked_since", BigInteger),
+    CheckConstraint("version > 0", name="version"),
+    # A key in use is sealed; of one that has ended nothing is left to open.
+    CheckConstraint(
+        "(ended_at IS NULL) = (sealed_value IS NOT NULL) AND (ended_at IS NULL) = (sealed_data_key IS NOT NULL)",
+        name="sealed_while_in_use",
+    ),
+    CheckConstraint(_one_of("failure", "rejected", "out_of_money"), name="failure"),
+    CheckConstraint("(failing_since IS NULL) = (failure IS NULL)", name="failing"),
+)
+Index(
+    "uq_provider_keys_in_use",
+    provider_keys.c.project_id,
+    provider_keys.c.provider,
+    unique=True,
+    sqlite_where=provider_keys.c.ended_at.is_(None),
+    postgresql_where=provider_keys.c.ended_at.is_(None),
+)
+Index("ix_provider_keys_master", provider_keys.c.master_key_id)
+
+platform_key_health = Table(
+    "platform_key_health",
+    metadata,
+    # Written only when the state changes: projects share this row.
+    Column("provider", String(20), primary_key=True),
+    Column("last4", String(4), nullable=False),
+    Column("failing_since", BigInteger, nullable=False),
+    Column("failure", String(20), nullable=False),
+    Column("failure_status", Integer),
+    Column("failure_code", String(100)),
+    Column("failure_message", String(600)),
+    Column("failure_request_id", String(200)),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("run_id", String(40), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("started_by", String(320), nullable=False),
+    Column("ended_at", BigInteger),
+    Column("lease_until", BigInteger),
+    Column("resumes_at", BigInteger),
+    Column("claimed_until", BigInteger),
+    Column("token_budget", BigInteger),
+    Column("budget_warned_at", BigInteger),
+    Column("stopped_by", String(20)),
+    Column("calls", Integer, nullable=False, server_default="0"),
+    Column("failed_calls", Integer, nullable=False, server_default="0"),
+    Column("unpriced_calls", Integer, nullable=False, server_default="0"),
+    Column("tokens", BigInteger, nullable=False, server_default="0"),
+    Column("platform_nano", BigInteger, nullable=False, server_default="0"),
+    Column("byok_nano", BigInteger, nullable=False, server_default="0"),
+    Column("platform_calls", Integer, nullable=False, server_default="0"),
+    Column("byok_calls", Integer, nullable=False, server_default="0"),
+    Column("last4", String(4)),
+    CheckConstraint(_one_of("kind", *RUN_KINDS), name="kind"),
+    CheckConstraint(_one_of("status", *RUN_STATUSES), name="status"),
+    CheckConstraint("token_budget > 0", name="token_budget"),
+    CheckConstraint(_one_of("stopped_by", "cap", "budget"), name="stopped_by"),
+)
+Index("uq_runs_run_id", runs.c.run_id, unique=True)
+Index("ix_runs_started", runs.c.project_id, runs.c.started_at)
+Index(
+    "ix_runs_open",
+    runs.c.status,
+    runs.c.lease_until,
+    sqlite_where=runs.c.ended_at.is_(None),
+    postgresql_where=runs.c.ended_at.is_(None),
+)
+
+run_log = Table(
+    "run_log",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("project_id", String(36), nullable=False),
+    Column("run_id", String(40), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("tag", String(40), nullable=False),
+    Column("message", String(600), nullable=False),
+    Column("event_id", String(100)),
+    ForeignKeyConstraint(["project_id", "run_id"], ["runs.project_id", "runs.run_id"], ondelete="CASCADE"),
+)
+Index("ix_run_log_run", run_log.c.project_id, run_log.c.run_id, run_log.c.id)
+
+open_calls = Table(
+    "open_calls",
+    metadata,
+    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("event_id", String(100), primary_key=True),
+    Column("run_id", String(40), nullable=False),
+    Column("source", String(10), nullable=False),
+    Column("provider", String(20), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("endpoint", String(200), nullable=False),
+    Column("key_last4", String(4), nullable=False),
+    Column("key_version", Integer),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+    Column("ceiling_nano", BigInteger),
+    CheckConstraint(_one_of("source", *SOURCES), name="source"),
+    CheckConstraint("(source = 'platform') = (ceiling_nano IS NOT NULL)", name="platform_reserves"),
+)
+Index("ix_open_calls_lease", open_calls.c.project_id, open_calls.c.lease_until)
+
+usage_events = Table(
+    "usage_events",
+    metadata,
+    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("event_id", String(100), primary_key=True),
+    Column("occurred_at", BigInteger, nullable=False),
+    Column("run_id", String(200)),
+    Column("run_kind", String(20)),
+    Column("source", String(10), nullable=False),
+    Column("provider", String(40), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("endpoint", String(200), nullable=False),
+    Column("status", String(10), nullable=False),
+    Column("input_tokens", BigInteger),
+    Column("cached_input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("cost_nano", BigInteger),
+    Column("price_input", BigInteger),
+    Column("price_cached_input", BigInteger),
+    Column("price_output", BigInteger),
+    Column("key_last4", String(4)),
+    Column("upstream_request_id", String(200)),
+    Column("latency_ms", BigInteger),
+    Column("imported", Boolean, nullable=False, server_default=text("false")),
+    Column("http_status", Integer),
+    Column("error_code", String(100)),
+    Column("error_type", String(100)),
+    Column("error_message", String(600)),
+    # Live platform calls only: the project's account right after this call (see lib.usage.caps).
+    Column("sequence", BigInteger),
+    Column("counted_after_nano", BigInteger),
+    Column("unknown_after_nano", BigInteger),
+    CheckConstraint(_one_of("source", *SOURCES), name="source"),
+    CheckConstraint(_one_of("status", *EVENT_STATUSES), name="status"),
+    CheckConstraint(
+        "input_tokens >= 0 AND output_tokens >= 0 AND cached_input_tokens >= 0 AND reasoning_tokens >= 0",
+        name="tokens",
+    ),
+    CheckConstraint("cached_input_tokens <= input_tokens", name="cached_is_part"),
+    CheckConstraint("reasoning_tokens <= output_tokens", name="reasoning_is_part"),
+    CheckConstraint("cost_nano >= 0", name="cost"),
+    CheckConstraint(
+        "(source = 'platform' AND NOT imported) = (sequence IS NOT NULL)", name="counted_on_the_platform"
+    ),
+)
+Index(
+    "ix_usage_events_time", usage_events.c.project_id, usage_events.c.occurred_at, usage_events.c.event_id
+)
+Index("ix_usage_events_run", usage_events.c.project_id, usage_events.c.run_id)
+_counted = {
+    "sqlite_where": usage_events.c.sequence.is_not(None),
+    "postgresql_where": usage_events.c.sequence.is_not(None),
+}
+Index(
+    "ix_usage_events_window",
+    usage_events.c.project_id,
+    usage_events.c.occurred_at,
+    usage_events.c.sequence,
+    **_counted,
+)
+Index(
+    "ix_usage_events_running_total",
+    usage_events.c.project_id,
+    usage_events.c.counted_after_nano,
+    usage_events.c.sequence,
+    **_counted,
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", String(320), nullable=False),
+    Column("origin", String(20), nullable=False),
+    Column("action", String(60), nullable=False),
+    # No foreign key: the history of a project outlives it.
+    Column("project_id", String(36)),
+    Column("project", String(60)),
+    Column("before", Text),
+    Column("after", Text),
+)
+Index("ix_audit_log_at", audit_log.c.at)
+Index("ix_audit_log_project", audit_log.c.project_id, audit_log.c.at)

@@ -1,0 +1,450 @@
+"""Provider keys of projects: save, replace, remove, describe, resolve. No network here.
+
+Each save is a new version in a row of its own; of a version that has ended only the history stays.
+Reading is always from the database: no cache can serve an old key.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+
+from lib.access import audit
+from lib.access.audit import Tag
+from lib.access.projects import Project, find
+from lib.access.roles import Action, Actor, allows, require
+from lib.clock import Micros
+from lib.db import Database
+from lib.db.tables import deployment, projects, provider_keys
+from lib.errors import BadInput, KeyChanged, KeyLocked, KeyMissing, ProjectUnknown
+from lib.secret import Secret
+from lib.vault.masters import Keyring
+from lib.vault.sealing import SCHEME, Binding, DoesNotOpen, Sealed
+
+PROVIDER = "openai"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the provider said when the key was checked; ``code`` is set where it works with a warning."""
+
+    code: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class KeyState:
+    """All that may be shown of a project's key. There is no field for the secret.
+
+    ``status``: none, working, warning, failing or locked. ``source``: who pays, byok or platform.
+    ``version`` is 0 without a key. Times in microseconds.
+    """
+
+    project: str
+    provider: str
+    source: str
+    status: str
+    version: int = 0
+    last4: str | None = None
+    saved_at: Micros | None = None
+    saved_by: str | None = None
+    last_checked_at: Micros | None = None
+    check_code: str | None = None
+    check_message: str | None = None
+    last_used_at: Micros | None = None
+    last_used_run: str | None = None
+    failing_since: Micros | None = None
+    failure: str | None = None
+    failure_status: int | None = None
+    failure_code: str | None = None
+    failure_message: str | None = None
+    failure_request_id: str | None = None
+    master_key_id: str | None = None
+    locked_why: str | None = None
+
+
+@dataclass(frozen=True)
+class ResolvedKey:
+    """The key that pays for a project's next call. ``version`` is None for the platform's."""
+
+    project: str
+    provider: str
+    source: str
+    secret: Secret
+    last4: str
+    version: int | None
+
+
+_IN_USE = provider_keys.c.ended_at.is_(None)
+_KEY = (
+    select(provider_keys)
+    .where(provider_keys.c.project_id == bindparam("project_id"), provider_keys.c.provider == bindparam("provider"))
+    .where(_IN_USE)
+)
+_RESOLVE = (
+    select(
+        projects.c.id.label("project_id"),
+        provider_keys.c.provider,
+        provider_keys.c.version,
+        provider_keys.c.secret_id,
+        provider_keys.c.last4,
+        provider_keys.c.scheme,
+        provider_keys.c.master_key_id,
+        provider_keys.c.sealed_data_key,
+        provider_keys.c.sealed_value,
+    )
+    .select_from(projects)
+    .outerjoin(
+        provider_keys,
+        (provider_keys.c.project_id == projects.c.id)
+        & (provider_keys.c.provider == bindparam("provider"))
+        & _IN_USE,
+    )
+    .where(projects.c.slug == bindparam("slug"))
+)
+_NEWEST_VERSION = select(func.max(provider_keys.c.version)).where(
+    provider_keys.c.project_id == bindparam("project_id"), provider_keys.c.provider == bindparam("provider")
+)
+_END = (
+    update(provider_keys)
+    .where(
+        provider_keys.c.project_id == bindparam("p"),
+        provider_keys.c.provider == bindparam("v"),
+        _IN_USE,
+    )
+    .values(
+        ended_at=bindparam("at"),
+        ended_by=bindparam("who"),
+        sealed_data_key=None,
+        sealed_value=None,
+    )
+)
+
+
+class KeyStore:
+    """The keys of this deployment's projects, in the database."""
+
+    def __init__(self, database: Database, keyring: Keyring, platform_key: Secret | None) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._platform_key = platform_key
+        self._deployment_id: str | None = None
+
+    def resolve(self, slug: str, *, provider: str = PROVIDER) -> ResolvedKey:
+        """The key for the project's next call, read from the database now.
+
+        Raises:
+            ProjectUnknown: there is no such project.
+            KeyLocked: the project's key cannot be opened here. It never turns into the platform's.
+            KeyMissing: neither the project nor the platform has a key.
+        """
+        row = self._database.lookup(_RESOLVE, {"slug": slug, "provider": provider})
+        if row is None:
+            raise ProjectUnknown(slug)
+        if row.version is not None:
+            return ResolvedKey(slug, provider, "byok", self.open_row(row), row.last4, row.version)
+        return ResolvedKey(slug, provider, "platform", self.platform_key(slug), self.platform_last4, None)
+
+    def platform_key(self, slug: str) -> Secret:
+        """The platform-funded key. Raises KeyMissing where none is configured."""
+        if self._platform_key is None:
+            raise KeyMissing(slug)
+        return self._platform_key
+
+    @property
+    def platform_last4(self) -> str:
+        """Last four of the platform's key, empty where there is none."""
+        return self._platform_key.last4 if self._platform_key else ""
+
+    def open_row(self, row: Row[Any]) -> Secret:
+        """Open the sealed key of one row of ``provider_keys``. Raises KeyLocked."""
+        master = self._keyring.get(row.master_key_id)
+        if master is None:
+            raise KeyLocked(row.last4, row.master_key_id)
+        sealed = Sealed(row.scheme, row.master_key_id, row.sealed_data_key, row.sealed_value)
+        binding = self._binding(row.project_id, row.provider, row.secret_id, row.version)
+        try:
+            if row.scheme != SCHEME:
+                raise DoesNotOpen
+            secret = Secret(master.open(sealed, row.last4, binding))
+        except DoesNotOpen:
+            raise KeyLocked(row.last4, row.master_key_id, tampered=True) from None
+        return secret
+
+    def describe(self, slug: str, *, actor: Actor, provider: str = PROVIDER) -> KeyState:
+        """What may be shown of the project's key, opened once to see whether it can be.
+
+        Raises:
+            ProjectUnknown: no such project, or ``actor`` may not know of it.
+        """
+        with self._database.read() as connection:
+            project = find(connection, slug)
+            if not allows(actor, Action.SEE_SPEND, project.id):
+                raise ProjectUnknown(slug)
+            row = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).first()
+        return self._state(slug, provider, row)
+
+    def describe_all(self, *, actor: Actor, provider: str = PROVIDER) -> dict[str, KeyState]:
+        """The key of every project that ``actor`` may see, by slug; one query."""
+        statement = select(projects.c.slug, projects.c.id.label("id"), provider_keys).outerjoin(
+            provider_keys,
+            (provider_keys.c.project_id == projects.c.id) & (provider_keys.c.provider == provider) & _IN_USE,
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(statement).all()
+        return {
+            row.slug: self._state(row.slug, provider, row if row.version else None)
+            for row in rows
+            if allows(actor, Action.SEE_SPEND, row.id)
+        }
+
+    def save(
+        self,
+        slug: str,
+        secret: Secret,
+        *,
+        actor: Actor,
+        expected_version: int,
+        verdict: Verdict,
+        provider: str = PROVIDER,
+    ) -> KeyState:
+        """Put a checked key in use, in one transaction with its audit row.
+
+        Args:
+            expected_version: the version that the person saw (0: none). If another is in use by now,
+                nothing is overwritten.
+
+        Raises:
+            KeyChanged: somebody else was first.
+            MasterKeyMissing: there is no master key to seal with.
+            Forbidden: that takes the role lead.
+        """
+        master = self._keyring.first
+        with self._database.write() as connection:
+            project = find(connection, slug, lock=True)
+            require(actor, Action.SET_KEY, project.id)
+            current = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).first()
+            in_use = current.version if current else 0
+            if in_use != expected_version:
+                if current and current.saved_by == actor.name and self._holds(current, secret):
+                    return self._state(slug, provider, current)  # the second click of a double click
+                raise KeyChanged(_changed(current))
+            now = self._database.now(connection)
+            version = (self._newest(connection, project, provider) or 0) + 1
+            secret_id = str(uuid.uuid4())
+            sealed = master.seal(
+                secret.reveal(), secret.last4, self._binding(project.id, provider, secret_id, version)
+            )
+            connection.execute(_END, {"p": project.id, "v": provider, "at": now, "who": actor.name})
+            connection.execute(
+                insert(provider_keys),
+                {
+                    "project_id": project.id,
+                    "provider": provider,
+                    "version": version,
+                    "secret_id": secret_id,
+                    "last4": secret.last4,
+                    "scheme": sealed.scheme,
+                    "master_key_id": sealed.master_key_id,
+                    "sealed_data_key": sealed.data_key,
+                    "sealed_value": sealed.value,
+                    "saved_at": now,
+                    "saved_by": actor.name,
+                    "checked_at": now,
+                    "check_code": verdict.code,
+                    "check_message": verdict.message,
+                },
+            )
+            audit.record(
+                connection,
+                now,
+                actor,
+                Tag.KEY_ROTATED if current else Tag.KEY_SAVED,
+                project.subject,
+                before={"version": in_use, "last4": current.last4} if current else None,
+                after={"version": version, "last4": secret.last4, "warning": verdict.code},
+            )
+            row = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).one()
+        return self._state(slug, provider, row)
+
+    def remove(
+        self, slug: str, *, actor: Actor, expected_version: int | None = None, provider: str = PROVIDER
+    ) -> KeyState:
+        """Destroy the sealed key and return the project to the platform-funded key.
+
+        Removing where there is no key changes nothing. Raises KeyChanged where ``expected_version``
+        is given and another one is in use.
+        """
+        with self._database.write() as connection:
+            project = find(connection, slug, lock=True)
+            require(actor, Action.SET_KEY, project.id)
+            current = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).first()
+            if current is None:
+                return self._state(slug, provider, None)
+            if expected_version is not None and current.version != expected_version:
+                raise KeyChanged(_changed(current))
+            now = self._database.now(connection)
+            connection.execute(_END, {"p": project.id, "v": provider, "at": now, "who": actor.name})
+            audit.record(
+                connection,
+                now,
+                actor,
+                Tag.KEY_REMOVED,
+                project.subject,
+                before={"version": current.version, "last4": current.last4},
+            )
+        return self._state(slug, provider, None)
+
+    def record_check(
+        self,
+        slug: str,
+        *,
+        actor: Actor,
+        version: int,
+        verdict: Verdict | None,
+        failure: dict[str, object] | None = None,
+        provider: str = PROVIDER,
+    ) -> KeyState:
+        """Note what a check of the saved key found: ``verdict`` where it was accepted, else ``failure``.
+
+        A check of a version that is no longer in use says nothing about the one that is.
+        """
+        with self._database.write() as connection:
+            project = find(connection, slug, lock=True)
+            require(actor, Action.SET_KEY, project.id)
+            now = self._database.now(connection)
+            connection.execute(
+                update(provider_keys)
+                .where(
+                    provider_keys.c.project_id == project.id,
+                    provider_keys.c.provider == provider,
+                    provider_keys.c.version == version,
+                    _IN_USE,
+                )
+                .values(checked_at=now, **_checked(now, verdict, failure))
+            )
+            audit.record(
+                connection,
+                now,
+                actor,
+                Tag.KEY_CHECKED if verdict else Tag.KEY_REFUSED,
+                project.subject,
+                after={"version": version, "code": verdict.code if verdict else (failure or {}).get("failure_code")},
+            )
+            row = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).first()
+        return self._state(slug, provider, row)
+
+    def record_refusal(self, slug: str, *, actor: Actor, code: str | None, provider: str = PROVIDER) -> None:
+        """Note that a key somebody wanted to save was refused by the provider."""
+        with self._database.write() as connection:
+            project = find(connection, slug)
+            now = self._database.now(connection)
+            audit.record(
+                connection, now, actor, Tag.KEY_REFUSED, project.subject, after={"provider": provider, "code": code}
+            )
+
+    @property
+    def deployment_id(self) -> str:
+        """The id made by the first migration; part of what every key is bound to. It never changes."""
+        if self._deployment_id is None:
+            with self._database.read() as connection:
+                self._deployment_id = connection.execute(select(deployment.c.id)).scalar_one()
+        return self._deployment_id
+
+    def _binding(self, project_id: str, provider: str, secret_id: str, version: int) -> Binding:
+        return Binding(self.deployment_id, project_id, provider, secret_id, version)
+
+    def _newest(self, connection: Connection, project: Project, provider: str) -> int | None:
+        newest: int | None = connection.execute(
+            _NEWEST_VERSION, {"project_id": project.id, "provider": provider}
+        ).scalar()
+        return newest
+
+    def _holds(self, row: Row[Any], secret: Secret) -> bool:
+        try:
+            return self.open_row(row) == secret
+        except KeyLocked:
+            return False
+
+    def _state(self, slug: str, provider: str, row: Row[Any] | None) -> KeyState:
+        if row is None:
+            return KeyState(slug, provider, "platform", "none")
+        locked_why = self._locked_why(row)
+        return KeyState(
+            project=slug,
+            provider=provider,
+            source="byok",
+            status=_status(row, locked=locked_why is not None),
+            version=row.version,
+            last4=row.last4,
+            saved_at=row.saved_at,
+            saved_by=row.saved_by,
+            last_checked_at=row.checked_at,
+            check_code=row.check_code,
+            check_message=row.check_message,
+            last_used_at=row.used_at,
+            last_used_run=row.used_by_run,
+            failing_since=row.failing_since,
+            failure=row.failure,
+            failure_status=row.failure_status,
+            failure_code=row.failure_code,
+            failure_message=row.failure_message,
+            failure_request_id=row.failure_request_id,
+            master_key_id=row.master_key_id,
+            locked_why=locked_why,
+        )
+
+    def _locked_why(self, row: Row[Any]) -> str | None:
+        try:
+            self.open_row(row)
+        except KeyLocked as locked:
+            return locked.sentence
+        return None
+
+
+def keys_exist(connection: Connection) -> bool:
+    """Whether anything was ever sealed in this database."""
+    return connection.execute(select(provider_keys.c.version).limit(1)).first() is not None
+
+
+def require_provider(provider: str) -> None:
+    """Only OpenAI keys can be saved so far."""
+    if provider != PROVIDER:
+        raise BadInput("Only OpenAI keys can be saved so far; Anthropic and Google are planned.")
+
+
+NO_FAILURE: dict[str, object] = {
+    "failing_since": None,
+    "failure": None,
+    "failure_status": None,
+    "failure_code": None,
+    "failure_message": None,
+    "failure_request_id": None,
+}
+
+
+def _checked(now: Micros, verdict: Verdict | None, failure: dict[str, object] | None) -> dict[str, object]:
+    if verdict is not None:
+        return {"check_code": verdict.code, "check_message": verdict.message, **NO_FAILURE}
+    since = func.coalesce(provider_keys.c.failing_since, now)
+    return {"failing_since": since, **(failure or {})}
+
+
+def _status(row: Row[Any], *, locked: bool) -> str:
+    if locked:
+        return "locked"
+    if row.failing_since is not None:
+        return "failing"
+    return "warning" if row.check_code else "working"
+
+
+def _changed(current: Row[Any] | None) -> str:
+    if current is None:
+        return "The key was removed meanwhile. Nothing was saved; look at the page again and decide."
+    return (
+        f"{current.saved_by} saved the key •••• {current.last4} meanwhile. It is in use; nothing was overwritten. "
+        "Look at it and decide again."
+    )
