@@ -1,9 +1,10 @@
 # Everything sets itself up: `make run` on a bare machine needs Python 3.11+ and git, nothing else.
 PORT ?= 8501
-PYTEST_WORKERS ?= 2
 PY = .venv/bin/python
+# More than four would start more database servers than they save time.
+PYTEST = $(PY) -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 
-.PHONY: help run test check format bench audit screenshots lock dev
+.PHONY: help run test check lint format bench audit screenshots lock dev
 .NOTPARALLEL:
 
 help: ## show this list
@@ -12,16 +13,18 @@ help: ## show this list
 run: ## serve the dashboard on http://localhost:8501 (PORT=… for another port)
 	@PORT='$(PORT)' bin/run
 
-test: dev ## run all tests: unit, integration, browser
+test: dev ## run all tests: unit, integration, browser (ARGS=… for pytest)
 	@$(PY) -m tests.services
-	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
+	@$(PYTEST) $(ARGS)
 
-check: dev ## lint, types and the fast tests
-	@$(PY) -m ruff format --check --quiet . || { echo "Run: make format" >&2; exit 1; }
+check: lint ## lint, types and the fast tests
+	@$(PYTEST) -m "not slow" tests/unit $(ARGS)
+
+lint: dev
+	@$(PY) -m ruff format --check --quiet . || { echo "Not formatted. Run: make format" >&2; exit 1; }
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m mypy
 	@$(PY) -m bandit --quiet --recursive --configfile pyproject.toml lib pages app.py
-	@$(PY) -m pytest -n $(PYTEST_WORKERS) -m "not slow and not browser" tests/unit $(ARGS)
 
 format: dev ## format the code and mend what ruff can mend
 	@$(PY) -m ruff format --quiet .

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from playwright.sync_api import Browser, Page
 
+from tests.chromium import running_chromium
 from tests.services import PostgresServer, running_postgres
 
 if TYPE_CHECKING:
     from lib.platform import Platform
-
     from lib.settings import Settings
     from tests.upstream import ScriptedUpstream
 
@@ -96,6 +97,15 @@ def _is_here(host: str) -> bool:
     if not _is_number(host):
         return host in {"localhost", ""}
     return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of ``tests/browser`` are marked, and those of one file share a process, so that they share a browser."""
+    for item in items:
+        if item.path.parent.name == "browser":
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 # --- databases -------------------------------------------------------------------------------------
@@ -201,3 +211,21 @@ def platform(settings: Settings) -> Iterator[Platform]:
     front_door = Platform(settings)
     yield front_door
     front_door.close()
+
+
+# --- the browser -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A Chromium for one file of tests."""
+    with running_chromium() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A new page in a new profile: no cookies, no history."""
+    context = browser.new_context(locale="en-GB", timezone_id="UTC", viewport={"width": 1440, "height": 900})
+    yield context.new_page()
+    context.close()

@@ -1,6 +1,6 @@
-"""The real programs that tests use: a PostgreSQL server of their own, and a Chromium.
+"""The real programs that tests start: a PostgreSQL server of their own, and the dashboard.
 
-``python -m tests.services`` finds both, or installs what is missing, before the tests start.
+``python -m tests.services`` finds PostgreSQL and Chromium, or installs what is missing, before the tests start.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import pwd
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,28 +21,17 @@ from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote
+from urllib.request import ProxyHandler, build_opener
 
 import psycopg
 
+from tests.chromium import ServiceMissing, install_chromium
+
+ROOT = Path(__file__).resolve().parents[1]
 OLDEST_POSTGRES = 14
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# Root needs --no-sandbox; the rest keeps Chromium from calling home, which no test wants.
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 _START_SECONDS = 60
 # Tests may lose their database with the power; they may not wait for the disk.
 _UNSAFE_BUT_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
-
-
-class ServiceMissing(Exception):
-    """A program that the tests need is not here; the text says how to get it."""
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------
@@ -184,76 +174,50 @@ def _wait_until_ready(folder: Path, process: subprocess.Popen[bytes]) -> None:
             return
 
 
-# --- Chromium --------------------------------------------------------------------------------------
+# --- the dashboard ---------------------------------------------------------------------------------
 
 
-def chromium() -> Path:
-    """The browser to drive: ``$CHROMIUM``, an installed one, or Playwright's own."""
-    found = _chromium()
-    if found is None:
-        raise ServiceMissing(
-            "No Chromium was found. Install one (Debian: apt-get install chromium) or set CHROMIUM to its path."
-        )
-    return found
+@contextmanager
+def running_dashboard(environment: dict[str, str], log: Path) -> Iterator[str]:
+    """Serve ``app.py`` as ``make run`` does, in a process of its own; gives its address.
 
-
-def _chromium() -> Path | None:
-    named = os.environ.get("CHROMIUM")
-    if named:
-        return Path(named)
-    for name in CHROMIUM_NAMES:
-        found = shutil.which(name)
-        if found:
-            return Path(found)
-    return _playwrights_own()
-
-
-def _playwrights_own() -> Path | None:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        path = Path(playwright.chromium.executable_path)
-    return path if path.exists() else None
-
-
-def install_chromium() -> Path:
-    """Find a Chromium, or install one: Debian's as root, else Playwright's.
-
-    Raises:
-        ServiceMissing: neither was possible.
+    Args:
+        environment: what is set besides this process's own environment, ``DATABASE_URL`` for one.
+        log: the file that gets everything it prints.
     """
-    for attempt in (_chromium, _install_from_debian, _install_from_playwright):
-        found = attempt()
-        if found is not None:
-            return found
-    return chromium()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output,
+            cwd=ROOT,
+            env=os.environ | environment,
+            start_new_session=True,
+        )
+    address = f"http://localhost:{port}"
+    try:
+        _wait_until_answering(f"{address}/_stcore/health", process, log)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(_START_SECONDS)
 
 
-def _install_from_debian() -> Path | None:
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        return None
-    print("Installing Chromium from the system's packages.", flush=True)
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
-        if not _quietly(["apt-get", "-qq", *command], environment):
-            return None
-    return _chromium()
-
-
-def _install_from_playwright() -> Path | None:
-    print("Installing Playwright's Chromium.", flush=True)
-    if not _quietly([sys.executable, "-m", "playwright", "install", "chromium"], dict(os.environ)):
-        return None
-    return _chromium()
-
-
-def _quietly(command: list[str], environment: dict[str, str]) -> bool:
-    done = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        print(f"{command[0]} failed: {done.stderr.strip()[-500:]}", file=sys.stderr)
-    return done.returncode == 0
+def _wait_until_answering(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    direct = build_opener(ProxyHandler({}))
+    while True:
+        try:
+            direct.open(address, timeout=5).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise ServiceMissing(f"The dashboard did not start: {log.read_text()}") from None
+            time.sleep(0.1)
+        else:
+            return
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ LAYERS = [
     {"access", "vault"},
     {"usage"},
     {"llm"},
-    {"platform"},
+    {"platform", "heartbeat"},
     {"ui", "web", "cli", "__main__"},
     {"pages"},
     {"app"},
