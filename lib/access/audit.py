@@ -83,7 +83,9 @@ def count_recent(
     """How many rows with one of ``tags`` a person (or a project) has since then, and the oldest one's time."""
     statement = _BY_ACTOR if actor is not None else _BY_PROJECT
     who = actor if actor is not None else project_id
-    row = connection.execute(statement, {"since": since, "tags": [tag.value for tag in tags], "who": who}).one()
+    row = connection.execute(
+        statement, {"since": since, "tags": [tag.value for tag in tags], "who": who}
+    ).one()
     return int(row[0]), row[1]
 
 

@@ -84,15 +84,18 @@ class Projects:
             row = {"id": str(uuid.uuid4()), "slug": slug, "name": name, "plan": plan}
             try:
                 with connection.begin_nested():
-                    connection.execute(
-                        insert(projects), row | {"created_at": now, "created_by": actor.name}
-                    )
+                    connection.execute(insert(projects), row | {"created_at": now, "created_by": actor.name})
             except IntegrityError:
                 raise BadInput(f"There is a project named {slug} already.") from None
             connection.execute(insert(accounts), {"project_id": row["id"]})
             project = find(connection, slug)
             audit.record(
-                connection, now, actor, Tag.PROJECT_CREATED, project.subject, after={"name": name, "plan": plan}
+                connection,
+                now,
+                actor,
+                Tag.PROJECT_CREATED,
+                project.subject,
+                after={"name": name, "plan": plan},
             )
         return project
 

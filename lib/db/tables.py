@@ -288,9 +288,7 @@ usage_events = Table(
         "(source = 'platform' AND NOT imported) = (sequence IS NOT NULL)", name="counted_on_the_platform"
     ),
 )
-Index(
-    "ix_usage_events_time", usage_events.c.project_id, usage_events.c.occurred_at, usage_events.c.event_id
-)
+Index("ix_usage_events_time", usage_events.c.project_id, usage_events.c.occurred_at, usage_events.c.event_id)
 Index("ix_usage_events_run", usage_events.c.project_id, usage_events.c.run_id)
 _counted = {
     "sqlite_where": usage_events.c.sequence.is_not(None),

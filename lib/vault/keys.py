@@ -18,7 +18,7 @@ from lib.access.projects import Project, find
 from lib.access.roles import Action, Actor, allows, require
 from lib.clock import Micros
 from lib.db import Database
-from lib.db.tables import deployment, projects, provider_keys
+from lib.db.tables import deployment, platform_key_health, projects, provider_keys
 from lib.errors import BadInput, KeyChanged, KeyLocked, KeyMissing, ProjectUnknown
 from lib.secret import Secret
 from lib.vault.masters import Keyring
@@ -67,6 +67,20 @@ class KeyState:
 
 
 @dataclass(frozen=True)
+class PlatformKeyState:
+    """The platform-funded key: ``status`` none, working or failing (with the provider's own words)."""
+
+    status: str
+    last4: str = ""
+    failing_since: Micros | None = None
+    failure: str | None = None
+    failure_status: int | None = None
+    failure_code: str | None = None
+    failure_message: str | None = None
+    failure_request_id: str | None = None
+
+
+@dataclass(frozen=True)
 class ResolvedKey:
     """The key that pays for a project's next call. ``version`` is None for the platform's."""
 
@@ -81,7 +95,10 @@ class ResolvedKey:
 _IN_USE = provider_keys.c.ended_at.is_(None)
 _KEY = (
     select(provider_keys)
-    .where(provider_keys.c.project_id == bindparam("project_id"), provider_keys.c.provider == bindparam("provider"))
+    .where(
+        provider_keys.c.project_id == bindparam("project_id"),
+        provider_keys.c.provider == bindparam("provider"),
+    )
     .where(_IN_USE)
 )
 _RESOLVE = (
@@ -158,6 +175,20 @@ class KeyStore:
     def platform_last4(self) -> str:
         """Last four of the platform's key, empty where there is none."""
         return self._platform_key.last4 if self._platform_key else ""
+
+    def platform_state(self) -> PlatformKeyState:
+        """How the platform-funded key is doing; what was noted of another key says nothing about this one."""
+        if self._platform_key is None:
+            return PlatformKeyState("none")
+        statement = select(platform_key_health).where(
+            platform_key_health.c.provider == PROVIDER, platform_key_health.c.last4 == self.platform_last4
+        )
+        with self._database.read() as connection:
+            row = connection.execute(statement).first()
+        if row is None:
+            return PlatformKeyState("working", self.platform_last4)
+        columns = {name: value for name, value in row._mapping.items() if name != "provider"}  # noqa: SLF001
+        return PlatformKeyState("failing", **columns)
 
     def open_row(self, row: Row[Any]) -> Secret:
         """Open the sealed key of one row of ``provider_keys``. Raises KeyLocked."""
@@ -332,7 +363,10 @@ class KeyStore:
                 actor,
                 Tag.KEY_CHECKED if verdict else Tag.KEY_REFUSED,
                 project.subject,
-                after={"version": version, "code": verdict.code if verdict else (failure or {}).get("failure_code")},
+                after={
+                    "version": version,
+                    "code": verdict.code if verdict else (failure or {}).get("failure_code"),
+                },
             )
             row = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).first()
         return self._state(slug, provider, row)
@@ -343,7 +377,12 @@ class KeyStore:
             project = find(connection, slug)
             now = self._database.now(connection)
             audit.record(
-                connection, now, actor, Tag.KEY_REFUSED, project.subject, after={"provider": provider, "code": code}
+                connection,
+                now,
+                actor,
+                Tag.KEY_REFUSED,
+                project.subject,
+                after={"provider": provider, "code": code},
             )
 
     @property
@@ -405,9 +444,10 @@ class KeyStore:
         return None
 
 
-def keys_exist(connection: Connection) -> bool:
-    """Whether anything was ever sealed in this database."""
-    return connection.execute(select(provider_keys.c.version).limit(1)).first() is not None
+def ever_sealed(database: Database) -> bool:
+    """Whether any key was ever sealed in this database; then a new master key must not appear by itself."""
+    with database.read() as connection:
+        return connection.execute(select(provider_keys.c.version).limit(1)).first() is not None
 
 
 def require_provider(provider: str) -> None:

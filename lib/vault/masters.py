@@ -82,7 +82,8 @@ def _decode(variable: str, number: int, text: str) -> bytes:
         raw = b""
     if len(raw) != KEY_BYTES or len(set(raw)) < _FEWEST_DISTINCT or all(0x20 <= byte < 0x7F for byte in raw):
         raise SettingsError(
-            variable, f"key {number} is not base64 of 32 random bytes (a passphrase is not enough). Make one: {_NEW}"
+            variable,
+            f"key {number} is not base64 of 32 random bytes (a passphrase is not enough). Make one: {_NEW}",
         )
     return raw
 
@@ -91,7 +92,9 @@ def _read_private(path: Path) -> str:
     try:
         with path.open(encoding="ascii", errors="replace") as file:
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                raise SettingsError("QODEX_MASTER_KEY_FILE", f"others can read {path.name}. Run: chmod 600 on it.")
+                raise SettingsError(
+                    "QODEX_MASTER_KEY_FILE", f"others can read {path.name}. Run: chmod 600 on it."
+                )
             return file.read(100_000)
     except OSError as problem:
         raise SettingsError("QODEX_MASTER_KEY_FILE", f"cannot be read ({problem.strerror}).") from None
@@ -99,9 +102,12 @@ def _read_private(path: Path) -> str:
 
 def _create(path: Path, settings: Settings) -> None:
     """Make the file whole or not at all, also when two processes start at once."""
-    if settings.is_sqlite and path.is_relative_to(Path(settings.database_url.removeprefix("sqlite:///")).parent):
+    if settings.is_sqlite and path.is_relative_to(
+        Path(settings.database_url.removeprefix("sqlite:///")).parent
+    ):
         raise SettingsError(
-            "QODEX_MASTER_KEY_FILE", "lies in the database's folder, and would be in every copy of it. Move it."
+            "QODEX_MASTER_KEY_FILE",
+            "lies in the database's folder, and would be in every copy of it. Move it.",
         )
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

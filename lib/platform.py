@@ -1,0 +1,281 @@
+"""The front door: what workers, pages and the command line call.
+
+A use case that needs both the network and the database is put together here: a key is checked with
+the provider first (lib.llm), then saved (lib.vault); no transaction is open while the provider answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+from lib.access.projects import Projects
+from lib.access.roles import Action, Actor, Origin, local_administrator, require
+from lib.clock import Micros
+from lib.db import Database
+from lib.db.migrate import migrate
+from lib.errors import BudgetExceeded, CapExceeded, KeyRejected, RunEnded
+from lib.llm.clients import MeteredAsyncOpenAI, MeteredOpenAI, make_async_client, make_client
+from lib.llm.providers import check_key, clean_key
+from lib.settings import Settings
+from lib.usage.caps import CapsView
+from lib.usage.heartbeat import Heartbeat
+from lib.usage.ledger import Ledger
+from lib.usage.prices import PriceBook
+from lib.usage.runs import RunStore, StartedRun
+from lib.vault.keys import (
+    PROVIDER,
+    KeyState,
+    KeyStore,
+    PlatformKeyState,
+    ResolvedKey,
+    Verdict,
+    ever_sealed,
+    require_provider,
+)
+from lib.vault.masters import load_keyring
+
+
+class Platform:
+    """One deployment of Qodex, as this process sees it.
+
+    Args:
+        settings: where the database, the master keys and the upstream are.
+        actor: who acts where a call names nobody; a worker of this machine unless told.
+        clock: replaces the time, microseconds since 1970 UTC; for tests.
+
+    Raises:
+        SettingsError, DatabaseUnavailable: this process cannot start; the sentence says what to mend.
+    """
+
+    def __init__(
+        self, settings: Settings, *, actor: Actor | None = None, clock: Callable[[], Micros] | None = None
+    ) -> None:
+        self.settings = settings
+        self.actor = actor or local_administrator(Origin.WORKER, "worker")
+        self.database = Database(settings.database_url, clock=clock)
+        migrate(self.database)
+        may_create = settings.is_sqlite and not ever_sealed(self.database)
+        self.keyring = load_keyring(settings, may_create=may_create)
+        store = KeyStore(self.database, self.keyring, settings.openai_api_key)
+        self.prices = PriceBook.load(settings.prices_file)
+        self.projects = Projects(self.database)
+        self.keys = Keys(store, self.projects, settings, self.actor)
+        self.caps = CapsView(self.database, self.actor)
+        self.runs = RunStore(self.database)
+        self.ledger = Ledger(self.database, store, self.prices, self.actor)
+        self._heartbeat = Heartbeat(self.runs)
+
+    @classmethod
+    def from_env(cls, *, actor: Actor | None = None) -> Self:
+        """Build it from the process environment (see lib.settings)."""
+        return cls(Settings.from_env(), actor=actor)
+
+    def run(
+        self,
+        project: str | None = None,
+        *,
+        kind: str = "scan",
+        token_budget: int | None = None,
+        resume: str | None = None,
+        actor: Actor | None = None,
+    ) -> Run:
+        """Start a run of ``project``, or go on with the waiting run ``resume``; use it with ``with``.
+
+        Args:
+            project: the project's slug.
+            kind: chat, scheduled, pr_review or scan.
+            token_budget: input and output tokens the run may use in all; None for no limit of its own.
+            resume: a run id from ``due_runs()``.
+
+        Raises:
+            CapExceeded: a platform-funded chat or scan at the cap.
+            RunWaiting: a scheduled run or PR review at the cap; claim it later through ``due_runs()``.
+        """
+        who = actor or self.actor
+        if resume is not None:
+            started = self.runs.resume(resume, actor=who)
+        else:
+            started = self.runs.start(project or "", kind, actor=who, token_budget=token_budget)
+        return Run(self, started)
+
+    def due_runs(self, *, limit: int = 20) -> list[StartedRun]:
+        """Claim waiting runs whose time has come; go on with each: ``platform.run(resume=it.run_id)``."""
+        return self.runs.due(actor=self.actor, limit=limit)
+
+    def close(self) -> None:
+        """Give the database's connections back."""
+        self.database.close()
+
+    def _begin(self, run_id: str) -> None:
+        self._heartbeat.add(run_id)
+
+    def _end(self, run_id: str, status: str) -> str:
+        self._heartbeat.drop(run_id)
+        return self.runs.finish(run_id, status)
+
+
+class Run:
+    """A run in progress. Leaving the ``with`` block ends it: passed, or error where an exception left it.
+
+    Attributes:
+        id: the run's id, as the run log shows it.
+        status: running, and after the end what it ended with.
+    """
+
+    def __init__(self, platform: Platform, started: StartedRun) -> None:
+        self._platform = platform
+        self.id = self.run_id = started.run_id
+        self.project, self.kind, self.token_budget = started.project, started.kind, started.token_budget
+        self.status = "running"
+        platform._begin(self.id)  # noqa: SLF001 - one front door in two classes
+
+    @cached_property
+    def openai(self) -> MeteredOpenAI:
+        """A genuine ``openai.OpenAI``: keys, caps and metering happen in its transport, for each request."""
+        return make_client(self._platform.ledger, self._platform.settings, self.id)
+
+    @cached_property
+    def async_openai(self) -> MeteredAsyncOpenAI:
+        """The same as ``openai.AsyncOpenAI``."""
+        return make_async_client(self._platform.ledger, self._platform.settings, self.id)
+
+    def finish(self, status: str = "passed") -> str:
+        """End the run: ``passed`` or ``failed``. Returns what it ended with.
+
+        A run that a cap or its own budget stopped ends ``budget_exceeded``, whatever is asked for.
+        """
+        if self.status != "running":
+            raise RunEnded(f"Run {self.id} has ended already: {self.status}.")
+        self.status = self._platform._end(self.id, status)  # noqa: SLF001
+        return self.status
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.status == "running":
+            self.finish(
+                "error" if error and not isinstance(error, CapExceeded | BudgetExceeded) else "passed"
+            )
+        if "openai" in self.__dict__:
+            self.openai.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.__exit__, kind, error, trace)
+        if "async_openai" in self.__dict__:
+            await self.async_openai.close()
+
+
+class Keys:
+    """The keys of projects: checked with the provider, then saved; read from the database each time.
+
+    Each function takes the ``actor`` it acts for and checks their role; without one it is this process.
+    """
+
+    def __init__(self, store: KeyStore, projects: Projects, settings: Settings, actor: Actor) -> None:
+        self._store = store
+        self._projects = projects
+        self._settings = settings
+        self._actor = actor
+
+    def save(
+        self,
+        slug: str,
+        key: str,
+        *,
+        actor: Actor | None = None,
+        expected_version: int | None = None,
+        provider: str = PROVIDER,
+    ) -> KeyState:
+        """Check a key with the provider and put it in use.
+
+        Args:
+            slug: the project.
+            key: the key as it was pasted.
+            expected_version: the version in use that the person saw, 0 for none. By default the one in
+                use when this began, so that of two people who replace at once one is told.
+
+        Raises:
+            KeyMalformed: it cannot be a key of this provider.
+            KeyRejected: the provider refused it. Nothing was saved.
+            KeyUnchecked: the provider could not be asked. Nothing was saved; try again.
+            KeyChanged: somebody else was first.
+        """
+        who = self._allowed(slug, actor)
+        require_provider(provider)
+        secret = clean_key(key)
+        seen = self.describe(slug, actor=who).version if expected_version is None else expected_version
+        try:
+            result = check_key(secret, self._settings)
+        except KeyRejected as refused:
+            self._store.record_refusal(slug, actor=who, code=refused.code)
+            raise
+        verdict = Verdict(result.code, result.message)
+        return self._store.save(slug, secret, actor=who, expected_version=seen, verdict=verdict)
+
+    def check(self, slug: str, *, actor: Actor | None = None) -> KeyState:
+        """Ask the provider about the saved key again, and note the answer.
+
+        A refusal is no exception here: the state says ``failing``. Raises KeyUnchecked where the provider
+        could not be asked (the state stays), KeyLocked where the key does not open.
+        """
+        who = self._allowed(slug, actor)
+        state = self.describe(slug, actor=who)
+        if state.version == 0:
+            return state
+        resolved = self._store.resolve(slug)
+        if resolved.version is None:
+            return self.describe(slug, actor=who)
+        try:
+            result = check_key(resolved.secret, self._settings)
+        except KeyRejected as refused:
+            failure: dict[str, object] = {
+                "failure": "rejected",
+                "failure_status": refused.status,
+                "failure_code": refused.code,
+                "failure_message": refused.message,
+                "failure_request_id": refused.request_id,
+            }
+            return self._store.record_check(
+                slug, actor=who, version=resolved.version, verdict=None, failure=failure
+            )
+        verdict = Verdict(result.code, result.message)
+        return self._store.record_check(slug, actor=who, version=resolved.version, verdict=verdict)
+
+    def remove(
+        self, slug: str, *, actor: Actor | None = None, expected_version: int | None = None
+    ) -> KeyState:
+        """Destroy the sealed key; the project is platform-funded again."""
+        return self._store.remove(slug, actor=actor or self._actor, expected_version=expected_version)
+
+    def describe(self, slug: str, *, actor: Actor | None = None) -> KeyState:
+        """All that may be shown of the project's key."""
+        return self._store.describe(slug, actor=actor or self._actor)
+
+    def describe_all(self, *, actor: Actor | None = None) -> dict[str, KeyState]:
+        """The same for every project that the actor may see, by slug."""
+        return self._store.describe_all(actor=actor or self._actor)
+
+    def resolve(self, slug: str) -> ResolvedKey:
+        """The key for the next call; ``.secret.reveal()`` gives the text. Raises KeyLocked, KeyMissing."""
+        return self._store.resolve(slug)
+
+    def platform_state(self) -> PlatformKeyState:
+        """Whether the platform-funded key is there, and how it fails if it does."""
+        return self._store.platform_state()
+
+    def _allowed(self, slug: str, actor: Actor | None) -> Actor:
+        who = actor or self._actor
+        require(who, Action.SET_KEY, self._projects.get(slug, actor=who).id)
+        return who

@@ -1,0 +1,1 @@
+"""Money and metering: prices, the ledger of calls, rolling caps, runs, reports, export and import."""

@@ -1,0 +1,175 @@
+"""Usage events: the one place that writes them, and leases that ran out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from lib.clock import Micros
+from lib.db import Database
+from lib.db.tables import accounts, open_calls, run_log, runs, usage_events
+from lib.usage.caps import account_of
+
+_INSERT = insert(usage_events)
+_LOG = insert(run_log)
+
+
+def write_event(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Write one live usage row and add it to its run's totals."""
+    connection.execute(_INSERT, row)
+    platform, ok = row["source"] == "platform", row["status"] == "ok"
+    cost = row["cost_nano"] or 0
+    connection.execute(
+        update(runs)
+        .where(runs.c.project_id == row["project_id"], runs.c.run_id == row["run_id"])
+        .values(
+            calls=runs.c.calls + 1,
+            failed_calls=runs.c.failed_calls + (not ok),
+            unpriced_calls=runs.c.unpriced_calls + (row["cost_nano"] is None),
+            tokens=runs.c.tokens + (row["input_tokens"] or 0) + (row["output_tokens"] or 0),
+            platform_nano=runs.c.platform_nano + (cost if platform else 0),
+            byok_nano=runs.c.byok_nano + (0 if platform else cost),
+            platform_calls=runs.c.platform_calls + platform,
+            byok_calls=runs.c.byok_calls + (not platform),
+            last4=row["key_last4"],
+        )
+    )
+
+
+def count_on_account(
+    connection: Connection, project_id: str, *, ceiling: int, cost: int | None, now: Micros
+) -> dict[str, Any]:
+    """Free a platform call's reservation and count its cost; its ceiling where the cost is unknown.
+
+    Returns the columns that carry the running totals, ``occurred_at`` among them: a settled call never
+    lies before the last one, because every later total would have to change.
+    """
+    account = account_of(connection, project_id, lock=True)
+    counted = ceiling if cost is None else cost
+    totals = {
+        "sequence": account.sequence + 1,
+        "counted_after_nano": account.counted + counted,
+        "unknown_after_nano": account.unknown + (ceiling if cost is None else 0),
+        "occurred_at": max(now, account.last_settled_at),
+    }
+    connection.execute(
+        update(accounts)
+        .where(accounts.c.project_id == project_id)
+        .values(
+            sequence=totals["sequence"],
+            counted_nano=totals["counted_after_nano"],
+            unknown_nano=totals["unknown_after_nano"],
+            reserved_nano=account.reserved - ceiling,
+            last_settled_at=totals["occurred_at"],
+        )
+    )
+    return totals
+
+
+def note(
+    connection: Connection,
+    project_id: str,
+    run_id: str,
+    at: Micros,
+    tag: str,
+    message: str,
+    *,
+    event_id: str | None = None,
+) -> None:
+    """Write one line of a run's log."""
+    connection.execute(
+        _LOG,
+        {
+            "project_id": project_id,
+            "run_id": run_id,
+            "at": at,
+            "tag": tag,
+            "message": message[:600],
+            "event_id": event_id,
+        },
+    )
+
+
+def take_open_call(connection: Connection, project_id: str, event_id: str) -> Any | None:
+    """Take an open call off the table; None where somebody settled it already."""
+    return connection.execute(
+        delete(open_calls)
+        .where(open_calls.c.project_id == project_id, open_calls.c.event_id == event_id)
+        .returning(*open_calls.c)
+    ).first()
+
+
+def unknown_event(call: Any, now: Micros, run_kind: str | None) -> dict[str, Any]:
+    """The usage row of a call whose worker is gone: nobody knows how it ended."""
+    return {
+        "project_id": call.project_id,
+        "event_id": call.event_id,
+        "occurred_at": now,
+        "run_id": call.run_id,
+        "run_kind": run_kind,
+        "source": call.source,
+        "provider": call.provider,
+        "model": call.model,
+        "endpoint": call.endpoint,
+        "status": "unknown",
+        "key_last4": call.key_last4,
+        "imported": False,
+        "cost_nano": None,
+        "input_tokens": None,
+        "output_tokens": None,
+        "error_message": "The worker stopped before the outcome was known.",
+    }
+
+
+_EXPIRED = select(open_calls.c.project_id, open_calls.c.event_id)
+
+
+def expire_calls(connection: Connection, now: Micros, project_id: str) -> int:
+    """Turn a project's calls whose lease ran out into "outcome unknown". The account is locked first."""
+    expired = connection.execute(
+        _EXPIRED.where(open_calls.c.project_id == project_id, open_calls.c.lease_until < now)
+    ).all()
+    if not expired:
+        return 0
+    account_of(connection, project_id, lock=True)
+    return sum(_expire(connection, now, row.project_id, row.event_id) for row in expired)
+
+
+def _expire(connection: Connection, now: Micros, project_id: str, event_id: str) -> bool:
+    call = take_open_call(connection, project_id, event_id)
+    if call is None:
+        return False
+    kind = connection.execute(
+        select(runs.c.kind).where(runs.c.project_id == project_id, runs.c.run_id == call.run_id)
+    ).scalar()
+    row = unknown_event(call, now, kind)
+    if call.source == "platform":
+        row |= count_on_account(connection, project_id, ceiling=call.ceiling_nano, cost=None, now=now)
+    write_event(connection, row)
+    return True
+
+
+def sweep(database: Database, project_ids: Sequence[str] | None = None) -> None:
+    """Before anybody looks: settle what died. Writes only where something has; else two cheap look-ups."""
+    with database.read() as connection:
+        now = database.now(connection)
+        late = select(open_calls.c.project_id).where(open_calls.c.lease_until < now).distinct()
+        projects = set(connection.execute(late).scalars())
+        lost = connection.execute(select(runs.c.run_id).where(_lost(now)).limit(1)).first()
+    for project_id in projects if project_ids is None else projects & set(project_ids):
+        with database.write() as connection:
+            expire_calls(connection, database.now(connection), project_id)
+    if lost:
+        with database.write() as connection:
+            lose_runs(connection, database.now(connection))
+
+
+def lose_runs(connection: Connection, now: Micros) -> None:
+    """End the runs whose worker shows no sign of life any more."""
+    connection.execute(update(runs).where(_lost(now)).values(status="lost", ended_at=runs.c.lease_until))
+
+
+def _lost(now: Micros) -> Any:
+    return (runs.c.status == "running") & runs.c.ended_at.is_(None) & (runs.c.lease_until < now)
