@@ -25,6 +25,7 @@ from lib.usage.caps import CapsView
 from lib.usage.heartbeat import Heartbeat
 from lib.usage.ledger import Ledger
 from lib.usage.prices import PriceBook
+from lib.usage.reports import Reports
 from lib.usage.runs import RunStore, StartedRun
 from lib.vault.keys import (
     PROVIDER,
@@ -66,6 +67,7 @@ class Platform:
         self.keys = Keys(store, self.projects, settings, self.actor)
         self.caps = CapsView(self.database, self.actor)
         self.runs = RunStore(self.database)
+        self.reports = Reports(self.database)
         self.ledger = Ledger(self.database, store, self.prices, self.actor)
         self._heartbeat = Heartbeat(self.runs)
 
