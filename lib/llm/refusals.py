@@ -1,0 +1,193 @@
+"""What a provider's error answer means, and how its text becomes safe to show, log and store.
+
+The status decides first and the body refines: servers that speak the same protocol answer with integer
+codes, a plain string or no JSON at all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from lib.secret import HIDDEN, Secret, redact
+
+LONGEST_MESSAGE = 500
+LONGEST_LABEL = 100
+LARGEST_ERROR_BODY = 64 * 1024
+"""Bytes of an error answer that are looked at; the rest of a 5 MB page has nothing to add."""
+
+_SHORTEST_PIECE = 8
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+ErrorKind = Literal[
+    "rejected",
+    "out_of_money",
+    "rate_limited",
+    "missing_scopes",
+    "no_model",
+    "unverified_org",
+    "wrong_address",
+    "country",
+    "overloaded",
+    "other",
+]
+
+_OUT_OF_MONEY = {
+    "insufficient_quota",
+    "credit_balance_exhausted",
+    "project_spend_limit_exceeded",
+    "organization_spend_limit_exceeded",
+    "organization_usage_limit_exceeded",
+    "billing_not_active",
+}
+# Codes that mean the same under whichever of 401, 403 and 404 they come.
+_BY_CODE: dict[str, ErrorKind] = {
+    "ip_not_authorized": "wrong_address",
+    "unsupported_country_region_territory": "country",
+    "model_not_found": "no_model",
+    # About a header that we never send, so it says nothing about the key.
+    "mismatched_organization": "other",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """One error answer, understood. Every text in it is scrubbed and cut: safe to show, log and store."""
+
+    kind: ErrorKind
+    status: int
+    code: str | None
+    type: str | None
+    message: str
+    request_id: str | None
+    is_web_page: bool = False
+    """True where HTML came instead of an answer: somebody between us and the provider spoke."""
+
+
+def classify_error(status: int, body: bytes, headers: Mapping[str, str], *secrets: Secret) -> ErrorAnswer:
+    """Understand an answer whose status is not 2xx.
+
+    Args:
+        status: the HTTP status.
+        body: the decoded body, or its beginning.
+        headers: the response's headers.
+        *secrets: the keys that the request carried, to take out of every text.
+    """
+    web_page = is_web_page(body, headers)
+    code, kind, message = _no_fields(status) if web_page else _fields(status, body)
+    return ErrorAnswer(
+        kind=_kind_of(status, code, kind, message, web_page=web_page),
+        status=status,
+        code=_label(code, *secrets),
+        type=_label(kind, *secrets),
+        message=scrub(message, *secrets) or _no_message(status),
+        request_id=request_id_of(headers, *secrets),
+        is_web_page=web_page,
+    )
+
+
+def is_web_page(body: bytes, headers: Mapping[str, str]) -> bool:
+    """Tell HTML from an answer of an API, by what it says it is and by how it begins."""
+    return "html" in headers.get("content-type", "").lower() or body[:256].lstrip().startswith(b"<")
+
+
+def request_id_of(headers: Mapping[str, str], *secrets: Secret) -> str | None:
+    """Return the provider's id of the request, to quote to its support; None where it is no plain id."""
+    name = scrub(headers.get("x-request-id", ""), *secrets)
+    return name if _REQUEST_ID.fullmatch(name) else None
+
+
+def scrub(text: str, *secrets: Secret, limit: int = LONGEST_MESSAGE) -> str:
+    """Return foreign text without keys, invisible characters and line breaks, at most ``limit`` long.
+
+    Keys go before the cut, which might leave a half that no longer looks like one; and again after
+    invisible characters, which may have stood inside one.
+    """
+    visible = "".join(_visible(character) for character in redact(text, *secrets))
+    plain = redact(" ".join(visible.split()), *secrets)
+    for secret in secrets:
+        plain = _without_pieces(plain, secret.reveal())
+    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
+
+
+def _visible(character: str) -> str:
+    """Line breaks become spaces; controls, direction overrides, zero-width and lone surrogates vanish."""
+    if character.isspace():
+        return " "
+    return "" if unicodedata.category(character).startswith("C") else character
+
+
+def _without_pieces(text: str, key: str) -> str:
+    """Hide whatever ``text`` has in common with ``key``, where it is long enough to be no accident."""
+    pieces = {key[at : at + _SHORTEST_PIECE] for at in range(len(key) - _SHORTEST_PIECE + 1)}
+    kept, at = [], 0
+    while at < len(text):
+        end = at
+        while text[end : end + _SHORTEST_PIECE] in pieces:
+            end += 1
+        if end == at:
+            kept.append(text[at])
+            at += 1
+        else:
+            kept.append(HIDDEN)
+            at = end + _SHORTEST_PIECE - 1
+    return "".join(kept)
+
+
+def _fields(status: int, body: bytes) -> tuple[object, object, str]:
+    """Return code, type and message, wherever this server puts them."""
+    text = body[:LARGEST_ERROR_BODY].decode("utf-8", "replace")
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return None, None, text or _no_message(status)
+    if not isinstance(data, dict):
+        return None, None, data if isinstance(data, str) else _no_message(status)
+    error = data.get("error")
+    if isinstance(error, dict):
+        return error.get("code"), error.get("type"), _first_text(status, error.get("message"))
+    return data.get("code"), None, _first_text(status, error, data.get("message"), data.get("detail"))
+
+
+def _first_text(status: int, *candidates: object) -> str:
+    return next((text for text in candidates if isinstance(text, str) and text), _no_message(status))
+
+
+def _no_fields(status: int) -> tuple[None, None, str]:
+    return None, None, f"The answer was a web page (HTTP {status})."
+
+
+def _no_message(status: int) -> str:
+    return f"The answer had no message (HTTP {status})."
+
+
+def _label(value: object, *secrets: Secret) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        return None
+    return scrub(str(value), *secrets, limit=LONGEST_LABEL) or None
+
+
+def _kind_of(status: int, code: object, kind: object, message: str, *, web_page: bool) -> ErrorKind:
+    if status >= 500:  # noqa: PLR2004 - the class of statuses
+        return "overloaded"
+    if status == 402 or (status == 429 and (code in _OUT_OF_MONEY or kind == "insufficient_quota")):  # noqa: PLR2004
+        return "out_of_money"
+    if status == 429:  # noqa: PLR2004
+        return "rate_limited"
+    if web_page or status not in {400, 401, 403, 404}:
+        return "other"
+    return _kind_of_refusal(status, code, message.lower())
+
+
+def _kind_of_refusal(status: int, code: object, message: str) -> ErrorKind:
+    if "must be verified" in message:
+        return "unverified_org"
+    if status in {401, 403} and "missing scopes" in message:
+        return "missing_scopes"
+    if status != 400 and isinstance(code, str) and code in _BY_CODE:  # noqa: PLR2004
+        return _BY_CODE[code]
+    return "rejected" if status == 401 else "other"  # noqa: PLR2004

@@ -1,0 +1,134 @@
+"""The way to the provider: transports that nothing but ``Settings`` can influence, and logs without keys.
+
+Runs and key checks go through these same transports, so that a check validates what will run.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import ssl
+import traceback
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import httpx2
+
+from lib.errors import SettingsError
+from lib.llm.refusals import ErrorAnswer, ErrorKind, classify_error, request_id_of, scrub
+from lib.secret import Secret, redact
+from lib.settings import Settings
+
+__all__ = [
+    "ErrorAnswer",
+    "ErrorKind",
+    "async_inner_transport",
+    "classify_error",
+    "inner_transport",
+    "install_log_redaction",
+    "request_id_of",
+    "scrub",
+]
+
+# A worker may have hundreds of calls in flight; idle connections are few and short-lived, because
+# proxies drop them without saying so.
+_LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=15)
+
+
+def inner_transport(settings: Settings) -> httpx2.HTTPTransport:
+    """Return the transport for synchronous calls. It follows no redirects, retries nothing, reads no environment.
+
+    Raises:
+        SettingsError: the proxy or the certificate authority that the settings name is not usable.
+    """
+    return httpx2.HTTPTransport(
+        verify=_certificates(settings), trust_env=False, limits=_LIMITS, proxy=_proxy(settings)
+    )
+
+
+def async_inner_transport(settings: Settings) -> httpx2.AsyncHTTPTransport:
+    """Return the same for asyncio. It belongs to the event loop of its first request."""
+    return httpx2.AsyncHTTPTransport(
+        verify=_certificates(settings), trust_env=False, limits=_LIMITS, proxy=_proxy(settings)
+    )
+
+
+def _certificates(settings: Settings) -> ssl.SSLContext | bool:
+    if settings.ca_file is None:
+        return True
+    # Not ssl.create_default_context: it writes session keys to where SSLKEYLOGFILE says.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as problem:
+        reason = type(problem).__name__
+    else:
+        return context
+    raise SettingsError("QODEX_CA_FILE", f"not a readable file of certificates in PEM form ({reason})")
+
+
+def _proxy(settings: Settings) -> httpx2.Proxy | None:
+    # Plain http is for loopback only: through a proxy it would carry the key in the clear.
+    if not settings.https_proxy or urlsplit(settings.openai_base_url).scheme != "https":
+        return None
+    parts = urlsplit(settings.https_proxy)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise SettingsError("QODEX_HTTPS_PROXY", "use an http:// or https:// address")
+    return httpx2.Proxy(settings.https_proxy)
+
+
+# --- logs -----------------------------------------------------------------------------------------
+
+_WIRE_LOGGERS = ("openai", "httpx2", "httpcore2")
+# httpcore2 writes down all headers of an answer, and an upstream may repeat any piece of a key in them.
+_RESPONSE_HEADERS = re.compile(r"(return_value=\(b'[^']*', \d+, b'[^']*').*", re.DOTALL)
+
+
+def install_log_redaction(*secrets: Secret, everywhere: bool = False) -> None:
+    """Take keys out of every log record of the HTTP stack, at any level. Calling it again is harmless.
+
+    It works on records as they are made, because a filter of a logger does not see its children's
+    records, and the SDK makes its loggers when it first needs them.
+
+    Args:
+        *secrets: keys that do not look like one (``sk-…`` is recognised by itself).
+        everywhere: also for all other loggers of this process; for a server, not for a library.
+    """
+    current = logging.getLogRecordFactory()
+    if not isinstance(current, _Redaction):
+        current = _Redaction(current)
+        logging.setLogRecordFactory(current)
+    current.secrets += [secret for secret in secrets if secret not in current.secrets]
+    current.everywhere = current.everywhere or everywhere
+
+
+class _Redaction:
+    """A log record factory that puts redacted records into the hands of every handler."""
+
+    def __init__(self, inner: Callable[..., logging.LogRecord]) -> None:
+        self.inner = inner
+        self.secrets: list[Secret] = []
+        self.everywhere = False
+
+    def __call__(self, *args: object, **options: object) -> logging.LogRecord:
+        record = self.inner(*args, **options)
+        if self.everywhere or record.name.split(".")[0] in _WIRE_LOGGERS:
+            self._redact(record)
+        return record
+
+    def _redact(self, record: logging.LogRecord) -> None:
+        try:
+            said = record.getMessage()
+        except Exception:  # noqa: BLE001 - a record that cannot be formatted is for its handler to report
+            return
+        clean = _RESPONSE_HEADERS.sub(r"\1, …)", redact(said, *self.secrets))
+        if clean != said:
+            record.msg, record.args = clean, ()
+        if record.exc_info and record.exc_info[1]:
+            self._redact_traceback(record, record.exc_info[1])
+
+    def _redact_traceback(self, record: logging.LogRecord, problem: BaseException) -> None:
+        said = "".join(traceback.format_exception(problem)).rstrip()
+        clean = redact(said, *self.secrets)
+        if clean != said:
+            record.exc_info, record.exc_text = None, clean
