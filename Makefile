@@ -21,7 +21,7 @@ check: lint ## lint, types and the fast tests
 	@$(PYTEST) -m "not slow" tests/unit $(ARGS)
 
 lint: dev
-	@$(PY) -m ruff format --check --quiet . || { echo "Not formatted. Run: make format" >&2; exit 1; }
+	@$(PY) -m ruff format --check --output-format concise . || { echo "Not formatted. Run: make format" >&2; exit 1; }
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m mypy
 	@$(PY) -m bandit --quiet --recursive --configfile pyproject.toml lib pages app.py

@@ -76,9 +76,7 @@ class KeyRejected(QodexError):
     Attributes: the upstream's ``status`` (HTTP), ``code``, ``message`` (scrubbed) and ``request_id``.
     """
 
-    def __init__(
-        self, *, status: int | None, code: str | None, message: str, request_id: str | None
-    ) -> None:
+    def __init__(self, *, status: int | None, code: str | None, message: str, request_id: str | None) -> None:
         super().__init__(f"OpenAI rejected this key: {message} Nothing was saved.")
         self.status, self.code, self.message, self.request_id = status, code, message, request_id
 
@@ -86,9 +84,7 @@ class KeyRejected(QodexError):
 class KeyUnchecked(QodexError):
     """The provider could not be asked (time-out, outage, no network). Nothing was saved; try again."""
 
-    def __init__(
-        self, reason: str, *, status: int | None = None, request_id: str | None = None
-    ) -> None:
+    def __init__(self, reason: str, *, status: int | None = None, request_id: str | None = None) -> None:
         super().__init__(f"Could not check the key. {reason} Nothing was saved. Try again.")
         self.reason, self.status, self.request_id = reason, status, request_id
 
@@ -116,9 +112,7 @@ class KeyMissing(QodexError):
             f"{slug} has no key of its own and no platform key is configured. "
             "Add your OpenAI key in Settings > Integrations, or ask the operator."
         )
-        self.for_operator = (
-            "Set OPENAI_API_KEY so that projects without a key of their own can make calls."
-        )
+        self.for_operator = "Set OPENAI_API_KEY so that projects without a key of their own can make calls."
 
 
 class KeyLocked(QodexError):

@@ -27,17 +27,9 @@ from lib.usage.ledger import Ledger
 from lib.usage.prices import PriceBook
 from lib.usage.reports import Reports
 from lib.usage.runs import RunStore, StartedRun
-from lib.vault.keys import (
-    PROVIDER,
-    KeyState,
-    KeyStore,
-    PlatformKeyState,
-    ResolvedKey,
-    Verdict,
-    ever_sealed,
-    require_provider,
-)
+from lib.vault.keys import KeyStore, ResolvedKey, ever_sealed, require_provider
 from lib.vault.masters import load_keyring
+from lib.vault.states import PROVIDER, KeyState, PlatformKeyState, Verdict
 
 
 class Platform:
@@ -92,6 +84,7 @@ class Platform:
             kind: chat, scheduled, pr_review or scan.
             token_budget: input and output tokens the run may use in all; None for no limit of its own.
             resume: a run id from ``due_runs()``.
+            actor: for whom; needs the role lead.
 
         Raises:
             CapExceeded: a platform-funded chat or scan at the cap.
@@ -205,8 +198,10 @@ class Keys:
         Args:
             slug: the project.
             key: the key as it was pasted.
+            actor: for whom; needs the role lead.
             expected_version: the version in use that the person saw, 0 for none. By default the one in
                 use when this began, so that of two people who replace at once one is told.
+            provider: only ``openai`` so far.
 
         Raises:
             KeyMalformed: it cannot be a key of this provider.

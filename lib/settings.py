@@ -122,7 +122,11 @@ class Settings(BaseSettings):
         [], validation_alias="QODEX_EMAIL_DOMAINS", description="sign-in: allowed e-mail domains"
     )
     session_hours: int = Field(
-        12, gt=0, le=720, validation_alias="QODEX_SESSION_HOURS", description="sign-in: longest session, hours"
+        12,
+        gt=0,
+        le=720,
+        validation_alias="QODEX_SESSION_HOURS",
+        description="sign-in: longest session, hours",
     )
     admins: Annotated[list[str], NoDecode] = Field(
         [], validation_alias="QODEX_ADMINS", description="e-mails of the first administrators"

@@ -6,16 +6,15 @@ import re
 import unicodedata
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from lib.access import audit
 from lib.access.audit import Subject, Tag
 from lib.access.roles import Action, Actor, allows, require
 from lib.clock import Micros
-from lib.db import Database
+from lib.db import AnyRow, Database
 from lib.db.tables import accounts, plans, projects
 from lib.errors import BadInput, ProjectUnknown
 
@@ -187,5 +186,5 @@ def _require_plan(connection: Connection, plan: str) -> None:
         raise BadInput(f"There is no plan of that name. There are: {', '.join(names)}.")
 
 
-def _project(row: Row[Any]) -> Project:
+def _project(row: AnyRow) -> Project:
     return Project(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it

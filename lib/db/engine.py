@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Engine, Executable, Row, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
@@ -18,6 +18,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from lib.clock import Micros
 from lib.db.queue import WriterQueue
 from lib.errors import DatabaseUnavailable
+
+AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 
 _BUSY_SECONDS = 30
 _POSTGRES_NOW = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
@@ -66,16 +68,16 @@ class Database:
 
         ``durable=False`` survives a crash of the process, not of the power.
         """
-        with _translated(), self._queue.turn() if self._queue else nullcontext():
-            with self._engine.connect().execution_options(qodex_write=True) as connection:
-                if self.is_sqlite:
-                    _pragma(connection, "synchronous", "FULL" if durable else "NORMAL")
-                with connection.begin():
-                    if not durable and not self.is_sqlite:
-                        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-                    yield connection
+        turn = self._queue.turn() if self._queue else nullcontext()
+        with _translated(), turn, self._engine.connect().execution_options(qodex_write=True) as connection:
+            if self.is_sqlite:
+                _pragma(connection, "synchronous", "FULL" if durable else "NORMAL")
+            with connection.begin():
+                if not durable and not self.is_sqlite:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                yield connection
 
-    def lookup(self, statement: Executable, parameters: Mapping[str, object]) -> Row[Any] | None:
+    def lookup(self, statement: Executable, parameters: Mapping[str, object]) -> AnyRow | None:
         """Run one SELECT on a connection that this thread keeps, outside any transaction.
 
         The cheapest read there is, and never stale: it sees whatever has committed before it began.

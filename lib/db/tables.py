@@ -6,6 +6,8 @@ prices are nano-USD per million tokens (``price_*``). Unknown is NULL.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -290,10 +292,9 @@ usage_events = Table(
 )
 Index("ix_usage_events_time", usage_events.c.project_id, usage_events.c.occurred_at, usage_events.c.event_id)
 Index("ix_usage_events_run", usage_events.c.project_id, usage_events.c.run_id)
-_counted = {
-    "sqlite_where": usage_events.c.sequence.is_not(None),
-    "postgresql_where": usage_events.c.sequence.is_not(None),
-}
+_counted: dict[str, Any] = dict.fromkeys(
+    ("sqlite_where", "postgresql_where"), usage_events.c.sequence.is_not(None)
+)
 Index(
     "ix_usage_events_window",
     usage_events.c.project_id,

@@ -11,14 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from lib.access.projects import find
 from lib.access.roles import Action, Actor, allows
 from lib.clock import DAY, HOUR, Micros, from_micros
-from lib.db import Database
+from lib.db import AnyRow, Database
 from lib.db.tables import accounts, cap_overrides, open_calls, plans, projects, usage_events
 from lib.errors import CapExceeded, ProjectUnknown
 from lib.usage.prices import usd
@@ -290,7 +289,7 @@ def _total_at(connection: Connection, project_id: str, cutoff: Micros) -> tuple[
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
-def _first_with_total(connection: Connection, project_id: str, total: int) -> Row[Any] | None:
+def _first_with_total(connection: Connection, project_id: str, total: int) -> AnyRow | None:
     return connection.execute(_FIRST_WITH_TOTAL, {"project_id": project_id, "total": total}).first()
 
 

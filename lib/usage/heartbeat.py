@@ -18,6 +18,7 @@ class Heartbeat:
     def __init__(self, runs: RunStore, interval: float = HEARTBEAT_SECONDS) -> None:
         self._runs = runs
         self._interval = interval
+        self._thread: threading.Thread | None = None
         self._start_anew()
         os.register_at_fork(after_in_child=self._start_anew)  # threads do not cross a fork
 
@@ -42,7 +43,7 @@ class Heartbeat:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._alive: set[str] = set()
-        self._thread: threading.Thread | None = None
+        self._thread = None
 
     def _beat(self) -> None:
         me = threading.current_thread()

@@ -24,7 +24,6 @@ from lib.errors import (
     CapExceeded,
     Forbidden,
     KeyLocked,
-    KeyMissing,
     LeaseLost,
     PriceUnknown,
     QodexError,
@@ -37,7 +36,8 @@ from lib.usage.calls import Ask, Outcome
 from lib.usage.caps import account_of, admit, caps_of
 from lib.usage.events import count_on_account, expire_calls, note, take_open_call, write_event
 from lib.usage.prices import PriceBook
-from lib.vault.keys import NO_FAILURE, PROVIDER, KeyStore
+from lib.vault.keys import NO_FAILURE, KeyStore
+from lib.vault.states import PROVIDER
 
 _BUDGET_WARNING = 80  # percent
 
@@ -104,6 +104,7 @@ _RUN = (
     .where(runs.c.run_id == bindparam("run_id"))
 )
 _OPEN = insert(open_calls)
+_TOKEN_COLUMNS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
 
 
 class Ledger:
@@ -336,12 +337,7 @@ class Ledger:
 
     def _event(self, connection: Connection, call: OpenCall, outcome: Outcome, now: Micros) -> dict[str, Any]:
         cost, unit = self._cost(call, outcome, now)
-        tokens = outcome.tokens
         kind = connection.execute(select(runs.c.kind).where(runs.c.run_id == call.run_id)).scalar()
-        if outcome.status == "error" and tokens is None:
-            counts = (0, 0, 0, 0)
-        else:
-            counts = (tokens.input, tokens.cached, tokens.output, tokens.reasoning) if tokens else (None,) * 4
         return {
             "project_id": call.project_id,
             "event_id": call.id,
@@ -353,10 +349,7 @@ class Ledger:
             "model": call.model,
             "endpoint": call.endpoint,
             "status": outcome.status,
-            "input_tokens": counts[0],
-            "cached_input_tokens": counts[1],
-            "output_tokens": counts[2],
-            "reasoning_tokens": counts[3],
+            **_token_columns(outcome),
             "cost_nano": cost,
             "price_input": unit[0],
             "price_cached_input": unit[1],
@@ -484,6 +477,15 @@ def _open_row(call: OpenCall, ceiling: int | None, now: Micros) -> dict[str, Any
         "lease_until": call.lease_until,
         "ceiling_nano": ceiling,
     }
+
+
+def _token_columns(outcome: Outcome) -> dict[str, int | None]:
+    """An error answer used none; where the provider did not say, it is not known."""
+    tokens = outcome.tokens
+    if tokens is None:
+        return dict.fromkeys(_TOKEN_COLUMNS, 0 if outcome.status == "error" else None)
+    counts = (tokens.input, tokens.cached, tokens.output, tokens.reasoning)
+    return dict(zip(_TOKEN_COLUMNS, counts, strict=True))
 
 
 def _cut(text: str | None, length: int) -> str | None:

@@ -13,11 +13,11 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
 from lib.access.roles import Action, Actor, allows
 from lib.clock import MINUTE, Micros
-from lib.db import Database
+from lib.db import AnyRow, Database
 from lib.db.tables import projects, usage_events
 from lib.errors import ProjectUnknown
 from lib.usage.events import sweep
@@ -180,7 +180,7 @@ class Reports:
 
     def _grouped(
         self, wanted: UsageFilter, actor: Actor, by: Sequence[ColumnElement[Any]]
-    ) -> Sequence[Row[Any]]:
+    ) -> Sequence[AnyRow]:
         sweep(self._database)
         with self._database.read() as connection:
             ids = visible_ids(connection, actor, wanted.projects)
@@ -248,6 +248,6 @@ _SUM_COLUMNS = (
 )
 
 
-def _sums(row: Row[Any]) -> dict[str, int]:
+def _sums(row: AnyRow) -> dict[str, int]:
     # PostgreSQL sums BIGINT as NUMERIC, which arrives as Decimal; every sum is a whole number.
     return {name: int(getattr(row, name)) for name in SUMS}

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, func, insert, or_, select, update
 
 from lib.access.projects import Project, find
 from lib.access.roles import Action, Actor, allows, require
 from lib.clock import MINUTE, SECOND, Micros, from_micros
-from lib.db import Database
+from lib.db import AnyRow, Database
 from lib.db.tables import RUN_KINDS, open_calls, projects, provider_keys, run_log, runs, usage_events
 from lib.errors import BadInput, CapExceeded, ProjectUnknown, RunEnded, RunUnknown, RunWaiting
 from lib.usage.caps import account_of, admit, caps_of
@@ -364,7 +364,7 @@ def _has_own_key(connection: Connection, project_id: str) -> bool:
     return connection.execute(statement.limit(1)).first() is not None
 
 
-def _find_run(connection: Connection, run_id: str, *, lock: bool = False) -> Row[Any]:
+def _find_run(connection: Connection, run_id: str, *, lock: bool = False) -> AnyRow:
     statement = (
         select(runs, projects.c.slug)
         .join(projects, projects.c.id == runs.c.project_id)
@@ -417,7 +417,7 @@ def _matches(text: str) -> Any:
     return or_(runs.c.run_id.startswith(text, autoescape=True), by_request)
 
 
-def _running(call: Row[Any]) -> CallRow:
+def _running(call: AnyRow) -> CallRow:
     return CallRow(
         event_id=call.event_id,
         occurred_at=call.opened_at,

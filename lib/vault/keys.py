@@ -8,76 +8,21 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from lib.access import audit
 from lib.access.audit import Tag
 from lib.access.projects import Project, find
 from lib.access.roles import Action, Actor, allows, require
 from lib.clock import Micros
-from lib.db import Database
-from lib.db.tables import deployment, platform_key_health, projects, provider_keys
-from lib.errors import BadInput, KeyChanged, KeyLocked, KeyMissing, ProjectUnknown
+from lib.db import AnyRow, Database
+from lib.db.tables import platform_key_health, projects, provider_keys
+from lib.errors import BadInput, KeyChanged, KeyMissing, ProjectUnknown
 from lib.secret import Secret
 from lib.vault.masters import Keyring
-from lib.vault.sealing import SCHEME, Binding, DoesNotOpen, Sealed
-
-PROVIDER = "openai"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the provider said when the key was checked; ``code`` is set where it works with a warning."""
-
-    code: str | None = None
-    message: str | None = None
-
-
-@dataclass(frozen=True)
-class KeyState:
-    """All that may be shown of a project's key. There is no field for the secret.
-
-    ``status``: none, working, warning, failing or locked. ``source``: who pays, byok or platform.
-    ``version`` is 0 without a key. Times in microseconds.
-    """
-
-    project: str
-    provider: str
-    source: str
-    status: str
-    version: int = 0
-    last4: str | None = None
-    saved_at: Micros | None = None
-    saved_by: str | None = None
-    last_checked_at: Micros | None = None
-    check_code: str | None = None
-    check_message: str | None = None
-    last_used_at: Micros | None = None
-    last_used_run: str | None = None
-    failing_since: Micros | None = None
-    failure: str | None = None
-    failure_status: int | None = None
-    failure_code: str | None = None
-    failure_message: str | None = None
-    failure_request_id: str | None = None
-    master_key_id: str | None = None
-    locked_why: str | None = None
-
-
-@dataclass(frozen=True)
-class PlatformKeyState:
-    """The platform-funded key: ``status`` none, working or failing (with the provider's own words)."""
-
-    status: str
-    last4: str = ""
-    failing_since: Micros | None = None
-    failure: str | None = None
-    failure_status: int | None = None
-    failure_code: str | None = None
-    failure_message: str | None = None
-    failure_request_id: str | None = None
+from lib.vault.opening import Safe
+from lib.vault.states import PROVIDER, KeyState, PlatformKeyState, Verdict, no_key, state_of
 
 
 @dataclass(frozen=True)
@@ -146,9 +91,8 @@ class KeyStore:
 
     def __init__(self, database: Database, keyring: Keyring, platform_key: Secret | None) -> None:
         self._database = database
-        self._keyring = keyring
+        self._safe = Safe(database, keyring)
         self._platform_key = platform_key
-        self._deployment_id: str | None = None
 
     def resolve(self, slug: str, *, provider: str = PROVIDER) -> ResolvedKey:
         """The key for the project's next call, read from the database now.
@@ -162,7 +106,7 @@ class KeyStore:
         if row is None:
             raise ProjectUnknown(slug)
         if row.version is not None:
-            return ResolvedKey(slug, provider, "byok", self.open_row(row), row.last4, row.version)
+            return ResolvedKey(slug, provider, "byok", self._safe.open(row), row.last4, row.version)
         return ResolvedKey(slug, provider, "platform", self.platform_key(slug), self.platform_last4, None)
 
     def platform_key(self, slug: str) -> Secret:
@@ -190,20 +134,9 @@ class KeyStore:
         columns = {name: value for name, value in row._mapping.items() if name != "provider"}  # noqa: SLF001
         return PlatformKeyState("failing", **columns)
 
-    def open_row(self, row: Row[Any]) -> Secret:
-        """Open the sealed key of one row of ``provider_keys``. Raises KeyLocked."""
-        master = self._keyring.get(row.master_key_id)
-        if master is None:
-            raise KeyLocked(row.last4, row.master_key_id)
-        sealed = Sealed(row.scheme, row.master_key_id, row.sealed_data_key, row.sealed_value)
-        binding = self._binding(row.project_id, row.provider, row.secret_id, row.version)
-        try:
-            if row.scheme != SCHEME:
-                raise DoesNotOpen
-            secret = Secret(master.open(sealed, row.last4, binding))
-        except DoesNotOpen:
-            raise KeyLocked(row.last4, row.master_key_id, tampered=True) from None
-        return secret
+    def open_row(self, row: AnyRow) -> Secret:
+        """Open the sealed key of one row of ``provider_keys``, inside the caller's transaction. Raises KeyLocked."""
+        return self._safe.open(row)
 
     def describe(self, slug: str, *, actor: Actor, provider: str = PROVIDER) -> KeyState:
         """What may be shown of the project's key, opened once to see whether it can be.
@@ -245,30 +178,32 @@ class KeyStore:
         """Put a checked key in use, in one transaction with its audit row.
 
         Args:
+            slug: the project.
+            secret: the key; the provider has accepted it.
+            actor: for whom; needs the role lead.
             expected_version: the version that the person saw (0: none). If another is in use by now,
                 nothing is overwritten.
+            verdict: what the provider said.
+            provider: whose key it is.
 
         Raises:
             KeyChanged: somebody else was first.
             MasterKeyMissing: there is no master key to seal with.
             Forbidden: that takes the role lead.
         """
-        master = self._keyring.first
         with self._database.write() as connection:
             project = find(connection, slug, lock=True)
             require(actor, Action.SET_KEY, project.id)
             current = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).first()
             in_use = current.version if current else 0
             if in_use != expected_version:
-                if current and current.saved_by == actor.name and self._holds(current, secret):
+                if current and current.saved_by == actor.name and self._safe.holds(current, secret):
                     return self._state(slug, provider, current)  # the second click of a double click
                 raise KeyChanged(_changed(current))
             now = self._database.now(connection)
             version = (self._newest(connection, project, provider) or 0) + 1
             secret_id = str(uuid.uuid4())
-            sealed = master.seal(
-                secret.reveal(), secret.last4, self._binding(project.id, provider, secret_id, version)
-            )
+            sealed = self._safe.seal(secret, project.id, provider, secret_id, version)
             connection.execute(_END, {"p": project.id, "v": provider, "at": now, "who": actor.name})
             connection.execute(
                 insert(provider_keys),
@@ -385,63 +320,14 @@ class KeyStore:
                 after={"provider": provider, "code": code},
             )
 
-    @property
-    def deployment_id(self) -> str:
-        """The id made by the first migration; part of what every key is bound to. It never changes."""
-        if self._deployment_id is None:
-            with self._database.read() as connection:
-                self._deployment_id = connection.execute(select(deployment.c.id)).scalar_one()
-        return self._deployment_id
-
-    def _binding(self, project_id: str, provider: str, secret_id: str, version: int) -> Binding:
-        return Binding(self.deployment_id, project_id, provider, secret_id, version)
-
     def _newest(self, connection: Connection, project: Project, provider: str) -> int | None:
         newest: int | None = connection.execute(
             _NEWEST_VERSION, {"project_id": project.id, "provider": provider}
         ).scalar()
         return newest
 
-    def _holds(self, row: Row[Any], secret: Secret) -> bool:
-        try:
-            return self.open_row(row) == secret
-        except KeyLocked:
-            return False
-
-    def _state(self, slug: str, provider: str, row: Row[Any] | None) -> KeyState:
-        if row is None:
-            return KeyState(slug, provider, "platform", "none")
-        locked_why = self._locked_why(row)
-        return KeyState(
-            project=slug,
-            provider=provider,
-            source="byok",
-            status=_status(row, locked=locked_why is not None),
-            version=row.version,
-            last4=row.last4,
-            saved_at=row.saved_at,
-            saved_by=row.saved_by,
-            last_checked_at=row.checked_at,
-            check_code=row.check_code,
-            check_message=row.check_message,
-            last_used_at=row.used_at,
-            last_used_run=row.used_by_run,
-            failing_since=row.failing_since,
-            failure=row.failure,
-            failure_status=row.failure_status,
-            failure_code=row.failure_code,
-            failure_message=row.failure_message,
-            failure_request_id=row.failure_request_id,
-            master_key_id=row.master_key_id,
-            locked_why=locked_why,
-        )
-
-    def _locked_why(self, row: Row[Any]) -> str | None:
-        try:
-            self.open_row(row)
-        except KeyLocked as locked:
-            return locked.sentence
-        return None
+    def _state(self, slug: str, provider: str, row: AnyRow | None) -> KeyState:
+        return state_of(slug, row, self._safe.locked_why(row)) if row else no_key(slug, provider)
 
 
 def ever_sealed(database: Database) -> bool:
@@ -473,15 +359,7 @@ def _checked(now: Micros, verdict: Verdict | None, failure: dict[str, object] | 
     return {"failing_since": since, **(failure or {})}
 
 
-def _status(row: Row[Any], *, locked: bool) -> str:
-    if locked:
-        return "locked"
-    if row.failing_since is not None:
-        return "failing"
-    return "warning" if row.check_code else "working"
-
-
-def _changed(current: Row[Any] | None) -> str:
+def _changed(current: AnyRow | None) -> str:
     if current is None:
         return "The key was removed meanwhile. Nothing was saved; look at the page again and decide."
     return (

@@ -16,6 +16,7 @@ from lib.vault.sealing import KEY_BYTES, MasterKey
 
 log = logging.getLogger(__name__)
 
+_PRINTABLE = range(0x20, 0x7F)
 _FEWEST_DISTINCT = 12  # 32 random bytes have fewer once in 10**17; "0000…" and placeholders always
 _NEW = 'python3 -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())"'
 
@@ -80,7 +81,7 @@ def _decode(variable: str, number: int, text: str) -> bytes:
         raw = base64.b64decode(text.translate(str.maketrans("-_", "+/")), validate=True)
     except (binascii.Error, ValueError):
         raw = b""
-    if len(raw) != KEY_BYTES or len(set(raw)) < _FEWEST_DISTINCT or all(0x20 <= byte < 0x7F for byte in raw):
+    if len(raw) != KEY_BYTES or len(set(raw)) < _FEWEST_DISTINCT or all(byte in _PRINTABLE for byte in raw):
         raise SettingsError(
             variable,
             f"key {number} is not base64 of 32 random bytes (a passphrase is not enough). Make one: {_NEW}",

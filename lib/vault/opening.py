@@ -1,0 +1,63 @@
+"""Sealing and opening rows of ``provider_keys`` with the master keys at hand."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from lib.db import AnyRow, Database
+from lib.db.tables import deployment
+from lib.errors import KeyLocked
+from lib.secret import Secret
+from lib.vault.masters import Keyring
+from lib.vault.sealing import SCHEME, Binding, DoesNotOpen, Sealed
+
+
+class Safe:
+    """Seals keys for this deployment's rows, and opens them; nothing is ever opened by trial."""
+
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._deployment_id: str | None = None
+
+    def seal(self, secret: Secret, project_id: str, provider: str, secret_id: str, version: int) -> Sealed:
+        """Seal a key with the first master key. Raises MasterKeyMissing."""
+        binding = self._binding(project_id, provider, secret_id, version)
+        return self._keyring.first.seal(secret.reveal(), secret.last4, binding)
+
+    def open(self, row: AnyRow) -> Secret:
+        """Open the sealed key of one row. Raises KeyLocked."""
+        master = self._keyring.get(row.master_key_id)
+        if master is None:
+            raise KeyLocked(row.last4, row.master_key_id)
+        sealed = Sealed(row.scheme, row.master_key_id, row.sealed_data_key, row.sealed_value)
+        binding = self._binding(row.project_id, row.provider, row.secret_id, row.version)
+        try:
+            text = master.open(sealed, row.last4, binding) if row.scheme == SCHEME else None
+        except DoesNotOpen:
+            text = None
+        if text is None:
+            raise KeyLocked(row.last4, row.master_key_id, tampered=True)
+        return Secret(text)
+
+    def locked_why(self, row: AnyRow) -> str | None:
+        """Why the row does not open, None if it does."""
+        try:
+            self.open(row)
+        except KeyLocked as locked:
+            return locked.sentence
+        return None
+
+    def holds(self, row: AnyRow, secret: Secret) -> bool:
+        """Whether the row holds this very key."""
+        try:
+            return self.open(row) == secret
+        except KeyLocked:
+            return False
+
+    def _binding(self, project_id: str, provider: str, secret_id: str, version: int) -> Binding:
+        if self._deployment_id is None:
+            # Made by the first migration; it never changes.
+            with self._database.read() as connection:
+                self._deployment_id = connection.execute(select(deployment.c.id)).scalar_one()
+        return Binding(self._deployment_id, project_id, provider, secret_id, version)

@@ -1,0 +1,108 @@
+"""What may be shown of a key. No type here has a field for a secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lib.clock import Micros
+from lib.db import AnyRow
+
+PROVIDER = "openai"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the provider said when the key was checked; ``code`` is set where it works with a warning."""
+
+    code: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class KeyState:
+    """All that may be shown of a project's key. There is no field for the secret.
+
+    ``status``: none, working, warning, failing or locked. ``source``: who pays, byok or platform.
+    ``version`` is 0 without a key. Times in microseconds.
+    """
+
+    project: str
+    provider: str
+    source: str
+    status: str
+    version: int = 0
+    last4: str | None = None
+    saved_at: Micros | None = None
+    saved_by: str | None = None
+    last_checked_at: Micros | None = None
+    check_code: str | None = None
+    check_message: str | None = None
+    last_used_at: Micros | None = None
+    last_used_run: str | None = None
+    failing_since: Micros | None = None
+    failure: str | None = None
+    failure_status: int | None = None
+    failure_code: str | None = None
+    failure_message: str | None = None
+    failure_request_id: str | None = None
+    master_key_id: str | None = None
+    locked_why: str | None = None
+
+
+@dataclass(frozen=True)
+class PlatformKeyState:
+    """The platform-funded key: ``status`` none, working or failing (with the provider's own words)."""
+
+    status: str
+    last4: str = ""
+    failing_since: Micros | None = None
+    failure: str | None = None
+    failure_status: int | None = None
+    failure_code: str | None = None
+    failure_message: str | None = None
+    failure_request_id: str | None = None
+
+
+def no_key(slug: str, provider: str) -> KeyState:
+    """The project has no key of its own."""
+    return KeyState(slug, provider, "platform", "none")
+
+
+def state_of(slug: str, row: AnyRow, locked_why: str | None) -> KeyState:
+    """What may be shown of one row of ``provider_keys``; ``locked_why`` is set where it does not open."""
+    return KeyState(
+        project=slug,
+        provider=row.provider,
+        source="byok",
+        status=_status(row, locked=locked_why is not None),
+        locked_why=locked_why,
+        **{name: row._mapping[column] for name, column in _COLUMNS.items()},  # noqa: SLF001
+    )
+
+
+_COLUMNS: dict[str, str] = {
+    "version": "version",
+    "last4": "last4",
+    "saved_at": "saved_at",
+    "saved_by": "saved_by",
+    "last_checked_at": "checked_at",
+    "check_code": "check_code",
+    "check_message": "check_message",
+    "last_used_at": "used_at",
+    "last_used_run": "used_by_run",
+    "failing_since": "failing_since",
+    "failure": "failure",
+    "failure_status": "failure_status",
+    "failure_code": "failure_code",
+    "failure_message": "failure_message",
+    "failure_request_id": "failure_request_id",
+    "master_key_id": "master_key_id",
+}
+
+
+def _status(row: AnyRow, *, locked: bool) -> str:
+    if locked:
+        return "locked"
+    if row.failing_since is not None:
+        return "failing"
+    return "warning" if row.check_code else "working"
