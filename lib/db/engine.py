@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Engine, Executable, Row, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lib.clock import Micros
@@ -175,8 +175,8 @@ def _translated() -> Iterator[None]:
     """Turn the driver's failures into one sentence; constraint violations stay what they are."""
     try:
         yield
-    except IntegrityError:
-        raise
+    except (IntegrityError, ProgrammingError, DataError):
+        raise  # our own mistake or a rule of the tables, not the database's state
     except (DBAPIError, PoolTimeout) as problem:
         raise DatabaseUnavailable(_sentence(problem)) from problem
 

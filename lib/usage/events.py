@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from lib.clock import Micros
 from lib.db import Database
@@ -14,27 +14,58 @@ from lib.usage.caps import account_of
 
 _INSERT = insert(usage_events)
 _LOG = insert(run_log)
+_ADD_TO_RUN = (
+    update(runs)
+    .where(runs.c.project_id == bindparam("project"), runs.c.run_id == bindparam("run"))
+    .values(
+        calls=runs.c.calls + 1,
+        failed_calls=runs.c.failed_calls + bindparam("failed"),
+        unpriced_calls=runs.c.unpriced_calls + bindparam("unpriced"),
+        tokens=runs.c.tokens + bindparam("used"),
+        platform_calls=runs.c.platform_calls + bindparam("platform"),
+        byok_calls=runs.c.byok_calls + bindparam("byok"),
+        platform_nano=runs.c.platform_nano + bindparam("platform_cost"),
+        byok_nano=runs.c.byok_nano + bindparam("byok_cost"),
+        last4=bindparam("shown"),
+    )
+)
+_TAKE = (
+    delete(open_calls)
+    .where(open_calls.c.project_id == bindparam("project"), open_calls.c.event_id == bindparam("event"))
+    .returning(*open_calls.c)
+)
+_COUNT = (
+    update(accounts)
+    .where(accounts.c.project_id == bindparam("project"))
+    .values(
+        sequence=bindparam("new_sequence"),
+        counted_nano=bindparam("new_counted"),
+        unknown_nano=bindparam("new_unknown"),
+        reserved_nano=bindparam("new_reserved"),
+        last_settled_at=bindparam("new_last"),
+    )
+)
 
 
 def write_event(connection: Connection, row: Mapping[str, Any]) -> None:
     """Write one live usage row and add it to its run's totals."""
     connection.execute(_INSERT, row)
-    platform, ok = row["source"] == "platform", row["status"] == "ok"
+    platform = int(row["source"] == "platform")
     cost = row["cost_nano"] or 0
     connection.execute(
-        update(runs)
-        .where(runs.c.project_id == row["project_id"], runs.c.run_id == row["run_id"])
-        .values(
-            calls=runs.c.calls + 1,
-            failed_calls=runs.c.failed_calls + (not ok),
-            unpriced_calls=runs.c.unpriced_calls + (row["cost_nano"] is None),
-            tokens=runs.c.tokens + (row["input_tokens"] or 0) + (row["output_tokens"] or 0),
-            platform_nano=runs.c.platform_nano + (cost if platform else 0),
-            byok_nano=runs.c.byok_nano + (0 if platform else cost),
-            platform_calls=runs.c.platform_calls + platform,
-            byok_calls=runs.c.byok_calls + (not platform),
-            last4=row["key_last4"],
-        )
+        _ADD_TO_RUN,
+        {
+            "project": row["project_id"],
+            "run": row["run_id"],
+            "failed": int(row["status"] != "ok"),
+            "unpriced": int(row["cost_nano"] is None),
+            "used": (row["input_tokens"] or 0) + (row["output_tokens"] or 0),
+            "platform": platform,
+            "byok": 1 - platform,
+            "platform_cost": cost * platform,
+            "byok_cost": cost * (1 - platform),
+            "shown": row["key_last4"],
+        },
     )
 
 
@@ -55,15 +86,15 @@ def count_on_account(
         "occurred_at": max(now, account.last_settled_at),
     }
     connection.execute(
-        update(accounts)
-        .where(accounts.c.project_id == project_id)
-        .values(
-            sequence=totals["sequence"],
-            counted_nano=totals["counted_after_nano"],
-            unknown_nano=totals["unknown_after_nano"],
-            reserved_nano=account.reserved - ceiling,
-            last_settled_at=totals["occurred_at"],
-        )
+        _COUNT,
+        {
+            "project": project_id,
+            "new_sequence": totals["sequence"],
+            "new_counted": totals["counted_after_nano"],
+            "new_unknown": totals["unknown_after_nano"],
+            "new_reserved": account.reserved - ceiling,
+            "new_last": totals["occurred_at"],
+        },
     )
     return totals
 
@@ -94,11 +125,7 @@ def note(
 
 def take_open_call(connection: Connection, project_id: str, event_id: str) -> Any | None:
     """Take an open call off the table; None where somebody settled it already."""
-    return connection.execute(
-        delete(open_calls)
-        .where(open_calls.c.project_id == project_id, open_calls.c.event_id == event_id)
-        .returning(*open_calls.c)
-    ).first()
+    return connection.execute(_TAKE, {"project": project_id, "event": event_id}).first()
 
 
 def unknown_event(call: Any, now: Micros, run_kind: str | None) -> dict[str, Any]:
