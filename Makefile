@@ -34,7 +34,7 @@ bench: dev ## print the benchmark tables
 	@$(PY) -m bench $(ARGS)
 
 audit: dev ## look for known vulnerabilities in the pinned packages (needs the network)
-	@$(PY) -m pip_audit --requirement requirements.txt --no-deps --disable-pip --progress-spinner off
+	@$(PY) -m pip_audit --strict --requirement requirements.txt --no-deps --disable-pip --progress-spinner off
 
 screenshots: dev ## draw every page in a real browser into screenshots/
 	@$(PY) -m tests.services

@@ -22,7 +22,7 @@ LAYERS = [
     {"access", "vault"},
     {"usage"},
     {"llm"},
-    {"platform", "heartbeat"},
+    {"platform"},
     {"ui", "web", "cli", "__main__"},
     {"pages"},
     {"app"},
