@@ -26,6 +26,7 @@ from lib.usage.heartbeat import Heartbeat
 from lib.usage.ledger import Ledger
 from lib.usage.prices import PriceBook
 from lib.usage.reports import Reports
+from lib.usage.runlog import RunLog
 from lib.usage.runs import RunStore, StartedRun
 from lib.vault.keys import KeyStore, ResolvedKey, ever_sealed, require_provider
 from lib.vault.masters import load_keyring
@@ -58,10 +59,11 @@ class Platform:
         self.projects = Projects(self.database)
         self.keys = Keys(store, self.projects, settings, self.actor)
         self.caps = CapsView(self.database, self.actor)
-        self.runs = RunStore(self.database)
+        self.runs = RunLog(self.database)
         self.reports = Reports(self.database)
         self.ledger = Ledger(self.database, store, self.prices, self.actor)
-        self._heartbeat = Heartbeat(self.runs)
+        self._runs = RunStore(self.database)
+        self._heartbeat = Heartbeat(self._runs)
 
     @classmethod
     def from_env(cls, *, actor: Actor | None = None) -> Self:
@@ -92,14 +94,14 @@ class Platform:
         """
         who = actor or self.actor
         if resume is not None:
-            started = self.runs.resume(resume, actor=who)
+            started = self._runs.resume(resume, actor=who)
         else:
-            started = self.runs.start(project or "", kind, actor=who, token_budget=token_budget)
+            started = self._runs.start(project or "", kind, actor=who, token_budget=token_budget)
         return Run(self, started)
 
     def due_runs(self, *, limit: int = 20) -> list[StartedRun]:
         """Claim waiting runs whose time has come; go on with each: ``platform.run(resume=it.run_id)``."""
-        return self.runs.due(actor=self.actor, limit=limit)
+        return self._runs.due(actor=self.actor, limit=limit)
 
     def close(self) -> None:
         """Give the database's connections back."""
@@ -110,7 +112,7 @@ class Platform:
 
     def _end(self, run_id: str, status: str) -> str:
         self._heartbeat.drop(run_id)
-        return self.runs.finish(run_id, status)
+        return self._runs.finish(run_id, status)
 
 
 class Run:

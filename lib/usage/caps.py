@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
 from lib.access.projects import find
 from lib.access.roles import Action, Actor, allows
@@ -34,18 +34,6 @@ class Caps:
     nano: dict[str, int]
     default_output_limit: int
     override_reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A project's running totals. ``counted`` includes ``unknown``: ceilings of calls of unknown outcome."""
-
-    project_id: str
-    sequence: int
-    counted: int
-    unknown: int
-    reserved: int
-    last_settled_at: Micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +111,24 @@ class Headroom:
         return max(self.windows.values(), key=lambda window: window.percent)
 
 
-_CAPS = (
+_counted_events = (usage_events.c.project_id == accounts.c.project_id) & usage_events.c.sequence.is_not(None)
+
+
+def _total_at(cutoff: str, column: ColumnElement[int]) -> ColumnElement[int]:
+    """The running total of all calls that settled at or before the cutoff: exactly then a call has left."""
+    newest = (
+        select(column)
+        .where(_counted_events, usage_events.c.occurred_at <= bindparam(cutoff))
+        .order_by(usage_events.c.occurred_at.desc(), usage_events.c.sequence.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return func.coalesce(newest, 0)
+
+
+_STANDING = (
     select(
+        projects.c.slug,
         plans.c.name,
         plans.c.cap_5h_nano,
         plans.c.cap_7d_nano,
@@ -133,30 +137,34 @@ _CAPS = (
         cap_overrides.c.cap_7d_nano.label("override_7d"),
         cap_overrides.c.reason,
         cap_overrides.c.ends_at,
+        accounts,
+        *(
+            _total_at(f"cutoff_{name}", column).label(f"{label}_before_{name}")
+            for name in WINDOWS
+            for label, column in (
+                ("counted", usage_events.c.counted_after_nano),
+                ("unknown", usage_events.c.unknown_after_nano),
+            )
+        ),
     )
-    .select_from(projects)
+    .select_from(accounts)
+    .join(projects, projects.c.id == accounts.c.project_id)
     .join(plans, plans.c.name == projects.c.plan)
     .outerjoin(cap_overrides, cap_overrides.c.project_id == projects.c.id)
-    .where(projects.c.id == bindparam("project_id"))
+    .where(accounts.c.project_id == bindparam("project_id"))
 )
-_ACCOUNT = select(accounts).where(accounts.c.project_id == bindparam("project_id"))
-_ACCOUNT_LOCKED = _ACCOUNT.with_for_update()
-_counted_events = (usage_events.c.project_id == bindparam("project_id")) & usage_events.c.sequence.is_not(
-    None
-)
-_TOTAL_AT = (
-    select(usage_events.c.counted_after_nano, usage_events.c.unknown_after_nano)
-    .where(_counted_events, usage_events.c.occurred_at <= bindparam("cutoff"))
-    .order_by(usage_events.c.occurred_at.desc(), usage_events.c.sequence.desc())
-    .limit(1)
-)
+_STANDING_LOCKED = _STANDING.with_for_update(of=accounts)
 _FIRST_WITH_TOTAL = (
     select(usage_events.c.occurred_at, usage_events.c.counted_after_nano)
-    .where(_counted_events, usage_events.c.counted_after_nano >= bindparam("total"))
+    .where(
+        usage_events.c.project_id == bindparam("project_id"),
+        usage_events.c.sequence.is_not(None),
+        usage_events.c.counted_after_nano >= bindparam("total"),
+    )
     .order_by(usage_events.c.counted_after_nano, usage_events.c.sequence)
     .limit(1)
 )
-_LAST_LEASE = (
+_NEXT_LEASE_END = (
     select(open_calls.c.lease_until)
     .where(open_calls.c.project_id == bindparam("project_id"), open_calls.c.source == "platform")
     .order_by(open_calls.c.lease_until)
@@ -164,67 +172,72 @@ _LAST_LEASE = (
 )
 
 
-def caps_of(connection: Connection, project_id: str, at: Micros) -> Caps:
-    """The caps in force for a project at a moment: its plan's, or its override's until that ends."""
-    row = connection.execute(_CAPS, {"project_id": project_id}).one()
-    overridden = row.override_5h is not None and (row.ends_at is None or at < row.ends_at)
-    caps = (row.override_5h, row.override_7d) if overridden else (row.cap_5h_nano, row.cap_7d_nano)
-    return Caps(
-        row.name,
-        dict(zip(WINDOWS, caps, strict=True)),
-        row.default_output_limit,
-        row.reason if overridden else None,
-    )
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a project stands with its caps at ``now``: totals, caps, and the totals when each window began."""
+
+    project_id: str
+    slug: str
+    now: Micros
+    caps: Caps
+    counted: int
+    unknown: int
+    reserved: int
+    counted_before: dict[str, int]
+    unknown_before: dict[str, int]
+
+    def used(self, window: str) -> int:
+        """Counted in the window, nano-USD."""
+        return self.counted - self.counted_before[window]
 
 
-def account_of(connection: Connection, project_id: str, *, lock: bool = False) -> Account:
-    """A project's totals. ``lock`` makes other workers of the same project wait until the transaction ends."""
-    statement = _ACCOUNT_LOCKED if lock else _ACCOUNT
-    row = connection.execute(statement, {"project_id": project_id}).one()
-    return Account(
-        row.project_id,
-        row.sequence,
+def standing(connection: Connection, project_id: str, now: Micros, *, lock: bool = False) -> Standing:
+    """One SELECT, however long the history. ``lock`` makes the project's other workers wait.
+
+    On PostgreSQL a statement that waited for the lock sees the account as it is now, and the totals before
+    the windows as they were when it began: those lie hours back, and an older one is only smaller.
+    """
+    statement = _STANDING_LOCKED if lock else _STANDING
+    row = connection.execute(statement, _cutoffs(project_id, now)).one()
+    if row.last_settled_at > now:
+        # The clock went back; that must not let usage out of a window early, nor bring any back.
+        now = row.last_settled_at
+        row = connection.execute(statement, _cutoffs(project_id, now)).one()
+    values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
+    return Standing(
+        project_id,
+        row.slug,
+        now,
+        _caps(row, now),
         row.counted_nano,
         row.unknown_nano,
         row.reserved_nano,
-        row.last_settled_at,
+        {name: int(values[f"counted_before_{name}"]) for name in WINDOWS},
+        {name: int(values[f"unknown_before_{name}"]) for name in WINDOWS},
     )
 
 
-def admit(connection: Connection, account: Account, caps: Caps, ceiling: int, now: Micros, slug: str) -> None:
+def _cutoffs(project_id: str, now: Micros) -> dict[str, object]:
+    return {"project_id": project_id, **{f"cutoff_{name}": now - length for name, length in WINDOWS.items()}}
+
+
+def admit(connection: Connection, at: Standing, ceiling: int) -> None:
     """Return if a call of at most ``ceiling`` nano-USD fits into both windows, the account being locked.
 
     Raises:
         CapExceeded: names the window with the latest return of room, and when that is.
     """
-    now = _not_before(account, now)
     worst: tuple[Micros, CapExceeded] | None = None
-    for name, cap in caps.nano.items():
+    for name, cap in at.caps.nano.items():
         if ceiling > cap:
-            raise CapExceeded(_too_large(slug, name, cap, ceiling), window=name, returns_at=None)
-        used = account.counted - _total_at(connection, account.project_id, now - WINDOWS[name])[0]
-        if used + account.reserved + ceiling <= cap:
+            raise CapExceeded(_too_large(at.slug, name, cap, ceiling), window=name, returns_at=None)
+        if at.used(name) + at.reserved + ceiling <= cap:
             continue
-        returns_at = _returns_at(connection, account, name, cap, ceiling, now)
+        returns_at = _returns_at(connection, at, name, ceiling)
         if worst is None or returns_at > worst[0]:
-            worst = returns_at, exceeded(slug, name, cap, from_micros(returns_at))
+            worst = returns_at, _exceeded(at.slug, name, cap, from_micros(returns_at))
     if worst:
         raise worst[1]
-
-
-def exceeded(slug: str, name: str, cap: int, returns_at: datetime) -> CapExceeded:
-    """The error for a full window."""
-    sentence = (
-        f"{slug} has no room in its {TITLES[name]} cap of ${usd(cap):.2f}. "
-        f"Room returns at {returns_at:%H:%M:%S} UTC on {returns_at.day} {returns_at:%b %Y}."
-    )
-    return CapExceeded(sentence, window=name, returns_at=returns_at)
-
-
-def windows_at(connection: Connection, account: Account, caps: Caps, now: Micros) -> dict[str, Window]:
-    """Both windows of an account at ``now``."""
-    now = _not_before(account, now)
-    return {name: _window(connection, account, name, cap, now) for name, cap in caps.nano.items()}
 
 
 class CapsView:
@@ -246,56 +259,57 @@ class CapsView:
             if not allows(actor, Action.SEE_SPEND, project.id):
                 raise ProjectUnknown(slug)
             now = self._database.now(connection)
-            caps = caps_of(connection, project.id, now)
-            account = account_of(connection, project.id)
-            return Headroom(slug, caps.plan, now, windows_at(connection, account, caps, now))
+            at = standing(connection, project.id, now)
+            windows = {name: _window(connection, at, name) for name in WINDOWS}
+            return Headroom(slug, at.caps.plan, now, windows)
 
 
-def _window(connection: Connection, account: Account, name: str, cap: int, now: Micros) -> Window:
-    length = WINDOWS[name]
-    counted, unknown = _total_at(connection, account.project_id, now - length)
-    oldest = _first_with_total(connection, account.project_id, counted + 1)
-    used = account.counted - counted
-    full = used + account.reserved >= cap
+def _window(connection: Connection, at: Standing, name: str) -> Window:
+    length, cap, before = WINDOWS[name], at.caps.nano[name], at.counted_before[name]
+    oldest = _first_with_total(connection, at.project_id, before + 1)
+    full = at.used(name) + at.reserved >= cap
     return Window(
         name=name,
         cap_nano=cap,
-        used_nano=used,
-        unknown_nano=account.unknown - unknown,
-        reserved_nano=account.reserved,
-        returns_at=_returns_at(connection, account, name, cap, 1, now) if full and cap else None,
+        used_nano=at.used(name),
+        unknown_nano=at.unknown - at.unknown_before[name],
+        reserved_nano=at.reserved,
+        returns_at=_returns_at(connection, at, name, 1) if full and cap else None,
         rolls_off_at=oldest.occurred_at + length if oldest else None,
-        rolls_off_nano=oldest.counted_after_nano - counted if oldest else 0,
+        rolls_off_nano=oldest.counted_after_nano - before if oldest else 0,
     )
 
 
-def _returns_at(
-    connection: Connection, account: Account, name: str, cap: int, ceiling: int, now: Micros
-) -> Micros:
+def _returns_at(connection: Connection, at: Standing, name: str, ceiling: int) -> Micros:
     """When ``ceiling`` fits: as soon as the calls up to the needed running total have left the window."""
-    needed = account.counted + account.reserved + ceiling - cap
-    if needed <= account.counted:
-        row = _first_with_total(connection, account.project_id, needed)
+    needed = at.counted + at.reserved + ceiling - at.caps.nano[name]
+    if needed <= at.counted:
+        row = _first_with_total(connection, at.project_id, needed)
         if row is not None:
             return int(row.occurred_at) + WINDOWS[name]
     # Running calls alone fill the cap: some of it is free again when the first of them has ended.
-    lease = connection.execute(_LAST_LEASE, {"project_id": account.project_id}).scalar()
-    return max(now, int(lease or now))
-
-
-def _total_at(connection: Connection, project_id: str, cutoff: Micros) -> tuple[int, int]:
-    """Running totals of all calls that settled at or before ``cutoff``: exactly then a call has left."""
-    row = connection.execute(_TOTAL_AT, {"project_id": project_id, "cutoff": cutoff}).first()
-    return (int(row[0]), int(row[1])) if row else (0, 0)
+    lease = connection.execute(_NEXT_LEASE_END, {"project_id": at.project_id}).scalar()
+    return max(at.now, int(lease or at.now))
 
 
 def _first_with_total(connection: Connection, project_id: str, total: int) -> AnyRow | None:
     return connection.execute(_FIRST_WITH_TOTAL, {"project_id": project_id, "total": total}).first()
 
 
-def _not_before(account: Account, now: Micros) -> Micros:
-    """A clock that went back must not bring usage back into a window, nor let any out early."""
-    return max(now, account.last_settled_at)
+def _caps(row: AnyRow, now: Micros) -> Caps:
+    """The plan's caps, or the override's until that ends."""
+    overridden = row.override_5h is not None and (row.ends_at is None or now < row.ends_at)
+    caps = (row.override_5h, row.override_7d) if overridden else (row.cap_5h_nano, row.cap_7d_nano)
+    reason = row.reason if overridden else None
+    return Caps(row.name, dict(zip(WINDOWS, caps, strict=True)), row.default_output_limit, reason)
+
+
+def _exceeded(slug: str, name: str, cap: int, returns_at: datetime) -> CapExceeded:
+    sentence = (
+        f"{slug} has no room in its {TITLES[name]} cap of ${usd(cap):.2f}. "
+        f"Room returns at {returns_at:%H:%M:%S} UTC on {returns_at.day} {returns_at:%b %Y}."
+    )
+    return CapExceeded(sentence, window=name, returns_at=returns_at)
 
 
 def _too_large(slug: str, name: str, cap: int, ceiling: int) -> str:

@@ -1,16 +1,19 @@
-"""Usage events: the one place that writes them, and leases that ran out."""
+"""Usage events: the one place that writes live ones, and leases that ran out.
+
+Rows are locked in one order everywhere, so that PostgreSQL never has to break a deadlock: the open call,
+the account, the run, the key.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
 from lib.clock import Micros
-from lib.db import Database
+from lib.db import AnyRow, Database
 from lib.db.tables import accounts, open_calls, run_log, runs, usage_events
-from lib.usage.caps import account_of
 
 _INSERT = insert(usage_events)
 _LOG = insert(run_log)
@@ -28,6 +31,7 @@ _ADD_TO_RUN = (
         byok_nano=runs.c.byok_nano + bindparam("byok_cost"),
         last4=bindparam("shown"),
     )
+    .returning(runs.c.tokens, runs.c.token_budget, runs.c.budget_warned_at)
 )
 _TAKE = (
     delete(open_calls)
@@ -38,21 +42,33 @@ _COUNT = (
     update(accounts)
     .where(accounts.c.project_id == bindparam("project"))
     .values(
-        sequence=bindparam("new_sequence"),
-        counted_nano=bindparam("new_counted"),
-        unknown_nano=bindparam("new_unknown"),
-        reserved_nano=bindparam("new_reserved"),
-        last_settled_at=bindparam("new_last"),
+        sequence=accounts.c.sequence + 1,
+        counted_nano=accounts.c.counted_nano + bindparam("counted"),
+        unknown_nano=accounts.c.unknown_nano + bindparam("unknown"),
+        reserved_nano=accounts.c.reserved_nano - bindparam("ceiling"),
+        # Never before the last one: every later total would have to change.
+        last_settled_at=case(
+            (accounts.c.last_settled_at > bindparam("now"), accounts.c.last_settled_at),
+            else_=bindparam("now"),
+        ),
     )
+    .returning(
+        accounts.c.sequence, accounts.c.counted_nano, accounts.c.unknown_nano, accounts.c.last_settled_at
+    )
+)
+_EXPIRED = (
+    select(open_calls.c.event_id)
+    .where(open_calls.c.project_id == bindparam("project"), open_calls.c.lease_until < bindparam("now"))
+    .order_by(open_calls.c.event_id)
 )
 
 
-def write_event(connection: Connection, row: Mapping[str, Any]) -> None:
-    """Write one live usage row and add it to its run's totals."""
+def write_event(connection: Connection, row: Mapping[str, Any]) -> AnyRow:
+    """Write one live usage row and add it to its run's totals; returns what the run's budget needs."""
     connection.execute(_INSERT, row)
     platform = int(row["source"] == "platform")
     cost = row["cost_nano"] or 0
-    connection.execute(
+    return connection.execute(
         _ADD_TO_RUN,
         {
             "project": row["project_id"],
@@ -66,7 +82,7 @@ def write_event(connection: Connection, row: Mapping[str, Any]) -> None:
             "byok_cost": cost * (1 - platform),
             "shown": row["key_last4"],
         },
-    )
+    ).one()
 
 
 def count_on_account(
@@ -74,29 +90,22 @@ def count_on_account(
 ) -> dict[str, Any]:
     """Free a platform call's reservation and count its cost; its ceiling where the cost is unknown.
 
-    Returns the columns that carry the running totals, ``occurred_at`` among them: a settled call never
-    lies before the last one, because every later total would have to change.
+    Returns the event's columns that carry the running totals, ``occurred_at`` among them.
     """
-    account = account_of(connection, project_id, lock=True)
-    counted = ceiling if cost is None else cost
-    totals = {
-        "sequence": account.sequence + 1,
-        "counted_after_nano": account.counted + counted,
-        "unknown_after_nano": account.unknown + (ceiling if cost is None else 0),
-        "occurred_at": max(now, account.last_settled_at),
+    parameters = {
+        "project": project_id,
+        "counted": ceiling if cost is None else cost,
+        "unknown": ceiling if cost is None else 0,
+        "ceiling": ceiling,
+        "now": now,
     }
-    connection.execute(
-        _COUNT,
-        {
-            "project": project_id,
-            "new_sequence": totals["sequence"],
-            "new_counted": totals["counted_after_nano"],
-            "new_unknown": totals["unknown_after_nano"],
-            "new_reserved": account.reserved - ceiling,
-            "new_last": totals["occurred_at"],
-        },
-    )
-    return totals
+    row = connection.execute(_COUNT, parameters).one()
+    return {
+        "sequence": row.sequence,
+        "counted_after_nano": row.counted_nano,
+        "unknown_after_nano": row.unknown_nano,
+        "occurred_at": row.last_settled_at,
+    }
 
 
 def note(
@@ -123,12 +132,12 @@ def note(
     )
 
 
-def take_open_call(connection: Connection, project_id: str, event_id: str) -> Any | None:
+def take_open_call(connection: Connection, project_id: str, event_id: str) -> AnyRow | None:
     """Take an open call off the table; None where somebody settled it already."""
     return connection.execute(_TAKE, {"project": project_id, "event": event_id}).first()
 
 
-def unknown_event(call: Any, now: Micros, run_kind: str | None) -> dict[str, Any]:
+def unknown_event(call: AnyRow, now: Micros, run_kind: str | None) -> dict[str, Any]:
     """The usage row of a call whose worker is gone: nobody knows how it ended."""
     return {
         "project_id": call.project_id,
@@ -150,27 +159,17 @@ def unknown_event(call: Any, now: Micros, run_kind: str | None) -> dict[str, Any
     }
 
 
-_EXPIRED = select(open_calls.c.project_id, open_calls.c.event_id)
-
-
 def expire_calls(connection: Connection, now: Micros, project_id: str) -> int:
-    """Turn a project's calls whose lease ran out into "outcome unknown". The account is locked first."""
-    expired = connection.execute(
-        _EXPIRED.where(open_calls.c.project_id == project_id, open_calls.c.lease_until < now)
-    ).all()
-    if not expired:
-        return 0
-    account_of(connection, project_id, lock=True)
-    return sum(_expire(connection, now, row.project_id, row.event_id) for row in expired)
+    """Turn a project's calls whose lease ran out into "outcome unknown"; returns how many."""
+    expired = connection.execute(_EXPIRED, {"project": project_id, "now": now}).scalars().all()
+    return sum(_expire(connection, now, project_id, event_id) for event_id in expired)
 
 
 def _expire(connection: Connection, now: Micros, project_id: str, event_id: str) -> bool:
     call = take_open_call(connection, project_id, event_id)
     if call is None:
         return False
-    kind = connection.execute(
-        select(runs.c.kind).where(runs.c.project_id == project_id, runs.c.run_id == call.run_id)
-    ).scalar()
+    kind = connection.execute(select(runs.c.kind).where(runs.c.run_id == call.run_id)).scalar()
     row = unknown_event(call, now, kind)
     if call.source == "platform":
         row |= count_on_account(connection, project_id, ceiling=call.ceiling_nano, cost=None, now=now)

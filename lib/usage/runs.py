@@ -1,119 +1,27 @@
-"""Runs: what the agent does for a project, the calls it makes, and how it ends."""
+"""Runs: what the agent does for a project. How they start, wait, go on and end."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, insert, or_, select, update
 
 from lib.access.projects import Project, find
 from lib.access.roles import Action, Actor, allows, require
 from lib.clock import MINUTE, SECOND, Micros, from_micros
 from lib.db import AnyRow, Database
-from lib.db.tables import RUN_KINDS, open_calls, projects, provider_keys, run_log, runs, usage_events
-from lib.errors import BadInput, CapExceeded, ProjectUnknown, RunEnded, RunUnknown, RunWaiting
-from lib.usage.caps import account_of, admit, caps_of
-from lib.usage.events import expire_calls, lose_runs, note, sweep
+from lib.db.tables import RUN_KINDS, projects, provider_keys, runs
+from lib.errors import BadInput, CapExceeded, RunEnded, RunUnknown, RunWaiting
+from lib.usage.caps import admit, standing
+from lib.usage.events import expire_calls, lose_runs, note
 
 LEASE: Micros = 90 * SECOND
 HEARTBEAT_SECONDS = 30
 _CLAIM: Micros = 5 * MINUTE
 _WAITS = {"scheduled", "pr_review"}
 ENDINGS = ("passed", "failed", "error")
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """A run as lists show it. Money in nano-USD, times in microseconds."""
-
-    run_id: str
-    project: str
-    kind: str
-    status: str
-    started_at: Micros
-    started_by: str
-    ended_at: Micros | None
-    resumes_at: Micros | None
-    token_budget: int | None
-    budget_warned_at: Micros | None
-    stopped_by: str | None
-    calls: int
-    failed_calls: int
-    unpriced_calls: int
-    tokens: int
-    platform_nano: int
-    byok_nano: int
-    platform_calls: int
-    byok_calls: int
-    last4: str | None
-
-    @property
-    def source(self) -> str | None:
-        """Who paid: platform, byok, both, or None where no call was made."""
-        if self.platform_calls and self.byok_calls:
-            return "both"
-        return "byok" if self.byok_calls else "platform" if self.platform_calls else None
-
-
-@dataclass(frozen=True)
-class CallRow:
-    """One HTTP attempt of a run, as stored (see lib.db.tables.usage_events); running where it is open."""
-
-    event_id: str
-    occurred_at: Micros
-    source: str
-    model: str
-    endpoint: str
-    status: str
-    input_tokens: int | None
-    cached_input_tokens: int | None
-    output_tokens: int | None
-    reasoning_tokens: int | None
-    cost_nano: int | None
-    key_last4: str | None
-    upstream_request_id: str | None
-    latency_ms: int | None
-    http_status: int | None
-    error_code: str | None
-    error_type: str | None
-    error_message: str | None
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """One line of a run's log: what happened besides the calls, and why."""
-
-    at: Micros
-    tag: str
-    message: str
-
-
-@dataclass(frozen=True)
-class RunDetail:
-    """A run with its calls (oldest first) and its log."""
-
-    run: RunRow
-    calls: list[CallRow]
-    log: list[LogLine]
-
-
-@dataclass(frozen=True)
-class RunFilter:
-    """Which runs to list. Empty means all. Times in microseconds, ``since`` inclusive, ``until`` exclusive."""
-
-    projects: Sequence[str] = ()
-    kinds: Sequence[str] = ()
-    statuses: Sequence[str] = ()
-    source: str | None = None
-    since: Micros | None = None
-    until: Micros | None = None
-    search: str = ""
-    """A run id, or a provider's request id, or the beginning of one."""
-    limit: int = 20
-    offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,17 +35,8 @@ class StartedRun:
     token_budget: int | None
 
 
-_RUN_COLUMNS = (
-    runs.c.run_id,
-    projects.c.slug.label("project"),
-    *(runs.c[name] for name in RunRow.__dataclass_fields__ if name not in {"run_id", "project"}),
-)
-_RUNS = select(*_RUN_COLUMNS).join(projects, projects.c.id == runs.c.project_id)
-_CALL_COLUMNS = tuple(usage_events.c[name] for name in CallRow.__dataclass_fields__)
-
-
 class RunStore:
-    """Start, end, list and show runs."""
+    """Start, resume, claim and end runs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -265,56 +164,14 @@ class RunStore:
                 update(runs).where(alive).values(lease_until=now + LEASE, status="running", ended_at=None)
             )
 
-    def list(self, wanted: RunFilter, *, actor: Actor) -> tuple[list[RunRow], int]:
-        """The newest runs that ``actor`` may see, and how many match in all."""
-        sweep(self._database)
-        with self._database.read() as connection:
-            visible = _visible(connection, actor)
-            statement = _filtered(_RUNS, wanted, visible)
-            total = connection.execute(select(func.count()).select_from(statement.subquery())).scalar_one()
-            page = statement.order_by(runs.c.started_at.desc(), runs.c.run_id).limit(wanted.limit)
-            rows = connection.execute(page.offset(wanted.offset)).all()
-        return [RunRow(**row._mapping) for row in rows], int(total)  # noqa: SLF001
-
-    def show(self, run_id: str, *, actor: Actor) -> RunDetail:
-        """One run with its calls and log. Raises RunUnknown also where ``actor`` may not know of it."""
-        sweep(self._database)
-        with self._database.read() as connection:
-            found = _find_run(connection, run_id)
-            if not allows(actor, Action.SEE_SPEND, found.project_id):
-                raise RunUnknown
-            row = connection.execute(_RUNS.where(runs.c.run_id == run_id)).one()
-            calls = connection.execute(
-                select(*_CALL_COLUMNS)
-                .where(usage_events.c.project_id == found.project_id, usage_events.c.run_id == run_id)
-                .order_by(usage_events.c.occurred_at, usage_events.c.event_id)
-            ).all()
-            still_open = connection.execute(
-                select(open_calls).where(
-                    open_calls.c.project_id == found.project_id, open_calls.c.run_id == run_id
-                )
-            ).all()
-            log = connection.execute(
-                select(run_log.c.at, run_log.c.tag, run_log.c.message)
-                .where(run_log.c.project_id == found.project_id, run_log.c.run_id == run_id)
-                .order_by(run_log.c.id)
-            ).all()
-        return RunDetail(
-            RunRow(**row._mapping),  # noqa: SLF001
-            [CallRow(**call._mapping) for call in calls] + [_running(call) for call in still_open],  # noqa: SLF001
-            [LogLine(*line) for line in log],
-        )
-
     def _refusal(self, connection: Connection, project: Project, now: Micros) -> CapExceeded | None:
         """Why a platform-funded run may not start now. Runs on the project's own key always may."""
         lose_runs(connection, now)
-        account = account_of(connection, project.id, lock=True)
         if _has_own_key(connection, project.id):
             return None
-        if expire_calls(connection, now, project.id):
-            account = account_of(connection, project.id)
+        expire_calls(connection, now, project.id)
         try:
-            admit(connection, account, caps_of(connection, project.id, now), 1, now, project.slug)
+            admit(connection, standing(connection, project.id, now, lock=True), 1)
         except CapExceeded as refusal:
             return refusal
         return None
@@ -351,8 +208,6 @@ def _waiting(run_id: str, refusal: CapExceeded) -> RunWaiting:
 
 
 def _micros(refusal: CapExceeded) -> Micros:
-    from lib.clock import to_micros  # noqa: PLC0415
-
     assert refusal.returns_at is not None  # noqa: S101 - a call of one nano-USD fits some time
     return to_micros(refusal.returns_at)
 
@@ -374,67 +229,3 @@ def _find_run(connection: Connection, run_id: str, *, lock: bool = False) -> Any
     if row is None:
         raise RunUnknown
     return row
-
-
-def _visible(connection: Connection, actor: Actor) -> dict[str, str]:
-    rows = connection.execute(select(projects.c.slug, projects.c.id))
-    return {row.slug: row.id for row in rows if allows(actor, Action.SEE_SPEND, row.id)}
-
-
-def _filtered(statement: Select[Any], wanted: RunFilter, visible: dict[str, str]) -> Select[Any]:
-    unknown = [slug for slug in wanted.projects if slug not in visible]
-    if unknown:
-        raise ProjectUnknown(unknown[0])
-    ids = [visible[slug] for slug in wanted.projects or visible]
-    statement = statement.where(runs.c.project_id.in_(ids))
-    if wanted.kinds:
-        statement = statement.where(runs.c.kind.in_(wanted.kinds))
-    if wanted.statuses:
-        statement = statement.where(runs.c.status.in_(wanted.statuses))
-    if wanted.source:
-        statement = statement.where(
-            (runs.c.byok_calls if wanted.source == "byok" else runs.c.platform_calls) > 0
-        )
-    if wanted.since is not None:
-        statement = statement.where(runs.c.started_at >= wanted.since)
-    if wanted.until is not None:
-        statement = statement.where(runs.c.started_at < wanted.until)
-    if wanted.search.strip():
-        statement = statement.where(_matches(wanted.search.strip()))
-    return statement
-
-
-def _matches(text: str) -> Any:
-    by_request = (
-        select(usage_events.c.event_id)
-        .where(
-            usage_events.c.project_id == runs.c.project_id,
-            usage_events.c.run_id == runs.c.run_id,
-            usage_events.c.upstream_request_id.startswith(text, autoescape=True),
-        )
-        .exists()
-    )
-    return or_(runs.c.run_id.startswith(text, autoescape=True), by_request)
-
-
-def _running(call: AnyRow) -> CallRow:
-    return CallRow(
-        event_id=call.event_id,
-        occurred_at=call.opened_at,
-        source=call.source,
-        model=call.model,
-        endpoint=call.endpoint,
-        status="running",
-        input_tokens=None,
-        cached_input_tokens=None,
-        output_tokens=None,
-        reasoning_tokens=None,
-        cost_nano=None,
-        key_last4=call.key_last4,
-        upstream_request_id=None,
-        latency_ms=None,
-        http_status=None,
-        error_code=None,
-        error_type=None,
-        error_message=None,
-    )

@@ -1,0 +1,88 @@
+"""What a call's outcome says about the key it used: written where it settles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
+
+from lib.clock import Micros
+from lib.db.tables import platform_key_health, provider_keys
+from lib.usage.calls import Outcome
+from lib.vault.states import PROVIDER
+
+_USED: dict[str, Any] = {"used_at": bindparam("at"), "used_by_run": bindparam("run")}
+_KEY = update(provider_keys).where(
+    provider_keys.c.project_id == bindparam("project"),
+    provider_keys.c.provider == PROVIDER,
+    # The version that was used: an old key's late failure says nothing about the new one.
+    provider_keys.c.version == bindparam("used_version"),
+)
+_WAS_USED = _KEY.values(**_USED)
+_IS_FINE = _KEY.values(
+    **_USED,
+    check_code=None,
+    check_message=None,
+    failing_since=None,
+    failure=None,
+    failure_status=None,
+    failure_code=None,
+    failure_message=None,
+    failure_request_id=None,
+)
+_FAILS = _KEY.values(
+    **_USED,
+    failing_since=case(
+        (provider_keys.c.failing_since.is_(None), bindparam("at")), else_=provider_keys.c.failing_since
+    ),
+    failure=bindparam("new_failure"),
+    failure_status=bindparam("new_status"),
+    failure_code=bindparam("new_code"),
+    failure_message=bindparam("new_message"),
+    failure_request_id=bindparam("new_request_id"),
+)
+_PLATFORM = select(platform_key_health).where(platform_key_health.c.provider == PROVIDER)
+
+
+def note_own_key(
+    connection: Connection, project_id: str, version: int, run_id: str, outcome: Outcome, now: Micros
+) -> None:
+    """Note that the project's key was used, and whether it works."""
+    parameters: dict[str, Any] = {"project": project_id, "used_version": version, "at": now, "run": run_id}
+    if outcome.key_verdict is None:
+        connection.execute(_WAS_USED, parameters)
+    elif outcome.key_verdict == "fine":
+        connection.execute(_IS_FINE, parameters)
+    else:
+        failure = {name.replace("failure_", "new_"): value for name, value in _failure(outcome).items()}
+        connection.execute(_FAILS, parameters | {"new_failure": outcome.key_verdict, **failure})
+
+
+def note_platform_key(connection: Connection, last4: str, outcome: Outcome, now: Micros) -> None:
+    """Note a change of the platform key's health; only a change, because all projects share this row."""
+    if outcome.key_verdict is None:
+        return
+    known = connection.execute(_PLATFORM).first()
+    fine = outcome.key_verdict == "fine"
+    if fine and known is None:
+        return
+    if not fine and known and (known.last4, known.failure) == (last4, outcome.key_verdict):
+        return
+    connection.execute(delete(platform_key_health).where(platform_key_health.c.provider == PROVIDER))
+    if not fine:
+        row = {"provider": PROVIDER, "last4": last4, "failing_since": now, "failure": outcome.key_verdict}
+        connection.execute(insert(platform_key_health), row | _failure(outcome))
+
+
+def _failure(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "failure_status": outcome.http_status,
+        "failure_code": cut(outcome.error_code, 100),
+        "failure_message": cut(outcome.error_message, 600),
+        "failure_request_id": cut(outcome.upstream_request_id, 200),
+    }
+
+
+def cut(text: str | None, length: int) -> str | None:
+    """Foreign text, no longer than its column."""
+    return text[:length] if text is not None else None

@@ -1,0 +1,143 @@
+"""Who pays for a run's next call: the project's own key, the platform's, or nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, bindparam, exists, select, update
+
+from lib.access import audit
+from lib.access.audit import Subject, Tag
+from lib.access.roles import Actor
+from lib.clock import Micros
+from lib.db import AnyRow
+from lib.db.tables import open_calls, projects, provider_keys, runs
+from lib.errors import Forbidden, KeyLocked
+from lib.secret import Secret
+from lib.usage.events import note
+from lib.vault.keys import KeyStore
+from lib.vault.states import PROVIDER
+
+# One row: the run, its project, the project's key, and whether calls of dead workers wait to be settled.
+RUN = (
+    select(
+        runs.c.project_id,
+        runs.c.run_id,
+        runs.c.kind,
+        runs.c.status,
+        runs.c.ended_at.label("run_ended_at"),
+        runs.c.token_budget,
+        runs.c.tokens,
+        runs.c.stopped_by,
+        projects.c.slug,
+        projects.c.on_key_failure,
+        provider_keys.c.provider,
+        provider_keys.c.version,
+        provider_keys.c.secret_id,
+        provider_keys.c.last4,
+        provider_keys.c.scheme,
+        provider_keys.c.master_key_id,
+        provider_keys.c.sealed_data_key,
+        provider_keys.c.sealed_value,
+        provider_keys.c.locked_since,
+        exists()
+        .where(open_calls.c.project_id == runs.c.project_id, open_calls.c.lease_until < bindparam("now"))
+        .label("late_calls"),
+    )
+    .select_from(runs)
+    .join(projects, projects.c.id == runs.c.project_id)
+    .outerjoin(
+        provider_keys,
+        (provider_keys.c.project_id == runs.c.project_id)
+        & (provider_keys.c.provider == PROVIDER)
+        & provider_keys.c.ended_at.is_(None),
+    )
+    .where(runs.c.run_id == bindparam("run_id"))
+)
+_REASONS = {"rejected": "OpenAI rejected it", "out_of_money": "its account is out of money"}
+
+
+@dataclass(frozen=True)
+class Payer:
+    """The key that pays. ``version`` is None for the platform's; ``falls_back``: the project said what next."""
+
+    source: str
+    secret: Secret = field(repr=False)
+    last4: str
+    version: int | None = None
+    falls_back: bool = False
+
+
+class Payers:
+    """Decides from one row of ``RUN``, and writes what it decided into the run's log where that is news."""
+
+    def __init__(self, keys: KeyStore, worker: Actor) -> None:
+        self._keys = keys
+        self._worker = worker
+
+    def choose(self, connection: Connection, run: AnyRow, now: Micros) -> Payer:
+        """The project's own key if it has one; else the platform's.
+
+        Raises:
+            KeyMissing: there is neither.
+            KeyLocked: the project's key does not open, and the project did not choose to fall back.
+        """
+        if run.version is None:
+            return self._platform(run)
+        try:
+            secret = self._keys.open_row(run)
+        except KeyLocked as locked:
+            return self._locked(connection, run, now, locked)
+        if run.locked_since is not None:
+            _set_locked(connection, run, None)
+        return Payer("byok", secret, run.last4, run.version, self._falls_back(run))
+
+    def fall_back(
+        self, connection: Connection, run: AnyRow, now: Micros, *, last4: str, why: str, event_id: str
+    ) -> Payer:
+        """The platform's key, after the project's own has just failed with the provider.
+
+        Raises:
+            Forbidden: the project does not fall back (any more).
+        """
+        if not self._falls_back(run):
+            raise Forbidden("The project does not let its calls fall back to the platform-funded key.")
+        self._note(connection, run, now, f"The key •••• {last4} failed ({_REASONS.get(why, why)})", event_id)
+        return self._platform(run)
+
+    def _platform(self, run: AnyRow) -> Payer:
+        secret = self._keys.platform_key(run.slug)
+        return Payer("platform", secret, secret.last4)
+
+    def _locked(self, connection: Connection, run: AnyRow, now: Micros, locked: KeyLocked) -> Payer:
+        if run.locked_since is None:
+            _set_locked(connection, run, now)
+            subject = Subject(run.project_id, run.slug)
+            found = {"version": run.version, "master_key_id": run.master_key_id, "altered": locked.tampered}
+            audit.record(connection, now, self._worker, Tag.KEY_LOCKED, subject, after=found)
+        if not self._falls_back(run):
+            note(connection, run.project_id, run.run_id, now, "key:locked", locked.sentence)
+            raise locked
+        self._note(connection, run, now, locked.sentence.rstrip("."), None)
+        return self._platform(run)
+
+    def _falls_back(self, run: AnyRow) -> bool:
+        return run.on_key_failure == "platform" and bool(self._keys.platform_last4)
+
+    def _note(
+        self, connection: Connection, run: AnyRow, now: Micros, what: str, event_id: str | None
+    ) -> None:
+        message = f"{what}. The call went on with the platform-funded key, as {run.slug} has chosen."
+        note(connection, run.project_id, run.run_id, now, "key:fell_back", message, event_id=event_id)
+
+
+def _set_locked(connection: Connection, run: AnyRow, since: Micros | None) -> None:
+    connection.execute(
+        update(provider_keys)
+        .where(
+            provider_keys.c.project_id == run.project_id,
+            provider_keys.c.provider == run.provider,
+            provider_keys.c.version == run.version,
+        )
+        .values(locked_since=since)
+    )
