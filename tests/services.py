@@ -9,7 +9,6 @@ import os
 import pwd
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from urllib.request import ProxyHandler, build_opener
 
@@ -32,6 +32,32 @@ OLDEST_POSTGRES = 14
 _START_SECONDS = 60
 # Tests may lose their database with the power; they may not wait for the disk.
 _UNSAFE_BUT_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+
+# Runs a program until this process closes the pipe, or ends in whatever way, even killed.
+_LEASH = 'exec 3<&0; "$@" 3<&- & child=$!; { read -r _ <&3; kill -"$0" $child; } & wait $child'
+
+
+@contextmanager
+def _leashed(
+    command: list[str | Path], log: Path, *, stop: str, **options: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a program that does not outlive this one; signal ``stop`` ends it, and ``log`` gets what it prints."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", _LEASH, stop, *command],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            **options,
+        )
+    try:
+        yield process
+    finally:
+        assert process.stdin
+        process.stdin.close()
+        process.wait(_START_SECONDS)
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------
@@ -84,7 +110,7 @@ class PostgresServer:
         with psycopg.connect(
             host=str(self._folder), user="qodex", dbname="postgres", autocommit=True
         ) as connection:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
 
 
 @contextmanager
@@ -103,24 +129,13 @@ def running_postgres() -> Iterator[PostgresServer]:
         settings = [
             f"-c{setting}" for setting in ("listen_addresses=", "max_connections=200", *_UNSAFE_BUT_FAST)
         ]
-        with (Path(folder) / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [programs / "postgres", "-D", data, "-k", folder, *settings],
-                stdout=log,
-                stderr=log,
-                user=user,
-                cwd=folder,
-                env=_environment(programs),
-                start_new_session=True,
-            )
-        try:
+        command: list[str | Path] = [programs / "postgres", "-D", data, "-k", folder, *settings]
+        # SIGINT ends its clients' sessions, where SIGTERM would wait for them.
+        with _leashed(
+            command, Path(folder) / "log", stop="INT", user=user, cwd=folder, env=_environment(programs)
+        ) as process:
             _wait_until_ready(Path(folder), process)
             yield PostgresServer(Path(folder))
-        finally:
-            process.send_signal(
-                signal.SIGINT
-            )  # ends its clients' sessions, where SIGTERM would wait for them
-            process.wait(_START_SECONDS)
 
 
 def _unprivileged_user(folder: Path) -> str | None:
@@ -187,23 +202,11 @@ def running_dashboard(environment: dict[str, str], log: Path) -> Iterator[str]:
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=output,
-            cwd=ROOT,
-            env=os.environ | environment,
-            start_new_session=True,
-        )
+    command: list[str | Path] = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}"]
     address = f"http://localhost:{port}"
-    try:
+    with _leashed(command, log, stop="TERM", cwd=ROOT, env=os.environ | environment) as process:
         _wait_until_answering(f"{address}/_stcore/health", process, log)
         yield address
-    finally:
-        process.terminate()
-        process.wait(_START_SECONDS)
 
 
 def _wait_until_answering(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
