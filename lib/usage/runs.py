@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, insert, or_, select, update
 
 from lib.access.projects import Project, find
 from lib.access.roles import Action, Actor, allows, require
-from lib.clock import MINUTE, SECOND, Micros, from_micros
+from lib.clock import MINUTE, SECOND, Micros, from_micros, to_micros
 from lib.db import AnyRow, Database
 from lib.db.tables import RUN_KINDS, projects, provider_keys, runs
 from lib.errors import BadInput, CapExceeded, RunEnded, RunUnknown, RunWaiting
