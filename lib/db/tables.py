@@ -310,6 +310,55 @@ Index(
     **_counted,
 )
 
+
+def _rollup(name: str, moment: str) -> Table:
+    """Sums of usage events by hour or day, per project: what pages read instead of history."""
+    return Table(
+        name,
+        metadata,
+        Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+        Column(moment, BigInteger, primary_key=True, autoincrement=False),
+        Column("source", String(10), primary_key=True),
+        Column("provider", String(40), primary_key=True),
+        Column("model", String(200), primary_key=True),
+        Column("run_kind", String(20), primary_key=True),  # empty for imports
+        Column("status", String(10), primary_key=True),
+        Column("calls", BigInteger, nullable=False),
+        Column("unpriced_calls", BigInteger, nullable=False),
+        Column("cost_nano", BigInteger, nullable=False),
+        Column("input_tokens", BigInteger, nullable=False),
+        Column("cached_input_tokens", BigInteger, nullable=False),
+        Column("output_tokens", BigInteger, nullable=False),
+        Column("reasoning_tokens", BigInteger, nullable=False),
+        CheckConstraint(_one_of("source", *SOURCES), name="source"),
+        CheckConstraint("unpriced_calls <= calls", name="unpriced_is_part"),
+    )
+
+
+usage_hourly = _rollup("usage_hourly", "hour_at")  # hours of UTC
+usage_daily = _rollup("usage_daily", "day_at")  # days of the zone in rollup_zone, by their first instant
+
+rollup_zone = Table(
+    "rollup_zone",
+    metadata,
+    Column("one", Integer, primary_key=True),
+    Column("zone", String(60), nullable=False),
+    CheckConstraint("one = 1", name="one_row"),
+)
+
+members = Table(
+    "members",
+    metadata,
+    # A project's id, or * for all projects.
+    Column("scope", String(36), primary_key=True),
+    Column("email", String(320), primary_key=True),
+    Column("role", String(10), nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+    Column("added_by", String(320), nullable=False),
+    CheckConstraint(_one_of("role", "analyst", "manager", "lead", "admin"), name="role"),
+)
+Index("ix_members_email", members.c.email)
+
 audit_log = Table(
     "audit_log",
     metadata,

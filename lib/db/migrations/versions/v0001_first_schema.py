@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.table("deployment", sa.column("one"), sa.column("id"), sa.column("created_at")),
         [{"one": 1, "id": str(uuid.uuid4()), "created_at": time.time_ns() // 1000}],
     )
+    op.bulk_insert(sa.table("rollup_zone", sa.column("one"), sa.column("zone")), [{"one": 1, "zone": "UTC"}])
     if op.get_bind().dialect.name == "sqlite":
         for verb in ("UPDATE", "DELETE"):
             op.execute(_SQLITE_APPEND_ONLY.format(verb=verb))
@@ -68,6 +69,17 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("one", name=op.f("pk_deployment")),
     )
     op.create_table(
+        "members",
+        sa.Column("scope", sa.String(length=36), nullable=False),
+        sa.Column("email", sa.String(length=320), nullable=False),
+        sa.Column("role", sa.String(length=10), nullable=False),
+        sa.Column("added_at", sa.BigInteger(), nullable=False),
+        sa.Column("added_by", sa.String(length=320), nullable=False),
+        sa.CheckConstraint("role IN ('analyst', 'manager', 'lead', 'admin')", name=op.f("ck_members_role")),
+        sa.PrimaryKeyConstraint("scope", "email", name=op.f("pk_members")),
+    )
+    op.create_index("ix_members_email", "members", ["email"], unique=False)
+    op.create_table(
         "plans",
         sa.Column("name", sa.String(length=40), nullable=False),
         sa.Column("cap_5h_nano", sa.BigInteger(), nullable=False),
@@ -88,6 +100,13 @@ def _create_tables() -> None:
         sa.Column("failure_message", sa.String(length=600), nullable=True),
         sa.Column("failure_request_id", sa.String(length=200), nullable=True),
         sa.PrimaryKeyConstraint("provider", name=op.f("pk_platform_key_health")),
+    )
+    op.create_table(
+        "rollup_zone",
+        sa.Column("one", sa.Integer(), nullable=False),
+        sa.Column("zone", sa.String(length=60), nullable=False),
+        sa.CheckConstraint("one = 1", name=op.f("ck_rollup_zone_one_row")),
+        sa.PrimaryKeyConstraint("one", name=op.f("pk_rollup_zone")),
     )
     op.create_table(
         "projects",
@@ -258,6 +277,38 @@ def _create_tables() -> None:
     op.create_index("ix_runs_started", "runs", ["project_id", "started_at"], unique=False)
     op.create_index("uq_runs_run_id", "runs", ["run_id"], unique=True)
     op.create_table(
+        "usage_daily",
+        sa.Column("project_id", sa.String(length=36), nullable=False),
+        sa.Column("day_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("source", sa.String(length=10), nullable=False),
+        sa.Column("provider", sa.String(length=40), nullable=False),
+        sa.Column("model", sa.String(length=200), nullable=False),
+        sa.Column("run_kind", sa.String(length=20), nullable=False),
+        sa.Column("status", sa.String(length=10), nullable=False),
+        sa.Column("calls", sa.BigInteger(), nullable=False),
+        sa.Column("unpriced_calls", sa.BigInteger(), nullable=False),
+        sa.Column("cost_nano", sa.BigInteger(), nullable=False),
+        sa.Column("input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cached_input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("output_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("reasoning_tokens", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("source IN ('platform', 'byok')", name=op.f("ck_usage_daily_source")),
+        sa.CheckConstraint("unpriced_calls <= calls", name=op.f("ck_usage_daily_unpriced_is_part")),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name=op.f("fk_usage_daily_project_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint(
+            "project_id",
+            "day_at",
+            "source",
+            "provider",
+            "model",
+            "run_kind",
+            "status",
+            name=op.f("pk_usage_daily"),
+        ),
+    )
+    op.create_table(
         "usage_events",
         sa.Column("project_id", sa.String(length=36), nullable=False),
         sa.Column("event_id", sa.String(length=100), nullable=False),
@@ -331,6 +382,38 @@ def _create_tables() -> None:
         unique=False,
         sqlite_where=sa.text("sequence IS NOT NULL"),
         postgresql_where=sa.text("sequence IS NOT NULL"),
+    )
+    op.create_table(
+        "usage_hourly",
+        sa.Column("project_id", sa.String(length=36), nullable=False),
+        sa.Column("hour_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("source", sa.String(length=10), nullable=False),
+        sa.Column("provider", sa.String(length=40), nullable=False),
+        sa.Column("model", sa.String(length=200), nullable=False),
+        sa.Column("run_kind", sa.String(length=20), nullable=False),
+        sa.Column("status", sa.String(length=10), nullable=False),
+        sa.Column("calls", sa.BigInteger(), nullable=False),
+        sa.Column("unpriced_calls", sa.BigInteger(), nullable=False),
+        sa.Column("cost_nano", sa.BigInteger(), nullable=False),
+        sa.Column("input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cached_input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("output_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("reasoning_tokens", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("source IN ('platform', 'byok')", name=op.f("ck_usage_hourly_source")),
+        sa.CheckConstraint("unpriced_calls <= calls", name=op.f("ck_usage_hourly_unpriced_is_part")),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name=op.f("fk_usage_hourly_project_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint(
+            "project_id",
+            "hour_at",
+            "source",
+            "provider",
+            "model",
+            "run_kind",
+            "status",
+            name=op.f("pk_usage_hourly"),
+        ),
     )
     op.create_table(
         "run_log",
