@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import ssl
 import threading
 import zlib
 from collections.abc import Iterator
@@ -323,10 +324,17 @@ class _Server(ThreadingHTTPServer):
 class ScriptedUpstream:
     """The server, for a ``with`` block. See the module's own text."""
 
-    def __init__(self, keys: dict[str, Told] | None = None, *, port: int = 0) -> None:
+    def __init__(
+        self, keys: dict[str, Told] | None = None, *, port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._script = _Script()
         self._script.keys |= keys or {}
         self._server = _Server(port, self._script)
+        self._scheme = "https" if tls else "http"
+        if tls:  # the handshake is for the request's own thread, at its first read
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )
@@ -346,7 +354,7 @@ class ScriptedUpstream:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{self._scheme}://127.0.0.1:{self.port}/v1"
 
     @property
     def keys(self) -> dict[str, Told]:

@@ -47,10 +47,17 @@ class Reply:
 
 
 class Probe:
-    """Sends requests that carry the key in ``Authorization`` and nothing that the environment says."""
+    """Sends requests that carry the key in ``Authorization`` and nothing that the environment says.
 
-    def __init__(self, transport: httpx2.AsyncHTTPTransport, base_url: str, secret: Secret) -> None:
+    ``connecting`` is how many seconds a connection, and then its TLS handshake, may take: less than the whole
+    deadline, because a handshake that is cancelled from outside leaves its socket open.
+    """
+
+    def __init__(
+        self, transport: httpx2.AsyncHTTPTransport, base_url: str, secret: Secret, *, connecting: float
+    ) -> None:
         self._transport, self._base_url, self._secret = transport, base_url, secret
+        self._connecting = connecting
 
     async def get(self, path: str) -> Reply:
         """Ask for ``path`` under the base URL. Raises NoAnswer."""
@@ -67,6 +74,8 @@ class Probe:
                 return Reply(response.status_code, response.headers, await _read(response))
             finally:
                 await response.aclose()
+        except httpx2.ConnectTimeout:
+            reason = _late(self._connecting)
         except (httpx2.TransportError, OSError) as problem:
             reason = _why(problem)
         raise NoAnswer(reason)
@@ -80,7 +89,13 @@ class Probe:
         }
         if body is not None:
             headers["Content-Type"] = "application/json"
-        return httpx2.Request(method, f"{self._base_url}/{path}", headers=headers, content=body)
+        return httpx2.Request(
+            method,
+            f"{self._base_url}/{path}",
+            headers=headers,
+            content=body,
+            extensions={"timeout": {"connect": self._connecting}},
+        )
 
 
 async def _read(response: httpx2.Response) -> bytes:
@@ -106,6 +121,10 @@ def _decoded(raw: bytes, encoding: str, limit: int) -> bytes:
     except zlib.error:
         pass
     raise NoAnswer("The answer was compressed in a way that was not asked for.")
+
+
+def _late(seconds: float) -> str:
+    return f"OpenAI did not answer within {seconds:g} s."
 
 
 def _why(problem: BaseException) -> str:
@@ -135,7 +154,7 @@ def within(seconds: float, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         NoAnswer: what ``work`` raises of it, or the time is over, or ``work`` failed by an error of ours.
     """
     done: Future[T] = Future()
-    late = NoAnswer(f"OpenAI did not answer within {seconds:g} s.")
+    late = NoAnswer(_late(seconds))
 
     async def timed() -> T:
         async with asyncio.timeout(seconds):

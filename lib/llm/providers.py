@@ -96,9 +96,10 @@ def check_key(secret: Secret, settings: Settings, *, deadline: float = DEADLINE)
         SettingsError: the proxy or certificate setting is not usable.
     """
     transport = async_inner_transport(settings)
+    probe = Probe(transport, settings.openai_base_url, secret, connecting=deadline / 2)
     verdict: Verdict
     try:
-        verdict = within(deadline, partial(_verdict, transport, settings.openai_base_url, secret))
+        verdict = within(deadline, partial(_verdict, transport, probe, secret))
     except NoAnswer as silence:
         verdict = KeyUnchecked(str(silence))
     # Raised here and not where it was found: those frames hold the request with the key in it.
@@ -107,11 +108,9 @@ def check_key(secret: Secret, settings: Settings, *, deadline: float = DEADLINE)
     raise verdict
 
 
-async def _verdict(transport: httpx2.AsyncHTTPTransport, base_url: str, secret: Secret) -> Verdict:
+async def _verdict(transport: httpx2.AsyncHTTPTransport, probe: Probe, secret: Secret) -> Verdict:
     async with transport:
-        probe = Probe(transport, base_url, secret)
-        listed = await probe.get("models")
-        known = _from_list(listed, secret)
+        known = _from_list(await probe.get("models"), secret)
         return known or await _from_run_rights(probe, secret)
 
 
@@ -157,8 +156,9 @@ async def _from_run_rights(probe: Probe, secret: Secret) -> Verdict:
 def _from_run_answer(answer: ErrorAnswer) -> Verdict:
     if answer.kind == "other" and not answer.is_web_page:
         if answer.status in {400, 422} and not _speaks_of_the_key(answer):
-            sentence = "OpenAI accepted the key. It is restricted, but may run models."
-            return CheckResult("working", None, sentence, answer.request_id)
+            return CheckResult(
+                "working", None, "OpenAI accepted the key for running models.", answer.request_id
+            )
         if answer.status in {401, 403} and answer.code != "mismatched_organization":
             return _rejected(answer)
     return _from_answer(answer)

@@ -174,7 +174,8 @@ def _label(value: object, *secrets: Secret) -> str | None:
 def _kind_of(status: int, code: object, kind: object, message: str, *, web_page: bool) -> ErrorKind:
     if status >= 500:  # noqa: PLR2004 - the class of statuses
         return "overloaded"
-    if status == 402 or (status == 429 and (code in _OUT_OF_MONEY or kind == "insufficient_quota")):  # noqa: PLR2004
+    no_money = isinstance(code, str) and code in _OUT_OF_MONEY
+    if status == 402 or (status == 429 and (no_money or kind == "insufficient_quota")):  # noqa: PLR2004
         return "out_of_money"
     if status == 429:  # noqa: PLR2004
         return "rate_limited"

@@ -10,6 +10,7 @@ import re
 import ssl
 import traceback
 from collections.abc import Callable
+from functools import cache
 from urllib.parse import urlsplit
 
 import httpx2
@@ -53,9 +54,9 @@ def async_inner_transport(settings: Settings) -> httpx2.AsyncHTTPTransport:
     )
 
 
-def _certificates(settings: Settings) -> ssl.SSLContext | bool:
+def _certificates(settings: Settings) -> ssl.SSLContext:
     if settings.ca_file is None:
-        return True
+        return _system_certificates()
     # Not ssl.create_default_context: it writes session keys to where SSLKEYLOGFILE says.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
@@ -65,6 +66,12 @@ def _certificates(settings: Settings) -> ssl.SSLContext | bool:
     else:
         return context
     raise SettingsError("QODEX_CA_FILE", f"not a readable file of certificates in PEM form ({reason})")
+
+
+@cache
+def _system_certificates() -> ssl.SSLContext:
+    """Read once in a process: it takes longer than everything else in making a transport."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def _proxy(settings: Settings) -> httpx2.Proxy | None:
