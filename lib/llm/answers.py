@@ -58,6 +58,8 @@ class Reading:
     """True once nothing can follow that changes the tokens: the caller may leave."""
     whole: bool = False
     """True once the answer may end here without being cut off."""
+    spoken: bool = False
+    """True once it was a provider that spoke: JSON, not the web page of somebody in between."""
 
 
 class Reader(Protocol):
@@ -79,24 +81,25 @@ def reader_for(method: str, ask: Ask, content_type: str | None, *, drop_usage: b
         content_type: of the answer.
         drop_usage: the usage event was asked for by us, not by the caller.
     """
-    if method != "POST" or not _REPORT_USAGE.fullmatch(ask.endpoint):
-        return _Unread(free=ask.free)
     kind = (content_type or "").partition(";")[0].strip().lower()
+    if method != "POST" or not _REPORT_USAGE.fullmatch(ask.endpoint):
+        return _Unread(spoken=kind == "application/json")
     if kind == "text/event-stream" or (ask.streaming and kind != "application/json"):
         return EventReader(ask.endpoint, drop_usage=drop_usage)
     return JsonReader(ask.endpoint)
 
 
 class _Unread:
-    """For what reports no usage. A free call used no tokens that anyone bills."""
+    """For what reports no usage."""
 
-    def __init__(self, *, free: bool) -> None:
-        self.reading = Reading(tokens=Tokens(0, 0, 0, 0) if free else None, whole=True, final=free)
+    def __init__(self, *, spoken: bool) -> None:
+        self.reading = Reading(whole=True, spoken=spoken)
 
     def feed(self, chunk: bytes) -> bytes:
         return chunk
 
     def finish(self) -> bytes:
+        self.reading.final = True
         return b""
 
 
@@ -193,6 +196,7 @@ def _is_usage_only(content: dict[str, Any]) -> bool:
 
 def _take(reading: Reading, endpoint: str, content: dict[str, Any]) -> None:
     """Note all that one JSON body or event tells."""
+    reading.spoken = reading.spoken or bool(content)
     kind = content.get("type")
     nested = content.get("response")
     body = nested if isinstance(nested, dict) else content
@@ -240,8 +244,9 @@ def _details(usage: dict[str, Any], *names: str) -> dict[str, Any]:
 
 def _is_count(value: object) -> bool:
     """None is a part that the answer does not mention."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return value is None or (whole and 0 <= int(str(value)) <= _MOST_TOKENS)
+    if isinstance(value, bool) or not isinstance(value, int | None):
+        return False
+    return value is None or 0 <= value <= _MOST_TOKENS
 
 
 def _is_plain_usage(usage: dict[str, Any]) -> bool:

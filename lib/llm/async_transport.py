@@ -1,0 +1,221 @@
+"""The metered transport under ``openai.AsyncOpenAI``; how attempts end stands in lib/llm/transport.py.
+
+The ledger works in threads of its own, so that no event loop waits for a database and none can cancel a
+settlement half-way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from typing import ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
+
+import httpx2
+
+from lib.errors import DatabaseUnavailable, LeaseLost
+from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt, Refusal, clean_error
+from lib.llm.outgoing import Desk, Plan, forget_key_async, hurry
+from lib.llm.settling import Books, in_thread
+from lib.llm.transport import CANNOT_TAKE_OVER, ERROR_PATIENCE
+from lib.llm.wire import async_inner_transport
+from lib.settings import Settings
+from lib.usage.calls import Outcome
+from lib.usage.ledger import Ledger, OpenCall
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def _threaded(act: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """Wait for ``act`` in a thread. It runs to its end even if the waiting is cancelled."""
+    return await asyncio.shield(asyncio.wrap_future(in_thread(act, *arguments, **options)))
+
+
+class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
+    """One run's way to the provider, for asyncio: from any event loop, and in a process that has forked."""
+
+    def __init__(self, ledger: Ledger, settings: Settings, run_id: str) -> None:
+        self._books = Books(ledger)
+        self._desk = Desk(settings.openai_base_url)
+        self._settings = settings
+        self._run_id = run_id
+        self._inners: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, httpx2.AsyncHTTPTransport]] = (
+            WeakKeyDictionary()
+        )
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send one request of the SDK's, on whoever's key the ledger says."""
+        if self._desk.must_read(request):
+            await request.aread()
+        plan = self._desk.plan(request)
+        attempt = await self._open(plan)
+        while True:
+            answer = await self._send(attempt, request)
+            if answer.is_success:
+                return _passed_through(attempt, answer, self._books)
+            refusal = await self._refuse(attempt, answer)
+            successor = await self._take_over(plan, attempt, refusal)
+            if successor is None:
+                return refusal.response
+            attempt = successor
+
+    async def aclose(self) -> None:
+        """Close this loop's connections, and try to settle what is still owed."""
+        inners = self._inners.pop(asyncio.get_running_loop(), {})
+        inner = inners.get(os.getpid())
+        if inner is not None:
+            await inner.aclose()
+        await _threaded(self._books.pay)
+
+    async def _open(self, plan: Plan, instead_of: OpenCall | None = None, why: str | None = None) -> Attempt:
+        opening = in_thread(
+            self._books.open, self._run_id, plan.ask, plan.lease, instead_of=instead_of, why=why
+        )
+        try:
+            call = await asyncio.shield(asyncio.wrap_future(opening))
+        except asyncio.CancelledError:
+            opening.add_done_callback(self._void)
+            raise
+        return Attempt(plan, call)
+
+    def _void(self, opening: Future[OpenCall]) -> None:
+        """Nobody is there any more to send what was opened."""
+        if opening.exception() is None:
+            self._books.void(opening.result())
+
+    async def _take_over(self, plan: Plan, failed: Attempt, refusal: Refusal) -> Attempt | None:
+        if refusal.why is None:
+            return None
+        try:
+            return await self._open(plan, failed.call, refusal.why)
+        except CANNOT_TAKE_OVER:
+            return None
+
+    def _inner(self) -> httpx2.AsyncHTTPTransport:
+        """Connections belong to one event loop of one process."""
+        inners = self._inners.setdefault(asyncio.get_running_loop(), {})
+        process = os.getpid()
+        if process not in inners:
+            inners[process] = async_inner_transport(self._settings)
+        return inners[process]
+
+    async def _send(self, attempt: Attempt, request: httpx2.Request) -> httpx2.Response:
+        try:
+            return await self._inner().handle_async_request(attempt.request(forget_key_async))
+        except BaseException as error:  # noqa: BLE001 - its frames hold the key: none may travel on
+            outcome, raised = attempt.unanswered(error, request)
+        await settle(self._books, attempt, outcome)
+        raise raised
+
+    async def _refuse(self, attempt: Attempt, answer: httpx2.Response) -> Refusal:
+        body, interrupted = await self._read_error(attempt, answer)
+        version = answer.extensions.get("http_version", b"HTTP/1.1")
+        refusal = attempt.refuse(answer.status_code, answer.headers, body, version)
+        await settle(self._books, attempt, refusal.outcome)
+        if interrupted is not None:
+            raise interrupted
+        return refusal
+
+    async def _read_error(
+        self, attempt: Attempt, answer: httpx2.Response
+    ) -> tuple[bytes, BaseException | None]:
+        """As much of an error's body as is of interest; the status alone would do."""
+        hurry(attempt.timeouts)
+        until = time.monotonic() + ERROR_PATIENCE
+        body, interrupted = bytearray(), None
+        try:
+            async for chunk in answer.aiter_bytes():
+                body += chunk
+                if len(body) > LARGEST_ERROR_BODY or time.monotonic() > until:
+                    break
+            await answer.aclose()
+        except Exception:  # noqa: BLE001 - what has arrived has to do
+            await answer.aclose()
+        except BaseException as error:  # noqa: BLE001 - cancelled: settle first
+            interrupted = clean_error(error, None, None)
+        return bytes(body[:LARGEST_ERROR_BODY]), interrupted
+
+
+async def settle(books: Books, attempt: Attempt, outcome: Outcome) -> None:
+    """Settle once, whoever else tries, and to the end, whoever cancels."""
+    if attempt.claim():
+        await _threaded(books.settle, attempt.call, outcome)
+
+
+def _passed_through(attempt: Attempt, answer: httpx2.Response, books: Books) -> httpx2.Response:
+    headers = attempt.accept(answer.status_code, answer.headers)
+    return httpx2.Response(
+        answer.status_code,
+        headers=headers,
+        stream=_MeteredStream(attempt, answer, books),
+        extensions={"http_version": answer.extensions.get("http_version", b"HTTP/1.1")},
+    )
+
+
+class _MeteredStream(httpx2.AsyncByteStream):
+    """Passes an answer through as it arrives, and settles its attempt exactly once."""
+
+    def __init__(self, attempt: Attempt, answer: httpx2.Response, books: Books) -> None:
+        self._attempt = attempt
+        self._answer: httpx2.Response | None = answer
+        self._books = books
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._answer is None:
+            return
+        chunks = self._answer.aiter_bytes()
+        reader = self._attempt.reader
+        while (chunk := await self._next(chunks)) is not None:
+            if passed := reader.feed(chunk):
+                yield passed
+        if rest := reader.finish():
+            yield rest
+        await settle(self._books, self._attempt, self._attempt.ended())
+        await self._release()
+
+    async def aclose(self) -> None:
+        """The caller has had enough; after the end this changes nothing."""
+        try:
+            await settle(self._books, self._attempt, self._attempt.left())
+        finally:
+            await self._release()
+
+    def __del__(self) -> None:
+        """Forgotten without being closed. No database here: collecting garbage may happen inside of it."""
+        if self._attempt.claim():
+            self._books.owe(self._attempt.call, self._attempt.left())
+
+    async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
+        try:
+            chunk = await anext(chunks, None)
+            await self._keep_lease()
+        except BaseException as error:  # noqa: BLE001 - its frames hold the request that left
+            outcome, raised = self._attempt.cut(error, None)
+        else:
+            return chunk
+        await settle(self._books, self._attempt, outcome)
+        await self._release()
+        raise raised
+
+    async def _keep_lease(self) -> None:
+        attempt = self._attempt
+        if not attempt.lease_is_due():
+            return
+        try:
+            await _threaded(self._books.renew, attempt.call, attempt.plan.lease)
+        except (LeaseLost, DatabaseUnavailable) as problem:
+            lost = attempt.lease_problem(problem)
+        else:
+            attempt.renewed()
+            return
+        if lost is not None:
+            raise lost
+
+    async def _release(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            await answer.aclose()

@@ -1,0 +1,275 @@
+"""One HTTP attempt: what it carries, how it ends, and what may be told of it. No I/O: both transports share it.
+
+The key is here from opening until the answer's headers are read, and is then forgotten: an attempt lives on
+inside the response that the caller holds.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx2
+
+from lib.clock import SECOND
+from lib.errors import LeaseLost, QodexError
+from lib.llm.answers import Reader, Reading, reader_for
+from lib.llm.outgoing import Plan, Trace, asks_for_usage, build
+from lib.llm.wire import ErrorAnswer, classify_error, request_id_of, scrub
+from lib.secret import HIDDEN, Secret, redact
+from lib.usage.calls import KeyVerdict, Outcome, Status
+from lib.usage.ledger import OpenCall
+
+LARGEST_ERROR_BODY = 1024 * 1024
+_FORGOTTEN = Secret("[forgotten]")
+_LONGEST_TEXT = 4 * 1024 * 1024
+_PIECE = 8
+_NEVER_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+    httpx2.LocalProtocolError,
+)
+_FRAMING = {b"content-encoding", b"content-length", b"transfer-encoding"}
+_KEY_VERDICTS: dict[str, KeyVerdict] = {"rejected": "rejected", "out_of_money": "out_of_money"}
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is no 2xx: how to settle it, what the caller gets, and why to go on with another key."""
+
+    outcome: Outcome
+    response: httpx2.Response
+    why: KeyVerdict | None
+    """Set where the key failed and the project wants the platform key to take over."""
+
+
+class Attempt:
+    """One attempt from its opening to its settlement."""
+
+    def __init__(self, plan: Plan, call: OpenCall) -> None:
+        self.plan = plan
+        self.call = call
+        self.timeouts = dict(plan.timeouts)
+        self._begun = time.monotonic()
+        self._lease = plan.lease / SECOND
+        self.renewed()
+        self._lock = threading.Lock()
+        self._settled = False
+        self._left = False
+        self._reader: Reader | None = None
+        self._answered: dict[str, Any] = {}
+
+    def request(self, trace: Trace) -> httpx2.Request:
+        """The request that leaves, with the key. Keep no reference to it."""
+        request = build(self.plan, self.call, self.timeouts, trace)
+        self._left = True
+        return request
+
+    def claim(self) -> bool:
+        """True for the one caller who is to settle this attempt, whichever thread it is in."""
+        with self._lock:
+            first = not self._settled
+            self._settled = True
+        return first
+
+    # --- ends without an answer
+
+    def unanswered(self, error: BaseException, request: httpx2.Request) -> tuple[Outcome, BaseException]:
+        """No answer came. Returns how to settle, and what to raise."""
+        never_sent = isinstance(error, _NEVER_SENT) or not self._left
+        status: Status = "error" if never_sent else "unknown"
+        outcome = self._outcome(status, **_told_of(error, self.call.secret))
+        raised = clean_error(error, request, self.call.secret)
+        self._forget()
+        return outcome, raised
+
+    # --- ends with a refusal
+
+    def refuse(self, status: int, headers: httpx2.Headers, body: bytes, version: Any) -> Refusal:
+        """An answer that is no 2xx, read as far as it is of interest."""
+        secret = self.call.secret
+        error = classify_error(status, body, headers, secret)
+        verdict = _KEY_VERDICTS.get(error.kind)
+        kept = self._clean_headers(headers)
+        if error.kind == "out_of_money":
+            kept = [pair for pair in kept if pair[0].lower() != b"x-should-retry"]
+            kept.append((b"x-should-retry", b"false"))
+        response = httpx2.Response(
+            status, headers=kept, content=_clean_body(body, secret), extensions={"http_version": version}
+        )
+        falls_back = self.call.falls_back and self.plan.replayable
+        self._forget()
+        return Refusal(self._refused(error, verdict), response, verdict if falls_back else None)
+
+    def _refused(self, error: ErrorAnswer, verdict: KeyVerdict | None) -> Outcome:
+        return self._outcome(
+            "error",
+            http_status=error.status,
+            error_code=error.code,
+            error_type=error.type,
+            error_message=error.message,
+            upstream_request_id=error.request_id,
+            key_verdict=verdict,
+        )
+
+    # --- ends with an answer
+
+    def accept(self, status: int, headers: httpx2.Headers) -> Headers:
+        """A 2xx answer begins. Returns the headers for the caller."""
+        kind = headers.get("content-type")
+        drops = asks_for_usage(self.plan)
+        self._reader = reader_for(self.plan.method, self.plan.ask, kind, drop_usage=drops)
+        self._answered = {
+            "http_status": status,
+            "upstream_request_id": request_id_of(headers, self.call.secret),
+        }
+        kept = self._clean_headers(headers)
+        self._forget()
+        return kept
+
+    @property
+    def reader(self) -> Reader:
+        if self._reader is None:
+            raise RuntimeError("the answer has not begun")
+        return self._reader
+
+    def ended(self) -> Outcome:
+        """The answer came to its end."""
+        reading = self.reader.reading
+        return self._read("ok" if reading.whole else "broken", reading)
+
+    def left(self) -> Outcome:
+        """The caller closed the answer, or forgot it."""
+        reading = self.reader.reading
+        return self._read("ok" if reading.final else "abandoned", reading)
+
+    def cut(self, error: BaseException, request: httpx2.Request | None) -> tuple[Outcome, BaseException]:
+        """The answer broke off. Returns how to settle, and what to raise."""
+        reading = self.reader.reading
+        raised = clean_error(error, request, None)
+        if reading.final:
+            return self._read("ok", reading), raised
+        if not isinstance(error, Exception):  # the caller's own: cancelled, interrupted
+            return self._read("abandoned", reading), raised
+        return self._read("broken", reading, **_told_of(error, None)), raised
+
+    def _read(self, status: Status, reading: Reading, **told: Any) -> Outcome:
+        known = status == "ok" or reading.final
+        if reading.failure is not None:
+            status = "broken"
+            told = {
+                "error_code": self._safe(reading.failure.code),
+                "error_type": self._safe(reading.failure.type),
+                "error_message": self._safe(reading.failure.message),
+            }
+        return self._outcome(
+            status,
+            tokens=reading.tokens if known else None,
+            priceable=reading.priceable and self.plan.ask.unmetered is None,
+            model=reading.model,
+            key_verdict="fine" if reading.spoken else None,
+            **self._answered,
+            **told,
+        )
+
+    def _safe(self, text: str | None) -> str | None:
+        """Foreign text after the key is forgotten: what ends like it is hidden as a whole."""
+        if text is None:
+            return None
+        return HIDDEN if self.call.last4 in text else scrub(text)
+
+    # --- the lease
+
+    def lease_is_due(self) -> bool:
+        """Whether half of the lease is gone since the last sign of life."""
+        return time.monotonic() > self._due_at
+
+    def renewed(self) -> None:
+        """The ledger knows that this attempt lives."""
+        now = time.monotonic()
+        self._ends_at, self._due_at = now + self._lease, now + self._lease / 2
+
+    def lease_problem(self, problem: QodexError) -> LeaseLost | None:
+        """What a failed renewal means: cut the call, or go on (None) while the lease has not run out."""
+        if isinstance(problem, LeaseLost):
+            return problem
+        now = time.monotonic()
+        self._due_at = now + self._lease / 20
+        if now < self._ends_at:
+            return None
+        return LeaseLost("The call was cut: its sign of life could not be written for too long.")
+
+    # --- shared
+
+    def _outcome(self, status: Status, *, tokens: Any = None, **told: Any) -> Outcome:
+        passed = round((time.monotonic() - self._begun) * 1000)
+        return Outcome(status=status, tokens=tokens, latency_ms=passed, **told)
+
+    def _forget(self) -> None:
+        self.call = replace(self.call, secret=_FORGOTTEN)
+
+    def _clean_headers(self, headers: httpx2.Headers) -> Headers:
+        """Without the key, should the provider repeat it, and without what no longer fits the body."""
+        encoded = "content-encoding" in headers
+        kept = [
+            pair
+            for pair in headers.raw
+            if pair[0].lower() != b"content-encoding" and not (encoded and pair[0].lower() in _FRAMING)
+        ]
+        secret = self.call.secret
+        return [(_clean_bytes(name, secret), _clean_bytes(value, secret)) for name, value in kept]
+
+
+def clean_error(error: BaseException, request: httpx2.Request | None, secret: Secret | None) -> BaseException:
+    """The same failure with nothing of ours in it: a new error of its type, or the old one without its past."""
+    if isinstance(error, httpx2.RequestError):
+        return type(error)(scrub(str(error), *_given(secret)), request=request)
+    if isinstance(error, QodexError) or not isinstance(error, Exception):
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
+    return httpx2.TransportError(f"The request failed ({type(error).__name__}).", request=request)
+
+
+def _told_of(error: BaseException, secret: Secret | None) -> dict[str, str]:
+    """What the run log says about a failure of the connection."""
+    said = str(error) if isinstance(error, httpx2.HTTPError | QodexError) else ""
+    message = scrub(said, *_given(secret)) or f"No answer ({type(error).__name__})."
+    return {"error_type": "connection", "error_code": type(error).__name__, "error_message": message}
+
+
+def _given(secret: Secret | None) -> tuple[Secret, ...]:
+    return (secret,) if secret else ()
+
+
+def _clean_bytes(raw: bytes, secret: Secret) -> bytes:
+    text = raw.decode("latin-1")
+    clean = _clean_text(text, secret)
+    return raw if clean == text else clean.encode("latin-1", "replace")
+
+
+def _clean_body(body: bytes, secret: Secret) -> bytes:
+    """The body without the key, also where JSON escapes hide it; the same bytes where it is not in there."""
+    text = body.decode("utf-8", "replace")
+    try:
+        plain = json.dumps(json.loads(text), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        plain = text
+    if _clean_text(plain, secret) == plain and _clean_text(text, secret) == text:
+        return body
+    return _clean_text(plain, secret).encode("utf-8", "replace")
+
+
+def _clean_text(text: str, secret: Secret) -> str:
+    """The same text, unless the key or a piece of it is in there."""
+    key = secret.reveal()
+    pieces = (key[at : at + _PIECE] for at in range(max(1, len(key) - _PIECE + 1)))
+    if redact(text, secret) == text and not any(piece in text for piece in pieces):
+        return text
+    return scrub(text, secret, limit=_LONGEST_TEXT)

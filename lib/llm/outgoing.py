@@ -1,0 +1,182 @@
+"""From the SDK's request to the one that leaves: where it may go, what it carries, how long it may take.
+
+The SDK's own request keeps a placeholder key. The real one is put into a request of ours that nothing keeps:
+the caller, exceptions and responses only ever see the SDK's.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import unquote
+
+import httpx2
+
+from lib.clock import SECOND, Micros
+from lib.errors import NotMetered
+from lib.llm.requests import CHAT, METERED, read_ask, with_output_limit, with_stream_usage
+from lib.usage.calls import Ask
+from lib.usage.ledger import OpenCall
+
+PLACEHOLDER_KEY = "set-by-qodex-for-each-request"
+"""What the SDK believes to be the key."""
+
+_ADDED_LEASE = 60  # seconds beyond the time-outs: nobody may call a slow request lost
+_LONGEST_WAIT = 3600.0
+_USUAL_WAIT = {"connect": 5.0, "read": 600.0, "write": 600.0, "pool": 600.0}
+_ERROR_WAIT = 30.0
+_DROPPED = re.compile(
+    r"authorization|host|openai-organization|openai-project|(x-)?api-key|cookie|proxy-.*|connection"
+    r"|accept-encoding|content-length|transfer-encoding|upgrade|te|trailer",
+    re.IGNORECASE,
+)
+_AUTHORIZATION = b"authorization"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One request as it would leave, without the key. It can be sent more than once if ``replayable``."""
+
+    method: str
+    url: httpx2.URL
+    headers: list[tuple[bytes, bytes]]
+    body: bytes | None
+    stream: Any
+    timeouts: dict[str, float]
+    ask: Ask
+
+    @property
+    def replayable(self) -> bool:
+        return self.body is not None
+
+    @property
+    def lease(self) -> Micros:
+        """How long the attempt may go without a sign of life: all its time-outs, and a minute."""
+        return int((sum(self.timeouts.values()) + _ADDED_LEASE) * SECOND)
+
+
+class Desk:
+    """Looks at every request before it may leave. One for each client."""
+
+    def __init__(self, base_url: str) -> None:
+        self._base = httpx2.URL(base_url.rstrip("/") + "/")
+
+    def must_read(self, request: httpx2.Request) -> bool:
+        """Whether the body has to be in memory: it is metered, or JSON that names a model; no uploads."""
+        kind = request.headers.get("content-type", "application/json")
+        return self._path(request) in METERED or kind.startswith("application/json")
+
+    def plan(self, request: httpx2.Request) -> Plan:
+        """Make the plan of a request whose body is in memory (or never will be).
+
+        Raises:
+            NotMetered: the request would go elsewhere than to the configured provider.
+        """
+        path = self._path(request)
+        body = request.content if self.must_read(request) else None
+        asked = read_ask(request.method, path, body or b"", request.headers.get("content-type"))
+        if body is None:
+            size = request.headers.get("content-length", "0")
+            asked = replace(asked, input_bytes=int(size) if size.isdecimal() else 0)
+        headers = [pair for pair in request.headers.raw if not _DROPPED.fullmatch(pair[0].decode("latin-1"))]
+        if body is None:  # a stream keeps the framing that the caller's own library gave it
+            framing = (b"content-length", b"transfer-encoding")
+            headers += [pair for pair in request.headers.raw if pair[0].lower() in framing]
+        return Plan(
+            method=request.method,
+            url=request.url,
+            headers=[*headers, (b"Accept-Encoding", b"identity")],
+            body=body,
+            stream=request.stream,
+            timeouts=_clamped(request.extensions.get("timeout") or {}),
+            ask=asked,
+        )
+
+    def _path(self, request: httpx2.Request) -> str:
+        """The path under the base URL, without the query."""
+        url, base = request.url, self._base
+        same_place = (url.scheme, url.host, _port(url)) == (base.scheme, base.host, _port(base))
+        path = url.raw_path.partition(b"?")[0].decode("ascii", "replace")
+        root = base.raw_path.decode("ascii")
+        climbs = any(part in (".", "..") for part in re.split(r"[/\\]", unquote(unquote(path))))
+        if not same_place or url.userinfo or not path.startswith(root) or climbs:
+            raise NotMetered(
+                "The request was not sent: it would go elsewhere than to the configured provider."
+            )
+        return path[len(root) :]
+
+
+def _port(url: httpx2.URL) -> int | None:
+    return url.port or {"https": 443, "http": 80}.get(url.scheme)
+
+
+def _clamped(timeouts: dict[str, float | None]) -> dict[str, float]:
+    """No time-out is infinite: a lease is counted from them."""
+    chosen = {}
+    for name, usual in _USUAL_WAIT.items():
+        wait = timeouts.get(name)
+        usable = wait is not None and math.isfinite(wait) and wait >= 0
+        chosen[name] = min(float(wait or 0), _LONGEST_WAIT) if usable else usual
+    return chosen
+
+
+def asks_for_usage(plan: Plan) -> bool:
+    """Whether this is a chat stream whose usage only we ask for: then that event is ours alone."""
+    return _sent_body(plan, None) is not plan.body
+
+
+def build(plan: Plan, call: OpenCall, timeouts: dict[str, float], trace: Trace) -> httpx2.Request:
+    """Make the request that leaves. It holds the key: keep no reference to it.
+
+    Args:
+        plan: what the caller asked for.
+        call: opened by the ledger; holds the key.
+        timeouts: kept by reference until the answer has ended, so that they can be shortened meanwhile.
+        trace: is told what httpcore2 does.
+    """
+    headers = [*plan.headers, (b"Authorization", b"Bearer " + call.secret.reveal().encode("ascii"))]
+    extensions: dict[str, Any] = {"timeout": timeouts, "trace": trace}
+    if plan.body is None:
+        host = (b"Host", plan.url.netloc)
+        return httpx2.Request(
+            plan.method, plan.url, headers=[host, *headers], stream=plan.stream, extensions=extensions
+        )
+    body = _sent_body(plan, call.default_output_limit)
+    return httpx2.Request(plan.method, plan.url, headers=headers, content=body, extensions=extensions)
+
+
+def _sent_body(plan: Plan, limit: int | None) -> bytes:
+    body = plan.body or b""
+    if plan.method != "POST" or plan.ask.endpoint not in METERED:
+        return body
+    if limit is not None and plan.ask.output_limit is None:
+        body = with_output_limit(body, plan.ask.endpoint, limit)
+    if plan.ask.endpoint == CHAT and plan.ask.streaming:
+        body = with_stream_usage(body)
+    return body
+
+
+Trace = Callable[[str, dict[str, Any]], None] | Callable[[str, dict[str, Any]], Awaitable[None]]
+
+
+def forget_key(event: str, details: dict[str, Any]) -> None:
+    """Take the key out of httpcore2's own request once its headers are on the wire.
+
+    It lives on inside the response, the connection and every frame between, for as long as the answer takes.
+    """
+    if event.endswith("send_request_body.started"):
+        request = details["request"]
+        request.headers = [pair for pair in request.headers if pair[0].lower() != _AUTHORIZATION]
+
+
+async def forget_key_async(event: str, details: dict[str, Any]) -> None:
+    """The same for asyncio."""
+    forget_key(event, details)
+
+
+def hurry(timeouts: dict[str, float]) -> None:
+    """An error answer is not worth waiting for as long as an answer is."""
+    timeouts["read"] = min(timeouts["read"], _ERROR_WAIT)
