@@ -1,0 +1,327 @@
+"""Tokens are read from an answer while it passes through, wherever the network cuts it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from openai._streaming import SSEDecoder
+
+from lib.llm.answers import Reader, Reading, read_usage, reader_for
+from lib.usage.calls import Ask
+from lib.usage.prices import Tokens
+
+CHAT_USAGE = {
+    "prompt_tokens": 20,
+    "completion_tokens": 9,
+    "total_tokens": 29,
+    "prompt_tokens_details": {"cached_tokens": 8, "audio_tokens": 0, "cache_write_tokens": 4},
+    "completion_tokens_details": {"reasoning_tokens": 5, "audio_tokens": 0},
+}
+RESPONSES_USAGE = {
+    "input_tokens": 20,
+    "output_tokens": 9,
+    "total_tokens": 29,
+    "input_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 4},
+    "output_tokens_details": {"reasoning_tokens": 5},
+}
+TOKENS = Tokens(20, 8, 9, 5, 4)
+MODEL = "gpt-5-mini-2025-08-07"
+
+
+def reader(endpoint: str, *, stream: bool = False, drop_usage: bool = False, method: str = "POST") -> Reader:
+    asked = Ask(endpoint, "gpt-5-mini", 10, None, 1, False, None, False, stream)
+    kind = "text/event-stream; charset=utf-8" if stream else "application/json"
+    return reader_for(method, asked, kind, drop_usage=drop_usage)
+
+
+def read(endpoint: str, body: object) -> Reading:
+    one = reader(endpoint)
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    assert one.feed(raw) + one.finish() == raw
+    return one.reading
+
+
+def chunk(**more: Any) -> dict[str, Any]:
+    return {"id": "c", "object": "chat.completion.chunk", "model": MODEL, "choices": []} | more
+
+
+def says(text: str, finish: str | None = None, **more: Any) -> dict[str, Any]:
+    return chunk(choices=[{"index": 0, "delta": {"content": text}, "finish_reason": finish}], **more)
+
+
+def events(*items: Any, end: str = "\n", done: bool = True) -> bytes:
+    lines = [f"data: {json.dumps(item, ensure_ascii=False)}{end}{end}" for item in items]
+    return "".join([*lines, f"data: [DONE]{end}{end}"] if done else lines).encode()
+
+
+def stream(
+    raw: bytes, endpoint: str = "chat/completions", *, drop_usage: bool = False, cuts: Any = ()
+) -> Any:
+    """Feed ``raw`` in pieces; return what was passed on and the reading."""
+    one = reader(endpoint, stream=True, drop_usage=drop_usage)
+    places = sorted({0, len(raw), *(cut % (len(raw) + 1) for cut in cuts)})
+    passed = [one.feed(raw[start:end]) for start, end in zip(places, places[1:], strict=False)]
+    return b"".join(passed) + one.finish(), one.reading
+
+
+def heard(raw: bytes) -> list[str]:
+    """What the SDK makes of it."""
+    return [event.data for event in SSEDecoder().iter_bytes(iter([raw]))]
+
+
+TALK = [says("Hé"), says("llo 🌍", usage=None), says("", "stop"), chunk(usage=CHAT_USAGE)]
+
+
+# --- whole answers ---------------------------------------------------------------------------------
+
+
+def test_a_chat_completion_tells_its_tokens_and_model():
+    reading = read("chat/completions", {"model": MODEL, "choices": [], "usage": CHAT_USAGE})
+    assert (reading.tokens, reading.model, reading.priceable) == (TOKENS, MODEL, True)
+
+
+def test_a_response_tells_its_tokens():
+    output = [{"type": "reasoning"}, {"type": "message"}, {"type": "function_call"}]
+    body = {
+        "model": MODEL,
+        "output": output,
+        "usage": RESPONSES_USAGE,
+        "service_tier": "default",
+        "error": None,
+    }
+    reading = read("responses", body)
+    assert (reading.tokens, reading.priceable, reading.failure) == (TOKENS, True, None)
+
+
+def test_an_embedding_has_no_output():
+    reading = read("embeddings", {"model": "m", "usage": {"prompt_tokens": 7, "total_tokens": 7}})
+    assert reading.tokens == Tokens(7, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>Sign in</html>", b"[]", b"{}", b'{"usage": 5}', b"\xff", b"[" * 100_000]
+)
+def test_an_answer_without_usage_has_unknown_tokens_and_raises_nothing(body):
+    reading = read("responses", body)
+    assert (reading.tokens, reading.whole) == (None, True)
+
+
+def test_a_web_page_does_not_speak_for_the_provider():
+    assert not read("responses", b"<html>Sign in</html>").spoken
+    assert read("responses", {"object": "response"}).spoken
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"service_tier": "priority"},
+        {"service_tier": "flex"},
+        {"output": [{"type": "web_search_call"}]},
+        {"output": [{"type": "image_generation_call"}]},
+        {"output": ["?"]},
+        {"choices": [{"message": {"annotations": [{"type": "url_citation"}]}}]},
+        {"choices": [{"message": {"audio": {"id": "a"}}}]},
+        {"usage": CHAT_USAGE | {"prompt_tokens_details": {"audio_tokens": 3}}},
+        {"usage": CHAT_USAGE | {"completion_tokens_details": {"audio_tokens": 3}}},
+        {
+            "usage": RESPONSES_USAGE
+            | {"input_tokens_details": {"cache_write_tokens_details": {"ttl_12h_tokens": 1}}}
+        },
+    ],
+)
+def test_what_is_billed_beside_tokens_cannot_be_priced_from_them(more):
+    reading = read("responses", {"model": MODEL, "usage": CHAT_USAGE} | more)
+    assert not reading.priceable
+    assert reading.tokens is not None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prompt_tokens": -1},
+        {"prompt_tokens": 1.5},
+        {"prompt_tokens": "20"},
+        {"prompt_tokens": True},
+        {"prompt_tokens": None},
+        {"prompt_tokens": 10**12},
+        {"completion_tokens": None},
+        {"completion_tokens": []},
+        {"prompt_tokens_details": {"cached_tokens": 21}},
+        {"prompt_tokens_details": {"cached_tokens": 15, "cache_write_tokens": 6}},
+        {"prompt_tokens_details": {"cached_tokens": -1}},
+        {"completion_tokens_details": {"reasoning_tokens": 10}},
+    ],
+)
+def test_numbers_that_cannot_be_make_the_tokens_unknown(wrong):
+    assert read_usage(CHAT_USAGE | wrong, "chat/completions") is None
+
+
+def test_parts_that_are_not_mentioned_count_as_none():
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": None}
+    assert read_usage(usage, "chat/completions") == Tokens(3, 0, 2, 0)
+
+
+@given(
+    some.dictionaries(
+        some.sampled_from(list(CHAT_USAGE)), some.none() | some.integers() | some.text() | some.just({})
+    )
+)
+def test_no_usage_of_any_shape_raises(usage):
+    found = read_usage(usage, "chat/completions")
+    assert found is None or found.input >= 0
+
+
+@pytest.mark.parametrize(
+    ("method", "endpoint"), [("GET", "responses"), ("POST", "responses/resp_1/cancel"), ("GET", "models")]
+)
+def test_what_is_only_looked_up_again_is_not_counted_again(method, endpoint):
+    one = reader(endpoint, method=method)
+    one.feed(json.dumps({"usage": RESPONSES_USAGE}).encode())
+    one.finish()
+    assert one.reading.tokens is None
+
+
+# --- streams ---------------------------------------------------------------------------------------
+
+
+@given(some.lists(some.integers(0)), some.sampled_from(["\n", "\r\n", "\r"]), some.booleans())
+def test_a_stream_is_read_the_same_wherever_it_is_cut(cuts, end, drop_usage):
+    raw = events(*TALK, end=end)
+    passed, reading = stream(raw, drop_usage=drop_usage, cuts=cuts)
+    assert (reading.tokens, reading.model, reading.final, reading.whole) == (TOKENS, MODEL, True, True)
+    if drop_usage:
+        assert heard(passed) == heard(events(*TALK[:-1]))
+    else:
+        assert passed == raw
+
+
+@given(some.lists(some.binary(max_size=30), max_size=20))
+def test_any_bytes_pass_through_unchanged_and_raise_nothing(parts):
+    one = reader("chat/completions", stream=True)
+    assert b"".join(one.feed(part) for part in parts) + one.finish() == b"".join(parts)
+    one = reader("chat/completions", stream=True, drop_usage=True)
+    assert b"".join(one.feed(part) for part in parts) + one.finish() == b"".join(parts)
+
+
+def test_an_event_is_passed_on_as_soon_as_it_is_whole():
+    one = reader("chat/completions", stream=True, drop_usage=True)
+    first, second = events(TALK[0], done=False), events(TALK[1], done=False)
+    assert one.feed(first + second[:10]) == first
+    assert one.feed(second[10:]) == second
+
+
+def test_the_usage_event_that_only_we_asked_for_is_dropped_and_no_other():
+    empty = chunk(prompt_filter_results=[{}])
+    raw = events(empty, *TALK)
+    assert stream(raw, drop_usage=True)[0] == events(empty, *TALK[:-1])
+    assert stream(raw, drop_usage=False)[0] == raw
+
+
+def test_usage_beside_choices_passes_through():
+    raw = events(says("Hi"), says("", "stop", usage=CHAT_USAGE))
+    passed, reading = stream(raw, drop_usage=True)
+    assert (passed, reading.tokens, reading.final) == (raw, TOKENS, True)
+
+
+def test_the_last_usage_counts():
+    early = CHAT_USAGE | {"completion_tokens": 1, "completion_tokens_details": None}
+    raw = events(says("Hi", usage=early), says("", "stop", usage=CHAT_USAGE))
+    assert stream(raw)[1].tokens == TOKENS
+
+
+def test_usage_before_the_end_is_not_final():
+    """Some servers count along; who leaves then has not seen the real number."""
+    assert not stream(events(says("Hi", usage=CHAT_USAGE), done=False))[1].final
+
+
+def test_a_stream_that_ends_without_any_mark_was_cut_off():
+    assert not stream(events(says("Hi"), done=False))[1].whole
+    assert stream(events(says("Hi", "stop"), done=False))[1].whole
+    assert stream(events(says("Hi")))[1].whole
+
+
+def test_data_over_several_lines_is_one_event():
+    lines = json.dumps(chunk(usage=CHAT_USAGE), indent=1).splitlines()
+    raw = "".join(f"data: {line}\n" for line in lines).encode() + b"\n"
+    assert stream(raw, drop_usage=True) == (b"", Reading(TOKENS, MODEL, True, None, True, True, True))
+
+
+def test_comments_and_other_fields_pass():
+    raw = b": ping\n\nevent: x\nid: 1\nretry: 3\n\n" + events(*TALK)
+    passed, reading = stream(raw)
+    assert (passed, reading.tokens) == (raw, TOKENS)
+
+
+def test_the_last_event_may_lack_its_empty_line():
+    raw = events(*TALK, done=False).rstrip()
+    assert stream(raw)[1].tokens == TOKENS
+    assert stream(raw, drop_usage=True)[0] == events(*TALK[:-1], done=False)
+
+
+def test_a_model_cannot_write_usage_by_saying_it():
+    text = '"usage": {"prompt_tokens": 1, "completion_tokens": 1}\n\ndata: [DONE]\n\n'
+    assert stream(events(says(text), done=False))[1] == Reading(None, MODEL, spoken=True)
+
+
+@pytest.mark.parametrize("kind", ["response.completed", "response.incomplete"])
+def test_a_response_tells_its_tokens_with_its_last_event(kind):
+    begun = {"model": MODEL, "usage": None, "output": []}
+    raw = events(
+        {"type": "response.created", "response": begun},
+        {"type": "response.output_text.delta", "delta": "Hi"},
+        {"type": kind, "response": begun | {"usage": RESPONSES_USAGE, "output": [{"type": "message"}]}},
+        done=False,
+    )
+    reading = stream(raw, "responses")[1]
+    assert (reading.tokens, reading.final, reading.priceable, reading.failure) == (TOKENS, True, True, None)
+
+
+def test_a_response_that_used_a_hosted_tool_cannot_be_priced():
+    body = {"model": MODEL, "usage": RESPONSES_USAGE, "output": [{"type": "file_search_call"}]}
+    raw = events({"type": "response.completed", "response": body}, done=False)
+    assert not stream(raw, "responses")[1].priceable
+
+
+def test_a_failed_response_tells_its_error():
+    error = {"code": "server_error", "message": "It broke."}
+    body = {"model": MODEL, "usage": None, "error": error, "status": "failed"}
+    reading = stream(events({"type": "response.failed", "response": body}, done=False), "responses")[1]
+    assert (reading.failure.code, reading.failure.message, reading.tokens) == (
+        "server_error",
+        "It broke.",
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"error": {"message": "It broke.", "type": "server_error", "code": None}},
+        {"type": "error", "code": "x", "message": "It broke."},
+        {"error": "It broke."},
+    ],
+)
+def test_an_error_in_the_middle_of_a_stream_is_noted(event):
+    reading = stream(events(says("Hi"), event, done=False))[1]
+    assert (reading.failure.message, reading.whole) == ("It broke.", False)
+
+
+def test_foreign_names_can_be_stored():
+    reading = read(
+        "responses", {"model": "a\u0000b\ud800" + "x" * 1000, "error": {"message": "a\nb", "code": 5}}
+    )
+    assert reading.model == "a b " + "x" * 496
+    assert (reading.failure.message, reading.failure.code) == ("a b", None)
+
+
+def test_an_event_without_end_is_not_kept_for_ever(monkeypatch):
+    monkeypatch.setattr("lib.llm.answers._LONGEST_BODY", 1000)
+    one = reader("chat/completions", stream=True, drop_usage=True)
+    raw = b"data: " + b"x" * 2000
+    assert one.feed(raw) == raw
+    assert one.feed(events(*TALK)) == events(*TALK)
+    assert one.reading.tokens is None
