@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, field_validator
@@ -18,6 +18,8 @@ from lib.secret import Secret
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _LOOPBACK_NAMES = {"localhost"}
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def _list(value: object) -> object:
@@ -36,8 +38,16 @@ def _is_link_local(host: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return _is_link_local_number(host)
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_link_local
+    return address.is_link_local or _inner_address(address).is_link_local
+
+
+def _inner_address(address: _Address) -> _Address:
+    """The IPv4 address that an IPv6 one stands for: mapped, compatible or through NAT64."""
+    if isinstance(address, ipaddress.IPv6Address) and (
+        address in _NAT64 or address.ipv4_mapped or int(address) >> 32 == 0
+    ):
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address
 
 
 def _is_link_local_number(host: str) -> bool:
@@ -59,10 +69,15 @@ class Settings(BaseSettings):
         arbitrary_types_allowed=True,
         case_sensitive=True,
         populate_by_name=True,
+        # Fields may be given by name in Python, but never by the environment: otherwise the proxy variable
+        # that everyone's shell sets, `https_proxy`, would be taken for QODEX_HTTPS_PROXY. No variable's
+        # name can have "=" in it.
+        env_prefix="=",
     )
 
     database_url: str = Field(
         "sqlite:///var/db/qodex.db",
+        repr=False,  # it may hold a password
         validation_alias="DATABASE_URL",
         description="SQLAlchemy URL: SQLite or `postgresql+psycopg://…`",
     )
@@ -90,6 +105,7 @@ class Settings(BaseSettings):
     timezone: str = Field("UTC", validation_alias="QODEX_TIMEZONE", description="reporting time zone")
     https_proxy: str | None = Field(
         None,
+        repr=False,  # it may hold a password
         validation_alias="QODEX_HTTPS_PROXY",
         description="explicit proxy for provider calls; the environment's own is ignored",
     )
@@ -179,7 +195,11 @@ class Settings(BaseSettings):
     def _known_engine(cls, value: str) -> str:
         if value.startswith("sqlite:///"):
             path = value.removeprefix("sqlite:///")
-            return f"sqlite:///{(ROOT / path).resolve()}" if path and path != ":memory:" else _refuse_memory()
+            if not path or path.startswith((":memory:", "file:")):
+                raise ValueError("the database needs a file: sqlite:///var/db/qodex.db")
+            if "?" in path:
+                raise ValueError("options after ? are not for SQLite here; give the path alone")
+            return f"sqlite:///{(ROOT / path).resolve()}"
         if value.startswith("postgresql+psycopg://"):
             return value
         raise ValueError("use sqlite:///path or postgresql+psycopg://user@host/name")
@@ -187,22 +207,30 @@ class Settings(BaseSettings):
     @field_validator("master_key_file", "ca_file", "prices_file")
     @classmethod
     def _from_root(cls, value: Path | None) -> Path | None:
-        return (ROOT / value.expanduser()).resolve() if value else None
+        try:
+            return (ROOT / value.expanduser()).resolve() if value else None
+        except RuntimeError:
+            raise ValueError("there is no home folder for ~; write the whole path") from None
 
     @field_validator("openai_base_url")
     @classmethod
     def _safe_upstream(cls, value: str) -> str:
-        parts = urlsplit(value.strip())
-        host = parts.hostname or ""
-        if parts.scheme not in {"https", "http"} or not host:
-            raise ValueError("use an https:// address")
-        if parts.username or parts.password:
+        parts = _address(value.strip())
+        host = (parts.hostname or "").rstrip(".")
+        if parts.username is not None:
             raise ValueError("an address with a name or password in it is refused")
+        if parts.query or parts.fragment:
+            raise ValueError("use an address without ? and #")
         if _is_link_local(host):
             raise ValueError("a link-local address is never a provider")
         if parts.scheme == "http" and not _is_loopback(host):
             raise ValueError("http:// is only for this machine (localhost); use https://")
         return value.strip().rstrip("/")
+
+    @field_validator("https_proxy")
+    @classmethod
+    def _usable_proxy(cls, value: str | None) -> str | None:
+        return _address(value.strip()).geturl() if value else None
 
     @field_validator("timezone")
     @classmethod
@@ -214,5 +242,17 @@ class Settings(BaseSettings):
         return value
 
 
-def _refuse_memory() -> str:
-    raise ValueError("the database needs a file: sqlite:///var/db/qodex.db")
+def _address(text: str) -> SplitResult:
+    """Split an http(s) address; what several readers might read differently is refused."""
+    problem = ValueError("not a usable address; write it like https://host/path, in plain ASCII")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise problem from None
+    host = parts.hostname or ""
+    if parts.scheme not in {"https", "http"} or not host or "%" in host.partition("%25")[0] or port == 0:
+        raise problem
+    if not all("!" <= character <= "~" and character != "\\" for character in text):
+        raise problem
+    return parts
