@@ -227,11 +227,6 @@ class Settings(BaseSettings):
             raise ValueError("http:// is only for this machine (localhost); use https://")
         return value.strip().rstrip("/")
 
-    @field_validator("https_proxy")
-    @classmethod
-    def _usable_proxy(cls, value: str | None) -> str | None:
-        return _address(value.strip()).geturl() if value else None
-
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:

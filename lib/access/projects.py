@@ -59,7 +59,8 @@ _COLUMNS = (
 )
 _ALL = select(*_COLUMNS).order_by(projects.c.slug)
 _ONE = select(*_COLUMNS).where(projects.c.slug == bindparam("slug"))
-_ONE_LOCKED = _ONE.with_for_update()
+# key_share: others may go on adding rows that refer to the project, its calls for one.
+_ONE_LOCKED = _ONE.with_for_update(key_share=True)
 
 
 class Projects:
@@ -107,18 +108,14 @@ class Projects:
     def get(self, slug: str, *, actor: Actor) -> Project:
         """One project. Raises ProjectUnknown also where it exists and ``actor`` may not know."""
         with self._database.read() as connection:
-            project = find(connection, slug)
-        if not allows(actor, Action.SEE_SPEND, project.id):
-            raise ProjectUnknown(slug)
-        return project
+            return find_for(connection, slug, actor, Action.SEE_SPEND)
 
     def set_policy(self, slug: str, on_key_failure: str, *, actor: Actor) -> Project:
         """Choose what happens when the project's key fails: ``stop`` or ``platform``."""
         if on_key_failure not in POLICIES:
             raise BadInput("Choose stop or platform.")
         with self._database.write() as connection:
-            before = find(connection, slug, lock=True)
-            require(actor, Action.SET_FAILURE_POLICY, before.id)
+            before = find_for(connection, slug, actor, Action.SET_FAILURE_POLICY, lock=True)
             now = self._database.now(connection)
             values = {"on_key_failure": on_key_failure, "policy_set_at": now, "policy_set_by": actor.name}
             connection.execute(update(projects).where(projects.c.id == before.id).values(values))
@@ -154,16 +151,39 @@ class Projects:
 
 def find(connection: Connection, slug: str, *, lock: bool = False) -> Project:
     """The project of that slug, inside the caller's transaction; ``lock`` keeps other writers out of it."""
+    if not is_slug(slug):
+        raise ProjectUnknown(slug)
     row = connection.execute(_ONE_LOCKED if lock else _ONE, {"slug": slug}).first()
     if row is None:
         raise ProjectUnknown(slug)
     return _project(row)
 
 
+def find_for(
+    connection: Connection, slug: str, actor: Actor, action: Action, *, lock: bool = False
+) -> Project:
+    """The same for somebody who acts.
+
+    Raises:
+        ProjectUnknown: there is none, or ``actor`` may not know of it.
+        Forbidden: ``actor`` may know of it, but not do ``action`` there.
+    """
+    project = find(connection, slug, lock=lock)
+    if not allows(actor, Action.SEE_SPEND, project.id):
+        raise ProjectUnknown(slug)
+    require(actor, action, project.id)
+    return project
+
+
+def is_slug(text: str) -> bool:
+    """Whether a project can have that short name. Not every text may be asked of every database."""
+    return _SLUG.fullmatch(text) is not None
+
+
 def clean_slug(text: str) -> str:
     """Check a project's short name. Raises BadInput."""
     slug = text.strip()
-    if not _SLUG.fullmatch(slug):
+    if not is_slug(slug):
         raise BadInput(
             "A project's short name has 1 to 60 characters: small letters, digits and hyphens, "
             "with a letter or digit at both ends."
@@ -174,10 +194,15 @@ def clean_slug(text: str) -> str:
 def clean_name(text: str) -> str:
     """Check a project's title: one line of at most 200 visible characters. Raises BadInput."""
     name = unicodedata.normalize("NFC", text.strip())
-    # Cc, Cf, Cs, Co, Cn: control and direction-changing characters make a name look like another.
-    if not name or len(name) > _NAME_LENGTH or any(unicodedata.category(c)[0] == "C" for c in name):
+    # C: control and direction-changing characters make a name look like another. Zl, Zp: line ends.
+    if not name or len(name) > _NAME_LENGTH or any(_is_invisible(character) for character in name):
         raise BadInput(f"A name has 1 to {_NAME_LENGTH} visible characters on one line.")
     return name
+
+
+def _is_invisible(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category[0] == "C" or category in {"Zl", "Zp"}
 
 
 def _require_plan(connection: Connection, plan: str) -> None:

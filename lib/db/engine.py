@@ -7,16 +7,17 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Engine, Executable, Row, create_engine, event, text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lib.clock import Micros
-from lib.db.queue import WriterQueue
+from lib.db.forking import ForkGate
+from lib.db.queue import QueueUnusable, WriterQueue
 from lib.errors import DatabaseUnavailable
 
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
@@ -25,6 +26,7 @@ _BUSY_SECONDS = 30
 _POSTGRES_NOW = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
 _REASONS = {
     "locked": "The database is busy. Nothing was changed; try again in a moment.",
+    "no space left": "The disk of the database is full. Nothing was changed; free some space and try again.",
     "full": "The disk of the database is full. Nothing was changed; free some space and try again.",
     "readonly": "The database can only be read. Nothing was changed; check the rights of its folder.",
     "read-only": "The database can only be read. Nothing was changed; check the rights of its folder.",
@@ -46,8 +48,10 @@ class Database:
         self._clock = clock
         self._queue = WriterQueue(_prepare_file(url)) if self.is_sqlite else None
         self._engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        self._gate: ForkGate | AbstractContextManager[None] = ForkGate() if self.is_sqlite else nullcontext()
         self._held = threading.local()
-        _after_fork(self)
+        self._all_held: weakref.WeakSet[Connection] = weakref.WeakSet()
+        _watch_forks(self)
         if self._queue:
             # The switch to WAL does not wait for others, so the first connection takes its turn.
             with _translated(), self._queue.turn(), self._engine.connect():
@@ -59,7 +63,7 @@ class Database:
         options: dict[str, Any] = (
             {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         )
-        with _translated(), self._engine.connect().execution_options(**options) as connection:
+        with _translated(), self._gate, self._engine.connect().execution_options(**options) as connection:
             yield connection
 
     @contextmanager
@@ -69,7 +73,13 @@ class Database:
         ``durable=False`` survives a crash of the process, not of the power.
         """
         turn = self._queue.turn() if self._queue else nullcontext()
-        with _translated(), turn, self._engine.connect().execution_options(qodex_write=True) as connection:
+        options = {"qodex_write": True}
+        with (
+            _translated(),
+            turn,
+            self._gate,
+            self._engine.connect().execution_options(**options) as connection,
+        ):
             if self.is_sqlite:
                 _pragma(connection, "synchronous", "FULL" if durable else "NORMAL")
             with connection.begin():
@@ -82,7 +92,7 @@ class Database:
 
         The cheapest read there is, and never stale: it sees whatever has committed before it began.
         """
-        with _translated():
+        with _translated(), self._gate:
             try:
                 return self._held_connection().execute(statement, parameters).first()
             except DBAPIError as problem:
@@ -109,18 +119,33 @@ class Database:
         self._held = threading.local()
         self._engine.dispose()
 
+    def before_fork(self) -> None:
+        """Before a fork: on SQLite, no transaction is open and no connection is handed down."""
+        if isinstance(self._gate, ForkGate) and self._gate.close():
+            for held in list(self._all_held):
+                held.close()
+            self._engine.dispose()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        if isinstance(self._gate, ForkGate):
+            self._gate.open()
+
     def forget(self) -> None:
         """After a fork: the parent's connections must not be touched, nor closed, by the child."""
-        self._held = threading.local()
+        self._held, self._all_held = threading.local(), weakref.WeakSet()
         self._engine.dispose(close=False)
         if self._queue:
             self._queue.forget()
+        if isinstance(self._gate, ForkGate):
+            self._gate.renew()
 
     def _held_connection(self) -> Connection:
         held: Connection | None = getattr(self._held, "connection", None)
         if held is None or held.closed:
             held = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             self._held.connection = held
+            self._all_held.add(held)
         return held
 
 
@@ -132,7 +157,15 @@ def _sqlite_engine(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # the transactions are ours, below
-        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+        # recursive_triggers: REPLACE may not pass by the triggers that keep the audit log.
+        # secure_delete: the sealed key that is removed is overwritten in its page, not left there.
+        for pragma in (
+            "journal_mode=WAL",
+            "foreign_keys=ON",
+            "synchronous=FULL",
+            "recursive_triggers=ON",
+            "secure_delete=FAST",
+        ):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -146,7 +179,11 @@ def _sqlite_engine(url: str) -> Engine:
 
 
 def _postgres_engine(url: str) -> Engine:
-    return create_engine(url, hide_parameters=True, pool_size=8, max_overflow=64, pool_pre_ping=True)
+    try:
+        return create_engine(url, hide_parameters=True, pool_size=8, max_overflow=64, pool_pre_ping=True)
+    except (ArgumentError, ValueError):
+        reason = "DATABASE_URL cannot be read. Write it like postgresql+psycopg://user@host:5432/name."
+    raise DatabaseUnavailable(reason)  # here, because that error repeats the URL with its password
 
 
 def _prepare_file(url: str) -> Path:
@@ -177,11 +214,11 @@ def _translated() -> Iterator[None]:
         yield
     except (IntegrityError, ProgrammingError, DataError):
         raise  # our own mistake or a rule of the tables, not the database's state
-    except (DBAPIError, PoolTimeout) as problem:
+    except (DBAPIError, PoolTimeout, QueueUnusable) as problem:
         raise DatabaseUnavailable(_sentence(problem)) from problem
 
 
-def _sentence(problem: SQLAlchemyError) -> str:
+def _sentence(problem: Exception) -> str:
     words = str(getattr(problem, "orig", problem)).lower()
     return next(
         (sentence for word, sentence in _REASONS.items() if word in words),
@@ -189,12 +226,19 @@ def _sentence(problem: SQLAlchemyError) -> str:
     )
 
 
-def _after_fork(database: Database) -> None:
+def _watch_forks(database: Database) -> None:
     reference = weakref.ref(database)
 
-    def forget() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.forget()
+    def tell(what: Callable[[Database], None]) -> Callable[[], None]:
+        def hook() -> None:
+            alive = reference()
+            if alive is not None:
+                what(alive)
 
-    os.register_at_fork(after_in_child=forget)
+        return hook
+
+    os.register_at_fork(
+        before=tell(Database.before_fork),
+        after_in_parent=tell(Database.after_fork_in_parent),
+        after_in_child=tell(Database.forget),
+    )

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from lib.access import audit
 from lib.access.audit import Tag
-from lib.access.projects import Project, find
-from lib.access.roles import Action, Actor, allows, require
+from lib.access.projects import Project, find_for, is_slug
+from lib.access.roles import Action, Actor, allows
 from lib.clock import Micros
 from lib.db import AnyRow, Database
 from lib.db.tables import platform_key_health, projects, provider_keys
@@ -102,7 +102,8 @@ class KeyStore:
             KeyLocked: the project's key cannot be opened here. It never turns into the platform's.
             KeyMissing: neither the project nor the platform has a key.
         """
-        row = self._database.lookup(_RESOLVE, {"slug": slug, "provider": provider})
+        known = is_slug(slug)
+        row = self._database.lookup(_RESOLVE, {"slug": slug, "provider": provider}) if known else None
         if row is None:
             raise ProjectUnknown(slug)
         if row.version is not None:
@@ -145,9 +146,7 @@ class KeyStore:
             ProjectUnknown: no such project, or ``actor`` may not know of it.
         """
         with self._database.read() as connection:
-            project = find(connection, slug)
-            if not allows(actor, Action.SEE_SPEND, project.id):
-                raise ProjectUnknown(slug)
+            project = find_for(connection, slug, actor, Action.SEE_SPEND)
             row = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).first()
         return self._state(slug, provider, row)
 
@@ -192,8 +191,7 @@ class KeyStore:
             Forbidden: that takes the role lead.
         """
         with self._database.write() as connection:
-            project = find(connection, slug, lock=True)
-            require(actor, Action.SET_KEY, project.id)
+            project = find_for(connection, slug, actor, Action.SET_KEY, lock=True)
             current = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).first()
             in_use = current.version if current else 0
             if in_use != expected_version:
@@ -201,29 +199,8 @@ class KeyStore:
                     return self._state(slug, provider, current)  # the second click of a double click
                 raise KeyChanged(_changed(current))
             now = self._database.now(connection)
-            version = (self._newest(connection, project, provider) or 0) + 1
-            secret_id = str(uuid.uuid4())
-            sealed = self._safe.seal(secret, project.id, provider, secret_id, version)
             connection.execute(_END, {"p": project.id, "v": provider, "at": now, "who": actor.name})
-            connection.execute(
-                insert(provider_keys),
-                {
-                    "project_id": project.id,
-                    "provider": provider,
-                    "version": version,
-                    "secret_id": secret_id,
-                    "last4": secret.last4,
-                    "scheme": sealed.scheme,
-                    "master_key_id": sealed.master_key_id,
-                    "sealed_data_key": sealed.data_key,
-                    "sealed_value": sealed.value,
-                    "saved_at": now,
-                    "saved_by": actor.name,
-                    "checked_at": now,
-                    "check_code": verdict.code,
-                    "check_message": verdict.message,
-                },
-            )
+            version = self._insert(connection, project, provider, secret, verdict, (now, actor.name))
             audit.record(
                 connection,
                 now,
@@ -245,8 +222,7 @@ class KeyStore:
         is given and another one is in use.
         """
         with self._database.write() as connection:
-            project = find(connection, slug, lock=True)
-            require(actor, Action.SET_KEY, project.id)
+            project = find_for(connection, slug, actor, Action.SET_KEY, lock=True)
             current = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).first()
             if current is None:
                 return self._state(slug, provider, None)
@@ -279,8 +255,7 @@ class KeyStore:
         A check of a version that is no longer in use says nothing about the one that is.
         """
         with self._database.write() as connection:
-            project = find(connection, slug, lock=True)
-            require(actor, Action.SET_KEY, project.id)
+            project = find_for(connection, slug, actor, Action.SET_KEY, lock=True)
             now = self._database.now(connection)
             connection.execute(
                 update(provider_keys)
@@ -309,7 +284,7 @@ class KeyStore:
     def record_refusal(self, slug: str, *, actor: Actor, code: str | None, provider: str = PROVIDER) -> None:
         """Note that a key somebody wanted to save was refused by the provider."""
         with self._database.write() as connection:
-            project = find(connection, slug)
+            project = find_for(connection, slug, actor, Action.SET_KEY)
             now = self._database.now(connection)
             audit.record(
                 connection,
@@ -320,11 +295,36 @@ class KeyStore:
                 after={"provider": provider, "code": code},
             )
 
-    def _newest(self, connection: Connection, project: Project, provider: str) -> int | None:
-        newest: int | None = connection.execute(
-            _NEWEST_VERSION, {"project_id": project.id, "provider": provider}
-        ).scalar()
-        return newest
+    def _insert(
+        self,
+        connection: Connection,
+        project: Project,
+        provider: str,
+        secret: Secret,
+        verdict: Verdict,
+        saved: tuple[Micros, str],
+    ) -> int:
+        """Seal a key into a row of its own, under the next version; returns that."""
+        key: dict[str, object] = {"project_id": project.id, "provider": provider}
+        version: int = (connection.execute(_NEWEST_VERSION, key).scalar() or 0) + 1
+        secret_id = str(uuid.uuid4())
+        sealed = self._safe.seal(secret, project.id, provider, secret_id, version)
+        row = {
+            "version": version,
+            "secret_id": secret_id,
+            "last4": secret.last4,
+            "scheme": sealed.scheme,
+            "master_key_id": sealed.master_key_id,
+            "sealed_data_key": sealed.data_key,
+            "sealed_value": sealed.value,
+            "saved_at": saved[0],
+            "saved_by": saved[1],
+            "checked_at": saved[0],
+            "check_code": verdict.code,
+            "check_message": verdict.message,
+        }
+        connection.execute(insert(provider_keys), key | row)
+        return version
 
     def _state(self, slug: str, provider: str, row: AnyRow | None) -> KeyState:
         return state_of(slug, row, self._safe.locked_why(row)) if row else no_key(slug, provider)

@@ -7,7 +7,9 @@ import binascii
 import logging
 import os
 import stat
+import tempfile
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from lib.errors import MasterKeyMissing, SettingsError
@@ -17,7 +19,7 @@ from lib.vault.sealing import KEY_BYTES, MasterKey
 log = logging.getLogger(__name__)
 
 _PRINTABLE = range(0x20, 0x7F)
-_FEWEST_DISTINCT = 12  # 32 random bytes have fewer once in 10**17; "0000…" and placeholders always
+_FEWEST_DISTINCT = 17  # 32 random bytes have fewer once in 10**13; "0000…" and repeated words always
 _NEW = 'python3 -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())"'
 
 
@@ -59,10 +61,12 @@ def load_keyring(settings: Settings, *, may_create: bool) -> Keyring:
     if settings.master_keys:
         return Keyring(_parse("QODEX_MASTER_KEYS", settings.master_keys.reveal().split(",")))
     path = settings.master_key_file
-    if not path.exists() and may_create:
+    found = _read_private(path)
+    if found is None and may_create:
         _create(path, settings)
-    if path.exists():
-        return Keyring(_parse("QODEX_MASTER_KEY_FILE", _read_private(path).splitlines()))
+        found = _read_private(path)
+    if found is not None:
+        return Keyring(_parse("QODEX_MASTER_KEY_FILE", found.splitlines()))
     return Keyring(
         missing="There is no master key, so no key can be saved. "
         "Set QODEX_MASTER_KEYS, or put the file of QODEX_MASTER_KEY_FILE back."
@@ -81,7 +85,7 @@ def _decode(variable: str, number: int, text: str) -> bytes:
         raw = base64.b64decode(text.translate(str.maketrans("-_", "+/")), validate=True)
     except (binascii.Error, ValueError):
         raw = b""
-    if len(raw) != KEY_BYTES or len(set(raw)) < _FEWEST_DISTINCT or all(byte in _PRINTABLE for byte in raw):
+    if len(raw) != KEY_BYTES or not _looks_random(raw, text):
         raise SettingsError(
             variable,
             f"key {number} is not base64 of 32 random bytes (a passphrase is not enough). Make one: {_NEW}",
@@ -89,7 +93,16 @@ def _decode(variable: str, number: int, text: str) -> bytes:
     return raw
 
 
-def _read_private(path: Path) -> str:
+def _looks_random(raw: bytes, text: str) -> bool:
+    """Tell random bytes from placeholders, counted-up bytes and passphrases that happen to be base64."""
+    steps = {(later - earlier) % 256 for earlier, later in pairwise(raw)}
+    mixed = text.lower() != text != text.upper()
+    few = len(set(raw)) < _FEWEST_DISTINCT or len(steps) < _FEWEST_DISTINCT
+    return mixed and not few and not all(byte in _PRINTABLE for byte in raw)
+
+
+def _read_private(path: Path) -> str | None:
+    """The file's text, None where there is no such file."""
     try:
         with path.open(encoding="ascii", errors="replace") as file:
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
@@ -97,12 +110,13 @@ def _read_private(path: Path) -> str:
                     "QODEX_MASTER_KEY_FILE", f"others can read {path.name}. Run: chmod 600 on it."
                 )
             return file.read(100_000)
+    except FileNotFoundError:
+        return None
     except OSError as problem:
         raise SettingsError("QODEX_MASTER_KEY_FILE", f"cannot be read ({problem.strerror}).") from None
 
 
 def _create(path: Path, settings: Settings) -> None:
-    """Make the file whole or not at all, also when two processes start at once."""
     if settings.is_sqlite and path.is_relative_to(
         Path(settings.database_url.removeprefix("sqlite:///")).parent
     ):
@@ -110,16 +124,30 @@ def _create(path: Path, settings: Settings) -> None:
             "QODEX_MASTER_KEY_FILE",
             "lies in the database's folder, and would be in every copy of it. Move it.",
         )
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(base64.b64encode(os.urandom(KEY_BYTES)) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
     try:
-        os.link(temporary, path)
-        log.warning("A master key was made in %s. Back it up: without it no saved key can be opened.", path)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write_whole(path, base64.b64encode(os.urandom(KEY_BYTES)) + b"\n")
     except FileExistsError:
-        pass  # another process was first; its key is the one
+        return  # another process was first; its key is the one
+    except OSError as problem:
+        raise SettingsError("QODEX_MASTER_KEY_FILE", f"cannot be made ({problem.strerror}).") from None
+    log.warning("A master key was made in %s. Back it up: without it no saved key can be opened.", path)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Make the file whole or not at all, and never over another one, also when two processes start at once."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(name, path)
     finally:
-        temporary.unlink()
+        Path(name).unlink()
+    # Keys will be saved that nothing else opens: the folder's entry must survive a power cut too.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

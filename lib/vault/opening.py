@@ -30,10 +30,9 @@ class Safe:
         master = self._keyring.get(row.master_key_id)
         if master is None:
             raise KeyLocked(row.last4, row.master_key_id)
-        sealed = Sealed(row.scheme, row.master_key_id, row.sealed_data_key, row.sealed_value)
         binding = self._binding(row.project_id, row.provider, row.secret_id, row.version)
         try:
-            text = master.open(sealed, row.last4, binding) if row.scheme == SCHEME else None
+            text = master.open(_box(row), row.last4, binding)
         except DoesNotOpen:
             text = None
         if text is None:
@@ -61,3 +60,10 @@ class Safe:
             with self._database.read() as connection:
                 self._deployment_id = connection.execute(select(deployment.c.id)).scalar_one()
         return Binding(self._deployment_id, project_id, provider, secret_id, version)
+
+
+def _box(row: AnyRow) -> Sealed:
+    # SQLite stores what it is given: whoever altered the row may have left text in place of bytes.
+    if row.scheme != SCHEME or {type(row.sealed_data_key), type(row.sealed_value)} != {bytes}:
+        raise DoesNotOpen
+    return Sealed(row.scheme, row.master_key_id, row.sealed_data_key, row.sealed_value)
