@@ -7,7 +7,7 @@ import re
 from typing import NoReturn
 
 HIDDEN = "[key hidden]"
-_KEY_LIKE = re.compile(r"sk-[A-Za-z0-9_*.…-]{6,}")
+_KEY_LIKE = re.compile(r"sk-[A-Za-z0-9_*.…-]{5,}[A-Za-z0-9_*…-]")
 
 
 class Secret:

@@ -1,7 +1,7 @@
 """Usage events: the one place that writes live ones, and leases that ran out.
 
 Rows are locked in one order everywhere, so that PostgreSQL never has to break a deadlock: the open call,
-the account, the run, the key.
+the account, the roll-ups (hour, then day), the run, the key.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, select, upda
 from lib.clock import Micros
 from lib.db import AnyRow, Database
 from lib.db.tables import accounts, open_calls, run_log, runs, usage_events
+from lib.usage.rollups import Rollups
 
+_rollups = Rollups()
 _INSERT = insert(usage_events)
 _LOG = insert(run_log)
 _ADD_TO_RUN = (
@@ -56,16 +58,19 @@ _COUNT = (
         accounts.c.sequence, accounts.c.counted_nano, accounts.c.unknown_nano, accounts.c.last_settled_at
     )
 )
-_EXPIRED = (
+_LATE = (
     select(open_calls.c.event_id)
     .where(open_calls.c.project_id == bindparam("project"), open_calls.c.lease_until < bindparam("now"))
-    .order_by(open_calls.c.event_id)
+    .order_by(open_calls.c.lease_until, open_calls.c.event_id)
 )
+# Its lease may have been renewed since it was found late.
+_TAKE_LATE = _TAKE.where(open_calls.c.lease_until < bindparam("now"))
 
 
 def write_event(connection: Connection, row: Mapping[str, Any]) -> AnyRow:
-    """Write one live usage row and add it to its run's totals; returns what the run's budget needs."""
+    """Write one live usage row, add it to the roll-ups and its run; returns what the run's budget needs."""
     connection.execute(_INSERT, row)
+    _rollups.add(connection, row)
     platform = int(row["source"] == "platform")
     cost = row["cost_nano"] or 0
     return connection.execute(
@@ -159,21 +164,30 @@ def unknown_event(call: AnyRow, now: Micros, run_kind: str | None) -> dict[str, 
     }
 
 
-def expire_calls(connection: Connection, now: Micros, project_id: str) -> int:
-    """Turn a project's calls whose lease ran out into "outcome unknown"; returns how many."""
-    expired = connection.execute(_EXPIRED, {"project": project_id, "now": now}).scalars().all()
-    return sum(_expire(connection, now, project_id, event_id) for event_id in expired)
+def expire_calls(database: Database, project_id: str) -> int:
+    """Turn a project's calls whose lease ran out into "outcome unknown"; returns how many.
+
+    Each in a transaction of its own: one that wrote several events could hold rows that another waits for,
+    and wait for rows that the other holds.
+    """
+    with database.read() as connection:
+        late = {"project": project_id, "now": database.now(connection)}
+        event_ids = connection.execute(_LATE, late).scalars().all()
+    return sum(_expire(database, project_id, event_id) for event_id in event_ids)
 
 
-def _expire(connection: Connection, now: Micros, project_id: str, event_id: str) -> bool:
-    call = take_open_call(connection, project_id, event_id)
-    if call is None:
-        return False
-    kind = connection.execute(select(runs.c.kind).where(runs.c.run_id == call.run_id)).scalar()
-    row = unknown_event(call, now, kind)
-    if call.source == "platform":
-        row |= count_on_account(connection, project_id, ceiling=call.ceiling_nano, cost=None, now=now)
-    write_event(connection, row)
+def _expire(database: Database, project_id: str, event_id: str) -> bool:
+    with database.write(durable=False) as connection:
+        now = database.now(connection)
+        late = {"project": project_id, "event": event_id, "now": now}
+        call = connection.execute(_TAKE_LATE, late).first()
+        if call is None:
+            return False
+        kind = connection.execute(select(runs.c.kind).where(runs.c.run_id == call.run_id)).scalar()
+        row = unknown_event(call, now, kind)
+        if call.source == "platform":
+            row |= count_on_account(connection, project_id, ceiling=call.ceiling_nano, cost=None, now=now)
+        write_event(connection, row)
     return True
 
 
@@ -185,16 +199,18 @@ def sweep(database: Database, project_ids: Sequence[str] | None = None) -> None:
         projects = set(connection.execute(late).scalars())
         lost = connection.execute(select(runs.c.run_id).where(_lost(now)).limit(1)).first()
     for project_id in projects if project_ids is None else projects & set(project_ids):
-        with database.write() as connection:
-            expire_calls(connection, database.now(connection), project_id)
+        expire_calls(database, project_id)
     if lost:
-        with database.write() as connection:
-            lose_runs(connection, database.now(connection))
+        with database.write(durable=False) as connection:
+            _lose_runs(connection, database.now(connection))
 
 
-def lose_runs(connection: Connection, now: Micros) -> None:
-    """End the runs whose worker shows no sign of life any more."""
-    connection.execute(update(runs).where(_lost(now)).values(status="lost", ended_at=runs.c.lease_until))
+def _lose_runs(connection: Connection, now: Micros) -> None:
+    """End the runs whose worker shows no sign of life any more; one that somebody writes just now lives."""
+    lost = select(runs.c.run_id).where(_lost(now)).with_for_update(key_share=True, skip_locked=True)
+    connection.execute(
+        update(runs).where(runs.c.run_id.in_(lost)).values(status="lost", ended_at=runs.c.lease_until)
+    )
 
 
 def _lost(now: Micros) -> Any:

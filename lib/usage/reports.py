@@ -1,8 +1,8 @@
 """What pages and exports count: the same filter, the same sums, exact to the nano-USD.
 
-Everything is summed in SQL over integers, by source: the two ledgers are never mixed. Days belong to a
-time zone; SQL groups by quarters of an hour, which every zone's days are made of, and they are put
-together here.
+Everything is summed in SQL over integers, by source: the two ledgers are never mixed. What is asked for is
+cut into whole days, whole hours and part hours (lib.usage.segments), which the daily roll-up, the hourly
+roll-up and the events answer; so the cost does not grow with history, and the edges are exact.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from dataclasses import dataclass, field, fields
 from datetime import date
 from decimal import Decimal
 from typing import Any, Self
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, case, func, select, union_all
 
 from lib.access.roles import Action, Actor, allows
-from lib.clock import MINUTE, Micros
+from lib.clock import HOUR, Micros
 from lib.db import AnyRow, Database
-from lib.db.tables import projects, usage_events
+from lib.db.tables import projects, usage_daily, usage_events, usage_hourly
 from lib.errors import ProjectUnknown
 from lib.usage.events import sweep
 from lib.usage.periods import day_of, days_between, zone_named
 from lib.usage.prices import usd
-
-_QUARTER: Micros = 15 * MINUTE
+from lib.usage.rollups import DIMENSIONS, QUARTER, SUMS, event_dimensions, event_sums, zone_of
+from lib.usage.segments import Segment, plan, plan_days
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,12 @@ class Totals:
 
     def add(self, other: Totals) -> Self:
         """Add another sum to this one."""
-        for name in SUMS:
+        for name in FIELDS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         return self
 
 
-SUMS = tuple(column.name for column in fields(Totals))
+FIELDS = tuple(column.name for column in fields(Totals))
 
 
 @dataclass
@@ -120,75 +121,93 @@ class Choices:
 
 
 class Reports:
-    """Sums over usage events, for the projects that the actor may see."""
+    """Sums over usage, for the projects that the actor may see."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def totals(self, wanted: UsageFilter, *, actor: Actor) -> Totals:
         """The sums of everything that matches."""
-        rows = self._grouped(wanted, actor, ())
-        return Totals(**_sums(rows[0])) if rows else Totals()
+        rows = self._sums(wanted, actor, ())
+        return Totals(**_values(rows[0])) if rows else Totals()
 
     def by_day(self, wanted: UsageFilter, *, actor: Actor) -> list[DayRow]:
         """The sums of each day, without gaps between ``since`` and ``until`` (else: first and last call)."""
         zone = zone_named(wanted.zone)
-        rows = self._grouped(wanted, actor, (_bucket(),))
+        rows = self._sums(wanted, actor, ("at",), zone=zone)
         if not rows:
             return []
-        moments = [row.bucket for row in rows]
-        since = min(moments) if wanted.since is None else wanted.since
-        until = max(moments) + 1 if wanted.until is None else wanted.until
+        since = min(row.at for row in rows) if wanted.since is None else wanted.since
+        until = max(row.at for row in rows) + 1 if wanted.until is None else wanted.until
         days = {day: DayRow(day=day) for day in days_between(since, until, zone)}
         for row in rows:
-            # A bucket that began before ``since`` holds only what came after it.
-            days[day_of(max(row.bucket, since), zone)].add(Totals(**_sums(row)))
+            days[day_of(row.at, zone)].add(Totals(**_values(row)))
         return list(days.values())
 
     def by_model(self, wanted: UsageFilter, *, actor: Actor) -> list[ModelRow]:
         """The sums of each model, the most expensive first."""
-        rows = self._grouped(wanted, actor, (usage_events.c.model,))
-        found = [ModelRow(model=row.model, **_sums(row)) for row in rows]
+        rows = self._sums(wanted, actor, ("model",))
+        found = [ModelRow(model=row.model, **_values(row)) for row in rows]
         return sorted(found, key=lambda row: (-row.total_nano, -row.calls, row.model))
 
     def by_project(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, ProjectRow]:
         """The sums of each project that has usage, by slug."""
-        rows = self._grouped(wanted, actor, (projects.c.slug,))
-        return {row.slug: ProjectRow(project=row.slug, **_sums(row)) for row in rows}
+        rows = self._sums(wanted, actor, ("slug",))
+        return {row.slug: ProjectRow(project=row.slug, **_values(row)) for row in rows}
+
+    def by_status(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, Totals]:
+        """The sums of each status of a call."""
+        return {row.status: Totals(**_values(row)) for row in self._sums(wanted, actor, ("status",))}
 
     def daily(self, wanted: UsageFilter, *, actor: Actor) -> list[DailyRow]:
         """The daily summary, by date, project, source, provider and model."""
         zone = zone_named(wanted.zone)
-        by = (
-            projects.c.slug,
-            usage_events.c.source,
-            usage_events.c.provider,
-            usage_events.c.model,
-            _bucket(),
-        )
         found: dict[tuple[date, str, str, str, str], Totals] = {}
-        for row in self._grouped(wanted, actor, by):
-            day = day_of(max(row.bucket, wanted.since or row.bucket), zone)
-            key = (day, row.slug, row.source, row.provider, row.model)
-            found.setdefault(key, Totals()).add(Totals(**_sums(row)))
+        for row in self._sums(wanted, actor, ("slug", "source", "provider", "model", "at"), zone=zone):
+            key = (day_of(row.at, zone), row.slug, row.source, row.provider, row.model)
+            found.setdefault(key, Totals()).add(Totals(**_values(row)))
         return [DailyRow(*key, totals) for key, totals in sorted(found.items(), key=lambda item: item[0])]
 
     def choices(self, *, actor: Actor) -> Choices:
         """Models and providers that occur."""
-        rows = self._grouped(UsageFilter(), actor, (usage_events.c.model, usage_events.c.provider))
+        rows = self._sums(UsageFilter(), actor, ("model", "provider"))
         return Choices(sorted({row.model for row in rows}), sorted({row.provider for row in rows}))
 
-    def _grouped(
-        self, wanted: UsageFilter, actor: Actor, by: Sequence[ColumnElement[Any]]
+    def _sums(
+        self, wanted: UsageFilter, actor: Actor, by: Sequence[str], *, zone: ZoneInfo | None = None
     ) -> Sequence[AnyRow]:
+        """Sum by the columns ``by``. With ``zone``, ``at`` is an instant of the day that a row belongs to."""
         sweep(self._database)
         with self._database.read() as connection:
             ids = visible_ids(connection, actor, wanted.projects)
-            statement = select(*by, *_SUM_COLUMNS).select_from(usage_events)
-            if any(column is projects.c.slug for column in by):
-                statement = statement.join(projects, projects.c.id == usage_events.c.project_id)
-            statement = matching(statement, wanted, ids)
-            return connection.execute(statement.group_by(*by) if by else statement).all()
+            segments = _segments(connection, wanted, ids, zone)
+            if not segments or not ids:
+                return []
+            parts = [part(segment, wanted, ids, days=zone is not None) for segment in segments]
+            inner = union_all(*parts).subquery()
+            # The slug is joined outside: the parts need only the id.
+            columns = [projects.c.slug if name == "slug" else inner.c[name] for name in by]
+            statement = select(*columns, *_sum_columns(inner.c)).select_from(inner)
+            if "slug" in by:
+                statement = statement.join(projects, projects.c.id == inner.c.project_id)
+            return connection.execute(statement.group_by(*columns) if by else statement).all()
+
+
+def _segments(
+    connection: Connection, wanted: UsageFilter, ids: Sequence[str], zone: ZoneInfo | None
+) -> list[Segment]:
+    rollup_zone = zone_of(connection)
+    if zone is None or zone.key == rollup_zone.key:
+        return plan(wanted.since, wanted.until, rollup_zone)
+    since, until = wanted.since, wanted.until
+    if since is None or until is None:
+        hour = usage_hourly.c.hour_at
+        span = select(func.min(hour), func.max(hour)).where(usage_hourly.c.project_id.in_(ids))
+        first, last = connection.execute(span).one()
+        if first is None:
+            return []
+        since, until = since if since is not None else first, until if until is not None else last + HOUR
+    return plan_days(since, until, zone)
 
 
 def visible_ids(
@@ -205,49 +224,85 @@ def visible_ids(
 
 def matching(statement: Select[Any], wanted: UsageFilter, project_ids: Sequence[str]) -> Select[Any]:
     """Narrow a SELECT over usage events to what the filter lets through, in these projects."""
-    statement = statement.where(usage_events.c.project_id.in_(project_ids))
+    return _narrowed(statement, usage_events, "occurred_at", wanted, project_ids, wanted.since, wanted.until)
+
+
+def part(segment: Segment, wanted: UsageFilter, project_ids: Sequence[str], *, days: bool) -> Select[Any]:
+    """The sums of one segment, from the table that answers it; ``days``: each with an instant of its day."""
+    table, moment = _TABLES[segment.grain]
+    at: ColumnElement[int] = table.c[moment]
+    if table is usage_events:
+        at = at - at % QUARTER
+        dimensions, sums = event_dimensions(), event_sums()
+    else:
+        dimensions = [table.c[name] for name in DIMENSIONS]
+        sums = [func.sum(table.c[name]).label(name) for name in SUMS]
+    keys = [table.c.project_id, *dimensions, *([_not_before(at, segment).label("at")] if days else [])]
+    statement = _narrowed(
+        select(*keys, *sums), table, moment, wanted, project_ids, segment.since, segment.until
+    )
+    return statement.group_by(*keys)
+
+
+def _not_before(at: ColumnElement[int], segment: Segment) -> ColumnElement[int]:
+    """A quarter that began before the segment holds only what came after its beginning."""
+    if segment.grain != "event" or segment.since is None or segment.since % QUARTER == 0:
+        return at
+    return case((at < segment.since, segment.since), else_=at)
+
+
+def _narrowed(
+    statement: Select[Any],
+    table: Table,
+    moment: str,
+    wanted: UsageFilter,
+    project_ids: Sequence[str],
+    since: Micros | None,
+    until: Micros | None,
+) -> Select[Any]:
+    statement = statement.where(table.c.project_id.in_(project_ids))
     one_of = {
-        usage_events.c.source: wanted.sources,
-        usage_events.c.provider: wanted.providers,
-        usage_events.c.model: wanted.models,
-        usage_events.c.run_kind: wanted.kinds,
-        usage_events.c.status: wanted.statuses,
+        table.c.source: wanted.sources,
+        table.c.provider: wanted.providers,
+        table.c.model: wanted.models,
+        table.c.run_kind: wanted.kinds,
+        table.c.status: wanted.statuses,
     }
     for column, values in one_of.items():
         if values:
             statement = statement.where(column.in_(values))
-    if wanted.since is not None:
-        statement = statement.where(usage_events.c.occurred_at >= wanted.since)
-    if wanted.until is not None:
-        statement = statement.where(usage_events.c.occurred_at < wanted.until)
+    if since is not None:
+        statement = statement.where(table.c[moment] >= since)
+    if until is not None:
+        statement = statement.where(table.c[moment] < until)
     return statement
 
 
-def _bucket() -> ColumnElement[Any]:
-    occurred_at = usage_events.c.occurred_at
-    return (occurred_at - occurred_at % _QUARTER).label("bucket")
+_TABLES = {
+    "day": (usage_daily, "day_at"),
+    "hour": (usage_hourly, "hour_at"),
+    "event": (usage_events, "occurred_at"),
+}
 
 
-def _sum_if(condition: ColumnElement[bool], value: Any) -> ColumnElement[Any]:
-    return func.coalesce(func.sum(case((condition, value), else_=0)), 0)
+def _sum_columns(column: Any) -> list[ColumnElement[Any]]:
+    platform = column.source == "platform"
+
+    def total(value: Any) -> ColumnElement[Any]:
+        return func.coalesce(func.sum(value), 0)
+
+    return [
+        total(column.calls).label("calls"),
+        total(case((platform, column.calls), else_=0)).label("platform_calls"),
+        total(case((platform, 0), else_=column.calls)).label("byok_calls"),
+        total(case((column.status == "ok", 0), else_=column.calls)).label("failed_calls"),
+        total(column.unpriced_calls).label("unpriced_calls"),
+        total(case((platform, column.cost_nano), else_=0)).label("platform_nano"),
+        total(case((platform, 0), else_=column.cost_nano)).label("byok_nano"),
+        *(total(column[name]).label(name) for name in SUMS[3:]),
+    ]
 
 
-_platform = usage_events.c.source == "platform"
-_SUM_COLUMNS = (
-    func.count().label("calls"),
-    _sum_if(_platform, 1).label("platform_calls"),
-    _sum_if(~_platform, 1).label("byok_calls"),
-    _sum_if(usage_events.c.status != "ok", 1).label("failed_calls"),
-    _sum_if(usage_events.c.cost_nano.is_(None), 1).label("unpriced_calls"),
-    _sum_if(_platform, usage_events.c.cost_nano).label("platform_nano"),
-    _sum_if(~_platform, usage_events.c.cost_nano).label("byok_nano"),
-    *(
-        func.coalesce(func.sum(usage_events.c[name]), 0).label(name)
-        for name in ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
-    ),
-)
-
-
-def _sums(row: AnyRow) -> dict[str, int]:
+def _values(row: AnyRow) -> dict[str, int]:
     # PostgreSQL sums BIGINT as NUMERIC, which arrives as Decimal; every sum is a whole number.
-    return {name: int(getattr(row, name)) for name in SUMS}
+    return {name: int(getattr(row, name)) for name in FIELDS}

@@ -1,0 +1,226 @@
+"""Roll-ups: usage by hour of UTC and by day of the reporting zone, kept by the transaction that writes an event.
+
+Pages read these instead of history. They are sums, so they can be made again from the events at any time:
+after an import, for another zone, or because ``verify`` found a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, case, delete, func, select, update
+
+from lib.clock import HOUR, MINUTE, Micros
+from lib.db import Database
+from lib.db.tables import projects, rollup_zone, usage_daily, usage_events, usage_hourly
+from lib.db.upsert import Upsert
+from lib.usage.periods import day_of, midnight
+
+QUARTER: Micros = 15 * MINUTE  # every zone's days are made of whole quarters of an hour
+DIMENSIONS = ("source", "provider", "model", "run_kind", "status")
+SUMS = (
+    "calls",
+    "unpriced_calls",
+    "cost_nano",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+)
+_TOKENS = SUMS[3:]
+_MOMENT = {usage_hourly: "hour_at", usage_daily: "day_at"}
+_BATCH = 1_000
+
+Key = tuple[Any, ...]  # a moment and the dimensions
+Sums = tuple[int, ...]
+
+
+def event_dimensions() -> list[ColumnElement[Any]]:
+    """The dimensions as columns of usage events; an import has no run kind."""
+    kind = func.coalesce(usage_events.c.run_kind, "").label("run_kind")
+    return [kind if name == "run_kind" else usage_events.c[name] for name in DIMENSIONS]
+
+
+def event_sums() -> list[ColumnElement[Any]]:
+    """The sums over usage events, named as in the roll-ups."""
+    unpriced = func.sum(case((usage_events.c.cost_nano.is_(None), 1), else_=0))
+    plain = [func.coalesce(func.sum(usage_events.c[name]), 0).label(name) for name in ("cost_nano", *_TOKENS)]
+    return [func.count().label("calls"), unpriced.label("unpriced_calls"), *plain]
+
+
+def _adding(table: Table) -> Upsert:
+    """Add one event to its row. Its day is written only while ``zone`` is the zone of the roll-ups."""
+    names = ("project_id", _MOMENT[table], *DIMENSIONS, *SUMS)
+    source = select(*(bindparam(name, type_=table.c[name].type) for name in names)).select_from(rollup_zone)
+    wanted = rollup_zone.c.one == 1 if table is usage_hourly else rollup_zone.c.zone == bindparam("zone")
+    return Upsert(table, SUMS, "add", names=names, source=source.where(wanted))
+
+
+_ADD_HOUR, _ADD_DAY = _adding(usage_hourly), _adding(usage_daily)
+# What is summed from the events includes a live call whose row came meanwhile, so it replaces.
+_SET = {table: Upsert(table, SUMS, "set") for table in _MOMENT}
+_ZONE = select(rollup_zone.c.zone)
+
+
+def zone_of(connection: Connection) -> ZoneInfo:
+    """The zone whose days the daily roll-up holds."""
+    return ZoneInfo(connection.execute(_ZONE).scalar_one())
+
+
+class Rollups:
+    """Adds events to their hour and day. One per process; it remembers the zone, and notices a change."""
+
+    def __init__(self) -> None:
+        self._zone: ZoneInfo | None = None
+
+    def add(self, connection: Connection, row: Mapping[str, Any]) -> None:
+        """Add one usage event, in the transaction that writes it."""
+        values = {name: row[name] for name in ("project_id", "source", "provider", "model", "status")}
+        values |= {name: row.get(name) or 0 for name in ("cost_nano", *_TOKENS)}
+        values |= {"run_kind": row.get("run_kind") or "", "calls": 1}
+        values["unpriced_calls"] = int(row.get("cost_nano") is None)
+        at: Micros = row["occurred_at"]
+        connection.execute(_ADD_HOUR.on(connection), values | {"hour_at": at - at % HOUR})
+        if not self._add_day(connection, values, at):
+            self._zone = None  # the reporting zone has changed since this process last looked
+            self._add_day(connection, values, at)
+
+    def _add_day(self, connection: Connection, values: Mapping[str, Any], at: Micros) -> bool:
+        zone = self._zone = self._zone or zone_of(connection)
+        day = {"day_at": midnight(day_of(at, zone), zone), "zone": zone.key}
+        options = {"preserve_rowcount": True}
+        done = connection.execute(_ADD_DAY.on(connection), {**values, **day}, execution_options=options)
+        return done.rowcount > 0
+
+
+def rebuild(connection: Connection, project_id: str, since: Micros, until: Micros) -> None:
+    """Make a project's roll-ups again from its events: all hours and days that share an instant with the period."""
+    zone = zone_of(connection)
+    start = midnight(day_of(since, zone), zone)
+    end = midnight(day_of(max(since, until - 1), zone) + timedelta(days=1), zone)
+    _replace(connection, usage_hourly, project_id, start - start % HOUR, end + -end % HOUR, zone)
+    _replace(connection, usage_daily, project_id, start, end, zone)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One roll-up row that is not the sum of its events; None where there is no such row, or no such event."""
+
+    project: str
+    table: str
+    key: Key
+    stored: Sums | None
+    events: Sums | None
+
+
+def verify(database: Database) -> Iterator[Difference]:
+    """Compare both roll-ups with the events, each project in one view of the data."""
+    for project_id, slug in _all_projects(database).items():
+        with database.read() as connection:
+            zone = zone_of(connection)
+            for table in _MOMENT:
+                stored = _stored(connection, table, project_id)
+                events = _summed(connection, table, project_id, None, None, zone)
+                for key in sorted({*stored, *events}):
+                    if stored.get(key) != events.get(key):
+                        yield Difference(slug, table.name, key, stored.get(key), events.get(key))
+
+
+def repair(database: Database, progress: Callable[[int, int], None] | None = None) -> None:
+    """Make all roll-ups again from the events. ``progress`` gets (projects done, projects in all)."""
+    ids = _all_projects(database)
+    for done, project_id in enumerate(ids, start=1):
+        with database.write() as connection:
+            zone = zone_of(connection)
+            for table in _MOMENT:
+                _replace(connection, table, project_id, None, None, zone)
+        if progress:
+            progress(done, len(ids))
+
+
+def set_zone(database: Database, name: str, progress: Callable[[int, int], None] | None = None) -> bool:
+    """Make the daily roll-up again for another reporting zone; False where it is in that zone already.
+
+    One transaction: readers see the old days until all new ones are there.
+    """
+    with database.read() as connection:
+        if connection.execute(_ZONE).scalar_one() == name:
+            return False
+    ids = _all_projects(database)
+    with database.write() as connection:
+        if not database.is_sqlite:
+            # A call that settles meanwhile waits, sees that the zone has changed, and uses the new one.
+            connection.exec_driver_sql("LOCK TABLE usage_daily IN EXCLUSIVE MODE")
+        connection.execute(update(rollup_zone).values(zone=name))
+        for done, project_id in enumerate(ids, start=1):
+            _replace(connection, usage_daily, project_id, None, None, ZoneInfo(name))
+            if progress:
+                progress(done, len(ids))
+    return True
+
+
+def _all_projects(database: Database) -> dict[str, str]:
+    with database.read() as connection:
+        return {row.id: row.slug for row in connection.execute(select(projects.c.id, projects.c.slug))}
+
+
+def _replace(
+    connection: Connection,
+    table: Table,
+    project_id: str,
+    since: Micros | None,
+    until: Micros | None,
+    zone: ZoneInfo,
+) -> None:
+    moment = table.c[_MOMENT[table]]
+    statement = delete(table).where(table.c.project_id == project_id)
+    if since is not None and until is not None:
+        statement = statement.where(moment >= since, moment < until)
+    connection.execute(statement)
+    names = (_MOMENT[table], *DIMENSIONS, *SUMS)
+    rows = [
+        {"project_id": project_id, **dict(zip(names, (*key, *sums), strict=True))}
+        for key, sums in sorted(_summed(connection, table, project_id, since, until, zone).items())
+    ]
+    for start in range(0, len(rows), _BATCH):
+        connection.execute(_SET[table].on(connection), rows[start : start + _BATCH])
+
+
+def _stored(connection: Connection, table: Table, project_id: str) -> dict[Key, Sums]:
+    columns = [table.c[name] for name in (_MOMENT[table], *DIMENSIONS, *SUMS)]
+    rows = connection.execute(select(*columns).where(table.c.project_id == project_id))
+    return {tuple(row[: 1 + len(DIMENSIONS)]): tuple(row[1 + len(DIMENSIONS) :]) for row in rows}
+
+
+def _summed(
+    connection: Connection,
+    table: Table,
+    project_id: str,
+    since: Micros | None,
+    until: Micros | None,
+    zone: ZoneInfo,
+) -> dict[Key, Sums]:
+    """What the table should hold: SQL sums quarters (or hours), which are put together to days here."""
+    at = usage_events.c.occurred_at
+    step = HOUR if table is usage_hourly else QUARTER
+    bucket = (at - at % step).label("bucket")
+    statement = select(bucket, *event_dimensions(), *event_sums()).where(
+        usage_events.c.project_id == project_id
+    )
+    if since is not None and until is not None:
+        statement = statement.where(at >= since, at < until)
+    found: dict[Key, Sums] = {}
+    moments: dict[Micros, Micros] = {}
+    for row in connection.execute(statement.group_by(bucket, *event_dimensions())):
+        quarter = int(row.bucket)
+        if quarter not in moments:
+            whole = table is usage_hourly
+            moments[quarter] = quarter if whole else midnight(day_of(quarter, zone), zone)
+        key = (moments[quarter], *row[1 : 1 + len(DIMENSIONS)])
+        sums = (int(value) for value in row[1 + len(DIMENSIONS) :])
+        found[key] = tuple(map(sum, zip(sums, found.get(key, (0,) * len(SUMS)), strict=True)))
+    return found
