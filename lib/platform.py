@@ -17,7 +17,7 @@ from lib.access.roles import Action, Actor, Origin, local_administrator, require
 from lib.clock import Micros
 from lib.db import Database
 from lib.db.migrate import migrate
-from lib.errors import BudgetExceeded, CapExceeded, KeyRejected, RunEnded
+from lib.errors import KeyRejected, RunEnded
 from lib.llm.clients import MeteredAsyncOpenAI, MeteredOpenAI, make_async_client, make_client
 from lib.llm.providers import check_key, clean_key
 from lib.settings import Settings
@@ -157,9 +157,8 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.status == "running":
-            self.finish(
-                "error" if error and not isinstance(error, CapExceeded | BudgetExceeded) else "passed"
-            )
+            # One that a cap or its budget stopped ends ``budget_exceeded`` all the same.
+            self.finish("error" if error else "passed")
         if "openai" in self.__dict__:
             self.openai.close()
 

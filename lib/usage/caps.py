@@ -8,18 +8,19 @@ total and never count.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
 from lib.access.projects import find
 from lib.access.roles import Action, Actor, allows
-from lib.clock import DAY, HOUR, Micros, from_micros
+from lib.clock import DAY, HOUR, SECOND, Micros, from_micros
 from lib.db import AnyRow, Database
 from lib.db.tables import accounts, cap_overrides, open_calls, plans, projects, usage_events
 from lib.errors import CapExceeded, ProjectUnknown
+from lib.usage.events import expire_calls
 from lib.usage.prices import usd
 
 WINDOWS: dict[str, Micros] = {"5h": 5 * HOUR, "7d": 7 * DAY}
@@ -34,6 +35,8 @@ class Caps:
     nano: dict[str, int]
     default_output_limit: int
     override_reason: str | None = None
+    later: tuple[Micros, Mapping[str, int]] | None = None
+    """Where an override ends: when, and the plan's caps, which hold from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,11 @@ _FIRST_WITH_TOTAL = (
     .order_by(usage_events.c.counted_after_nano, usage_events.c.sequence)
     .limit(1)
 )
+_TOTAL_AFTER = (
+    select(func.max(usage_events.c.counted_after_nano))
+    .where(usage_events.c.project_id == bindparam("project_id"), usage_events.c.sequence.is_not(None))
+    .where(usage_events.c.occurred_at == bindparam("moment"))
+)
 _NEXT_LEASE_END = (
     select(open_calls.c.lease_until)
     .where(open_calls.c.project_id == bindparam("project_id"), open_calls.c.source == "platform")
@@ -224,20 +232,17 @@ def _cutoffs(project_id: str, now: Micros) -> dict[str, object]:
 def admit(connection: Connection, at: Standing, ceiling: int) -> None:
     """Return if a call of at most ``ceiling`` nano-USD fits into both windows, the account being locked.
 
+    What costs nothing always fits.
+
     Raises:
-        CapExceeded: names the window with the latest return of room, and when that is.
+        CapExceeded: names the window that is the last to have room again, and when that is.
     """
-    worst: tuple[Micros, CapExceeded] | None = None
-    for name, cap in at.caps.nano.items():
-        if ceiling > cap:
-            raise CapExceeded(_too_large(at.slug, name, cap, ceiling), window=name, returns_at=None)
-        if at.used(name) + at.reserved + ceiling <= cap:
-            continue
-        returns_at = _returns_at(connection, at, name, ceiling)
-        if worst is None or returns_at > worst[0]:
-            worst = returns_at, _exceeded(at.slug, name, cap, from_micros(returns_at))
-    if worst:
-        raise worst[1]
+    if ceiling == 0 or all(_fits(at, name, cap, ceiling) for name, cap in at.caps.nano.items()):
+        return
+    returns_at, name = _returns_at(connection, at, ceiling)
+    if returns_at is None:
+        raise CapExceeded(_too_large(at, name, ceiling), window=name, returns_at=None)
+    raise CapExceeded(_exceeded(at, name, returns_at), window=name, returns_at=from_micros(returns_at))
 
 
 class CapsView:
@@ -256,8 +261,10 @@ class CapsView:
         actor = actor or self._worker
         with self._database.read() as connection:
             project = find(connection, slug)
-            if not allows(actor, Action.SEE_SPEND, project.id):
-                raise ProjectUnknown(slug)
+        if not allows(actor, Action.SEE_SPEND, project.id):
+            raise ProjectUnknown(slug)
+        expire_calls(self._database, project.id)
+        with self._database.read() as connection:
             now = self._database.now(connection)
             at = standing(connection, project.id, now)
             windows = {name: _window(connection, at, name) for name in WINDOWS}
@@ -274,15 +281,50 @@ def _window(connection: Connection, at: Standing, name: str) -> Window:
         used_nano=at.used(name),
         unknown_nano=at.unknown - at.unknown_before[name],
         reserved_nano=at.reserved,
-        returns_at=_returns_at(connection, at, name, 1) if full and cap else None,
+        returns_at=_returns_at(connection, at, 1, [name])[0] if full else None,
         rolls_off_at=oldest.occurred_at + length if oldest else None,
-        rolls_off_nano=oldest.counted_after_nano - before if oldest else 0,
+        rolls_off_nano=_total_after(connection, at.project_id, oldest.occurred_at) - before if oldest else 0,
     )
 
 
-def _returns_at(connection: Connection, at: Standing, name: str, ceiling: int) -> Micros:
+def _fits(at: Standing, name: str, cap: int, ceiling: int) -> bool:
+    return at.used(name) + at.reserved + ceiling <= cap
+
+
+def _returns_at(
+    connection: Connection, at: Standing, ceiling: int, names: Iterable[str] = WINDOWS
+) -> tuple[Micros | None, str]:
+    """When ``ceiling`` fits into all the windows named, None for never, and the window that is the last."""
+    returns_at, name = _last_to_fit(connection, at, at.caps.nano, ceiling, names)
+    if at.caps.later is None:
+        return returns_at, name
+    ends_at, caps = at.caps.later
+    if returns_at is not None and returns_at < ends_at:
+        return returns_at, name
+    # The override ends before it has room: then the plan's caps decide, and there may be room at once or never.
+    later, name = _last_to_fit(connection, at, caps, ceiling, names)
+    return (None if later is None else max(later, ends_at)), name
+
+
+def _last_to_fit(
+    connection: Connection, at: Standing, caps: Mapping[str, int], ceiling: int, names: Iterable[str]
+) -> tuple[Micros | None, str]:
+    last: tuple[Micros, str] | None = None
+    for name in names:
+        if ceiling > caps[name]:
+            return None, name
+        fits_at = _fits_at(connection, at, name, caps[name], ceiling)
+        if last is None or fits_at > last[0]:
+            last = fits_at, name
+    assert last is not None  # noqa: S101 - there are windows
+    return last
+
+
+def _fits_at(connection: Connection, at: Standing, name: str, cap: int, ceiling: int) -> Micros:
     """When ``ceiling`` fits: as soon as the calls up to the needed running total have left the window."""
-    needed = at.counted + at.reserved + ceiling - at.caps.nano[name]
+    if _fits(at, name, cap, ceiling):
+        return at.now
+    needed = at.counted + at.reserved + ceiling - cap
     if needed <= at.counted:
         row = _first_with_total(connection, at.project_id, needed)
         if row is not None:
@@ -292,28 +334,41 @@ def _returns_at(connection: Connection, at: Standing, name: str, ceiling: int) -
     return max(at.now, int(lease or at.now))
 
 
+def _total_after(connection: Connection, project_id: str, moment: Micros) -> int:
+    """The running total after all calls that settled at that very moment: they leave a window together."""
+    parameters = {"project_id": project_id, "moment": moment}
+    return int(connection.execute(_TOTAL_AFTER, parameters).scalar_one())
+
+
 def _first_with_total(connection: Connection, project_id: str, total: int) -> AnyRow | None:
     return connection.execute(_FIRST_WITH_TOTAL, {"project_id": project_id, "total": total}).first()
 
 
 def _caps(row: AnyRow, now: Micros) -> Caps:
     """The plan's caps, or the override's until that ends."""
-    overridden = row.override_5h is not None and (row.ends_at is None or now < row.ends_at)
-    caps = (row.override_5h, row.override_7d) if overridden else (row.cap_5h_nano, row.cap_7d_nano)
-    reason = row.reason if overridden else None
-    return Caps(row.name, dict(zip(WINDOWS, caps, strict=True)), row.default_output_limit, reason)
+    plan = dict(zip(WINDOWS, (row.cap_5h_nano, row.cap_7d_nano), strict=True))
+    if row.override_5h is None or (row.ends_at is not None and now >= row.ends_at):
+        return Caps(row.name, plan, row.default_output_limit)
+    caps = dict(zip(WINDOWS, (row.override_5h, row.override_7d), strict=True))
+    later = None if row.ends_at is None else (row.ends_at, plan)
+    return Caps(row.name, caps, row.default_output_limit, row.reason, later)
 
 
-def _exceeded(slug: str, name: str, cap: int, returns_at: datetime) -> CapExceeded:
-    sentence = (
-        f"{slug} has no room in its {TITLES[name]} cap of ${usd(cap):.2f}. "
-        f"Room returns at {returns_at:%H:%M:%S} UTC on {returns_at.day} {returns_at:%b %Y}."
-    )
-    return CapExceeded(sentence, window=name, returns_at=returns_at)
-
-
-def _too_large(slug: str, name: str, cap: int, ceiling: int) -> str:
+def _exceeded(at: Standing, name: str, returns_at: Micros) -> str:
+    cap = usd(at.caps.nano[name])
+    # The sentence has whole seconds: the next one, because a second too early is refused again.
+    moment = from_micros(returns_at + -returns_at % SECOND)
     return (
-        f"The call could cost up to ${usd(ceiling):.4f}, more than the whole {TITLES[name]} cap of {slug} "
+        f"{at.slug} has no room in its {TITLES[name]} cap of ${cap:.2f}. "
+        f"Room returns at {moment:%H:%M:%S} UTC on {moment.day} {moment:%b %Y}."
+    )
+
+
+def _too_large(at: Standing, name: str, ceiling: int) -> str:
+    cap = at.caps.nano[name]
+    if cap == 0:
+        return f"{at.slug} may spend nothing on the platform key: its {TITLES[name]} cap is $0.00."
+    return (
+        f"The call could cost up to ${usd(ceiling):.4f}, more than the whole {TITLES[name]} cap of {at.slug} "
         f"(${usd(cap):.2f}), so it can never run on the platform key. Lower its output limit or its input."
     )

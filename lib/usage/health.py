@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from lib.clock import Micros
+from lib.db import AnyRow
 from lib.db.tables import platform_key_health, provider_keys
 from lib.usage.calls import Outcome
 from lib.vault.states import PROVIDER
@@ -42,6 +45,7 @@ _FAILS = _KEY.values(
     failure_request_id=bindparam("new_request_id"),
 )
 _PLATFORM = select(platform_key_health).where(platform_key_health.c.provider == PROVIDER)
+_PLATFORM_LOCKED = _PLATFORM.with_for_update()
 
 
 def note_own_key(
@@ -58,20 +62,29 @@ def note_own_key(
         connection.execute(_FAILS, parameters | {"new_failure": outcome.key_verdict, **failure})
 
 
-def note_platform_key(connection: Connection, last4: str, outcome: Outcome, now: Micros) -> None:
-    """Note a change of the platform key's health; only a change, because all projects share this row."""
+def is_news_of_platform_key(connection: Connection, last4: str, outcome: Outcome) -> bool:
+    """Whether the outcome changes what is known of the platform key; all projects share that row."""
     if outcome.key_verdict is None:
-        return
-    known = connection.execute(_PLATFORM).first()
-    fine = outcome.key_verdict == "fine"
-    if fine and known is None:
-        return
-    if not fine and known and (known.last4, known.failure) == (last4, outcome.key_verdict):
+        return False
+    return _is_news(connection.execute(_PLATFORM).first(), last4, outcome)
+
+
+def note_platform_key(connection: Connection, last4: str, outcome: Outcome, now: Micros) -> None:
+    """Note a change of the platform key's health, in a transaction that does nothing else."""
+    if not _is_news(connection.execute(_PLATFORM_LOCKED).first(), last4, outcome):
         return
     connection.execute(delete(platform_key_health).where(platform_key_health.c.provider == PROVIDER))
-    if not fine:
+    if outcome.key_verdict != "fine":
         row = {"provider": PROVIDER, "last4": last4, "failing_since": now, "failure": outcome.key_verdict}
-        connection.execute(insert(platform_key_health), row | _failure(outcome))
+        with suppress(IntegrityError), connection.begin_nested():  # somebody else noted it first
+            connection.execute(insert(platform_key_health), row | _failure(outcome))
+
+
+def _is_news(known: AnyRow | None, last4: str, outcome: Outcome) -> bool:
+    if outcome.key_verdict == "fine":
+        # Another key's failure is none of this one's business: workers may have two while one is replaced.
+        return known is not None and known.last4 == last4
+    return known is None or (known.last4, known.failure) != (last4, outcome.key_verdict)
 
 
 def _failure(outcome: Outcome) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, update
 
 from lib.access.roles import Actor
 from lib.clock import Micros, from_micros
@@ -32,7 +32,8 @@ from lib.usage.calls import Ask, Outcome
 from lib.usage.caps import admit, standing
 from lib.usage.events import count_on_account, expire_calls, note, take_open_call, write_event
 from lib.usage.payer import RUN, Payer, Payers
-from lib.usage.prices import PriceBook
+from lib.usage.prices import PriceBook, plain_usd
+from lib.usage.runs import LEASE as RUN_LEASE
 from lib.vault.keys import KeyStore
 from lib.vault.states import PROVIDER
 
@@ -46,11 +47,13 @@ _RENEW = (
     .where(open_calls.c.project_id == bindparam("project"), open_calls.c.event_id == bindparam("event"))
     .values(lease_until=bindparam("until"))
 )
-_RESERVE = (
-    update(accounts)
-    .where(accounts.c.project_id == bindparam("project"))
-    .values(reserved_nano=accounts.c.reserved_nano + bindparam("nano"))
+_ACCOUNT = update(accounts).where(accounts.c.project_id == bindparam("project"))
+_RESERVE = _ACCOUNT.values(
+    reserved_nano=accounts.c.reserved_nano + bindparam("nano"),
+    # What has left a window by now stays out of it, whatever the clock says later.
+    last_settled_at=bindparam("now"),
 )
+_FREE = _ACCOUNT.values(reserved_nano=accounts.c.reserved_nano - bindparam("nano"))
 
 
 @dataclass(frozen=True)
@@ -111,28 +114,21 @@ class Ledger:
             Forbidden: ``instead_of`` is given, but the project does not fall back (any more).
             RunEnded: the run takes no more calls.
         """
-        with self._database.write(durable=False) as connection:
-            now = self._database.now(connection)
-            run = connection.execute(RUN, {"run_id": run_id, "now": now}).first()
-            if run is None:
-                raise RunUnknown
-            # A refusal is written into the run's log, so it must not undo the transaction.
-            try:
-                self._require_open(connection, run, now)
-                if instead_of is None:
-                    payer = self._payers.choose(connection, run, now)
-                else:
-                    payer = self._payers.fall_back(
-                        connection,
-                        run,
-                        now,
-                        last4=instead_of.last4,
-                        why=why or "failed",
-                        event_id=instead_of.id,
-                    )
-                return self._write_open(connection, run, ask, payer, now, lease)
-            except QodexError as problem:
-                refusal = problem
+        for expired in (False, True):
+            with self._database.write(durable=False) as connection:
+                now = self._database.now(connection)
+                run = connection.execute(RUN, {"run_id": run_id, "now": now}).first()
+                if run is None:
+                    raise RunUnknown
+                if expired or not run.late_calls:
+                    # A refusal is written into the run's log, so it must not undo the transaction.
+                    try:
+                        payer = self._payer(connection, run, now, instead_of, why)
+                        return self._write_open(connection, run, ask, payer, now, lease)
+                    except QodexError as problem:
+                        refusal = problem
+                        break
+            expire_calls(self._database, run.project_id)
         raise refusal
 
     def renew(self, call: OpenCall, lease: Micros) -> None:
@@ -156,32 +152,37 @@ class Ledger:
                 row |= count_on_account(
                     connection, call.project_id, ceiling=opened.ceiling_nano, cost=cost, now=now
                 )
-                health.note_platform_key(connection, call.last4, outcome, now)
             run = write_event(connection, row)
             _warn_of_budget(connection, call, run, now)
             _note_failure(connection, call, outcome, now)
+            _note_excess(connection, call, opened.ceiling_nano, row["cost_nano"], now)
             if call.key_version is not None:
                 health.note_own_key(connection, call.project_id, call.key_version, call.run_id, outcome, now)
+            news = call.source == "platform" and health.is_news_of_platform_key(
+                connection, call.last4, outcome
+            )
+        if news:
+            # In a transaction of its own: projects share this row, and none may wait for another.
+            with self._database.write(durable=False) as connection:
+                health.note_platform_key(connection, call.last4, outcome, now)
 
     def void(self, call: OpenCall) -> None:
         """The request never left: free the reservation; there is no usage row."""
         with self._database.write() as connection:
             opened = take_open_call(connection, call.project_id, call.id)
             if opened is not None and opened.ceiling_nano is not None:
-                connection.execute(_RESERVE, {"project": call.project_id, "nano": -opened.ceiling_nano})
+                connection.execute(_FREE, {"project": call.project_id, "nano": opened.ceiling_nano})
 
-    def _require_open(self, connection: Connection, run: AnyRow, now: Micros) -> None:
-        if run.status == "lost":
-            # Its worker was only slow: it lives.
-            connection.execute(
-                update(runs).where(runs.c.run_id == run.run_id).values(status="running", ended_at=None)
-            )
-        elif run.run_ended_at is not None or run.status != "running":
-            raise RunEnded("This run has ended. Start another one for more calls.")
-        if run.token_budget is not None and run.tokens >= run.token_budget:
-            problem = BudgetExceeded(budget=run.token_budget, used=run.tokens)
-            _stop(connection, run, now, "budget", problem)
-            raise problem
+    def _payer(
+        self, connection: Connection, run: AnyRow, now: Micros, instead_of: OpenCall | None, why: str | None
+    ) -> Payer:
+        _require_open(connection, run, now)
+        if instead_of is None or instead_of.key_version != run.version:
+            # Also after a failure, where the key has been replaced or removed meanwhile.
+            return self._payers.choose(connection, run, now)
+        return self._payers.fall_back(
+            connection, run, now, last4=instead_of.last4, why=why or "failed", event_id=instead_of.id
+        )
 
     def _write_open(
         self, connection: Connection, run: AnyRow, ask: Ask, payer: Payer, now: Micros, lease: Micros
@@ -206,11 +207,13 @@ class Ledger:
             lease_until=now + lease,
         )
         connection.execute(_OPEN, _open_row(call, ceiling, now))
+        if run.status == "lost":
+            # Its worker was only slow: it lives. After the account: rows are locked in one order.
+            alive = {"status": "running", "ended_at": None, "lease_until": now + RUN_LEASE}
+            connection.execute(update(runs).where(_this_run(run), runs.c.status == "lost").values(alive))
         return call
 
     def _reserve(self, connection: Connection, run: AnyRow, ask: Ask, now: Micros) -> tuple[int, int | None]:
-        if run.late_calls:
-            expire_calls(connection, now, run.project_id)
         at = standing(connection, run.project_id, now, lock=True)
         ceiling, limit = ceilings.ceiling(
             ask, at.caps.default_output_limit, self._prices, at=from_micros(now)
@@ -220,7 +223,7 @@ class Ledger:
         except CapExceeded as problem:
             _stop(connection, run, now, "cap", problem)
             raise
-        connection.execute(_RESERVE, {"project": run.project_id, "nano": ceiling})
+        connection.execute(_RESERVE, {"project": run.project_id, "nano": ceiling, "now": at.now})
         return ceiling, limit
 
     def _event(self, call: OpenCall, outcome: Outcome, now: Micros) -> dict[str, Any]:
@@ -264,10 +267,25 @@ class Ledger:
         return prices | {"cost_nano": None}
 
 
+def _this_run(run: AnyRow) -> ColumnElement[bool]:
+    return and_(runs.c.project_id == run.project_id, runs.c.run_id == run.run_id)
+
+
+def _require_open(connection: Connection, run: AnyRow, now: Micros) -> None:
+    if run.status != "lost" and (run.run_ended_at is not None or run.status != "running"):
+        raise RunEnded("This run has ended. Start another one for more calls.")
+    if run.token_budget is not None and run.tokens >= run.token_budget:
+        problem = BudgetExceeded(budget=run.token_budget, used=run.tokens)
+        _stop(connection, run, now, "budget", problem)
+        raise problem
+
+
 def _stop(connection: Connection, run: AnyRow, now: Micros, by: str, problem: QodexError) -> None:
     """From here on the run can only end ``budget_exceeded``; what it did is kept."""
+    if run.stopped_by == by:
+        return  # an agent that goes on asking must not fill the log
     if run.stopped_by is None:
-        connection.execute(update(runs).where(runs.c.run_id == run.run_id).values(stopped_by=by))
+        connection.execute(update(runs).where(_this_run(run)).values(stopped_by=by))
     note(connection, run.project_id, run.run_id, now, f"{by}:stopped", problem.sentence)
 
 
@@ -301,6 +319,19 @@ def _note_failure(connection: Connection, call: OpenCall, outcome: Outcome, now:
         f"{what}: {words}{kept}",
         event_id=call.id,
     )
+
+
+def _note_excess(
+    connection: Connection, call: OpenCall, ceiling: int | None, cost: int | None, now: Micros
+) -> None:
+    """A provider that exceeds what it was given is paid and counted, and the log says so."""
+    if ceiling is None or cost is None or cost <= ceiling:
+        return
+    message = (
+        f"The call cost ${plain_usd(cost)}, more than the ${plain_usd(ceiling)} that its limits allow: "
+        "the provider went beyond them. The real cost counts."
+    )
+    note(connection, call.project_id, call.run_id, now, "cap:exceeded", message, event_id=call.id)
 
 
 def _token_columns(outcome: Outcome) -> dict[str, int | None]:

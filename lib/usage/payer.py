@@ -11,7 +11,7 @@ from lib.access.audit import Subject, Tag
 from lib.access.roles import Actor
 from lib.clock import Micros
 from lib.db import AnyRow
-from lib.db.tables import open_calls, projects, provider_keys, runs
+from lib.db.tables import accounts, open_calls, projects, provider_keys, runs
 from lib.errors import Forbidden, KeyLocked
 from lib.secret import Secret
 from lib.usage.events import note
@@ -53,6 +53,9 @@ RUN = (
         & provider_keys.c.ended_at.is_(None),
     )
     .where(runs.c.run_id == bindparam("run_id"))
+)
+_LOCK_ACCOUNT = (
+    select(accounts.c.project_id).where(accounts.c.project_id == bindparam("project")).with_for_update()
 )
 _REASONS = {"rejected": "OpenAI rejected it", "out_of_money": "its account is out of money"}
 
@@ -111,6 +114,8 @@ class Payers:
 
     def _locked(self, connection: Connection, run: AnyRow, now: Micros, locked: KeyLocked) -> Payer:
         if run.locked_since is None:
+            # The account first, as everywhere (lib.usage.events): where this falls back, it reserves next.
+            connection.execute(_LOCK_ACCOUNT, {"project": run.project_id})
             _set_locked(connection, run, now)
             subject = Subject(run.project_id, run.slug)
             found = {"version": run.version, "master_key_id": run.master_key_id, "altered": locked.tampered}

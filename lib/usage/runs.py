@@ -8,20 +8,23 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
 
-from lib.access.projects import Project, find
+from lib.access.projects import find
 from lib.access.roles import Action, Actor, allows, require
 from lib.clock import MINUTE, SECOND, Micros, from_micros, to_micros
 from lib.db import AnyRow, Database
 from lib.db.tables import RUN_KINDS, projects, provider_keys, runs
 from lib.errors import BadInput, CapExceeded, RunEnded, RunUnknown, RunWaiting
 from lib.usage.caps import admit, standing
-from lib.usage.events import expire_calls, lose_runs, note
+from lib.usage.events import expire_calls, note
 
 LEASE: Micros = 90 * SECOND
 HEARTBEAT_SECONDS = 30
 _CLAIM: Micros = 5 * MINUTE
 _WAITS = {"scheduled", "pr_review"}
 ENDINGS = ("passed", "failed", "error")
+_WAITING_PROJECTS = (
+    select(runs.c.project_id).where(runs.c.status == "waiting", runs.c.ended_at.is_(None)).distinct()
+)
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,13 @@ class RunStore:
             ProjectUnknown, BadInput, Forbidden.
         """
         _require_valid(kind, token_budget)
-        with self._database.write() as connection:
+        with self._database.read() as connection:
             project = find(connection, slug)
-            require(actor, Action.MAKE_CALLS, project.id)
+        require(actor, Action.MAKE_CALLS, project.id)
+        expire_calls(self._database, project.id)
+        with self._database.write() as connection:
             now = self._database.now(connection)
-            refusal = self._refusal(connection, project, now)
+            refusal = _refusal(connection, project.id, now)
             run_id = f"r-{secrets.token_hex(5)}"
             waits = refusal is not None and kind in _WAITS and refusal.returns_at is not None
             status = "running" if refusal is None else "waiting" if waits else "refused"
@@ -72,64 +77,65 @@ class RunStore:
             }
             connection.execute(insert(runs), row)
             if refusal is not None:
-                self._put_off(connection, project, run_id, now, refusal, waits=waits)
+                _put_off(connection, project.id, run_id, now, refusal, waits=waits)
         if refusal is not None:
             raise _waiting(run_id, refusal) if waits else refusal
         return StartedRun(run_id, slug, project.id, kind, token_budget)
 
     def resume(self, run_id: str, *, actor: Actor) -> StartedRun:
-        """Go on with a waiting run. Raises RunWaiting again while there is still no room."""
+        """Go on with a waiting run.
+
+        Raises:
+            RunWaiting: there is still no room; it goes on waiting.
+            CapExceeded: there will never be room: the caps are 0 by now. The run has ended.
+            RunEnded: it does not wait (any more).
+        """
+        with self._database.read() as connection:
+            project_id: str = _find_run(connection, run_id).project_id
+        require(actor, Action.MAKE_CALLS, project_id)
+        expire_calls(self._database, project_id)
         with self._database.write() as connection:
             row = _find_run(connection, run_id, lock=True)
-            require(actor, Action.MAKE_CALLS, row.project_id)
             if row.status != "waiting":
                 raise RunEnded(f"Run {run_id} does not wait: it is {row.status}.")
-            project = find(connection, row.slug)
             now = self._database.now(connection)
-            refusal = self._refusal(connection, project, now)
+            refusal = _refusal(connection, project_id, now)
+            waits = refusal is not None and refusal.returns_at is not None
             if refusal is not None:
-                self._put_off(connection, project, run_id, now, refusal, waits=True)
+                _put_off(connection, project_id, run_id, now, refusal, waits=waits)
             else:
-                values = {
-                    "status": "running",
-                    "lease_until": now + LEASE,
-                    "resumes_at": None,
-                    "claimed_until": None,
-                }
-                connection.execute(update(runs).where(runs.c.run_id == run_id).values(values))
-                note(
-                    connection,
-                    project.id,
-                    run_id,
-                    now,
-                    "run:resumed",
-                    "There is room again; the run goes on.",
-                )
+                _go_on(connection, project_id, run_id, now)
         if refusal is not None:
-            raise _waiting(run_id, refusal)
+            raise _waiting(run_id, refusal) if waits else refusal
         return StartedRun(run_id, row.slug, row.project_id, row.kind, row.token_budget)
 
     def due(self, *, actor: Actor, limit: int = 20) -> list[StartedRun]:
         """Claim waiting runs whose time has come; two callers never get the same one.
 
+        The time has also come where room is back sooner than was promised: calls cost less than they had
+        reserved, the caps were raised, or the project has a key of its own by now.
         A claim that is not followed by a resume within five minutes can be claimed again.
         """
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            waiting = connection.execute(_WAITING_PROJECTS).scalars().all()
+            mine = [project_id for project_id in waiting if allows(actor, Action.MAKE_CALLS, project_id)]
+            ready = [project_id for project_id in mine if _refusal(connection, project_id, now) is None]
+        if not mine:
+            return []
         with self._database.write() as connection:
             now = self._database.now(connection)
             statement = (
                 select(runs.c.run_id, runs.c.project_id, runs.c.kind, runs.c.token_budget, projects.c.slug)
                 .join(projects, projects.c.id == runs.c.project_id)
-                .where(runs.c.status == "waiting", runs.c.resumes_at <= now)
+                .where(runs.c.status == "waiting", runs.c.ended_at.is_(None), runs.c.project_id.in_(mine))
+                .where(or_(runs.c.resumes_at <= now, runs.c.project_id.in_(ready)))
                 .where(or_(runs.c.claimed_until.is_(None), runs.c.claimed_until <= now))
                 .order_by(runs.c.resumes_at, runs.c.run_id)
                 .limit(limit)
-                .with_for_update(skip_locked=True, of=runs)
+                .with_for_update(skip_locked=True, key_share=True, of=runs)
             )
-            rows = [
-                row
-                for row in connection.execute(statement)
-                if allows(actor, Action.MAKE_CALLS, row.project_id)
-            ]
+            rows = connection.execute(statement).all()
             claimed = [row.run_id for row in rows]
             connection.execute(
                 update(runs).where(runs.c.run_id.in_(claimed)).values(claimed_until=now + _CLAIM)
@@ -156,43 +162,28 @@ class RunStore:
         return final
 
     def keep_alive(self, run_ids: Sequence[str]) -> None:
-        """Show a sign of life of the runs of this process."""
-        with self._database.write(durable=False) as connection:
-            now = self._database.now(connection)
-            alive = and_(runs.c.run_id.in_(run_ids), runs.c.status.in_(("running", "lost")))
-            connection.execute(
-                update(runs).where(alive).values(lease_until=now + LEASE, status="running", ended_at=None)
-            )
+        """Show a sign of life of the runs of this process, each by itself: they may be of several projects."""
+        for run_id in run_ids:
+            with self._database.write(durable=False) as connection:
+                now = self._database.now(connection)
+                alive = and_(runs.c.run_id == run_id, runs.c.status.in_(("running", "lost")))
+                connection.execute(
+                    update(runs).where(alive).values(lease_until=now + LEASE, status="running", ended_at=None)
+                )
 
-    def _refusal(self, connection: Connection, project: Project, now: Micros) -> CapExceeded | None:
-        """Why a platform-funded run may not start now. Runs on the project's own key always may."""
-        lose_runs(connection, now)
-        if _has_own_key(connection, project.id):
-            return None
-        expire_calls(connection, now, project.id)
-        try:
-            admit(connection, standing(connection, project.id, now, lock=True), 1)
-        except CapExceeded as refusal:
-            return refusal
+
+def _refusal(connection: Connection, project_id: str, now: Micros) -> CapExceeded | None:
+    """Why a platform-funded run may not start now. Runs on the project's own key always may.
+
+    Takes no lock: a look, which the run's calls take again for themselves.
+    """
+    if _has_own_key(connection, project_id):
         return None
-
-    def _put_off(
-        self,
-        connection: Connection,
-        project: Project,
-        run_id: str,
-        now: Micros,
-        refusal: CapExceeded,
-        *,
-        waits: bool,
-    ) -> None:
-        tag = "run:waiting" if waits else "cap:refused"
-        note(connection, project.id, run_id, now, tag, refusal.sentence)
-        if waits and refusal.returns_at is not None:
-            resumes_at = _micros(refusal)
-            connection.execute(
-                update(runs).where(runs.c.run_id == run_id).values(resumes_at=resumes_at, claimed_until=None)
-            )
+    try:
+        admit(connection, standing(connection, project_id, now), 1)
+    except CapExceeded as refusal:
+        return refusal
+    return None
 
 
 def _require_valid(kind: str, token_budget: int | None) -> None:
@@ -219,13 +210,33 @@ def _has_own_key(connection: Connection, project_id: str) -> bool:
     return connection.execute(statement.limit(1)).first() is not None
 
 
+def _go_on(connection: Connection, project_id: str, run_id: str, now: Micros) -> None:
+    values = {"status": "running", "lease_until": now + LEASE, "resumes_at": None, "claimed_until": None}
+    connection.execute(update(runs).where(runs.c.run_id == run_id).values(values))
+    note(connection, project_id, run_id, now, "run:resumed", "There is room again; the run goes on.")
+
+
+def _put_off(
+    connection: Connection, project_id: str, run_id: str, now: Micros, refusal: CapExceeded, *, waits: bool
+) -> None:
+    values: dict[str, object]
+    if waits:
+        values = {"resumes_at": _micros(refusal), "claimed_until": None}
+    else:
+        values = {"status": "refused", "ended_at": now, "stopped_by": "cap", "resumes_at": None}
+    connection.execute(update(runs).where(runs.c.run_id == run_id).values(values))
+    note(connection, project_id, run_id, now, "run:waiting" if waits else "cap:refused", refusal.sentence)
+
+
 def _find_run(connection: Connection, run_id: str, *, lock: bool = False) -> AnyRow:
     statement = (
         select(runs, projects.c.slug)
         .join(projects, projects.c.id == runs.c.project_id)
         .where(runs.c.run_id == run_id)
     )
-    row = connection.execute(statement.with_for_update(of=runs) if lock else statement).first()
+    row = connection.execute(
+        statement.with_for_update(of=runs, key_share=True) if lock else statement
+    ).first()
     if row is None:
         raise RunUnknown
     return row
