@@ -84,8 +84,11 @@ class MasterKey:
     def open(self, sealed: Sealed, last4: str, binding: Binding) -> str:
         """Return the text. Raises DoesNotOpen where anything differs from what was sealed."""
         try:
-            data_key = _unbox(self.__cipher, sealed.data_key, binding.associated_data("data key", self.id))
-            value = _unbox(AESGCM(data_key), sealed.value, binding.associated_data("value", last4))
+            # The data key gets no name here: a traceback that shows locals would show it.
+            cipher = AESGCM(
+                _unbox(self.__cipher, sealed.data_key, binding.associated_data("data key", self.id))
+            )
+            value = _unbox(cipher, sealed.value, binding.associated_data("value", last4))
         except (InvalidTag, ValueError):
             raise DoesNotOpen from None
         return value.decode()

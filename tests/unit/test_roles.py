@@ -1,0 +1,88 @@
+"""Who may do what: the whole matrix, written out apart from the code it checks."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib.access.roles import Action, Actor, Origin, Role, allows, local_administrator, require
+from lib.errors import Forbidden
+
+NOBODY, ANALYST, MANAGER, LEAD, ADMIN = None, Role.ANALYST, Role.MANAGER, Role.LEAD, Role.ADMIN
+ROLES = (NOBODY, ANALYST, MANAGER, LEAD, ADMIN)
+OWN, OTHER, ORGANISATION = "own-id", "other-id", None
+
+# Who may, in a project where they have the role.
+MATRIX = {
+    Action.SEE_SPEND: (ANALYST, MANAGER, LEAD, ADMIN),
+    Action.EXPORT_USAGE: (ANALYST, MANAGER, LEAD, ADMIN),
+    Action.SEE_AUDIT_LOG: (MANAGER, LEAD, ADMIN),
+    Action.SET_KEY: (LEAD, ADMIN),
+    Action.SET_FAILURE_POLICY: (LEAD, ADMIN),
+    Action.MAKE_CALLS: (LEAD, ADMIN),
+    Action.MANAGE_MEMBERS: (LEAD, ADMIN),
+    Action.CREATE_PROJECT: (ADMIN,),
+    Action.SET_PLAN: (ADMIN,),
+    Action.IMPORT_USAGE: (ADMIN,),
+}
+CELLS = [(action, role) for action in Action for role in ROLES]
+NAMES = [f"{role.name.lower() if role else 'nobody'} may {action.value}" for action, role in CELLS]
+
+
+def member(role: Role | None) -> Actor:
+    """Somebody with a role in their own project and none elsewhere."""
+    return Actor("ada@example.com", Origin.BROWSER, projects={OWN: role} if role else {})
+
+
+def of_all(role: Role | None) -> Actor:
+    """Somebody with a role in all projects."""
+    return Actor("ada@example.com", Origin.BROWSER, everywhere=role)
+
+
+def test_the_matrix_has_a_row_for_every_action():
+    assert set(MATRIX) == set(Action)
+
+
+@pytest.mark.parametrize(("action", "role"), CELLS, ids=NAMES)
+def test_in_the_own_project(action, role):
+    assert allows(member(role), action, OWN) is (role in MATRIX[action])
+
+
+@pytest.mark.parametrize(("action", "role"), CELLS, ids=NAMES)
+@pytest.mark.parametrize("place", [OTHER, ORGANISATION, "", "OWN-ID", "own-id "], ids=repr)
+def test_a_role_in_one_project_is_none_anywhere_else(action, role, place):
+    assert not allows(member(role), action, place)
+
+
+@pytest.mark.parametrize(("action", "role"), CELLS, ids=NAMES)
+@pytest.mark.parametrize("place", [OWN, OTHER, ORGANISATION], ids=repr)
+def test_a_role_in_all_projects_holds_in_each_and_in_the_organisation(action, role, place):
+    assert allows(of_all(role), action, place) is (role in MATRIX[action])
+
+
+@pytest.mark.parametrize("everywhere", ROLES)
+@pytest.mark.parametrize("here", ROLES)
+def test_of_two_roles_the_higher_one_counts(everywhere, here):
+    actor = Actor("ada@example.com", Origin.BROWSER, everywhere, {OWN: here} if here else {})
+    assert actor.role_in(OWN) == max([everywhere, here], key=lambda role: role or 0)
+    assert actor.role_in(OTHER) == everywhere
+
+
+@pytest.mark.parametrize(("action", "role"), CELLS, ids=NAMES)
+def test_what_is_not_allowed_is_refused_with_the_role_it_takes(action, role):
+    if role in MATRIX[action]:
+        require(member(role), action, OWN)
+    else:
+        with pytest.raises(Forbidden) as refusal:
+            require(member(role), action, OWN)
+        needed = MATRIX[action][0].name.lower()
+        assert str(refusal.value).startswith(f"You may not {action.value}. That takes the role {needed};")
+
+
+def test_whoever_runs_code_on_this_machine_is_an_administrator_and_the_log_says_from_where():
+    actor = local_administrator(Origin.COMMAND_LINE)
+    assert (actor.name, actor.origin, actor.role_in(OTHER)) == ("local", Origin.COMMAND_LINE, Role.ADMIN)
+
+
+def test_a_role_cannot_be_taken_after_the_fact():
+    with pytest.raises(AttributeError):
+        member(ANALYST).everywhere = ADMIN
