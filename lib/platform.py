@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
 from typing import Self
@@ -17,20 +18,23 @@ from lib.access.roles import Action, Actor, Origin, local_administrator, require
 from lib.clock import Micros
 from lib.db import Database
 from lib.db.migrate import migrate
-from lib.errors import KeyRejected, RunEnded
+from lib.errors import BadInput, KeyRejected, RunEnded
 from lib.llm.clients import MeteredAsyncOpenAI, MeteredOpenAI, make_async_client, make_client
 from lib.llm.providers import check_key, clean_key
+from lib.llm.testcall import send_test_prompt
 from lib.settings import Settings
 from lib.usage.caps import CapsView
 from lib.usage.heartbeat import Heartbeat
 from lib.usage.ledger import Ledger
 from lib.usage.prices import PriceBook
 from lib.usage.reports import Reports
-from lib.usage.runlog import RunLog
+from lib.usage.runlog import RunDetail, RunLog
 from lib.usage.runs import RunStore, StartedRun
 from lib.vault.keys import KeyStore, ResolvedKey, ever_sealed, require_provider
 from lib.vault.masters import load_keyring
 from lib.vault.states import PROVIDER, KeyState, PlatformKeyState, Verdict
+
+TEST_PROMPT_LENGTH = 2_000
 
 
 class Platform:
@@ -99,6 +103,23 @@ class Platform:
             started = self._runs.start(project or "", kind, actor=who, token_budget=token_budget)
         return Run(self, started)
 
+    def test_call(self, project: str, model: str, prompt: str, *, actor: Actor | None = None) -> TestCall:
+        """Make one short call as a run of its own, through the very client that workers use.
+
+        An answer of the provider that is an error is no exception here: it is in the run's call.
+
+        Raises:
+            BadInput: no prompt, or a long one.
+            CapExceeded, KeyMissing, KeyLocked, PriceUnknown: the call did not leave.
+        """
+        if not 0 < len(prompt.strip()) <= TEST_PROMPT_LENGTH:
+            raise BadInput(f"A test prompt has 1 to {TEST_PROMPT_LENGTH} characters.")
+        who = actor or self.actor
+        with self.run(project, kind="chat", actor=who) as run:
+            answer = send_test_prompt(run.openai, model.strip(), prompt)
+            run.finish("error" if answer is None else "passed")
+        return TestCall(answer, self.runs.show(run.id, actor=who))
+
     def due_runs(self, *, limit: int = 20) -> list[StartedRun]:
         """Claim waiting runs whose time has come; go on with each: ``platform.run(resume=it.run_id)``."""
         return self._runs.due(actor=self.actor, limit=limit)
@@ -113,6 +134,16 @@ class Platform:
     def _end(self, run_id: str, status: str) -> str:
         self._heartbeat.drop(run_id)
         return self._runs.finish(run_id, status)
+
+
+@dataclass(frozen=True)
+class TestCall:
+    """A test call: the answer's text, None where there was none, and its run with tokens, cost and payer."""
+
+    __test__ = False  # pytest: this is no test
+
+    answer: str | None
+    detail: RunDetail
 
 
 class Run:

@@ -14,7 +14,18 @@ from decimal import Decimal
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, case, func, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    case,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 
 from lib.access.roles import Action, Actor, allows
 from lib.clock import HOUR, Micros
@@ -135,10 +146,12 @@ class Reports:
         """The sums of each day, without gaps between ``since`` and ``until`` (else: first and last call)."""
         zone = zone_named(wanted.zone)
         rows = self._sums(wanted, actor, ("at",), zone=zone)
-        if not rows:
-            return []
-        since = min(row.at for row in rows) if wanted.since is None else wanted.since
-        until = max(row.at for row in rows) + 1 if wanted.until is None else wanted.until
+        since, until = wanted.since, wanted.until
+        if since is None or until is None:
+            if not rows:
+                return []
+            since = min(row.at for row in rows) if since is None else since
+            until = max(row.at for row in rows) + 1 if until is None else until
         days = {day: DayRow(day=day) for day in days_between(since, until, zone)}
         for row in rows:
             days[day_of(row.at, zone)].add(Totals(**_values(row)))
@@ -232,7 +245,7 @@ def part(segment: Segment, wanted: UsageFilter, project_ids: Sequence[str], *, d
     table, moment = _TABLES[segment.grain]
     at: ColumnElement[int] = table.c[moment]
     if table is usage_events:
-        at = at - at % QUARTER
+        at = at - at % literal_column(str(QUARTER))
         dimensions, sums = event_dimensions(), event_sums()
     else:
         dimensions = [table.c[name] for name in DIMENSIONS]
@@ -248,7 +261,8 @@ def _not_before(at: ColumnElement[int], segment: Segment) -> ColumnElement[int]:
     """A quarter that began before the segment holds only what came after its beginning."""
     if segment.grain != "event" or segment.since is None or segment.since % QUARTER == 0:
         return at
-    return case((at < segment.since, segment.since), else_=at)
+    since: ColumnElement[int] = literal_column(str(segment.since), BigInteger)
+    return case((at < since, since), else_=at)
 
 
 def _narrowed(

@@ -12,7 +12,18 @@ from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, case, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
 from lib.clock import HOUR, MINUTE, Micros
 from lib.db import Database
@@ -41,7 +52,8 @@ Sums = tuple[int, ...]
 
 def event_dimensions() -> list[ColumnElement[Any]]:
     """The dimensions as columns of usage events; an import has no run kind."""
-    kind = func.coalesce(usage_events.c.run_kind, "").label("run_kind")
+    # Constants are written into the SQL: PostgreSQL takes two parameters for two different expressions.
+    kind = func.coalesce(usage_events.c.run_kind, literal_column("''")).label("run_kind")
     return [kind if name == "run_kind" else usage_events.c[name] for name in DIMENSIONS]
 
 
@@ -207,7 +219,7 @@ def _summed(
     """What the table should hold: SQL sums quarters (or hours), which are put together to days here."""
     at = usage_events.c.occurred_at
     step = HOUR if table is usage_hourly else QUARTER
-    bucket = (at - at % step).label("bucket")
+    bucket = (at - at % literal_column(str(step))).label("bucket")
     statement = select(bucket, *event_dimensions(), *event_sums()).where(
         usage_events.c.project_id == project_id
     )

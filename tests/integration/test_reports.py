@@ -1,0 +1,245 @@
+"""Bars = table = total = SQL over the events, for any filter, zone and period, to the nano-USD."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import insert
+
+from lib.access.projects import Projects
+from lib.access.roles import Actor, Origin, local_administrator
+from lib.clock import HOUR, MINUTE, from_micros, to_micros
+from lib.db import Database
+from lib.db.tables import usage_events
+from lib.usage import rollups
+from lib.usage.reports import Reports, UsageFilter
+from lib.usage.segments import plan, plan_days
+
+ADMIN = local_administrator(Origin.COMMAND_LINE)
+# Both changes of the clocks in Europe and America lie in this stretch.
+START = to_micros(datetime(2026, 10, 20, tzinfo=UTC))
+SPAN = 21 * 24 * HOUR
+ZONES = [
+    "UTC",
+    "America/Los_Angeles",
+    "Asia/Kolkata",
+    "Asia/Kathmandu",
+    "Pacific/Kiritimati",
+    "Europe/Berlin",
+    "Australia/Lord_Howe",
+]
+
+moments = st.one_of(
+    st.integers(START, START + SPAN - 1),
+    st.integers(0, SPAN // HOUR - 1).map(lambda hour: START + hour * HOUR),
+    st.integers(0, SPAN // (15 * MINUTE) - 1).map(lambda quarter: START + quarter * 15 * MINUTE - 1),
+)
+events = st.lists(
+    st.fixed_dictionaries(
+        {
+            "occurred_at": moments,
+            "project": st.sampled_from(["one", "two"]),
+            "source": st.sampled_from(["platform", "byok"]),
+            "model": st.sampled_from(["gpt-5", "gpt-5-mini"]),
+            "status": st.sampled_from(["ok", "ok", "ok", "error", "unknown"]),
+            "run_kind": st.sampled_from(["scan", None]),
+            "cost_nano": st.one_of(st.none(), st.integers(0, 10**13)),
+            "input_tokens": st.integers(0, 10**6),
+            "output_tokens": st.integers(0, 10**6),
+        }
+    ),
+    max_size=25,
+)
+filters = st.fixed_dictionaries(
+    {},
+    optional={
+        "projects": st.just(("one",)),
+        "sources": st.just(("byok",)),
+        "models": st.just(("gpt-5",)),
+        "kinds": st.just(("scan",)),
+        "statuses": st.just(("ok",)),
+        "since": moments,
+        "until": moments,
+        "zone": st.sampled_from(ZONES),
+    },
+)
+
+
+@pytest.fixture
+def database(database_url):
+    database = Database(database_url)
+    for slug in ("one", "two"):
+        Projects(database).add(slug, actor=ADMIN)
+    yield database
+    database.close()
+
+
+def _fill(database: Database, drawn: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Write the events and their roll-ups in one transaction, as live calls do, after those of before."""
+    adder = rollups.Rollups()
+    ids = {project.slug: project.id for project in Projects(database).list(actor=ADMIN)}
+    with database.write() as connection:
+        for table in (usage_events, rollups.usage_hourly, rollups.usage_daily):
+            connection.execute(table.delete())
+        for number, event in enumerate(drawn):
+            row = {name: value for name, value in event.items() if name != "project"} | {
+                "project_id": ids[str(event["project"])],
+                "event_id": f"e{number}",
+                "provider": "openai",
+                "endpoint": "responses",
+                "cached_input_tokens": 0,
+                "reasoning_tokens": 0,
+                "imported": True,
+            }
+            connection.execute(insert(usage_events), row)
+            adder.add(connection, row)
+    return drawn
+
+
+def _matches(event: dict[str, object], wanted: UsageFilter) -> bool:
+    return (
+        (not wanted.projects or event["project"] in wanted.projects)
+        and (not wanted.sources or event["source"] in wanted.sources)
+        and (not wanted.models or event["model"] in wanted.models)
+        and (not wanted.kinds or event["run_kind"] in wanted.kinds)
+        and (not wanted.statuses or event["status"] in wanted.statuses)
+        and (wanted.since is None or event["occurred_at"] >= wanted.since)
+        and (wanted.until is None or event["occurred_at"] < wanted.until)
+    )
+
+
+def _money(found: list[dict[str, object]]) -> tuple[int, int, int, int]:
+    return (
+        len(found),
+        sum(event["cost_nano"] or 0 for event in found if event["source"] == "platform"),
+        sum(event["cost_nano"] or 0 for event in found if event["source"] == "byok"),
+        sum(event["cost_nano"] is None for event in found),
+    )
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=events, wanted=filters)
+def test_every_view_is_the_plain_sum_over_the_events(database, drawn, wanted):
+    drawn, wanted = _fill(database, drawn), UsageFilter(**wanted)
+    reports = Reports(database)
+    found = [event for event in drawn if _matches(event, wanted)]
+
+    totals = reports.totals(wanted, actor=ADMIN)
+    days = reports.by_day(wanted, actor=ADMIN)
+    daily = reports.daily(wanted, actor=ADMIN)
+
+    expected = _money(found)
+    assert expected == (totals.calls, totals.platform_nano, totals.byok_nano, totals.unpriced_calls)
+    by_day: dict[date, list[dict[str, object]]] = defaultdict(list)
+    for event in found:
+        by_day[from_micros(event["occurred_at"]).astimezone(ZoneInfo(wanted.zone)).date()].append(event)
+    assert {day: _money(rows) for day, rows in by_day.items()} == {
+        row.day: (row.calls, row.platform_nano, row.byok_nano, row.unpriced_calls)
+        for row in days
+        if row.calls
+    }
+    assert expected[0] == sum(row.totals.calls for row in daily)
+    assert expected[1] + expected[2] == sum(row.totals.total_nano for row in daily)
+    for rows in (reports.by_model(wanted, actor=ADMIN), reports.by_project(wanted, actor=ADMIN).values()):
+        assert expected[1:3] == (sum(r.platform_nano for r in rows), sum(r.byok_nano for r in rows))
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=events, zone=st.sampled_from(ZONES))
+def test_another_reporting_zone_rebuilds_the_days_and_loses_nothing(database, drawn, zone):
+    _fill(database, drawn)
+
+    rollups.set_zone(database, zone)
+
+    assert list(rollups.verify(database)) == []
+    assert _money(drawn)[0] == Reports(database).totals(UsageFilter(), actor=ADMIN).calls
+
+
+def test_verify_names_a_difference_and_repair_mends_it(database):
+    event = {
+        "occurred_at": START + 5,
+        "project": "one",
+        "source": "byok",
+        "model": "gpt-5",
+        "status": "ok",
+        "run_kind": "scan",
+        "cost_nano": 7,
+        "input_tokens": 1,
+        "output_tokens": 1,
+    }
+    _fill(database, [event])
+    with database.write() as connection:
+        connection.execute(rollups.usage_hourly.update().values(cost_nano=8))
+
+    (difference,) = rollups.verify(database)
+    rollups.repair(database)
+
+    assert (
+        difference.project,
+        difference.table,
+        difference.stored[2],
+        difference.events[2],
+    ) == ("one", "usage_hourly", 8, 7)
+    assert list(rollups.verify(database)) == []
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_days_without_calls_are_there_with_zeros(database):
+    since, until = START, START + 3 * 24 * HOUR
+    _fill(database, [])
+
+    days = Reports(database).by_day(UsageFilter(since=since, until=until), actor=ADMIN)
+
+    assert [date(2026, 10, 20) + timedelta(days=n) for n in range(3)] == [row.day for row in days]
+    assert {0} == {row.total_nano for row in days}
+
+
+@given(since=moments, length=st.integers(0, SPAN), zone=st.sampled_from(ZONES), rollup=st.sampled_from(ZONES))
+@example(since=START, length=24 * HOUR, zone="UTC", rollup="UTC")
+def test_segments_cover_a_period_once_and_without_gaps(since, length, zone, rollup):
+    until = since + length
+    for segments in (plan(since, until, ZoneInfo(rollup)), plan_days(since, until, ZoneInfo(zone))):
+        at = since
+        for segment in segments:
+            assert at == segment.since
+            at = segment.until
+        assert (until if length else since) == at
+
+
+def test_hours_of_a_day_with_25_hours_belong_to_one_day(database):
+    berlin = ZoneInfo("Europe/Berlin")
+    first = to_micros(datetime(2026, 10, 25, tzinfo=berlin))
+    base = {"project": "one", "source": "byok", "model": "m", "status": "ok", "run_kind": None}
+    base |= {"cost_nano": 1, "input_tokens": 0, "output_tokens": 0}
+    _fill(database, [base | {"occurred_at": first + hour * HOUR} for hour in range(25)])
+
+    days = Reports(database).by_day(UsageFilter(zone="Europe/Berlin"), actor=ADMIN)
+
+    assert [(date(2026, 10, 25), 25)] == [(row.day, row.byok_nano) for row in days]
+
+
+def test_no_project_is_summed_that_the_actor_may_not_see(database):
+    outsider = Actor(name="x", origin=Origin.BROWSER)
+    _fill(
+        database,
+        [
+            {
+                "occurred_at": START,
+                "project": "one",
+                "source": "byok",
+                "model": "m",
+                "status": "ok",
+                "run_kind": None,
+                "cost_nano": 1,
+                "input_tokens": 0,
+                "output_tokens": 0,
+            }
+        ],
+    )
+
+    assert Reports(database).totals(UsageFilter(), actor=outsider).calls == 0
