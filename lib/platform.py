@@ -13,6 +13,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Self
 
+from lib.access.auditlog import AuditLog
 from lib.access.members import Members
 from lib.access.projects import Projects
 from lib.access.roles import Action, Actor, Origin, local_administrator, require
@@ -63,6 +64,7 @@ class Platform:
         self.prices = PriceBook.load(settings.prices_file)
         self.projects = Projects(self.database)
         self.members = Members(self.database)
+        self.audit = AuditLog(self.database)
         self.keys = Keys(store, self.projects, settings, self.actor)
         self.caps = CapsView(self.database, self.actor)
         self.runs = RunLog(self.database)
