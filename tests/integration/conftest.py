@@ -1,0 +1,42 @@
+"""A project that makes calls: platform-funded (``shop``), or on a key of its own (``byok``, and a ``run`` of it)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.upstream import GOOD_KEY, PLATFORM_KEY
+
+if TYPE_CHECKING:
+    from lib.platform import Platform, Run
+    from lib.settings import Settings
+    from tests.upstream import ScriptedUpstream
+
+
+@pytest.fixture
+def shop(settings: Settings) -> Iterator[Platform]:
+    """A front door with a platform key and the project ``shop``, which has no key of its own."""
+    from lib.platform import Platform
+    from lib.secret import Secret
+
+    front_door = Platform(settings.model_copy(update={"openai_api_key": Secret(PLATFORM_KEY)}))
+    front_door.projects.add("shop", actor=front_door.actor)
+    yield front_door
+    front_door.close()
+
+
+@pytest.fixture
+def byok(shop: Platform, upstream: ScriptedUpstream) -> Platform:
+    """The same, and ``shop`` has a key of its own."""
+    shop.keys.save("shop", GOOD_KEY)
+    upstream.requests.clear()
+    return shop
+
+
+@pytest.fixture
+def run(byok: Platform) -> Iterator[Run]:
+    """A run of ``shop`` on its own key."""
+    with byok.run("shop") as run:
+        yield run
