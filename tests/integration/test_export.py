@@ -1,0 +1,415 @@
+"""An export is complete, exact, safe to open, and comes back in through import to the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+from sqlalchemy import insert, select
+
+from lib.access.projects import Projects
+from lib.access.roles import Actor, Origin, Role, local_administrator
+from lib.db import Database
+from lib.db.migrate import migrate
+from lib.db.tables import audit_log, projects, usage_events
+from lib.errors import BadInput, Forbidden, ProjectUnknown
+from lib.usage.columns import DAILY_HEADER, EVENT_HEADER
+from lib.usage.export import FORMATS, Exported, export_usage
+from lib.usage.importing import import_usage
+from lib.usage.prices import PriceBook
+from lib.usage.reports import UsageFilter
+from lib.usage.rollups import Rollups
+
+ADMIN = local_administrator(Origin.COMMAND_LINE, "operator")
+SLUGS = ("checkout-api", "search")
+START = 1_777_593_600_000_000  # 2026-05-01
+HOUR = 3_600_000_000
+PRICES = PriceBook.load(None)
+
+HOSTILE = [
+    "=cmd|' /C calc'!A0",
+    "'=already quoted",
+    "+1",
+    "-1",
+    "@SUM(1)",
+    "\tindented",
+    "\rreturn",
+    'quote " and , comma',
+    "two\r\nlines\nand\rthree",
+    "'plain'",
+    " spaces ",
+    "emoji 🧪",
+    "\u202eright to left",
+    "<b>bold</b>",
+    "n" * 200,
+]
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """Two projects without usage."""
+    opened = Database(database_url)
+    for slug in SLUGS:
+        Projects(opened).add(slug, actor=ADMIN)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Database]:
+    """An empty SQLite database with the same projects, whatever the first one runs on."""
+    opened = Database(f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    migrate(opened)
+    for slug in SLUGS:
+        Projects(opened).add(slug, actor=ADMIN)
+    yield opened
+    opened.close()
+
+
+def put(database: Database, *events: dict[str, Any]) -> None:
+    """Write events as the ledger does."""
+    rollups = Rollups()
+    with database.write() as connection:
+        ids = {row.slug: row.id for row in connection.execute(select(projects.c.slug, projects.c.id))}
+        for number, event in enumerate(events):
+            row = {
+                "event_id": f"event-{number}",
+                "occurred_at": START + number * HOUR,
+                "source": "byok",
+                "provider": "openai",
+                "model": "gpt-5-mini",
+                "endpoint": "responses",
+                "status": "ok",
+                "input_tokens": 1000,
+                "cached_input_tokens": 10,
+                "output_tokens": 100,
+                "reasoning_tokens": 1,
+                "cost_nano": 450_001,
+                "imported": False,
+            } | event
+            row["project_id"] = ids[row.pop("project", "checkout-api")]
+            if row["source"] == "platform":
+                row |= {"sequence": number, "counted_after_nano": 0, "unknown_after_nano": 0}
+            connection.execute(insert(usage_events), row)
+            rollups.add(connection, row)
+
+
+def export(database: Database, **options: Any) -> tuple[bytes, Exported]:
+    out = io.BytesIO()
+    wanted = options.pop("wanted", UsageFilter())
+    done = export_usage(database, wanted, out, actor=options.pop("actor", ADMIN), **options)
+    return out.getvalue(), done
+
+
+def rows_of(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+
+
+# --- content ---------------------------------------------------------------------------------------
+
+
+def test_every_column_says_what_is_stored(database: Database) -> None:
+    put(
+        database,
+        {
+            "occurred_at": START + 1,
+            "run_id": "r-1",
+            "source": "platform",
+            "price_input": 250_000_000,
+            "price_cached_input": 25_000_000,
+            "price_output": 2_000_000_000,
+            "key_last4": "a1b2",
+            "upstream_request_id": "req_1",
+            "latency_ms": 12,
+        },
+    )
+    event = (
+        "event-0,2026-05-01T00:00:00.000001Z,checkout-api,r-1,platform,openai,gpt-5-mini,responses,ok,"
+        "1000,10,100,1,0.000450001,0.25,0.025,2,a1b2,req_1,12"
+    )
+    content, _ = export(database)
+    assert content.decode() == f"{','.join(EVENT_HEADER)}\r\n{event}\r\n"
+
+
+def test_unknown_is_empty_and_counted(database: Database) -> None:
+    unknown = dict.fromkeys(
+        ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_nano")
+    )
+    put(database, {"status": "unknown", **unknown}, {})
+    content, done = export(database)
+    [first, _] = rows_of(content)
+    assert [first[name] for name in ("input_tokens", "output_tokens", "cost_usd", "price_input")] == [""] * 4
+    assert (done.rows, done.unpriced_calls, done.byok_nano) == (2, 1, 450_001)
+
+
+def test_money_is_a_plain_decimal_to_the_last_nano(database: Database) -> None:
+    put(database, {"cost_nano": 1}, {"cost_nano": 0}, {"cost_nano": 10**15}, {"cost_nano": 20_000_000})
+    costs = [row["cost_usd"] for row in rows_of(export(database)[0])]
+    assert costs == ["0.000000001", "0", "1000000", "0.02"]
+
+
+def test_rows_stand_in_the_order_of_time_and_then_of_the_id_by_its_bytes(database: Database) -> None:
+    same = [{"event_id": name, "occurred_at": START} for name in ("b", "a", "_", "B", "é", "Z", "-")]
+    put(database, {"event_id": "late", "occurred_at": START + 1}, *same)
+    ids = [row["event_id"] for row in rows_of(export(database, raw=True)[0])]
+    assert ids == [*sorted(["b", "a", "_", "B", "é", "Z", "-"]), "late"]
+
+
+def test_an_export_without_rows_is_a_header(database: Database) -> None:
+    assert export(database)[0] == ",".join(EVENT_HEADER).encode() + b"\r\n"
+    assert export(database, format="daily-csv")[0] == ",".join(DAILY_HEADER).encode() + b"\r\n"
+    table = parquet.read_table(io.BytesIO(export(database, format="parquet")[0]))
+    assert (table.num_rows, table.column_names) == (0, list(EVENT_HEADER))
+
+
+def test_no_cell_begins_like_a_formula_unless_it_is_asked_for(database: Database) -> None:
+    put(database, *({"model": text, "run_id": text} for text in HOSTILE))
+    for format_ in ("csv", "daily-csv"):
+        models = [row["model"] for row in rows_of(export(database, format=format_)[0])]
+        assert len(models) == len(HOSTILE)
+        assert [model for model in models if model[0] in "=+-@\t\r"] == []
+    raw = rows_of(export(database, raw=True)[0])
+    assert [(row["model"], row["run_id"]) for row in raw] == [(text, text) for text in HOSTILE]
+
+
+def test_a_byte_order_mark_comes_only_when_asked_for(database: Database) -> None:
+    assert export(database)[0][:3] == b"eve"
+    for format_ in ("csv", "daily-csv"):
+        assert export(database, bom=True, format=format_)[0][:3] == b"\xef\xbb\xbf"
+
+
+def test_the_daily_summary_belongs_to_a_time_zone(database: Database) -> None:
+    put(
+        database,
+        {},
+        {"occurred_at": START + 20 * HOUR, "cost_nano": None},
+        {"occurred_at": START + 19 * HOUR},
+    )
+    utc = rows_of(export(database, format="daily-csv")[0])
+    assert [(row["date"], row["calls"], row["cost_usd"], row["unpriced_calls"]) for row in utc] == [
+        ("2026-05-01", "3", "0.000900002", "1")
+    ]
+    # Not the zone of the roll-ups, and not a whole number of hours from UTC.
+    india = rows_of(export(database, format="daily-csv", wanted=UsageFilter(zone="Asia/Kolkata"))[0])
+    assert [(row["date"], row["calls"], row["cost_usd"]) for row in india] == [
+        ("2026-05-01", "1", "0.000450001"),
+        ("2026-05-02", "2", "0.000450001"),
+    ]
+
+
+def test_a_day_of_which_no_cost_is_known_has_none(database: Database) -> None:
+    put(database, {"cost_nano": None})
+    [row] = rows_of(export(database, format="daily-csv")[0])
+    assert (row["cost_usd"], row["unpriced_calls"]) == ("", "1")
+
+
+# --- filters and sums ------------------------------------------------------------------------------
+
+FILTERS = {
+    "everything": (UsageFilter(), 40),
+    "a project": (UsageFilter(projects=["search"]), 20),
+    "a source": (UsageFilter(sources=["platform"]), 14),
+    "a model": (UsageFilter(models=["gpt-5"]), 20),
+    "a period": (UsageFilter(since=START + 5 * HOUR, until=START + 15 * HOUR), 10),
+}
+
+
+@pytest.mark.parametrize("what", FILTERS)
+def test_each_format_and_its_totals_hold_what_the_filter_lets_through(database: Database, what: str) -> None:
+    wanted, rows = FILTERS[what]
+    put(
+        database,
+        *(
+            {
+                "project": SLUGS[number % 2],
+                "source": "platform" if number % 3 == 0 else "byok",
+                "model": "gpt-5" if number % 4 < 2 else "gpt-5-mini",
+                "cost_nano": None if number % 10 == 9 else number * 1_000_003,
+            }
+            for number in range(40)
+        ),
+    )
+    for format_ in ("csv", "parquet"):
+        content, done = export(database, wanted=wanted, format=format_)
+        frame = _frame(content, format_)
+        assert done.rows == len(frame) == rows
+        for source, nano in (("platform", done.platform_nano), ("byok", done.byok_nano)):
+            costs = frame[frame["source"] == source]["cost_usd"].dropna()
+            assert sum(map(Decimal, costs), Decimal()) == Decimal(nano).scaleb(-9)
+        assert int(frame["input_tokens"].sum()) == done.tokens["input_tokens"]
+    _, days = export(database, wanted=wanted, format="daily-csv")
+    assert (days.platform_nano, days.byok_nano) == (done.platform_nano, done.byok_nano)
+    assert days.unpriced_calls == done.unpriced_calls
+
+
+def _frame(content: bytes, format_: str) -> pd.DataFrame:
+    if format_ == "parquet":
+        return pd.read_parquet(io.BytesIO(content))
+    return pd.read_csv(io.BytesIO(content), dtype={"cost_usd": str})
+
+
+def test_parquet_has_proper_types(database: Database) -> None:
+    put(database, {"model": "=formula", "cost_nano": 1}, {"cost_nano": None})
+    table = parquet.read_table(io.BytesIO(export(database, format="parquet")[0]))
+    assert table.schema.field("occurred_at").type == pa.timestamp("us", tz="UTC")
+    assert table.schema.field("cost_usd").type == pa.decimal128(19, 9)
+    assert table.schema.field("input_tokens").type == pa.int64()
+    assert table["cost_usd"].to_pylist() == [Decimal("0.000000001"), None]
+    assert table["model"].to_pylist() == ["=formula", "gpt-5-mini"]
+
+
+def test_what_left_can_be_checked(database: Database) -> None:
+    put(database, {}, {"source": "platform"})
+    for format_ in FORMATS:
+        content, done = export(
+            database, format=format_, wanted=UsageFilter(since=START, zone="Europe/Berlin")
+        )
+        assert (done.bytes, done.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+        meta = json.loads(json.dumps(done.meta()))
+        assert meta["zone"] == "Europe/Berlin"
+        assert meta["filter"]["since"] == "2026-05-01T00:00:00Z"
+        assert meta["sums"]["platform_usd"] == meta["sums"]["byok_usd"] == "0.000450001"
+
+
+def test_an_unknown_format_is_refused(database: Database) -> None:
+    with pytest.raises(BadInput, match="csv, daily-csv, parquet"):
+        export(database, format="xlsx")
+
+
+def test_rows_that_come_during_an_export_are_not_in_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lib.usage.export._BATCH", 2)
+    put(database, *[{}] * 3)
+
+    def meanwhile(rows: int) -> None:
+        put(database, {"event_id": f"meanwhile-{rows}", "occurred_at": START + 100 * HOUR})
+
+    assert export(database, progress=meanwhile)[1].rows == 3
+    assert export(database)[1].rows == 5
+
+
+# --- rights ----------------------------------------------------------------------------------------
+
+
+def _analyst(database: Database, slug: str) -> Actor:
+    project = Projects(database).get(slug, actor=ADMIN)
+    return Actor("analyst@example.com", Origin.ROUTE, projects={project.id: Role.ANALYST})
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_an_analyst_gets_their_projects_whatever_they_ask_for(database: Database, format_: str) -> None:
+    put(database, {}, {"project": "search"})
+    analyst = _analyst(database, "search")
+    _, done = export(database, actor=analyst, format=format_)
+    assert (done.rows, done.wanted.projects) == (1, ("search",))
+    with pytest.raises(ProjectUnknown):
+        export(database, actor=analyst, wanted=UsageFilter(projects=["checkout-api"]), format=format_)
+
+
+def test_who_may_see_nothing_exports_nothing(database: Database) -> None:
+    with pytest.raises(Forbidden):
+        export(database, actor=Actor("visitor@example.com", Origin.ROUTE))
+
+
+def test_an_export_is_in_the_audit_log_with_its_filter_and_rows(database: Database) -> None:
+    put(database, {})
+    _, done = export(database, wanted=UsageFilter(projects=["checkout-api"]))
+    export(database)
+    with database.read() as connection:
+        written = connection.execute(
+            select(audit_log).where(audit_log.c.action == "usage:exported").order_by(audit_log.c.id)
+        ).all()
+    after = json.loads(written[0].after)
+    assert [row.project for row in written] == ["checkout-api", None]
+    assert (after["rows"], after["sha256"], after["filter"]["projects"]) == (1, done.sha256, ["checkout-api"])
+
+
+# --- and back --------------------------------------------------------------------------------------
+
+
+def _come_back(database: Database, elsewhere: Database, **options: Any) -> tuple[bytes, bytes]:
+    first, _ = export(database, **options)
+    with elsewhere.write() as connection:
+        connection.execute(usage_events.delete())
+    import_usage(elsewhere, PRICES, io.BytesIO(first), name="export", actor=ADMIN)
+    again, _ = export(elsewhere, **options)
+    return first, again
+
+
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+def test_an_export_comes_back_to_the_same_bytes_from_either_engine(
+    database: Database, elsewhere: Database, format_: str
+) -> None:
+    unknown = dict.fromkeys(
+        ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_nano")
+    )
+    put(
+        database,
+        *(
+            {"event_id": text[:100], "model": text, "run_id": text, "upstream_request_id": text}
+            for text in HOSTILE
+        ),
+        {"event_id": "u", "status": "unknown", "source": "platform", **unknown},
+        {"event_id": "no price", "cost_nano": None, "project": "search"},
+        {"event_id": "no model", "model": "", "endpoint": "models", "cost_nano": 0},
+        {
+            "event_id": "error",
+            "status": "error",
+            "key_last4": "-a=b",
+            "input_tokens": None,
+            "cached_input_tokens": None,
+        },
+        {"event_id": "micro", "occurred_at": START + 123_456},
+    )
+    first, again = _come_back(database, elsewhere, format=format_)
+    assert again == first
+
+
+_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=200)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(_texts, min_size=1, max_size=20))
+def test_any_text_comes_back(database: Database, elsewhere: Database, texts: list[str]) -> None:
+    with database.write() as connection:
+        connection.execute(usage_events.delete())
+    put(database, *({"model": text, "run_id": text} for text in texts))
+    first, again = _come_back(database, elsewhere)
+    assert again == first
+    with elsewhere.read() as connection:
+        models = connection.execute(
+            select(usage_events.c.model).order_by(usage_events.c.occurred_at)
+        ).scalars()
+        assert list(models) == texts
+
+
+def test_what_was_imported_comes_back_to_the_same_ids(database: Database, elsewhere: Database) -> None:
+    line = "2026-05-01T12:00:00Z,search,gpt-5-mini,1000,100\n"
+    given_file = f"occurred_at,project,model,input_tokens,output_tokens\n{line}{line}".encode()
+    import_usage(database, PRICES, io.BytesIO(given_file), name="given", actor=ADMIN)
+    first, again = _come_back(database, elsewhere)
+    assert again == first
+    result = import_usage(elsewhere, PRICES, io.BytesIO(given_file), name="given", actor=ADMIN)
+    assert (result.added, result.already_there) == (0, 2)
+
+
+def test_progress_counts_the_rows(database: Database) -> None:
+    put(database, *[{}] * 3)
+    seen: list[int] = []
+    report: Callable[[int], None] = seen.append
+    export(database, progress=report)
+    assert seen == [3]
