@@ -22,7 +22,7 @@ from lib.db import Database
 from lib.db.migrate import migrate
 from lib.errors import BadInput, KeyRejected, RunEnded
 from lib.llm.clients import MeteredAsyncOpenAI, MeteredOpenAI, make_async_client, make_client
-from lib.llm.providers import check_key, clean_key
+from lib.llm.providers import CheckResult, check_key, clean_key
 from lib.llm.testcall import send_test_prompt
 from lib.settings import Settings
 from lib.usage.caps import CapsView
@@ -32,6 +32,7 @@ from lib.usage.prices import PriceBook
 from lib.usage.reports import Reports
 from lib.usage.runlog import RunDetail, RunLog
 from lib.usage.runs import RunStore, StartedRun
+from lib.vault.attempts import require_attempts_left
 from lib.vault.keys import KeyStore, ResolvedKey, ever_sealed, require_provider
 from lib.vault.masters import load_keyring
 from lib.vault.states import PROVIDER, KeyState, PlatformKeyState, Verdict
@@ -65,7 +66,7 @@ class Platform:
         self.projects = Projects(self.database)
         self.members = Members(self.database)
         self.audit = AuditLog(self.database)
-        self.keys = Keys(store, self.projects, settings, self.actor)
+        self.keys = Keys(self.database, store, self.projects, settings, self.actor)
         self.caps = CapsView(self.database, self.actor)
         self.runs = RunLog(self.database)
         self.reports = Reports(self.database)
@@ -214,7 +215,10 @@ class Keys:
     Each function takes the ``actor`` it acts for and checks their role; without one it is this process.
     """
 
-    def __init__(self, store: KeyStore, projects: Projects, settings: Settings, actor: Actor) -> None:
+    def __init__(
+        self, database: Database, store: KeyStore, projects: Projects, settings: Settings, actor: Actor
+    ) -> None:
+        self._database = database
         self._store = store
         self._projects = projects
         self._settings = settings
@@ -243,19 +247,20 @@ class Keys:
             KeyMalformed: it cannot be a key of this provider.
             KeyRejected: the provider refused it. Nothing was saved.
             KeyUnchecked: the provider could not be asked. Nothing was saved; try again.
+            TooManyChecks: too many keys were refused lately.
             KeyChanged: somebody else was first.
         """
         who = self._allowed(slug, actor)
         require_provider(provider)
         secret = clean_key(key)
+        require_attempts_left(self._database, slug, who)
         seen = self.describe(slug, actor=who).version if expected_version is None else expected_version
         try:
             result = check_key(secret, self._settings)
         except KeyRejected as refused:
             self._store.record_refusal(slug, actor=who, code=refused.code)
             raise
-        verdict = Verdict(result.code, result.message)
-        return self._store.save(slug, secret, actor=who, expected_version=seen, verdict=verdict)
+        return self._store.save(slug, secret, actor=who, expected_version=seen, verdict=_verdict(result))
 
     def check(self, slug: str, *, actor: Actor | None = None) -> KeyState:
         """Ask the provider about the saved key again, and note the answer.
@@ -270,6 +275,7 @@ class Keys:
         resolved = self._store.resolve(slug)
         if resolved.version is None:
             return self.describe(slug, actor=who)
+        require_attempts_left(self._database, slug, who)
         try:
             result = check_key(resolved.secret, self._settings)
         except KeyRejected as refused:
@@ -283,8 +289,7 @@ class Keys:
             return self._store.record_check(
                 slug, actor=who, version=resolved.version, verdict=None, failure=failure
             )
-        verdict = Verdict(result.code, result.message)
-        return self._store.record_check(slug, actor=who, version=resolved.version, verdict=verdict)
+        return self._store.record_check(slug, actor=who, version=resolved.version, verdict=_verdict(result))
 
     def remove(
         self, slug: str, *, actor: Actor | None = None, expected_version: int | None = None
@@ -312,3 +317,8 @@ class Keys:
         who = actor or self._actor
         require(who, Action.SET_KEY, self._projects.get(slug, actor=who).id)
         return who
+
+
+def _verdict(result: CheckResult) -> Verdict:
+    """What to keep of an accepted key: nothing, or the warning."""
+    return Verdict(result.code or "warning", result.message) if result.status == "warning" else Verdict()

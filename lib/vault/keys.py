@@ -354,7 +354,9 @@ NO_FAILURE: dict[str, object] = {
 
 def _checked(now: Micros, verdict: Verdict | None, failure: dict[str, object] | None) -> dict[str, object]:
     if verdict is not None:
-        return {"check_code": verdict.code, "check_message": verdict.message, **NO_FAILURE}
+        # Genuine is not yet usable: with a warning, what failed goes on failing until a call has worked.
+        mended = {} if verdict.code else NO_FAILURE
+        return {"check_code": verdict.code, "check_message": verdict.message, **mended}
     since = func.coalesce(provider_keys.c.failing_since, now)
     return {"failing_since": since, **(failure or {})}
 
