@@ -1,0 +1,268 @@
+"""How numbers, money, times and states are written. Pure; the same words on every page.
+
+Money comes as integer nano-USD, times as microseconds since 1970 UTC. Unknown is None and is never
+shown as zero. Texts that did not start with us go through ``escape``: Markdown in any label, title or
+error would load images from outside.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from zoneinfo import ZoneInfo
+
+from lib.clock import DAY, HOUR, MINUTE, SECOND, Micros, from_micros
+
+UNKNOWN = "unknown"
+MINUS = "\u2212"
+DOTS = "••••"
+MINUS = "\N{MINUS SIGN}"
+
+_CENT = 10_000_000
+_SMALLEST_SHOWN = 100_000
+_NANO = Decimal(1_000_000_000)
+_JUST_NOW = 5 * SECOND
+
+# --- money and counts ------------------------------------------------------------------------------
+
+
+def money(nano: int | None) -> str:
+    """``$1,234.56``; below one cent ``$0.0042``; below $0.0001 ``<$0.0001``; None is "unknown"."""
+    if nano is None:
+        return UNKNOWN
+    size, sign = abs(nano), MINUS if nano < 0 else ""
+    if 0 < size < _SMALLEST_SHOWN:
+        return f"{sign}<$0.0001"
+    return sign + (_dollars(size, 2) if size == 0 or size >= _CENT else _dollars(size, 4))
+
+
+def money4(nano: int | None) -> str:
+    """Four decimals, for whole columns of runs and calls; an empty cell where it is unknown."""
+    return "" if nano is None else _dollars(nano, 4)
+
+
+def _dollars(nano: int, places: int) -> str:
+    amount = (nano / _NANO).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
+    return f"${amount:,}"
+
+
+def count(number: int, noun: str = "", plural: str | None = None) -> str:
+    """``1 call``, ``5,197 calls``; without a noun only the number."""
+    if not noun:
+        return f"{number:,}"
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def percent_down(part: int, whole: int) -> str:
+    """Whole percent, rounded down: a cap says 100% only when nothing fits any more."""
+    return "100%" if whole <= 0 or part >= whole else f"{100 * max(part, 0) // whole}%"
+
+
+def share(part: int, whole: int, *, places: int = 0) -> str:
+    """A part of a whole in percent, rounded half-even; empty where there is no whole."""
+    if whole <= 0:
+        return ""
+    step = Decimal(1).scaleb(-places)
+    return f"{(Decimal(100) * part / whole).quantize(step, ROUND_HALF_EVEN)}%"
+
+
+def change(now: int, before: int) -> str | None:
+    """Signed change in percent, ``+2.6%`` or ``-1.9%`` (with a true minus sign); None where there was nothing before."""
+    if before <= 0:
+        return None
+    size = (Decimal(100) * (now - before) / before).quantize(Decimal("0.1"), ROUND_HALF_EVEN)
+    return f"{MINUS if size < 0 else '+'}{abs(size):,}%" if size else "0.0%"
+
+
+# --- times -----------------------------------------------------------------------------------------
+
+
+def duration(micros: Micros) -> str:
+    """``0 s``, ``40 s``, ``1 min 04 s``, ``1 h 10 min``, ``2 days 3 h``; never longer than it was."""
+    seconds = max(0, micros) // SECOND
+    if seconds < MINUTE // SECOND:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < HOUR // MINUTE:
+        return f"{minutes} min {seconds:02} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < DAY // HOUR:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{count(days, 'day')} {hours} h" if hours else count(days, "day")
+
+
+def latency(milliseconds: int | None) -> str:
+    """``212 ms``, ``1.4 s``; None is "unknown"."""
+    if milliseconds is None:
+        return UNKNOWN
+    if milliseconds < 1000:  # noqa: PLR2004 - a second
+        return f"{milliseconds} ms"
+    return f"{(Decimal(milliseconds) / 1000).quantize(Decimal('0.1'), ROUND_DOWN)} s"
+
+
+def ago(moment: Micros, now: Micros) -> str:
+    """``40 s ago``, ``12 min ago``, ``17 days ago``: one unit, rounded down."""
+    past = now - moment
+    if past < _JUST_NOW:
+        return "just now"
+    for unit, name in ((DAY, "day"), (HOUR, "h"), (MINUTE, "min")):
+        if past >= unit:
+            amount = past // unit
+            return f"{count(amount, 'day')} ago" if name == "day" else f"{amount} {name} ago"
+    return f"{past // SECOND} s ago"
+
+
+def exact(moment: Micros, zone: ZoneInfo, *, now: Micros | None = None) -> str:
+    """``6 Nov 2026, 09:14 UTC``; only ``09:14 UTC`` where ``now`` is given and it is the same day."""
+    at = from_micros(moment).astimezone(zone)
+    clock = f"{at:%H:%M} {zone_label(at)}"
+    if now is not None and from_micros(now).astimezone(zone).date() == at.date():
+        return clock
+    return f"{at.day} {at:%b %Y}, {clock}"
+
+
+def exact_seconds(moment: Micros, zone: ZoneInfo) -> str:
+    """``23 Nov 2026, 14:02:07 UTC``."""
+    at = from_micros(moment).astimezone(zone)
+    return f"{at.day} {at:%b %Y, %H:%M:%S} {zone_label(at)}"
+
+
+def weekday_time(moment: Micros, zone: ZoneInfo) -> str:
+    """``Sat 21 Nov, 14:02 UTC``: since when something is so."""
+    at = from_micros(moment).astimezone(zone)
+    return f"{at:%a} {at.day} {at:%b, %H:%M} {zone_label(at)}"
+
+
+def when(moment: Micros | None, now: Micros, zone: ZoneInfo) -> str:
+    """Relative first, exact behind: ``17 days ago · 6 Nov 2026, 09:14 UTC``; both where it is to come."""
+    if moment is None:
+        return "never"
+    if moment > now + SECOND:
+        return f"in {duration(moment - now)} ({exact(moment, zone, now=now)})"
+    return f"{ago(moment, now)} · {exact(moment, zone, now=now)}"
+
+
+def span(since: Micros, until: Micros, zone: ZoneInfo, *, now: Micros) -> str:
+    """The period a page counts: ``25 Oct to 23 Nov 2026, 14:20 UTC``; it ends now at the latest."""
+    first = from_micros(since).astimezone(zone)
+    last = from_micros(min(until - 1, now)).astimezone(zone)
+    end = f"{last:%H:%M} {zone_label(last)}" if until > now else zone_label(last)
+    if first.date() == last.date():
+        return f"{last.day} {last:%b %Y}, {first:%H:%M} to {end}" if until > now else f"{day(last)}, {end}"
+    year = "" if first.year == last.year else f" {first.year}"
+    return f"{first.day} {first:%b}{year} to {last.day} {last:%b %Y}, {end}"
+
+
+def day(at: datetime) -> str:
+    """``23 Nov 2026``."""
+    return f"{at.day} {at:%b %Y}"
+
+
+def zone_label(at: datetime) -> str:
+    """``UTC``, ``CET``, or ``UTC+05:30`` where the zone has no letters of its own."""
+    name = at.tzname() or "UTC"
+    if name.isalpha():
+        return name
+    offset = at.strftime("%z")
+    return f"UTC{offset[:3]}:{offset[3:5]}"
+
+
+# --- keys, states, sources -------------------------------------------------------------------------
+
+
+def key_name(last4: str | None) -> str:
+    """``•••• x4Tz``: all that is ever shown of a key. For Markdown, ``escape`` it or use ``key_code``."""
+    return f"{DOTS} {last4}" if last4 else DOTS
+
+
+def key_code(last4: str | None) -> str:
+    """The same in code style, for key tables."""
+    return code(key_name(last4))
+
+
+RUN_STATUS = {
+    "running": ("Running", "gray"),
+    "waiting": ("Waiting", "orange"),
+    "passed": ("Passed", "green"),
+    "failed": ("Failed", "red"),
+    "error": ("Error", "red"),
+    "budget_exceeded": ("Budget exceeded", "orange"),
+    "refused": ("Refused: cap", "orange"),
+    "lost": ("Worker lost", "red"),
+}
+"""Run status -> word and colour name; a status never stands without its word."""
+
+KEY_STATUS = {
+    "working": ("Active", "green", "check_circle"),
+    "warning": ("Active, with a warning", "orange", "warning"),
+    "failing": ("Failing", "red", "error"),
+    "locked": ("Locked", "red", "lock"),
+}
+"""Key status -> word, colour name, icon."""
+
+KIND = {"chat": "Chat", "scheduled": "Scheduled", "pr_review": "PR review", "scan": "Scan"}
+SOURCE = {"platform": "Platform-funded", "byok": "BYOK"}
+SOURCE_COLOR = {"platform": "violet", "byok": "blue", "both": "gray"}
+FAILURE = {"rejected": "rejected", "out_of_money": "out of money"}
+
+
+def run_status(status: str, *, stopped_by: str | None = None, failed_calls: int = 0) -> tuple[str, str]:
+    """Word and colour of a run's status; what stopped it, or whose error it was, is in the word."""
+    word, color = RUN_STATUS.get(status, (status, "gray"))
+    if status == "budget_exceeded" and stopped_by == "cap":
+        return "Stopped: cap", color
+    if status == "error" and failed_calls:
+        return "Provider error", color
+    return word, color
+
+
+def payer(source: str | None, last4: str | None) -> str:
+    """Who paid, for badges in tables: ``Platform``, ``BYOK •••• x4Tz``; empty where nobody had to."""
+    if source == "byok":
+        return f"BYOK {key_name(last4)}"
+    return {"platform": "Platform", "both": "Platform and BYOK"}.get(source or "", "")
+
+
+def shorten(text: str, length: int) -> str:
+    """At most ``length`` characters, the last of them ``…`` where something was cut."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+# --- Markdown --------------------------------------------------------------------------------------
+
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+_SCHEME = re.compile(r"\b[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_WWW = re.compile(r"\b(www)\.", re.IGNORECASE)
+_SHORTCODE = re.compile(r":(?=[\w+/-]+:)")
+_JOINER = "\N{WORD JOINER}"
+
+
+def escape(text: str) -> str:
+    """Foreign text, to stand in Markdown as itself: no image, link, emphasis, colour, formula or emoji.
+
+    Addresses lose their scheme: Streamlit would turn even an escaped one into a link.
+    """
+    plain = " ".join(_SCHEME.sub("", text).split())
+    plain = _SHORTCODE.sub(":" + _JOINER, _WWW.sub(rf"\1{_JOINER}.", plain))
+    return _PUNCTUATION.sub(r"\\\1", plain)
+
+
+def code(text: str) -> str:
+    """Foreign text in code style; a fence longer than any run of backticks in it keeps it inside."""
+    plain = " ".join(text.split()) or " "
+    fence = "`" * (max((len(run) for run in re.findall("`+", plain)), default=0) + 1)
+    pad = " " if plain.startswith("`") or plain.endswith("`") else ""
+    return f"{fence}{pad}{plain}{pad}{fence}"
+
+
+def badge(text: str, color: str, icon: str | None = None) -> str:
+    """A badge inside Markdown; ``color`` always says what it means (see LOOK: violet, blue, green …)."""
+    symbol = f":material/{icon}: " if icon else ""
+    return f":{color}-badge[{symbol}{escape(text)}]"
+
+
+def quote(text: str) -> str:
+    """A provider's own words, in quotation marks."""
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{escape(text)}\N{RIGHT DOUBLE QUOTATION MARK}"

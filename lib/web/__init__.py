@@ -1,0 +1,1 @@
+"""What is plain HTTP: headers and hosts, /healthz, the log's redaction."""
