@@ -1,8 +1,4 @@
-"""The front door: what workers, pages and the command line call.
-
-A use case that needs both the network and the database is put together here: a key is checked with
-the provider first (lib.llm), then saved (lib.vault); no transaction is open while the provider answers.
-"""
+"""The front door: what workers, pages and the command line call."""
 
 from __future__ import annotations
 
@@ -16,13 +12,13 @@ from typing import Self
 from lib.access.auditlog import AuditLog
 from lib.access.members import Members
 from lib.access.projects import Projects
-from lib.access.roles import Action, Actor, Origin, local_administrator, require
+from lib.access.roles import Actor, Origin, local_administrator
 from lib.clock import Micros
 from lib.db import Database
 from lib.db.migrate import migrate
-from lib.errors import BadInput, KeyRejected, RunEnded
+from lib.errors import BadInput, RunEnded
+from lib.keys import Keys
 from lib.llm.clients import MeteredAsyncOpenAI, MeteredOpenAI, make_async_client, make_client
-from lib.llm.providers import CheckResult, check_key, clean_key
 from lib.llm.testcall import send_test_prompt
 from lib.settings import Settings
 from lib.usage.caps import CapsView
@@ -32,10 +28,8 @@ from lib.usage.prices import PriceBook
 from lib.usage.reports import Reports
 from lib.usage.runlog import RunDetail, RunLog
 from lib.usage.runs import RunStore, StartedRun
-from lib.vault.attempts import require_attempts_left
-from lib.vault.keys import KeyStore, ResolvedKey, ever_sealed, require_provider
+from lib.vault.keys import KeyStore, ever_sealed
 from lib.vault.masters import load_keyring
-from lib.vault.states import PROVIDER, KeyState, PlatformKeyState, Verdict
 
 TEST_PROMPT_LENGTH = 2_000
 
@@ -207,118 +201,3 @@ class Run:
         await asyncio.to_thread(self.__exit__, kind, error, trace)
         if "async_openai" in self.__dict__:
             await self.async_openai.close()
-
-
-class Keys:
-    """The keys of projects: checked with the provider, then saved; read from the database each time.
-
-    Each function takes the ``actor`` it acts for and checks their role; without one it is this process.
-    """
-
-    def __init__(
-        self, database: Database, store: KeyStore, projects: Projects, settings: Settings, actor: Actor
-    ) -> None:
-        self._database = database
-        self._store = store
-        self._projects = projects
-        self._settings = settings
-        self._actor = actor
-
-    def save(
-        self,
-        slug: str,
-        key: str,
-        *,
-        actor: Actor | None = None,
-        expected_version: int | None = None,
-        provider: str = PROVIDER,
-    ) -> KeyState:
-        """Check a key with the provider and put it in use.
-
-        Args:
-            slug: the project.
-            key: the key as it was pasted.
-            actor: for whom; needs the role lead.
-            expected_version: the version in use that the person saw, 0 for none. By default the one in
-                use when this began, so that of two people who replace at once one is told.
-            provider: only ``openai`` so far.
-
-        Raises:
-            KeyMalformed: it cannot be a key of this provider.
-            KeyRejected: the provider refused it. Nothing was saved.
-            KeyUnchecked: the provider could not be asked. Nothing was saved; try again.
-            TooManyChecks: too many keys were refused lately.
-            KeyChanged: somebody else was first.
-        """
-        who = self._allowed(slug, actor)
-        require_provider(provider)
-        secret = clean_key(key)
-        require_attempts_left(self._database, slug, who)
-        seen = self.describe(slug, actor=who).version if expected_version is None else expected_version
-        try:
-            result = check_key(secret, self._settings)
-        except KeyRejected as refused:
-            self._store.record_refusal(slug, actor=who, code=refused.code)
-            raise
-        return self._store.save(slug, secret, actor=who, expected_version=seen, verdict=_verdict(result))
-
-    def check(self, slug: str, *, actor: Actor | None = None) -> KeyState:
-        """Ask the provider about the saved key again, and note the answer.
-
-        A refusal is no exception here: the state says ``failing``. Raises KeyUnchecked where the provider
-        could not be asked (the state stays), KeyLocked where the key does not open.
-        """
-        who = self._allowed(slug, actor)
-        state = self.describe(slug, actor=who)
-        if state.version == 0:
-            return state
-        resolved = self._store.resolve(slug)
-        if resolved.version is None:
-            return self.describe(slug, actor=who)
-        require_attempts_left(self._database, slug, who)
-        try:
-            result = check_key(resolved.secret, self._settings)
-        except KeyRejected as refused:
-            failure: dict[str, object] = {
-                "failure": "rejected",
-                "failure_status": refused.status,
-                "failure_code": refused.code,
-                "failure_message": refused.message,
-                "failure_request_id": refused.request_id,
-            }
-            return self._store.record_check(
-                slug, actor=who, version=resolved.version, verdict=None, failure=failure
-            )
-        return self._store.record_check(slug, actor=who, version=resolved.version, verdict=_verdict(result))
-
-    def remove(
-        self, slug: str, *, actor: Actor | None = None, expected_version: int | None = None
-    ) -> KeyState:
-        """Destroy the sealed key; the project is platform-funded again."""
-        return self._store.remove(slug, actor=actor or self._actor, expected_version=expected_version)
-
-    def describe(self, slug: str, *, actor: Actor | None = None) -> KeyState:
-        """All that may be shown of the project's key."""
-        return self._store.describe(slug, actor=actor or self._actor)
-
-    def describe_all(self, *, actor: Actor | None = None) -> dict[str, KeyState]:
-        """The same for every project that the actor may see, by slug."""
-        return self._store.describe_all(actor=actor or self._actor)
-
-    def resolve(self, slug: str) -> ResolvedKey:
-        """The key for the next call; ``.secret.reveal()`` gives the text. Raises KeyLocked, KeyMissing."""
-        return self._store.resolve(slug)
-
-    def platform_state(self) -> PlatformKeyState:
-        """Whether the platform-funded key is there, and how it fails if it does."""
-        return self._store.platform_state()
-
-    def _allowed(self, slug: str, actor: Actor | None) -> Actor:
-        who = actor or self._actor
-        require(who, Action.SET_KEY, self._projects.get(slug, actor=who).id)
-        return who
-
-
-def _verdict(result: CheckResult) -> Verdict:
-    """What to keep of an accepted key: nothing, or the warning."""
-    return Verdict(result.code or "warning", result.message) if result.status == "warning" else Verdict()

@@ -22,6 +22,7 @@ LAYERS = [
     {"access", "vault"},
     {"usage"},
     {"llm"},
+    {"keys"},
     {"platform"},
     {"ui", "web", "cli", "__main__"},
     {"pages"},
