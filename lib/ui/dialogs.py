@@ -6,13 +6,12 @@ import streamlit as st
 
 from lib.access.roles import Actor
 from lib.errors import QodexError
-from lib.platform import Platform
-from lib.ui import session
-from lib.ui.wording import plain
+from lib.ui.server import front_door
+from lib.ui.wording import escape
 
 
 @st.dialog("Create a project")
-def create_project(platform: Platform, actor: Actor) -> None:
+def create_project(actor: Actor) -> None:
     """Ask for a project's names and create it; then the page runs again, with that project chosen."""
     with st.form("create_project", border=False):
         slug = st.text_input(
@@ -26,9 +25,9 @@ def create_project(platform: Platform, actor: Actor) -> None:
     if not wanted:
         return
     try:
-        project = platform.projects.add(slug or "", name=name or None, actor=actor)
+        project = front_door().projects.add(slug or "", name=name or None, actor=actor)
     except QodexError as problem:
-        st.error(plain(str(problem)))
+        st.error(escape(str(problem)), icon=":material/error:")
         return
-    session.remember_project(project.slug)
+    st.query_params["project"] = project.slug
     st.rerun()

@@ -1,7 +1,15 @@
-"""The first statement of each page: who is here, what they may see, and which project they look at."""
+"""Who is looking. The guard is the first statement of every page; it lets nothing through by itself.
+
+Streamlit can be made to run a page without the main script (``facts``: a cold server in the old multipage
+mode). So the main script opens a gate in its own thread for the time of one page run, and a page that
+finds no open gate shows nothing. What a person may do is decided in lib by role, never here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from zoneinfo import ZoneInfo
@@ -9,39 +17,78 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from lib.access.projects import Project
-from lib.access.roles import NEEDED, Action, Actor, allows
+from lib.access.roles import NEEDED, Action, Actor, Origin, allows, local_administrator
 from lib.clock import Micros
 from lib.errors import Forbidden, ProjectUnknown
 from lib.platform import Platform
-from lib.ui import session
-from lib.ui.dialogs import create_project
-from lib.ui.wording import plain
+from lib.ui import address, dialogs
+from lib.ui.server import front_door, now
+from lib.ui.wording import escape
 
-PROJECT = "project"
-"""The name of the parameter in the page's address."""
+LOCAL_NAME = "local"
+_open: ContextVar[bool] = ContextVar("gate_is_open", default=False)
 
 
 @dataclass(frozen=True)
-class Visit:
-    """One look at one page.
-
-    Attributes:
-        actor: the person; hand it to every function of ``platform``.
-        platform: the front door of this process.
-        projects: those where the person may do what the page is for, by slug.
-        action: what the page is for.
-    """
+class Viewer:
+    """The person in front of the screen. ``local``: no sign-in is configured."""
 
     actor: Actor
+    local: bool
+
+    def may(self, action: Action, project_id: str | None = None) -> bool:
+        """Whether to offer something. The function that acts checks again."""
+        return allows(self.actor, action, project_id)
+
+    def called(self, name: str | None) -> str:
+        """``you`` for the viewer themselves, else the name."""
+        return "you" if name == self.actor.name else name or "unknown"
+
+
+def current_viewer() -> Viewer | None:
+    """Whoever is signed in now; None where nobody is. Roles are read anew, so call it for each action."""
+    if front_door().settings.oidc_issuer is not None:
+        return None  # sign-in comes with its own piece of work; until then nobody gets in
+    return Viewer(local_administrator(Origin.BROWSER, LOCAL_NAME), local=True)
+
+
+@contextmanager
+def open_gate() -> Iterator[None]:
+    """For the main script alone: around the run of one page, after the sign-in gate."""
+    token = _open.set(True)
+    try:
+        yield
+    finally:
+        _open.reset(token)
+
+
+def guard() -> Viewer:
+    """The first statement of every page: who is looking, or the end of this run."""
+    viewer = current_viewer() if _open.get() else None
+    if viewer is None:
+        st.stop()
+    return viewer
+
+
+def acting() -> Actor:
+    """Who acts, read anew: for callbacks, dialogs and fragments, which run without the page around them."""
+    viewer = current_viewer()
+    if viewer is None:
+        st.stop()
+    return viewer.actor
+
+
+@dataclass(frozen=True)
+class Visit(Viewer):
+    """One look at one page. ``projects``: those where the viewer may do what the page is for, by slug."""
+
     platform: Platform
     projects: tuple[Project, ...]
-    action: Action
 
     @cached_property
     def now(self) -> Micros:
-        """The database's time at the first use of this look."""
-        with self.platform.database.read() as connection:
-            return self.platform.database.now(connection)
+        """The database's time at this look."""
+        return now()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -53,63 +100,51 @@ class Visit:
         """The short names of ``projects``."""
         return tuple(project.slug for project in self.projects)
 
-    def may(self, action: Action, project: Project | None = None) -> bool:
-        """Whether to offer an action. What decides is the check inside ``lib``, when it is done."""
-        return allows(self.actor, action, project.id if project else None)
-
     def project(self) -> Project:
         """Draw the choice of project, kept in the address as ``?project=``, and return the chosen one."""
-        named = st.query_params.get(PROJECT)
-        if named is not None and named not in self.slugs:
-            st.warning(plain(str(ProjectUnknown(named))))
-        if named not in self.slugs and st.session_state.get(PROJECT) not in self.slugs:
-            last = session.last_project()
-            st.session_state[PROJECT] = last if last in self.slugs else self.slugs[0]
-        chosen = st.selectbox(
-            "Project",
-            self.slugs,
-            index=None,  # so that the address always names the project, the first one too
-            key=PROJECT,
-            required=True,
-            bind="query-params",
-            label_visibility="collapsed",
-        )
-        project = next((each for each in self.projects if each.slug == chosen), self.projects[0])
-        session.remember_project(project.slug)
-        return project
+        named = st.query_params.get(_PROJECT)
+        if named not in self.slugs:
+            last = st.session_state.get(_LAST_PROJECT)
+            st.query_params[_PROJECT] = last if last in self.slugs else self.slugs[0]
+            if named is not None:
+                st.warning(escape(ProjectUnknown(named).sentence))
+        slug = address.select("Project", _PROJECT, self.slugs, default="", width=190)
+        st.session_state[_LAST_PROJECT] = slug
+        return self.projects[self.slugs.index(slug)]
+
+
+_PROJECT = "project"
+_LAST_PROJECT = "last_project"
 
 
 def page(action: Action = Action.SEE_SPEND, *, needs_project: bool = True) -> Visit:
-    """Open a page for whoever may do ``action`` in at least one project; else say why not, and stop.
+    """The first statement of a page that is for whoever may do ``action`` in at least one project.
 
     Args:
-        action: what one must be allowed to do to see the page.
+        action: what one must be allowed to do to see the page; else it says so, and stops.
         needs_project: False for a page that has something to show before there is any project.
     """
-    actor = session.visitor()
-    if actor is None:
-        st.stop()  # the main script did not run first: nothing is shown to somebody unknown
-    platform = session.platform()
-    visible = platform.projects.list(actor=actor)
-    allowed = tuple(project for project in visible if allows(actor, action, project.id))
+    viewer = guard()
+    visible = front_door().projects.list(actor=viewer.actor)
+    allowed = tuple(project for project in visible if viewer.may(action, project.id))
     if visible and not allowed:
         raise Forbidden(
             f"You may not {action.value}. That takes the role {NEEDED[action].name.lower()} in a project; "
             "ask a lead of the project or an administrator."
         )
     if not visible and needs_project:
-        _stop_without_project(platform, actor)
-    return Visit(actor, platform, allowed, action)
+        _stop_without_project(viewer)
+    return Visit(viewer.actor, viewer.local, front_door(), allowed)
 
 
-def _stop_without_project(platform: Platform, actor: Actor) -> None:
-    st.title("No project yet")
-    if not allows(actor, Action.CREATE_PROJECT, None):
-        st.caption(plain("There is no project that you can see. Ask a lead to add you to one."))
+def _stop_without_project(viewer: Viewer) -> None:
+    st.title("No project yet", anchor=False)
+    if not viewer.may(Action.CREATE_PROJECT):
+        st.caption("There is no project that you can see. Ask a lead to add you to one.")
         st.stop()
     st.caption(
         "A project is one repository or service that Qodex tests. It has its own key, caps and numbers."
     )
     if st.button("Create a project", type="primary"):
-        create_project(platform, actor)
+        dialogs.create_project(viewer.actor)
     st.stop()

@@ -1,0 +1,50 @@
+"""The main script: every run of every page begins here, at the sign-in gate. Served by ``app.py``.
+
+It is not beside ``pages/``: there Streamlit would serve pages past the gate on a cold server.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from lib.ui import navigation
+from lib.ui.failures import show_failure
+from lib.ui.guards import current_viewer, open_gate
+
+STATIC = Path(__file__).parent / "static"
+
+
+def _draw_logo() -> None:
+    dark = st.context.theme.type == "dark"
+    st.logo(
+        str(STATIC / ("logo-dark.svg" if dark else "logo-light.svg")),
+        size="large",
+        icon_image=str(STATIC / "favicon.png"),
+    )
+
+
+def main() -> None:
+    """Look who is there, then run the page that the address names."""
+    st.set_page_config(page_title="Qodex", page_icon=str(STATIC / "favicon.png"), layout="wide")
+    _draw_logo()
+    page = st.navigation([place.page for place in navigation.places()], position="hidden")
+    viewer = current_viewer()
+    if viewer is None:
+        st.title("Sign in", anchor=False)
+        st.error(
+            "Sign-in is configured, but this version cannot sign anybody in yet. Unset QODEX_OIDC_ISSUER "
+            "to use local mode on this machine.",
+            icon=":material/lock:",
+        )
+        st.stop()
+    navigation.draw_sidebar(local=viewer.local)
+    with open_gate():
+        page.run()
+
+
+try:
+    main()
+except Exception as problem:  # noqa: BLE001 - whatever it is, a person sees a sentence
+    show_failure(problem)

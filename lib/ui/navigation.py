@@ -1,0 +1,91 @@
+"""Which pages there are, and links between them that keep project, period and zone in the address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import streamlit as st
+
+from lib.settings import ROOT
+
+KEPT = ("project", "period", "from", "to", "zone")
+"""What a link to another page takes along from the address."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One page: its file, title and address. Files of ``pages/<section>/<page>.py``."""
+
+    file: str
+    title: str
+    icon: str
+    path: str
+    purpose: str
+
+    @property
+    def page(self) -> st.Page:
+        """For Streamlit's navigation; made anew for each run, as Streamlit asks for."""
+        return st.Page(
+            ROOT / "pages" / self.file,
+            title=self.title,
+            icon=f":material/{self.icon}:",
+            url_path=self.path or None,
+            default=not self.path,
+        )
+
+
+OVERVIEW = Place("spend/overview.py", "Overview", "finance", "", "All projects at a glance")
+RUN_LOGS = Place("runs/run_logs.py", "Run logs", "receipt_long", "run_logs", "Runs, their calls and failures")
+INTEGRATIONS = Place("settings/integrations.py", "Integrations", "key", "integrations", "OpenAI API key")
+USAGE = Place("settings/usage.py", "Usage", "bar_chart", "usage", "Charts, filters and exports")
+
+SECTIONS: Mapping[str, tuple[Place, ...]] = {
+    "Spend": (OVERVIEW,),
+    "Runs": (RUN_LOGS,),
+    "Settings": (INTEGRATIONS, USAGE),
+}
+
+
+def places() -> Iterator[Place]:
+    """All pages, in the order of the sidebar."""
+    for section in SECTIONS.values():
+        yield from section
+
+
+def draw_sidebar(*, local: bool) -> None:
+    """Captions and links by section; Streamlit's own sections fail the accessibility check."""
+    with st.sidebar:
+        for section, found in SECTIONS.items():
+            with st.container(gap="xxsmall"):
+                st.caption(section)
+                for place in found:
+                    st.page_link(place.page, query_params=_kept(), width="stretch", help="")
+        if local:
+            st.space("small")
+            st.caption(":material/lock_open: local mode: everyone on this machine is an administrator")
+
+
+def link(place: Place, label: str, *, icon: bool = True, **address: str | list[str]) -> None:
+    """A link to another page, with what ``address`` says of it; it opens in the same tab."""
+    st.page_link(
+        place.page,
+        label=label,
+        icon=":material/chevron_right:" if icon else "",
+        icon_position="right",
+        help="",
+        query_params=_without_empty(address),
+    )
+
+
+def go(place: Place, **address: str | list[str]) -> None:
+    """Switch to another page at once."""
+    st.switch_page(place.page, query_params=_without_empty(address))
+
+
+def _without_empty(address: Mapping[str, str | list[str]]) -> dict[str, str | list[str]]:
+    return {name: value for name, value in address.items() if value}
+
+
+def _kept() -> dict[str, str | list[str]]:
+    return {name: st.query_params.get_all(name) for name in KEPT if name in st.query_params}

@@ -1,0 +1,27 @@
+"""What all sessions of this process share: the settings and the front door. Never a secret in or out."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lib.access.roles import Origin, local_administrator
+from lib.clock import Micros
+from lib.platform import Platform
+from lib.settings import Settings
+
+
+@st.cache_resource(show_spinner=False)
+def front_door() -> Platform:
+    """The one Platform of this process; what is done through it needs an actor each time.
+
+    Raises:
+        SettingsError, DatabaseUnavailable: it cannot be opened now; the next rerun tries again.
+    """
+    return Platform(Settings.from_env(), actor=local_administrator(Origin.BROWSER, "dashboard"))
+
+
+def now() -> Micros:
+    """The time that counts: the database's."""
+    database = front_door().database
+    with database.read() as connection:
+        return database.now(connection)
