@@ -147,7 +147,7 @@ async def settle(books: Books, attempt: Attempt, outcome: Outcome) -> None:
 
 
 def _passed_through(attempt: Attempt, answer: httpx2.Response, books: Books) -> httpx2.Response:
-    headers = attempt.accept(answer.status_code, answer.headers)
+    headers = attempt.accept(answer)
     return httpx2.Response(
         answer.status_code,
         headers=headers,

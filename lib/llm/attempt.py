@@ -121,16 +121,20 @@ class Attempt:
 
     # --- ends with an answer
 
-    def accept(self, status: int, headers: httpx2.Headers) -> Headers:
-        """A 2xx answer begins. Returns the headers for the caller."""
-        kind = headers.get("content-type")
+    def accept(self, answer: httpx2.Response) -> Headers:
+        """A 2xx answer begins. Returns the headers for the caller; the answer itself keeps none of interest."""
+        headers = answer.headers
         drops = asks_for_usage(self.plan)
-        self._reader = reader_for(self.plan.method, self.plan.ask, kind, drop_usage=drops)
+        self._reader = reader_for(
+            self.plan.method, self.plan.ask, headers.get("content-type"), drop_usage=drops
+        )
         self._answered = {
-            "http_status": status,
+            "http_status": answer.status_code,
             "upstream_request_id": request_id_of(headers, self.call.secret),
         }
         kept = self._clean_headers(headers)
+        encoding = headers.get("content-encoding")
+        answer.headers = httpx2.Headers({"content-encoding": encoding} if encoding else None)
         self._forget()
         return kept
 

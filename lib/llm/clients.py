@@ -18,6 +18,7 @@ from lib.errors import NotMetered
 from lib.llm.async_transport import MeteredAsyncTransport
 from lib.llm.outgoing import PLACEHOLDER_KEY
 from lib.llm.transport import MeteredTransport
+from lib.llm.wire import install_log_redaction
 from lib.settings import Settings
 from lib.usage.ledger import Ledger
 
@@ -27,6 +28,7 @@ _IGNORED = frozenset({"api_key", "organization", "project", "webhook_secret", "_
 
 def make_client(ledger: Ledger, settings: Settings, run_id: str) -> MeteredOpenAI:
     """An ``openai.OpenAI`` whose every request is a call of this run."""
+    install_log_redaction()  # the HTTP stack writes down headers, and a provider may repeat the key in them
     transport = MeteredTransport(ledger, settings, run_id)
     client = httpx2.Client(
         transport=transport, trust_env=False, follow_redirects=False, timeout=DEFAULT_TIMEOUT
@@ -36,6 +38,7 @@ def make_client(ledger: Ledger, settings: Settings, run_id: str) -> MeteredOpenA
 
 def make_async_client(ledger: Ledger, settings: Settings, run_id: str) -> MeteredAsyncOpenAI:
     """The same as ``openai.AsyncOpenAI``."""
+    install_log_redaction()
     transport = MeteredAsyncTransport(ledger, settings, run_id)
     client = httpx2.AsyncClient(
         transport=transport, trust_env=False, follow_redirects=False, timeout=DEFAULT_TIMEOUT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -64,7 +65,7 @@ def stream(
     """Feed ``raw`` in pieces; return what was passed on and the reading."""
     one = reader(endpoint, stream=True, drop_usage=drop_usage)
     places = sorted({0, len(raw), *(cut % (len(raw) + 1) for cut in cuts)})
-    passed = [one.feed(raw[start:end]) for start, end in zip(places, places[1:], strict=False)]
+    passed = [one.feed(raw[start:end]) for start, end in pairwise(places)]
     return b"".join(passed) + one.finish(), one.reading
 
 
