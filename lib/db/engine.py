@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,9 @@ from lib.errors import DatabaseUnavailable
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 
 _BUSY_SECONDS = 30
+_MOST_KEPT = 8
+_ABANDONED: list[object] = []
+"""Connections of a parent process. While they stand here, the child does not close them."""
 _POSTGRES_NOW = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
 _REASONS = {
     "locked": "The database is busy. Nothing was changed; try again in a moment.",
@@ -49,8 +51,7 @@ class Database:
         self._queue = WriterQueue(_prepare_file(url)) if self.is_sqlite else None
         self._engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
         self._gate: ForkGate | AbstractContextManager[None] = ForkGate() if self.is_sqlite else nullcontext()
-        self._held = threading.local()
-        self._all_held: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._kept: list[Connection] = []
         _watch_forks(self)
         if self._queue:
             # The switch to WAL does not wait for others, so the first connection takes its turn.
@@ -88,18 +89,18 @@ class Database:
                 yield connection
 
     def lookup(self, statement: Executable, parameters: Mapping[str, object]) -> AnyRow | None:
-        """Run one SELECT on a connection that this thread keeps, outside any transaction.
+        """Run one SELECT on a connection that is kept for it, outside any transaction.
 
         The cheapest read there is, and never stale: it sees whatever has committed before it began.
         """
         with _translated(), self._gate:
             try:
-                return self._held_connection().execute(statement, parameters).first()
+                return self._look(statement, parameters)
             except DBAPIError as problem:
-                self._held.connection = None
                 if not problem.connection_invalidated:
                     raise
-            return self._held_connection().execute(statement, parameters).first()
+                self._close_kept()  # the server was restarted: the others are dead as well
+            return self._look(statement, parameters)
 
     def now(self, connection: Connection) -> Micros:
         """The time that counts: PostgreSQL's own, so that no worker's clock can; on SQLite this machine's."""
@@ -116,15 +117,13 @@ class Database:
 
     def close(self) -> None:
         """Give all connections back."""
-        self._held = threading.local()
+        self._close_kept()
         self._engine.dispose()
 
     def before_fork(self) -> None:
         """Before a fork: on SQLite, no transaction is open and no connection is handed down."""
         if isinstance(self._gate, ForkGate) and self._gate.close():
-            for held in list(self._all_held):
-                held.close()
-            self._engine.dispose()
+            self.close()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
@@ -133,20 +132,35 @@ class Database:
 
     def forget(self) -> None:
         """After a fork: the parent's connections must not be touched, nor closed, by the child."""
-        self._held, self._all_held = threading.local(), weakref.WeakSet()
+        _ABANDONED.extend((self._kept, self._engine.pool))
+        self._kept = []
         self._engine.dispose(close=False)
         if self._queue:
             self._queue.forget()
         if isinstance(self._gate, ForkGate):
             self._gate.renew()
 
-    def _held_connection(self) -> Connection:
-        held: Connection | None = getattr(self._held, "connection", None)
-        if held is None or held.closed:
-            held = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            self._held.connection = held
-            self._all_held.add(held)
-        return held
+    def _look(self, statement: Executable, parameters: Mapping[str, object]) -> AnyRow | None:
+        try:
+            kept = self._kept.pop()
+        except IndexError:
+            kept = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            row = kept.execute(statement, parameters).first()
+        except BaseException:
+            kept.close()
+            raise
+        # Only a few are kept, so that many threads never use up the pool.
+        if len(self._kept) < _MOST_KEPT:
+            self._kept.append(kept)
+        else:
+            kept.close()
+        return row
+
+    def _close_kept(self) -> None:
+        kept, self._kept = self._kept, []
+        for connection in kept:
+            connection.close()
 
 
 def _sqlite_engine(url: str) -> Engine:
@@ -191,10 +205,11 @@ def _prepare_file(url: str) -> Path:
     path = Path(url.removeprefix("sqlite:///"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError:
-        pass
+        if not path.exists():  # else not even opened: closing it would drop SQLite's locks
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except OSError as problem:
+        if path.is_file():
+            return path  # another process was first
         raise DatabaseUnavailable(
             f"The database file cannot be made ({problem.strerror}). Check DATABASE_URL and the folder's rights."
         ) from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from lib.db.engine import Database
+from lib.db.tables import metadata
 from lib.errors import DatabaseUnavailable
 
 HEAD = "0001"
@@ -54,6 +55,10 @@ def _upgrade(connection: Connection) -> None:
     if found is not None and found not in known:
         raise DatabaseUnavailable(
             f"The database was made by a newer version of Qodex (schema {found}). Update this program."
+        )
+    if found is None and set(inspect(connection).get_table_names()) & set(metadata.tables):
+        raise DatabaseUnavailable(
+            "The database has tables of another program. Give Qodex a database of its own (DATABASE_URL)."
         )
     command.upgrade(config, "head")
 
