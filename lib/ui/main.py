@@ -19,7 +19,7 @@ STATIC = Path(__file__).parent / "static"
 def _draw_logo() -> None:
     dark = st.context.theme.type == "dark"
     st.logo(
-        str(STATIC / ("logo-dark.svg" if dark else "logo-light.svg")),
+        str(STATIC / ("logo-dark.png" if dark else "logo-light.png")),
         size="large",
         icon_image=str(STATIC / "favicon.png"),
     )

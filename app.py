@@ -1,0 +1,22 @@
+"""The server: Streamlit's application with our routes, middleware and lifespan around the main script.
+
+The main script stands in ``lib/ui``: beside ``pages/`` Streamlit would serve pages past its gate.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lib.settings import ROOT
+from lib.ui import startup
+from lib.ui.failures import show_failure
+from lib.web.routes import middleware, routes
+
+startup.refuse_open_door()
+app = st.App(
+    ROOT / "lib" / "ui" / "main.py",
+    routes=routes(startup.check),
+    middleware=middleware(startup.hosts()),
+    lifespan=startup.lifespan,
+    on_script_error=show_failure,
+)

@@ -1,0 +1,91 @@
+"""What happens once, before the first page: whom this server answers, warm imports, log, database."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ipaddress
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from urllib.parse import urlsplit
+
+import streamlit as st
+
+from lib.errors import QodexError
+from lib.llm.wire import install_log_redaction
+from lib.settings import Settings
+from lib.ui.server import front_door
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_WARM = ("pandas", "pyarrow", "lib.ui.charts", "streamlit.elements.lib.column_types")
+
+
+def hosts() -> tuple[str, ...]:
+    """The names under which this server may be asked: this machine's own, or the public address's."""
+    settings = _settings()
+    public = settings.public_url if settings and settings.oidc_issuer else None
+    return (*LOOPBACK, urlsplit(public).hostname or "") if public else LOOPBACK
+
+
+def refuse_open_door() -> None:
+    """End the process where it would serve other machines without sign-in."""
+    settings = _settings()
+    address = st.get_option("server.address")
+    if (settings is None or settings.oidc_issuer is None) and not _is_loopback(address):
+        raise SystemExit(
+            f"Without sign-in the dashboard serves this machine only, not {address or 'all interfaces'}. "
+            "Leave server.address at localhost, or configure sign-in (QODEX_OIDC_ISSUER)."
+        )
+
+
+@asynccontextmanager
+async def lifespan(_: object) -> AsyncIterator[None]:
+    """Around the life of the server."""
+    await asyncio.to_thread(_start)
+    yield
+    gc.unfreeze()
+
+
+def check() -> None:
+    """Raise DatabaseUnavailable or SettingsError where no page could be served."""
+    with front_door().database.read():
+        pass
+
+
+def _start() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for noisy in ("httpx2", "httpcore2", "openai", "alembic", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    install_log_redaction(everywhere=True)
+    for name in _WARM:
+        import_module(name)
+    # Streamlit collects garbage after every run of every page; what is loaded for good need not be looked at.
+    gc.collect()
+    gc.freeze()
+    try:
+        platform = front_door()
+    except QodexError as problem:
+        log.error("%s", problem)  # noqa: TRY400 - one sentence; each page says it, too, until it is mended
+        return
+    if platform.settings.openai_api_key is not None:
+        install_log_redaction(platform.settings.openai_api_key, everywhere=True)
+
+
+def _settings() -> Settings | None:
+    try:
+        return Settings.from_env()
+    except QodexError:
+        return None
+
+
+def _is_loopback(address: str | None) -> bool:
+    if address in LOOPBACK:
+        return True
+    try:
+        return ipaddress.ip_address(address or "0.0.0.0").is_loopback  # noqa: S104 - what no address means
+    except ValueError:
+        return False

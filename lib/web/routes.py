@@ -1,0 +1,39 @@
+"""Plain HTTP beside the pages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from lib.errors import QodexError
+from lib.web.headers import Doorkeeper, SecurityHeaders
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def routes(check: Callable[[], object]) -> list[Route]:
+    """The routes of this server.
+
+    Args:
+        check: raises a QodexError while this server cannot do its work.
+    """
+
+    async def healthz(_: Request) -> Response:
+        """For load balancers: 200 where pages can be served, 503 where not. Why stands in the log only."""
+        try:
+            await asyncio.to_thread(check)
+        except QodexError:
+            return JSONResponse({"status": "unavailable"}, 503, headers=NO_STORE)
+        return JSONResponse({"status": "ok"}, headers=NO_STORE)
+
+    return [Route("/healthz", healthz, methods=["GET"])]
+
+
+def middleware(hosts: Collection[str]) -> list[Middleware]:
+    """What every request passes, outermost first; ``hosts`` as Doorkeeper takes them."""
+    return [Middleware(SecurityHeaders), Middleware(Doorkeeper, hosts=hosts)]
