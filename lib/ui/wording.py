@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 from lib.clock import DAY, HOUR, MINUTE, SECOND, Micros, from_micros
 
 UNKNOWN = "unknown"
-MINUS = "\u2212"
 DOTS = "••••"
 MINUS = "\N{MINUS SIGN}"
 

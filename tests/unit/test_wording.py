@@ -1,0 +1,162 @@
+"""How numbers, money, times and foreign texts read."""
+
+from __future__ import annotations
+
+import string
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.clock import DAY, HOUR, MINUTE, SECOND, parse_iso
+from lib.ui import wording
+
+UTC = ZoneInfo("UTC")
+NOW = parse_iso("2026-11-23T14:20:00Z")
+
+
+@pytest.mark.parametrize(
+    ("nano", "text"),
+    [
+        (None, "unknown"),
+        (0, "$0.00"),
+        (1, "<$0.0001"),
+        (99_999, "<$0.0001"),
+        (100_000, "$0.0001"),
+        (4_200_000, "$0.0042"),
+        (10_000_000, "$0.01"),
+        (1_234_560_000_000, "$1,234.56"),
+        (-1_500_000_000, f"{wording.MINUS}$1.50"),
+        (9_007_199_254_740_993_000_000_001, "$9,007,199,254,740,993.00"),
+    ],
+)
+def test_money_is_exact_small_money_stays_visible_and_unknown_is_never_zero(nano: int | None, text: str):
+    assert wording.money(nano) == text
+
+
+def test_money_in_tables_of_calls_has_four_decimals_and_an_empty_cell_where_it_is_unknown():
+    assert [wording.money4(nano) for nano in (None, 0, 84_100_000, 1_208_800_000)] == [
+        "",
+        "$0.0000",
+        "$0.0841",
+        "$1.2088",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "text"),
+    [
+        (1026, 1000, "+2.6%"),
+        (981, 1000, f"{wording.MINUS}1.9%"),
+        (1000, 1000, "0.0%"),
+        (5, 0, None),
+    ],
+)
+def test_a_change_has_its_sign_and_is_not_told_where_there_was_nothing(
+    now: int, before: int, text: str | None
+):
+    assert wording.change(now, before) == text
+
+
+def test_a_cap_says_100_percent_only_when_nothing_fits():
+    assert [wording.percent_down(part, 1000) for part in (0, 999, 1000, 1200)] == [
+        "0%",
+        "99%",
+        "100%",
+        "100%",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("length", "text"),
+    [
+        (0, "0 s"),
+        (40 * SECOND, "40 s"),
+        (MINUTE + 4 * SECOND, "1 min 04 s"),
+        (HOUR + 10 * MINUTE, "1 h 10 min"),
+        (2 * DAY + 3 * HOUR, "2 days 3 h"),
+    ],
+)
+def test_a_duration_has_two_units_at_most(length: int, text: str):
+    assert wording.duration(length) == text
+
+
+def test_a_past_moment_is_told_relative_first_and_exactly_behind_with_its_zone():
+    assert wording.when(NOW - 12 * MINUTE, NOW, UTC) == "12 min ago · 14:08 UTC"
+    assert wording.when(parse_iso("2026-11-06T09:14:00Z"), NOW, UTC) == "17 days ago · 6 Nov 2026, 09:14 UTC"
+    assert wording.when(None, NOW, UTC) == "never"
+
+
+def test_a_moment_to_come_is_told_both_ways():
+    assert wording.when(NOW + HOUR + 10 * MINUTE, NOW, UTC) == "in 1 h 10 min (15:30 UTC)"
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [
+        ("Europe/Berlin", "23 Nov 2026, 15:20 CET"),
+        ("Asia/Kathmandu", "23 Nov 2026, 20:05 UTC+05:45"),
+        ("America/Sao_Paulo", "23 Nov 2026, 11:20 UTC-03:00"),
+    ],
+)
+def test_an_exact_moment_names_its_zone_or_the_offset_where_the_zone_has_no_letters(zone: str, text: str):
+    assert wording.exact(NOW, ZoneInfo(zone)) == text
+
+
+def test_today_is_a_day_of_the_zone():
+    late = parse_iso("2026-11-22T23:30:00Z")
+    assert wording.exact(late, UTC, now=NOW) == "22 Nov 2026, 23:30 UTC"
+    assert wording.exact(late, ZoneInfo("Europe/Berlin"), now=NOW) == "00:30 CET"
+
+
+def test_of_a_key_only_dots_and_four_characters_are_written():
+    assert (wording.key_name("x4Tz"), wording.key_code("x4Tz")) == ("•••• x4Tz", "`•••• x4Tz`")
+
+
+@pytest.mark.parametrize(
+    "status", ["running", "waiting", "passed", "failed", "error", "budget_exceeded", "lost"]
+)
+def test_every_run_status_has_a_word_and_a_colour_that_means_something(status: str):
+    word, colour = wording.run_status(status)
+    assert word[0].isupper()
+    assert colour in {"gray", "orange", "green", "red"}
+
+
+@given(st.text())
+def test_escaped_text_holds_no_active_punctuation_and_no_line_end(text: str):
+    escaped = wording.escape(text)
+    pairs = iter(escaped)
+    for character in pairs:
+        if character == "\\":
+            assert next(pairs) in string.punctuation
+        else:
+            assert character not in string.punctuation
+    assert len(escaped.splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![x](https://evil.example/i.png)",
+        ":material/key:",
+        ":red[x]",
+        ":smile:",
+        "https://a.example",
+        "www.a.example",
+    ],
+)
+def test_no_image_icon_colour_or_link_survives_escaping(text: str):
+    bare = wording.escape(text).replace("\\", "")
+    assert "://" not in bare
+    assert "www." not in bare
+    assert not bare.startswith((":material/", ":smile:"))
+
+
+@given(st.text())
+def test_foreign_text_cannot_leave_its_code_style(text: str):
+    fenced = wording.code(text)
+    fence = fenced[: len(fenced) - len(fenced.lstrip("`"))]
+    assert fenced.endswith(fence)
+    assert fence not in fenced[len(fence) : -len(fence)]
+    assert len(fenced.splitlines()) == 1
