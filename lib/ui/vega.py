@@ -23,16 +23,15 @@ SLOTS = [PLATFORM, BYOK, "Limit", "OK", "Near", "Bad", "Axis", "S1", "S2", "S3",
 """The theme's chartCategoricalColors, in their order (see .streamlit/config.toml)."""
 
 Spec = dict[str, Any]
-_SCALE: Spec = {"domain": SLOTS}
-_PLAIN_MODELS = 12
-_DAYS_LABELLED = 7
+Columns = Mapping[str, Sequence[object]]
+PICKED = "picked"
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing: its columns (as the table behind it shows them), how to draw them, and what it says in words."""
+    """A drawing: its columns (the table behind it shows them), how they are drawn, and the same in words."""
 
-    columns: Mapping[str, Sequence[object]]
+    columns: Columns
     spec: Spec
     alt: str
     height: int
@@ -40,13 +39,11 @@ class Chart:
 
 def show(chart: Chart, *, key: str | None = None) -> None:
     """Draw it."""
-    st.vega_lite_chart(
-        dict(chart.columns), chart.spec, height=chart.height, alt=chart.alt, key=key, width="stretch"
-    )
+    st.vega_lite_chart(dict(chart.columns), chart.spec, height=chart.height, alt=chart.alt, key=key)
 
 
 def picked_day(chart: Chart, *, key: str) -> date | None:
-    """Draw a chart of days; the day whose bar was clicked."""
+    """Draw a chart of days; returns the day whose bar was clicked."""
     event: Any = st.vega_lite_chart(
         dict(chart.columns),
         chart.spec,
@@ -54,144 +51,173 @@ def picked_day(chart: Chart, *, key: str) -> date | None:
         alt=chart.alt,
         key=key,
         on_select="rerun",
-        selection_mode="picked",
-        width="stretch",
+        selection_mode=PICKED,
     )
-    chosen = event.selection.get("picked") if event else None
+    chosen = event.selection.get(PICKED) if event else None
     return date.fromisoformat(str(chosen[0]["Day"])) if chosen else None
 
 
-# --- parts -----------------------------------------------------------------------------------------
+# --- the whole -------------------------------------------------------------------------------------
 
 
-def spec(*layers: Spec, padding: int | Spec | None = None) -> Spec:
-    # A single view would get an empty legend title, and without padding 25 px of air below: so layers, and this.
+def layered(*layers: Spec, pad: int = 0) -> Spec:
+    """Layers on one another. A single view would get an empty legend title, so even one comes as a layer."""
+    # Without padding of its own, a chart has 25 px of air below.
+    padding = {"left": pad, "right": pad + 4 * (not pad), "top": pad + 4 * (not pad), "bottom": pad}
     return {
         "layer": list(layers),
-        "padding": padding if padding is not None else {"left": 0, "right": 4, "top": 4, "bottom": 0},
+        "padding": padding,
         "autosize": {"type": "fit", "contains": "padding"},
         "config": {"view": {"stroke": None}},
     }
 
 
-def bars(x: Spec, axis: Spec, slots: Sequence[str] | Mapping[str, str], *, legend: Spec) -> Spec:
-    names = list(slots)
+def stacked_bars(x: Spec, axis: Spec, slots: Mapping[str, str], legend: Spec) -> Spec:
+    """Bars of several columns on one another; ``slots``: column -> colour slot, from below."""
     return {
-        "transform": folded(names, slots if isinstance(slots, Mapping) else None),
+        "transform": folded(slots),
         "mark": {"type": "bar", "tooltip": False},
         "encoding": {
             "x": x,
-            "y": {"field": "amount", "type": "quantitative", "stack": "zero", "axis": axis_style() | axis},
-            "color": color("slot", legend),
+            "y": {"field": "amount", "type": "quantitative", "stack": "zero", "axis": labels() | axis},
+            "color": color(legend),
             "order": {"field": "order", "type": "quantitative"},
         },
     }
 
 
-def folded(names: Sequence[str], slots: Mapping[str, str] | None = None) -> list[Spec]:
-    order = json.dumps(list(names))
-    slot = f"({json.dumps(dict(slots))})[datum.kind]" if slots else "datum.kind"
+def folded(slots: Mapping[str, str]) -> list[Spec]:
+    """Each row once for each column, with the column's ``amount``, ``slot`` and ``order``."""
+    names = list(slots)
     return [
-        {"fold": list(names), "as": ["kind", "amount"]},
-        {"calculate": slot, "as": "slot"},
-        {"calculate": f"indexof({order}, datum.kind)", "as": "order"},
+        {"fold": names, "as": ["kind", "amount"]},
+        {"calculate": f"({json.dumps(dict(slots))})[datum.kind]", "as": "slot"},
+        {"calculate": f"indexof({json.dumps(names)}, datum.kind)", "as": "order"},
     ]
 
 
-def hover(
-    band: Spec, fields: Sequence[tuple[str, str]], words: Mapping[str, str], *, across: str = "y"
+def in_slot(slot: str, *transform: Spec) -> list[Spec]:
+    """Everything in one colour."""
+    return [*transform, {"calculate": json.dumps(slot), "as": "slot"}]
+
+
+# --- pointing at something -------------------------------------------------------------------------
+
+
+def hover_band(
+    band: Spec, said: Mapping[str, str], plain: Mapping[str, str] | None = None, *, along: str = "x"
 ) -> Spec:
-    """An invisible bar over the whole band: small amounts can be pointed at too."""
-    along = "x" if across == "y" else "y"
-    extent = (
-        {"y": {"value": 0}, "y2": {"value": "height"}}
-        if across == "y"
-        else {
-            "x": {"value": 0},
-            "x2": {"value": "width"},
-        }
-    )
+    """An invisible bar over each whole band, so that small amounts can be pointed at too.
+
+    Args:
+        band: the axis of the bands, along x or y.
+        said: what the tooltip says: its title -> the Vega expression of the words.
+        plain: the same from columns that hold the words already: title -> column.
+        along: ``x`` where the bands stand side by side.
+    """
+    across = {"y": {"value": 0}, "y2": {"value": "height"}}
+    if along == "y":
+        across = {"x": {"value": 0}, "x2": {"value": "width"}}
     return {
-        "transform": [{"calculate": expression, "as": f"said_{name}"} for name, expression in words.items()],
-        "mark": {"type": "bar", "opacity": 0, "cursor": "default"},
-        "encoding": {
-            along: band,
-            **extent,
-            "tooltip": tooltip(
-                [(f"said_{name}" if name in words else name, title) for name, title in fields]
-            ),
-        },
+        "transform": calculated(said),
+        "mark": {"type": "bar", "opacity": 0},
+        "encoding": {along: band, **across, "tooltip": tooltip(said, plain)},
     }
 
 
-def tooltip(fields: Sequence[tuple[str, str]]) -> list[Spec]:
-    return [{"field": field, "type": "nominal", "title": title} for field, title in fields]
-
-
-def text(slot: str, *, align: str, dy: int, dx: int, weight: int = 400) -> Spec:
+def hover_near(x: Spec, y: Spec, said: Mapping[str, str], plain: Mapping[str, str]) -> Spec:
+    """Invisible points; the one nearest to the pointer says what it is."""
+    near = {"type": "point", "on": "pointerover", "nearest": True, "encodings": ["x"]}
     return {
-        "type": "text",
-        "align": align,
-        "baseline": "middle",
-        "dx": dx,
-        "dy": dy,
-        "fontSize": 11,
-        "fontWeight": weight,
-        "fill": ink(slot),
-        "tooltip": False,
+        "params": [{"name": "near", "select": near}],
+        "transform": calculated(said),
+        "mark": {"type": "point", "opacity": 0, "size": 80},
+        "encoding": {"x": x, "y": y, "tooltip": tooltip(said, plain)},
     }
 
 
-def color(field: str, legend: Spec | None) -> Spec:
-    return {"field": field, "type": "nominal", "scale": _SCALE, "legend": legend}
+def calculated(said: Mapping[str, str]) -> list[Spec]:
+    """The words of a tooltip as columns."""
+    return [{"calculate": words, "as": f"said{index}"} for index, words in enumerate(said.values())]
 
 
-def legend(slots: Sequence[str] = (PLATFORM, BYOK)) -> Spec:
+def tooltip(said: Mapping[str, str], plain: Mapping[str, str] | None = None) -> list[Spec]:
+    """What a tooltip says: first the columns that hold words, then the calculated ones."""
+    columns = [(title, column) for title, column in (plain or {}).items()]
+    columns += [(title, f"said{index}") for index, title in enumerate(said)]
+    return [{"field": column, "type": "nominal", "title": title} for title, column in columns]
+
+
+# --- colours, axes, text ---------------------------------------------------------------------------
+
+
+def color(legend: Spec | None = None) -> Spec:
+    """By the column ``slot``, over all slots of the theme."""
+    return {"field": "slot", "type": "nominal", "scale": {"domain": SLOTS}, "legend": legend}
+
+
+def ink(slot: str) -> Spec:
+    """The colour of a slot, for what has no column: text, rules, labels. Needs ``color`` in the same chart."""
+    return {"expr": f"scale('color', '{slot}')"}
+
+
+def legend(names: Mapping[str, str]) -> Spec:
+    """A legend on top of these slots; ``names``: slot -> word."""
     return {
         "title": None,
-        "values": list(slots),
+        "values": list(names),
+        "labelExpr": f"({json.dumps(dict(names))})[datum.label]",
         "orient": "top",
         "direction": "horizontal",
         "symbolType": "square",
-        "symbolOpacity": 1,
         "labelFontSize": 13,
         "labelColor": ink("Axis"),
         "offset": 8,
     }
 
 
-def ink(slot: str) -> Spec:
-    return {"expr": f"scale('color', '{slot}')"}
+SOURCES = {PLATFORM: PLATFORM, BYOK: BYOK}
 
 
-def axis_style() -> Spec:
-    # Streamlit's own grey for axis labels is too faint on white (3.7 to 1).
-    return {"labelColor": ink("Axis"), "labelFontSize": 11}
+def labels() -> Spec:
+    """How an axis is labelled: Streamlit's own grey is too faint on white (3.7 to 1)."""
+    return {"title": None, "labelColor": ink("Axis"), "labelFontSize": 11, "labelPadding": 5}
 
 
-def day_band(days: Sequence[date], *, labels: int = _DAYS_LABELLED) -> Spec:
-    shown = {day.isoformat(): f"{day:%a} {day.day} {day:%b}" for day in _labelled(days, labels)}
-    return {
-        "field": "Day",
-        "type": "ordinal",
-        "scale": {"paddingInner": 0.12, "paddingOuter": 0.06},
-        "axis": axis_style()
-        | {
-            "title": None,
-            "ticks": False,
-            "labelAngle": 0,
-            "labelOverlap": True,
-            "labelFlush": True,
-            "values": list(shown),
-            "labelExpr": f"({json.dumps(shown)})[datum.value]",
-        },
-    }
+def money_axis(top: float) -> Spec:
+    """Dollars up to ``top``, without cents where there are enough of them."""
+    return labels() | {"format": money_format(top), "tickCount": 4, "domain": False}
 
 
-def _labelled(days: Sequence[date], most: int) -> list[date]:
-    """Which days get a label: all of few, else Mondays, else the first of months."""
+def money_format(top: float) -> str:
+    """The d3 format of an axis that ends at ``top`` dollars."""
+    if top >= 5:  # noqa: PLR2004
+        return "$,.0f"
+    return "$.2f" if top >= 0.05 else "$~f"  # noqa: PLR2004
+
+
+def labelled(names: Mapping[str, str]) -> Spec:
+    """Labels only at these values, with these words."""
+    return {"labelExpr": f"({json.dumps(dict(names))})[toString(datum.value)]", "labelOverlap": True}
+
+
+def day_band(days: Sequence[date], *, most: int) -> Spec:
+    """An axis of days side by side, with about ``most`` labels."""
+    names = {day.isoformat(): short_day(day) for day in _with_label(days, most)}
+    axis = labels() | labelled(names) | {"values": list(names), "ticks": False, "labelAngle": 0}
+    scale = {"paddingInner": 0.12, "paddingOuter": 0.06}
+    return {"field": "Day", "type": "ordinal", "scale": scale, "axis": axis}
+
+
+def short_day(day: date) -> str:
+    """``Mon 23 Nov``."""
+    return f"{day:%a} {day.day} {day:%b}"
+
+
+def _with_label(days: Sequence[date], most: int) -> Sequence[date]:
+    """All of few; else Mondays; else firsts of months."""
     if len(days) <= most + 1:
-        return list(days)
+        return days
     mondays = [day for day in days if day.weekday() == 0]
     if len(mondays) <= 2 * most:
         return mondays
@@ -199,17 +225,24 @@ def _labelled(days: Sequence[date], most: int) -> list[date]:
     return firsts[:: max(1, len(firsts) // (2 * most))]
 
 
-def money_axis(top: float) -> Spec:
-    return axis_style() | {"title": None, "format": money_format(top), "tickCount": 4, "domain": False}
+def small_text(slot: str, *, align: str, dx: int, dy: int, weight: int = 400) -> Spec:
+    """The mark of a note in the drawing."""
+    place = {"align": align, "baseline": "middle", "dx": dx, "dy": dy}
+    return {
+        "type": "text",
+        "fontSize": 11,
+        "fontWeight": weight,
+        "fill": ink(slot),
+        "tooltip": False,
+        **place,
+    }
 
 
-def money_format(top: float) -> str:
-    if top >= 5:  # noqa: PLR2004
-        return "$,.0f"
-    return "$.2f" if top >= 0.05 else "$~f"  # noqa: PLR2004
+# --- numbers ---------------------------------------------------------------------------------------
 
 
 def usd(nano: int) -> float:
+    """Nano-USD as dollars to draw with."""
     return float(Decimal(nano).scaleb(-9))
 
 
@@ -222,4 +255,5 @@ def money_words(value: str) -> str:
 
 
 def day_words(value: str) -> str:
+    """``Thu 19 Nov 2026``, as a Vega expression."""
     return f"utcFormat(toDate({value}), '%a %-d %b %Y')"
