@@ -5,7 +5,7 @@ In memory stay eight bytes a row, which is enough to find equal rows of a file h
 
 from __future__ import annotations
 
-import pickle
+import pickle  # nosec B403 - only for a file that nobody else can open
 import tempfile
 from array import array
 from collections.abc import Iterator

@@ -38,10 +38,10 @@ _INTO = f"INSERT INTO usage_events ({', '.join(_STORED)}, imported)"
 _UNLESS_THERE = "ON CONFLICT (project_id, event_id) DO NOTHING"
 _FROM_VALUES = f"{_INTO} VALUES ({', '.join('?' * len(_STORED))}, true) {_UNLESS_THERE}"
 _STAGE = (
-    f"CREATE TEMP TABLE imported_rows ON COMMIT DROP AS SELECT {', '.join(_STORED)} FROM usage_events LIMIT 0"  # noqa: S608
+    f"CREATE TEMP TABLE imported_rows ON COMMIT DROP AS SELECT {', '.join(_STORED)} FROM usage_events LIMIT 0"  # noqa: S608 # nosec B608 - our own names
 )
 _COPY = f"COPY imported_rows ({', '.join(_STORED)}) FROM STDIN"
-_FROM_STAGE = f"{_INTO} SELECT {', '.join(_STORED)}, true FROM imported_rows {_UNLESS_THERE}"  # noqa: S608
+_FROM_STAGE = f"{_INTO} SELECT {', '.join(_STORED)}, true FROM imported_rows {_UNLESS_THERE}"  # noqa: S608 # nosec B608 - our own names
 
 
 @dataclass

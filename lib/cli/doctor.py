@@ -1,0 +1,140 @@
+"""``doctor``: one line for each thing that must be right before anybody can work."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from lib.cli.output import json_option, show_json, show_table
+from lib.cli.session import Session
+from lib.db import Database
+from lib.db.health import describe, files_of
+from lib.errors import KeyRejected, KeyUnchecked, QodexError
+from lib.settings import Settings
+from lib.usage.prices import PriceBook
+from lib.vault.keys import KeyStore
+from lib.vault.masters import Keyring, load_keyring
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, and what was found: ok, note or broken."""
+
+    check: str
+    status: str
+    message: str
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def doctor(session: Session, *, as_json: bool) -> None:
+    """Check settings, database, files, master keys, upstream and prices. Changes nothing."""
+    findings = list(_examined(session))
+    if as_json:
+        show_json([asdict(finding) for finding in findings])
+    else:
+        show_table(
+            ("status", "check", "message"), [(each.status, each.check, each.message) for each in findings]
+        )
+    if any(finding.status == "broken" for finding in findings):
+        click.get_current_context().exit(1)
+
+
+def _examined(session: Session) -> Iterator[Finding]:
+    try:
+        settings = Settings.from_env()
+    except QodexError as problem:
+        yield Finding("settings", "broken", problem.sentence)
+        return
+    yield Finding("settings", "ok", f"reporting time zone {settings.timezone}")
+    yield from _database(session, settings)
+    yield from _modes(settings)
+    yield _sentence("upstream", lambda: _upstream(settings))
+    yield _sentence("prices", lambda: _prices(settings))
+
+
+def _sentence(check: str, look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
+    except QodexError as problem:
+        return Finding(check, "broken", problem.sentence)
+
+
+# --- database and keys -----------------------------------------------------------------------------
+
+
+def _database(session: Session, settings: Settings) -> Iterator[Finding]:
+    if settings.is_sqlite and not files_of(settings.database_url):
+        yield Finding("database", "note", "there is none yet; the first start makes it")
+        return
+    try:
+        database = Database(settings.database_url)
+        try:
+            yield Finding("database", "ok", f"{describe(database)}, can be written")
+            yield from _keys(session, settings, database)
+        finally:
+            database.close()
+    except QodexError as problem:
+        yield Finding("database", "broken", problem.sentence)
+
+
+def _keys(session: Session, settings: Settings, database: Database) -> Iterator[Finding]:
+    try:
+        ring = load_keyring(settings, may_create=False)
+    except QodexError as problem:
+        yield Finding("master keys", "broken", problem.sentence)
+        ring = Keyring()
+    else:
+        first = ", ".join(ring.ids)
+        yield Finding("master keys", "ok" if first else "note", first or "none; no key can be saved")
+    states = KeyStore(database, ring, settings.openai_api_key).describe_all(actor=session.actor)
+    saved = {slug: state for slug, state in states.items() if state.version}
+    locked = {slug: state for slug, state in saved.items() if state.status == "locked"}
+    for slug, state in sorted(locked.items()):
+        yield Finding("keys", "broken", f"{slug}: {state.locked_why}")
+    if not locked:
+        yield Finding("keys", "ok", f"{len(saved)} of {len(states)} projects have a key, all can be opened")
+
+
+# --- files, upstream, prices -----------------------------------------------------------------------
+
+
+def _modes(settings: Settings) -> Iterator[Finding]:
+    files = files_of(settings.database_url)
+    if not settings.master_keys and settings.master_key_file.exists():
+        files.append(settings.master_key_file)
+    wide = [path for path in files if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    for path in wide:
+        yield Finding("files", "broken", f"others can read {path.name}. Run: chmod 600 on it")
+    if files and not wide:
+        yield Finding("files", "ok", f"nobody else can read {_names(files)}")
+
+
+def _names(files: list[Path]) -> str:
+    return ", ".join(path.name for path in files)
+
+
+def _upstream(settings: Settings) -> Finding:
+    from lib.llm.providers import check_key  # noqa: PLC0415 - takes a while to load
+
+    if settings.openai_api_key is None:
+        return Finding("platform key", "note", "none; projects without a key of their own cannot make calls")
+    name = f"platform key •••• {settings.openai_api_key.last4}"
+    try:
+        result = check_key(settings.openai_api_key, settings)
+    except KeyRejected as problem:
+        return Finding(name, "broken", f"OpenAI rejected it: {problem.message}")
+    except KeyUnchecked as problem:
+        return Finding(name, "broken", f"OpenAI could not be asked. {problem.reason}")
+    return Finding(name, "ok" if result.status == "working" else "broken", result.message)
+
+
+def _prices(settings: Settings) -> Finding:
+    PriceBook.load(settings.prices_file)
+    own = settings.prices_file.name if settings.prices_file else "no file of your own"
+    return Finding("prices", "ok", f"the built-in table, {own}")

@@ -1,0 +1,145 @@
+"""``keys set|show|check|remove``. A key is read from standard input, never from the command line."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from lib.cli.output import (
+    clock_time,
+    json_option,
+    moment,
+    say,
+    show_fields,
+    show_json,
+    show_table,
+    yes_option,
+)
+from lib.cli.session import Session
+from lib.errors import QodexError
+from lib.vault.states import KeyState
+
+_LARGEST_INPUT = 64 * 1024
+_BROKEN = {"failing", "locked"}
+
+
+@click.group()
+def keys() -> None:
+    """The OpenAI keys of projects. No command shows more of a key than its last four characters."""
+
+
+@keys.command("set")
+@click.argument("slug")
+@click.pass_obj
+def save(session: Session, slug: str) -> None:
+    """Check a key with OpenAI and put it in use. The key is read from standard input."""
+    state = session.platform.keys.save(slug, _typed_key(), actor=session.actor)
+    say(f"{slug} uses its own key •••• {state.last4} from its next call on.")
+    if state.status == "warning":
+        say(f"Warning: {state.check_message}")
+
+
+@keys.command("show")
+@click.argument("slug")
+@json_option
+@click.pass_obj
+def show(session: Session, slug: str, *, as_json: bool) -> None:
+    """Show whose key a project uses and how it is doing."""
+    state = session.platform.keys.describe(slug, actor=session.actor)
+    if as_json:
+        show_json(_public(state))
+    else:
+        show_fields(_for_people(state))
+
+
+@keys.command("check")
+@click.argument("slug", required=False)
+@click.option("--all", "every", is_flag=True, help="Check the keys of all projects.")
+@json_option
+@click.pass_obj
+def check(session: Session, slug: str | None, *, every: bool, as_json: bool) -> None:
+    """Ask OpenAI about a saved key again. The exit status is 1 where one fails or cannot be checked."""
+    if every == (slug is not None):
+        raise click.UsageError("Name one project, or say --all.")
+    slugs = [slug] if slug else _with_keys(session)
+    states = [state for each in slugs if (state := _checked(session, each))]
+    if as_json:
+        public = [_public(state) for state in states]
+        show_json(public if every else public[0] if public else None)
+    else:
+        rows = [(state.project, state.last4, state.status, _trouble(state)) for state in states]
+        show_table(("project", "last4", "status", "why"), rows)
+    if len(states) < len(slugs) or any(state.status in _BROKEN for state in states):
+        click.get_current_context().exit(1)
+
+
+@keys.command("remove")
+@click.argument("slug")
+@yes_option
+@click.pass_obj
+def remove(session: Session, slug: str, *, yes: bool) -> None:
+    """Destroy a project's key. Its calls are platform-funded again, and its caps apply."""
+    state = session.platform.keys.describe(slug, actor=session.actor)
+    if state.version == 0:
+        say(f"{slug} has no key of its own; nothing was changed.")
+        return
+    if not yes:
+        question = (
+            f"{slug} will use the platform-funded key, and its caps apply. Remove the key •••• {state.last4}?"
+        )
+        click.confirm(question, abort=True, err=True)
+    session.platform.keys.remove(slug, actor=session.actor, expected_version=state.version)
+    say(f"Removed. {slug} uses the platform-funded key from its next call on.")
+
+
+def _typed_key() -> str:
+    if sys.stdin.isatty():
+        return str(click.prompt("OpenAI API key", hide_input=True, err=True))
+    return sys.stdin.buffer.read(_LARGEST_INPUT).decode("utf-8", "replace")
+
+
+def _with_keys(session: Session) -> list[str]:
+    states = session.platform.keys.describe_all(actor=session.actor)
+    return sorted(slug for slug, state in states.items() if state.version)
+
+
+def _checked(session: Session, slug: str) -> KeyState | None:
+    try:
+        return session.platform.keys.check(slug, actor=session.actor)
+    except QodexError as problem:
+        say(f"{slug}: {problem.sentence}")
+        return None
+
+
+def _public(state: KeyState) -> dict[str, object]:
+    return {
+        "project": state.project,
+        "provider": state.provider,
+        "source": state.source,
+        "last4": state.last4,
+        "status": state.status,
+        "saved_at": moment(state.saved_at),
+        "saved_by": state.saved_by,
+        "last_checked_at": moment(state.last_checked_at),
+        "last_used_at": moment(state.last_used_at),
+    }
+
+
+def _for_people(state: KeyState) -> list[tuple[str, object]]:
+    times = {"saved_at", "last_checked_at", "last_used_at"}
+    fields = [
+        (name.replace("_", " "), clock_time(getattr(state, name)) if name in times else value)
+        for name, value in _public(state).items()
+    ]
+    trouble = _trouble(state)
+    return [*fields, ("why", trouble)] if trouble else fields
+
+
+def _trouble(state: KeyState) -> str:
+    if state.status == "locked":
+        return state.locked_why or ""
+    if state.status == "failing":
+        since = clock_time(state.failing_since)
+        return f"failing since {since}: {state.failure_message or state.failure_code or state.failure}"
+    return (state.check_message or "") if state.status == "warning" else ""

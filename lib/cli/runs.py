@@ -1,0 +1,131 @@
+"""``runs list|show``."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import click
+
+from lib.cli.inputs import DAY
+from lib.cli.output import clock_time, json_option, plain, say, show_fields, show_json, show_table
+from lib.cli.session import Session
+from lib.clock import Micros
+from lib.db.tables import RUN_KINDS, RUN_STATUSES, SOURCES
+from lib.usage.periods import midnight
+from lib.usage.prices import plain_usd
+from lib.usage.runlog import CallRow, RunFilter, RunRow
+
+
+@click.group()
+def runs() -> None:
+    """What the agent did for projects: runs, their calls, their failures."""
+
+
+@runs.command("list")
+@click.option("--project", "projects", multiple=True, help="Only this project; may be given again.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(RUN_KINDS), help="Only this kind.")
+@click.option(
+    "--status", "statuses", multiple=True, type=click.Choice(RUN_STATUSES), help="Only this status."
+)
+@click.option("--source", type=click.Choice(SOURCES), help="Only runs with calls that this key paid for.")
+@click.option("--from", "since", type=DAY, help="First day.")
+@click.option("--to", "until", type=DAY, help="The day after the last one.")
+@click.option("--search", default="", help="Beginning of a run id or of OpenAI's request id.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@json_option
+@click.pass_obj
+def show_all(  # noqa: PLR0913, PLR0917 - click hands over each option
+    session: Session,
+    projects: tuple[str, ...],
+    kinds: tuple[str, ...],
+    statuses: tuple[str, ...],
+    source: str | None,
+    since: date | None,
+    until: date | None,
+    search: str,
+    limit: int,
+    *,
+    as_json: bool,
+) -> None:
+    """List runs, the newest first."""
+    wanted = RunFilter(
+        projects=projects,
+        kinds=kinds,
+        statuses=statuses,
+        source=source,
+        since=_start(session, since),
+        until=_start(session, until),
+        search=search,
+        limit=limit,
+    )
+    found, total = session.platform.runs.list(wanted, actor=session.actor)
+    if as_json:
+        show_json([_public(run) for run in found])
+    else:
+        header = ("run", "project", "kind", "status", "started", "calls", "failed", "tokens", "USD", "key")
+        show_table(header, [_line(run) for run in found])
+    if total > len(found):
+        say(f"The newest {len(found):,} of {total:,} runs; --limit shows more.")
+
+
+@runs.command("show")
+@click.argument("run_id")
+@json_option
+@click.pass_obj
+def show(session: Session, run_id: str, *, as_json: bool) -> None:
+    """Show one run: its calls and its log."""
+    detail = session.platform.runs.show(run_id, actor=session.actor)
+    if as_json:
+        calls, log = [plain(call) for call in detail.calls], [plain(line) for line in detail.log]
+        show_json({**_public(detail.run), "call_list": calls, "log": log})
+        return
+    show_fields((name.replace("_", " "), value) for name, value in _public(detail.run).items())
+    click.echo()
+    header = ("time", "key", "model", "status", "input", "output", "USD", "request id", "error")
+    show_table(header, [_call(call) for call in detail.calls])
+    if detail.log:
+        click.echo()
+        show_table(
+            ("time", "what", "message"),
+            [(clock_time(each.at), each.tag, each.message) for each in detail.log],
+        )
+
+
+def _start(session: Session, day: date | None) -> Micros | None:
+    return midnight(day, session.platform.settings.zone) if day else None
+
+
+def _public(run: RunRow) -> dict[str, object]:
+    return {**plain(run), "source": run.source}
+
+
+def _line(run: RunRow) -> tuple[object, ...]:
+    cost = plain_usd(run.platform_nano + run.byok_nano)
+    unknown = f" + {run.unpriced_calls} unknown" if run.unpriced_calls else ""
+    return (
+        run.run_id,
+        run.project,
+        run.kind,
+        run.status,
+        clock_time(run.started_at),
+        run.calls,
+        run.failed_calls,
+        run.tokens,
+        f"{cost}{unknown}",
+        run.source,
+    )
+
+
+def _call(call: CallRow) -> tuple[object, ...]:
+    said = [call.http_status, call.error_code, call.error_message]
+    return (
+        clock_time(call.occurred_at),
+        f"{call.source} •••• {call.key_last4}",
+        call.model,
+        call.status,
+        call.input_tokens,
+        call.output_tokens,
+        "unknown" if call.cost_nano is None else plain_usd(call.cost_nano),
+        call.upstream_request_id,
+        " ".join(str(part) for part in said if part is not None) if call.status != "ok" else "",
+    )

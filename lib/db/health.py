@@ -1,0 +1,50 @@
+"""Whether a database is usable, for the operator: reachable, of this program's schema, writable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import text, update
+
+from lib.db.engine import Database
+from lib.db.migrate import HEAD, current_revision
+from lib.db.tables import deployment
+from lib.errors import DatabaseUnavailable
+
+_VERSION = {True: text("SELECT sqlite_version()"), False: text("SHOW server_version")}
+
+
+def describe(database: Database) -> str:
+    """Engine and version, having proved that the schema is the newest and that a row can be written.
+
+    Raises:
+        DatabaseUnavailable: says what is wrong.
+    """
+    found = current_revision(database)
+    if found != HEAD:
+        raise DatabaseUnavailable(
+            f"The database has schema {found or 'none'}, this program needs {HEAD}. Start the dashboard once."
+        )
+    with database.read() as connection:
+        version = str(connection.execute(_VERSION[database.is_sqlite]).scalar_one())
+    _write_nothing(database)
+    return f"{'SQLite' if database.is_sqlite else 'PostgreSQL'} {version}, schema {found}"
+
+
+def _write_nothing(database: Database) -> None:
+    """Write a row as it is, and take that back."""
+    with database.write() as connection, connection.begin_nested() as attempt:
+        connection.execute(update(deployment).values(one=deployment.c.one))
+        attempt.rollback()
+
+
+def files_of(url: str) -> list[Path]:
+    """The files of a SQLite database that exist; none for PostgreSQL."""
+    if not url.startswith("sqlite:///"):
+        return []
+    path = Path(url.removeprefix("sqlite:///"))
+    return [
+        file
+        for file in (path, *(Path(f"{path}{end}") for end in ("-wal", "-shm", "-queue")))
+        if file.exists()
+    ]

@@ -1,0 +1,155 @@
+"""Plans and the caps that differ from them. It is Qodex's money: only administrators change it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import delete, insert, select, update
+
+from lib.access import audit
+from lib.access.audit import Tag
+from lib.access.projects import clean_name, find
+from lib.access.roles import Action, Actor, require
+from lib.clock import Micros
+from lib.db import AnyRow, Database
+from lib.db.tables import cap_overrides, plans
+from lib.errors import BadInput
+
+_LONGEST_NAME = 40
+_LONGEST_REASON = 500
+_NEW_OUTPUT_LIMIT = 4_096
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What projects of a plan may spend on the platform key in 5 hours and in 7 days, in nano-USD.
+
+    ``default_output_limit`` is written into platform-funded requests that set no limit of their own.
+    """
+
+    name: str
+    cap_5h_nano: int
+    cap_7d_nano: int
+    default_output_limit: int
+
+
+@dataclass(frozen=True)
+class Override:
+    """Caps of one project that replace its plan's, until ``ends_at`` (None: without an end)."""
+
+    cap_5h_nano: int
+    cap_7d_nano: int
+    reason: str
+    ends_at: Micros | None
+
+
+_ALL = select(*(plans.c[name] for name in Plan.__dataclass_fields__)).order_by(
+    plans.c.cap_7d_nano, plans.c.name
+)
+_OVERRIDE = select(*(cap_overrides.c[name] for name in Override.__dataclass_fields__))
+
+
+class Plans:
+    """List and change plans, and the caps of single projects."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def list(self) -> list[Plan]:
+        """All plans, the smallest first. They are no secret."""
+        with self._database.read() as connection:
+            return [_plan(row) for row in connection.execute(_ALL)]
+
+    def set(self, name: str, *, cap_5h_nano: int, cap_7d_nano: int, actor: Actor) -> Plan:
+        """Change a plan's caps, or make a new plan. It counts for all its projects from their next call on.
+
+        Raises:
+            BadInput: a cap is below zero, or the name cannot be used.
+            Forbidden: that takes the role admin.
+        """
+        require(actor, Action.SET_PLAN, None)
+        _require_caps(cap_5h_nano, cap_7d_nano)
+        name = clean_name(name)
+        if len(name) > _LONGEST_NAME:
+            raise BadInput(f"A plan's name has at most {_LONGEST_NAME} characters.")
+        values = {"cap_5h_nano": cap_5h_nano, "cap_7d_nano": cap_7d_nano}
+        with self._database.write() as connection:
+            row = connection.execute(_ALL.where(plans.c.name == name).with_for_update()).first()
+            before = _plan(row) if row else None
+            after = Plan(
+                name,
+                default_output_limit=before.default_output_limit if before else _NEW_OUTPUT_LIMIT,
+                **values,
+            )
+            if before:
+                connection.execute(update(plans).where(plans.c.name == name).values(values))
+            else:
+                connection.execute(insert(plans), asdict(after))
+            now = self._database.now(connection)
+            audit.record(connection, now, actor, Tag.PLAN_SET, before=_audited(before), after=_audited(after))
+        return after
+
+    def set_caps(
+        self,
+        slug: str,
+        *,
+        cap_5h_nano: int,
+        cap_7d_nano: int,
+        reason: str,
+        ends_at: Micros | None = None,
+        actor: Actor,
+    ) -> Override:
+        """Give one project caps of its own. They replace earlier ones and count from its next call on.
+
+        Args:
+            slug: the project.
+            cap_5h_nano: nano-USD in 5 hours.
+            cap_7d_nano: nano-USD in 7 days.
+            reason: why; one line for the audit log.
+            ends_at: when the plan's caps come back; None for never.
+            actor: who decides.
+
+        Raises:
+            BadInput: a cap is below zero, the reason is missing, or the end lies in the past.
+            Forbidden: that takes the role admin.
+        """
+        require(actor, Action.SET_PLAN, None)
+        _require_caps(cap_5h_nano, cap_7d_nano)
+        if not reason.strip() or len(reason) > _LONGEST_REASON or not reason.isprintable():
+            raise BadInput(f"Say why, on one line of at most {_LONGEST_REASON} characters.")
+        after = Override(cap_5h_nano, cap_7d_nano, reason.strip(), ends_at)
+        with self._database.write() as connection:
+            project = find(connection, slug, lock=True)
+            now = self._database.now(connection)
+            if ends_at is not None and ends_at <= now:
+                raise BadInput("The caps would have ended already. Choose a later date.")
+            of_project = cap_overrides.c.project_id == project.id
+            row = connection.execute(_OVERRIDE.where(of_project)).first()
+            connection.execute(delete(cap_overrides).where(of_project))
+            values = {"project_id": project.id, "set_at": now, "set_by": actor.name, **asdict(after)}
+            connection.execute(insert(cap_overrides), values)
+            before = Override(*row) if row else None
+            audit.record(
+                connection,
+                now,
+                actor,
+                Tag.CAPS_SET,
+                project.subject,
+                before=_audited(before),
+                after=_audited(after),
+            )
+        return after
+
+
+def _plan(row: AnyRow) -> Plan:
+    return Plan(*row)
+
+
+def _audited(values: Plan | Override | None) -> Mapping[str, object] | None:
+    return None if values is None else asdict(values)
+
+
+def _require_caps(*caps: int) -> None:
+    if min(caps) < 0:
+        raise BadInput("A cap is 0 USD or more.")
