@@ -21,7 +21,7 @@ from lib.access.roles import NEEDED, Action, Actor, Origin, allows, local_admini
 from lib.clock import Micros
 from lib.errors import Forbidden, ProjectUnknown
 from lib.platform import Platform
-from lib.ui import address, dialogs
+from lib.ui import address
 from lib.ui.server import front_door, now
 from lib.ui.wording import escape
 
@@ -138,6 +138,8 @@ def page(action: Action = Action.SEE_SPEND, *, needs_project: bool = True) -> Vi
 
 
 def _stop_without_project(viewer: Viewer) -> None:
+    from lib.ui import new_project, notices  # noqa: PLC0415 - the dialog acts for a viewer, too
+
     st.title("No project yet", anchor=False)
     if not viewer.may(Action.CREATE_PROJECT):
         st.caption("There is no project that you can see. Ask a lead to add you to one.")
@@ -145,6 +147,6 @@ def _stop_without_project(viewer: Viewer) -> None:
     st.caption(
         "A project is one repository or service that Qodex tests. It has its own key, caps and numbers."
     )
-    if st.button("Create a project", type="primary"):
-        dialogs.create_project(viewer.actor)
+    st.button("Create a project", type="primary", on_click=notices.open_dialog, args=(new_project.DIALOG,))
+    new_project.draw()
     st.stop()

@@ -1,0 +1,136 @@
+"""The pieces that every page is built of: header, card, card title, facts, attention lines, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from lib.ui import charts
+from lib.ui.navigation import Place, link
+from lib.ui.wording import badge, escape
+
+NOTHING_YET = "No calls in this period. Choose a longer period, or reset the filters."
+
+
+@dataclass(frozen=True)
+class Header:
+    """A page's title; its context line is written when the choices on the right are made."""
+
+    left: DeltaGenerator
+    right: DeltaGenerator
+
+    def context(self, text: str) -> None:
+        """What the page counts: project, period, zone."""
+        self.left.caption(text)
+
+
+def header(title: str) -> Header:
+    """The title of a page, with room for its choices on the right."""
+    row = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
+    left = row.container(gap=None, width="content")
+    left.title(title, anchor=False, width="content")
+    return Header(left, row.container(width="content"))
+
+
+@contextmanager
+def card(*, height: str = "content") -> Iterator[None]:
+    """A bordered block. ``height="stretch"`` for equal heights side by side."""
+    with st.container(border=True, gap="xsmall", height="stretch" if height == "stretch" else "content"):
+        yield
+
+
+def card_title(title: str, *badges: str, note: str = "") -> None:
+    """A card's title, its state as badges, and in grey what it counts."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
+        text = " ".join((f"#### {title}", *badges))
+        st.markdown(text, anchors=False, width="content")
+        if note:
+            st.caption(note, width="content")
+
+
+def section(title: str, note: str = "") -> None:
+    """A title between cards."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
+        st.markdown(f"#### {title}", anchors=False, width="content")
+        if note:
+            st.caption(note, width="content")
+
+
+def facts(rows: Mapping[str, str], *, alt: str) -> None:
+    """Key facts, name and value; the values are Markdown."""
+    st.table({f":gray[{name}]": value for name, value in rows.items()}, border="horizontal", alt=alt)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One line that is true and matters: badge, what is true since when, what followed, one link."""
+
+    badge: str
+    color: str
+    text: str
+    link: str = ""
+    place: Place | None = None
+    address: Mapping[str, str | list[str]] = field(default_factory=dict)
+
+
+def attention(lines: Sequence[Attention], *, titled: bool = True) -> None:
+    """What deserves attention, worst first; nothing where there is nothing."""
+    if not lines:
+        return
+    with card():
+        if titled:
+            things = "1 thing needs" if len(lines) == 1 else f"{len(lines)} things need"
+            st.markdown(f"#### {things} attention", anchors=False)
+        for line in lines:
+            with st.container(horizontal=True, wrap=False, vertical_alignment="top", gap="small"):
+                st.markdown(f"{badge(line.badge, line.color)} {line.text}", width="stretch")
+                if line.place:
+                    link(line.place, line.link, **line.address)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number, how it changed, and its course. ``color``: of its source; grey where it has none."""
+
+    label: str
+    value: str
+    change: str | None = None
+    color: str = "gray"
+    course: Sequence[int] = ()
+    help: str | None = None
+
+
+_SLOT = {"violet": charts.PLATFORM, "blue": charts.BYOK, "gray": "Axis", "orange": "Near"}
+
+
+def metrics(found: Sequence[Metric], *, before: str) -> None:
+    """A row of cards; more spend is not bad, so a change has the colour of its source."""
+    grid = st.grid(len(found), min_column_width=180, border=True)
+    for metric in found:
+        with grid.cell(), st.container(gap="xsmall"):
+            st.metric(
+                metric.label,
+                metric.value.replace("$", "\\$"),
+                metric.change,
+                delta_color=_delta_color(metric.color),
+                delta_arrow="off",
+                delta_description=before if metric.change else None,
+                help=metric.help,
+            )
+            if len(metric.course) > 1:
+                charts.sparkline(metric.course, slot=_SLOT[metric.color], alt=f"{metric.label} per day")
+
+
+def _delta_color(color: str) -> Any:
+    return color
+
+
+def empty(sentence: str = NOTHING_YET) -> None:
+    """A card that says that there is nothing, in place of an empty chart."""
+    with card():
+        st.caption(escape(sentence))

@@ -1,0 +1,64 @@
+"""Reports for pages, kept for a few seconds. What a person may see is an argument of every cached call.
+
+Keys, runs and caps are never kept: what is shown of them is read from the database each time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, cast
+
+import streamlit as st
+
+from lib.access.roles import Actor
+from lib.ui.server import front_door
+from lib.usage.reports import Choices, DailyRow, DayRow, ModelRow, ProjectRow, Totals, UsageFilter
+
+SECONDS_KEPT = 3
+Rights: TypeAlias = tuple[str, int, tuple[tuple[str, int], ...]]
+
+
+def totals(wanted: UsageFilter, actor: Actor) -> Totals:
+    """The sums of everything that matches."""
+    return cast(Totals, _report("totals", wanted, _rights(actor), actor))
+
+
+def by_day(wanted: UsageFilter, actor: Actor) -> list[DayRow]:
+    """The sums of each day, without gaps."""
+    return cast(list[DayRow], _report("by_day", wanted, _rights(actor), actor))
+
+
+def by_model(wanted: UsageFilter, actor: Actor) -> list[ModelRow]:
+    """The sums of each model, the most expensive first."""
+    return cast(list[ModelRow], _report("by_model", wanted, _rights(actor), actor))
+
+
+def by_project(wanted: UsageFilter, actor: Actor) -> dict[str, ProjectRow]:
+    """The sums of each project that has usage, by slug."""
+    return cast(dict[str, ProjectRow], _report("by_project", wanted, _rights(actor), actor))
+
+
+def daily(wanted: UsageFilter, actor: Actor) -> list[DailyRow]:
+    """Sums by date, project, source, provider and model."""
+    return cast(list[DailyRow], _report("daily", wanted, _rights(actor), actor))
+
+
+def choices(actor: Actor) -> Choices:
+    """What there is to filter by."""
+    return cast(Choices, _report("choices", None, _rights(actor), actor))
+
+
+def forget() -> None:
+    """After a change made here, so that the next page shows it at once."""
+    _report.clear()
+
+
+@st.cache_data(ttl=SECONDS_KEPT, max_entries=500, show_spinner=False)
+def _report(name: str, wanted: UsageFilter | None, rights: Rights, _actor: Actor) -> Any:
+    """One report. ``rights`` stands for the actor in the cache's key; ``_actor`` is not part of it."""
+    report = getattr(front_door().reports, name)
+    return report(actor=_actor) if wanted is None else report(wanted, actor=_actor)
+
+
+def _rights(actor: Actor) -> Rights:
+    roles = sorted((project, int(role)) for project, role in actor.projects.items())
+    return actor.name, int(actor.everywhere or 0), tuple(roles)

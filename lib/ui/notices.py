@@ -1,0 +1,35 @@
+"""One sentence that survives the rerun after an action, and which dialog is open."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+_SAID = "notice:said"
+_OPEN = "notice:dialog"
+
+
+def say(sentence: str, *, icon: str = "check_circle") -> None:
+    """Show ``sentence`` (Markdown) once, on the next run."""
+    st.session_state[_SAID] = (sentence, icon)
+
+
+def draw() -> None:
+    """Show what was said."""
+    said = st.session_state.pop(_SAID, None)
+    if said is not None:
+        st.toast(said[0], icon=f":material/{said[1]}:")
+
+
+def open_dialog(name: str) -> None:
+    """For a button's ``on_click``: the page draws that dialog until it is closed."""
+    st.session_state[_OPEN] = name
+
+
+def close_dialog() -> None:
+    """Closed by a button, the cross, Escape or a click beside it."""
+    st.session_state.pop(_OPEN, None)
+
+
+def is_open(name: str) -> bool:
+    """Whether to draw that dialog."""
+    return bool(st.session_state.get(_OPEN) == name)
