@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from lib.ui import charts
+from lib.ui import charts, vega
 from lib.ui.navigation import Place, link
 from lib.ui.wording import badge, escape
 
@@ -90,7 +90,7 @@ def attention(lines: Sequence[Attention], *, titled: bool = True) -> None:
             with st.container(horizontal=True, wrap=False, vertical_alignment="top", gap="small"):
                 st.markdown(f"{badge(line.badge, line.color)} {line.text}", width="stretch")
                 if line.place:
-                    link(line.place, line.link, **line.address)
+                    link(line.place, line.link, icon=True, **line.address)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Metric:
     help: str | None = None
 
 
-_SLOT = {"violet": charts.PLATFORM, "blue": charts.BYOK, "gray": "Axis", "orange": "Near"}
+_SLOT = {"violet": vega.PLATFORM, "blue": vega.BYOK, "gray": "Axis", "orange": "Near"}
 
 
 def metrics(found: Sequence[Metric], *, before: str) -> None:
@@ -123,7 +123,8 @@ def metrics(found: Sequence[Metric], *, before: str) -> None:
                 help=metric.help,
             )
             if len(metric.course) > 1:
-                charts.sparkline(metric.course, slot=_SLOT[metric.color], alt=f"{metric.label} per day")
+                alt = f"{metric.label} per day"
+                vega.show(charts.sparkline(metric.course, slot=_SLOT[metric.color], alt=alt))
 
 
 def _delta_color(color: str) -> Any:

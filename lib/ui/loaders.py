@@ -53,7 +53,7 @@ def forget() -> None:
 
 
 @st.cache_data(ttl=SECONDS_KEPT, max_entries=500, show_spinner=False)
-def _report(name: str, wanted: UsageFilter | None, rights: Rights, _actor: Actor) -> Any:
+def _report(name: str, wanted: UsageFilter | None, rights: Rights, _actor: Actor) -> Any:  # noqa: ARG001 - the key
     """One report. ``rights`` stands for the actor in the cache's key; ``_actor`` is not part of it."""
     report = getattr(front_door().reports, name)
     return report(actor=_actor) if wanted is None else report(wanted, actor=_actor)

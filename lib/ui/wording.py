@@ -74,6 +74,15 @@ def change(now: int, before: int) -> str | None:
     return f"{MINUS if size < 0 else '+'}{abs(size):,}%" if size else "0.0%"
 
 
+def points(part: int, whole: int, part_before: int, whole_before: int) -> str | None:
+    """How a share changed, in percentage points: ``+0.4 pt``; None where there was nothing before."""
+    if whole <= 0 or whole_before <= 0:
+        return None
+    size = Decimal(100) * part / whole - Decimal(100) * part_before / whole_before
+    size = size.quantize(Decimal("0.1"), ROUND_HALF_EVEN)
+    return f"{MINUS if size < 0 else '+'}{abs(size)} pt" if size else "0.0 pt"
+
+
 # --- times -----------------------------------------------------------------------------------------
 
 
