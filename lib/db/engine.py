@@ -10,12 +10,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Engine, Executable, Row, create_engine, event, text
+from sqlalchemy import Connection, Engine, Row, create_engine, event, text
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lib.clock import Micros
 from lib.db.forking import ForkGate
+from lib.db.lookup import Lookup
 from lib.db.queue import QueueUnusable, WriterQueue
 from lib.errors import DatabaseUnavailable
 
@@ -52,6 +53,7 @@ class Database:
         self._engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
         self._gate: ForkGate | AbstractContextManager[None] = ForkGate() if self.is_sqlite else nullcontext()
         self._kept: list[Connection] = []
+        self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
         _watch_forks(self)
         if self._queue:
             # The switch to WAL does not wait for others, so the first connection takes its turn.
@@ -88,19 +90,20 @@ class Database:
                     connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
                 yield connection
 
-    def lookup(self, statement: Executable, parameters: Mapping[str, object]) -> AnyRow | None:
-        """Run one SELECT on a connection that is kept for it, outside any transaction.
+    def lookup(self, query: Lookup, parameters: Mapping[str, object]) -> Any | None:
+        """Run one SELECT on a connection that is kept for it, outside any transaction; the first row or None.
 
         The cheapest read there is, and never stale: it sees whatever has committed before it began.
         """
-        with _translated(), self._gate:
+        with self._gate:
             try:
-                return self._look(statement, parameters)
-            except DBAPIError as problem:
-                if not problem.connection_invalidated:
-                    raise
-                self._close_kept()  # the server was restarted: the others are dead as well
-            return self._look(statement, parameters)
+                return self._look(query, parameters)
+            except self._driver_error:
+                self._close_kept()  # if the server was restarted, the others are dead as well
+            try:
+                return self._look(query, parameters)
+            except self._driver_error as problem:
+                raise DatabaseUnavailable(_sentence(problem)) from problem
 
     def now(self, connection: Connection) -> Micros:
         """The time that counts: PostgreSQL's own, so that no worker's clock can; on SQLite this machine's."""
@@ -140,15 +143,15 @@ class Database:
         if isinstance(self._gate, ForkGate):
             self._gate.renew()
 
-    def _look(self, statement: Executable, parameters: Mapping[str, object]) -> AnyRow | None:
+    def _look(self, query: Lookup, parameters: Mapping[str, object]) -> Any | None:
         try:
             kept = self._kept.pop()
         except IndexError:
-            kept = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            kept = self._connect_to_look()
         try:
-            row = kept.execute(statement, parameters).first()
+            row = query.first(kept, parameters)
         except BaseException:
-            kept.close()
+            kept.invalidate()
             raise
         # Only a few are kept, so that many threads never use up the pool.
         if len(self._kept) < _MOST_KEPT:
@@ -156,6 +159,12 @@ class Database:
         else:
             kept.close()
         return row
+
+    def _connect_to_look(self) -> Connection:
+        with _translated():
+            kept = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            kept.begin()  # of nothing: each statement is its own transaction
+            return kept
 
     def _close_kept(self) -> None:
         kept, self._kept = self._kept, []

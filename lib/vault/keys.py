@@ -17,6 +17,7 @@ from lib.access.projects import Project, find_for, is_slug
 from lib.access.roles import Action, Actor, allows
 from lib.clock import Micros
 from lib.db import AnyRow, Database
+from lib.db.lookup import Lookup
 from lib.db.tables import platform_key_health, projects, provider_keys
 from lib.errors import BadInput, KeyChanged, KeyMissing, ProjectUnknown
 from lib.secret import Secret
@@ -46,7 +47,7 @@ _KEY = (
     )
     .where(_IN_USE)
 )
-_RESOLVE = (
+_RESOLVE = Lookup(
     select(
         projects.c.id.label("project_id"),
         provider_keys.c.provider,

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios against a floor or a peer in the same run, because machines are noisy."""

@@ -1,0 +1,98 @@
+"""Time that our client adds to a call: key resolved, call recorded durably, against the bare SDK."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import openai
+from sqlalchemy import text
+
+from bench.measure import interleaved, median, table, verdict
+from bench.workplace import KEY, database_urls, platform, upstream
+
+ASK = {"model": "gpt-5-mini", "input": "Say hello in five words."}
+
+
+def main() -> None:
+    """Print the tables."""
+    rows, streams = [], []
+    with database_urls() as urls, upstream() as base_url:
+        bare = openai.OpenAI(api_key=KEY, base_url=base_url, max_retries=0)
+        for engine, url in urls.items():
+            with platform(url, base_url) as opened, opened.run("bench") as run:
+                rows += _calls(engine, bare, run.openai, _floor(opened.database))
+                streams.append(_first_bytes(engine, bare, run.openai))
+    table(
+        "Time added to a call, µs (floor: one SELECT and one durable INSERT)",
+        ("engine", "at once", "bare SDK", "ours", "added", "floor", "added / floor"),
+        rows,
+    )
+    table("First byte of a stream, ms", ("engine", "bare SDK", "ours"), streams)
+
+
+def _floor(database) -> Callable[[], object]:
+    with database.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE floor (id INTEGER, filler TEXT)"))
+
+    def floor() -> None:
+        with database.write() as connection:
+            connection.execute(text("SELECT slug FROM projects")).first()
+            connection.execute(text("INSERT INTO floor VALUES (1, :filler)"), {"filler": "x" * 300})
+
+    return floor
+
+
+def _calls(
+    engine: str, bare: openai.OpenAI, ours: openai.OpenAI, floor: Callable[[], object]
+) -> list[tuple[str, ...]]:
+    rows = []
+    for at_once in (1, 32):
+        works = {
+            "bare": _many(lambda: bare.responses.create(**ASK), at_once),
+            "floor": _many(floor, at_once),
+            "ours": _many(lambda: ours.responses.create(**ASK), at_once),
+        }
+        times = interleaved(works, 12, 20 if at_once == 1 else 1)
+        each = {name: [value / at_once for value in values] for name, values in times.items()}
+        added = [a - b for a, b in zip(each["ours"], each["bare"], strict=True)]
+        share = median([a / f for a, f in zip(added, each["floor"], strict=True)])
+        found = [median(each["bare"]), median(each["ours"]), median(added), median(each["floor"])]
+        rows.append((engine, str(at_once), *(f"{value:.0f}" for value in found), verdict(share, 4)))
+    return rows
+
+
+def _many(work: Callable[[], object], at_once: int) -> Callable[[], None]:
+    if at_once == 1:
+        return lambda: (work(), None)[1]
+
+    def together() -> None:
+        threads = [threading.Thread(target=work) for _ in range(at_once)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    return together
+
+
+def _first_bytes(engine: str, bare: openai.OpenAI, ours: openai.OpenAI) -> tuple[str, ...]:
+    works = {
+        name: lambda client=client: _first(client) for name, client in {"bare": bare, "ours": ours}.items()
+    }
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(30):
+        for name, work in works.items():
+            found[name].append(work())
+    return engine, *(f"{median(found[name]) * 1e3:.2f}" for name in ("bare", "ours"))
+
+
+def _first(client: openai.OpenAI) -> float:
+    start = time.perf_counter()
+    with client.responses.create(**ASK, stream=True) as stream:
+        next(iter(stream))
+        took = time.perf_counter() - start
+        for _ in stream:
+            pass
+    return took
