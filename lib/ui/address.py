@@ -47,12 +47,20 @@ def day(name: str) -> date | None:
 
 def put(name: str, value: str | Sequence[str] | None, *, default: str = "") -> None:
     """Say it in the address; the default is not said, and a new filter begins at the first page."""
-    if value is None or value in ("", default) or len(value) == 0:
+    if not value or value == default:
         st.query_params.pop(name, None)
     else:
         st.query_params[name] = value if isinstance(value, str) else list(value)
     if name != "page":
         st.query_params.pop("page", None)
+
+
+def put_silently(name: str, value: str | None) -> None:
+    """The same for what is no filter: the page of the list stays."""
+    if value:
+        st.query_params[name] = value
+    else:
+        st.query_params.pop(name, None)
 
 
 def clear(*names: str) -> None:

@@ -25,14 +25,10 @@ POLICIES = {
 
 def check_again(slug: str) -> None:
     """Ask the provider about the saved key; what it says is on the page afterwards."""
-    problem: QodexError | None = None
     with st.spinner("Asking OpenAI about the key. This takes at most 10 s.", show_time=True):
-        try:
-            state = front_door().keys.check(slug, actor=acting())
-        except QodexError as found:
-            problem = found
-    if problem is not None:
-        sentence = str(problem).replace("Nothing was saved. ", "")
+        state = _check(slug)
+    if isinstance(state, QodexError):
+        sentence = str(state).replace("Nothing was saved. ", "")
         st.warning(escape(sentence), icon=":material/warning:")
         return
     if state.status in {"working", "warning"}:
@@ -40,6 +36,13 @@ def check_again(slug: str) -> None:
     else:
         notices.say(f"OpenAI rejected {escape(key_name(state.last4))}.", icon="error")
     st.rerun()
+
+
+def _check(slug: str) -> KeyState | QodexError:
+    try:
+        return front_door().keys.check(slug, actor=acting())
+    except QodexError as problem:
+        return problem.with_traceback(None)
 
 
 def draw_removal(project: Project, state: KeyState) -> None:

@@ -1,0 +1,219 @@
+"""The card of one run: what happened, who paid, the provider's own words, and every call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from lib.access.roles import Actor
+from lib.clock import from_micros
+from lib.ui.badges import badge_column
+from lib.ui.cards import card, facts, section
+from lib.ui.filters import Chosen
+from lib.ui.guards import Viewer
+from lib.ui.navigation import INTEGRATIONS, link
+from lib.ui.server import front_door
+from lib.ui.wording import (
+    KIND,
+    SOURCE,
+    SOURCE_COLOR,
+    badge,
+    code,
+    count,
+    duration,
+    escape,
+    exact_seconds,
+    key_name,
+    payer,
+    quote,
+    run_status,
+    weekday_time,
+)
+from lib.usage.runlog import CallRow, LogLine, RunDetail, RunRow
+
+_CALLS_SHOWN = 200
+_CALL_WORDS = {
+    "ok": ("ok", "gray"),
+    "error": ("error", "red"),
+    "broken": ("stream broke", "red"),
+    "abandoned": ("stream abandoned", "orange"),
+    "unknown": ("outcome unknown", "orange"),
+    "running": ("running", "gray"),
+}
+
+
+def draw(detail: RunDetail, chosen: Chosen, viewer: Viewer) -> None:
+    """The card of the run that was chosen."""
+    run = detail.run
+    failed = _last_failure(detail.calls)
+    with card():
+        _draw_title(run, failed, chosen)
+        _draw_what_happened(detail, failed)
+        if run.token_budget:
+            _draw_budget(run, chosen)
+        if failed:
+            _draw_failure(run, failed, chosen, viewer.actor)
+        _draw_log(detail.log, chosen)
+        _draw_calls(detail.calls, chosen)
+
+
+def _last_failure(calls: Sequence[CallRow]) -> CallRow | None:
+    return next((call for call in reversed(calls) if call.status == "error"), None)
+
+
+def _draw_title(run: RunRow, failed: CallRow | None, chosen: Chosen) -> None:
+    word, color = run_status(run.status, stopped_by=run.stopped_by, failed_calls=run.failed_calls)
+    names = [badge(word, color)]
+    if run.source:
+        said = (
+            payer(run.source, run.last4) if run.source == "byok" else SOURCE.get(run.source, "Both sources")
+        )
+        names.append(badge(said, SOURCE_COLOR[run.source]))
+    took = duration((run.ended_at or chosen.now) - run.started_at)
+    kind = KIND.get(run.kind, run.kind)
+    note = f"{escape(run.project)} · {kind} · {exact_seconds(run.started_at, chosen.zone)} · {took}"
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.markdown(f"#### Run {escape(run.run_id)} {' '.join(names)}", anchors=False, width="content")
+        st.caption(note, width="stretch")
+        if failed and failed.source == "byok":
+            link(INTEGRATIONS, "Show the key", project=run.project)
+
+
+def _draw_what_happened(detail: RunDetail, failed: CallRow | None) -> None:
+    run, tags = detail.run, {line.tag: line.message for line in detail.log}
+    if run.stopped_by == "budget" and run.status == "budget_exceeded":
+        st.warning(
+            escape(tags.get("budget:stopped", "")),
+            title="Stopped at the run's token budget",
+            icon=":material/warning:",
+        )
+    elif run.status == "budget_exceeded":
+        st.warning(escape(tags.get("cap:stopped", "")), title="Stopped at a cap", icon=":material/warning:")
+    elif run.status == "refused":
+        st.warning(escape(tags.get("cap:refused", "")), title="Refused at a cap", icon=":material/warning:")
+    elif run.status == "waiting":
+        st.warning(
+            escape(tags.get("run:waiting", "")), title="Waiting for room in a cap", icon=":material/schedule:"
+        )
+    elif "key:locked" in tags:
+        st.error(escape(tags["key:locked"]), title="The key is locked", icon=":material/lock:")
+    elif failed:
+        st.error(_said(failed, tags), title=_refused(failed, tags), icon=":material/error:")
+    elif run.status == "lost":
+        st.error(
+            "Its worker gave no sign of life any more. Calls that were open count as outcome unknown.",
+            title="The worker was lost",
+            icon=":material/error:",
+        )
+
+
+def _refused(failed: CallRow, tags: dict[str, str]) -> str:
+    if "key:failed" not in tags:
+        return "OpenAI answered with an error"
+    whose = f"the key {key_name(failed.key_last4)}" if failed.source == "byok" else "the platform key"
+    return f"OpenAI refused {whose}"
+
+
+def _said(failed: CallRow, tags: dict[str, str]) -> str:
+    words = quote(failed.error_message or "no message")
+    if "key:fell_back" in tags:
+        return f"{words}\n\n{escape(tags['key:fell_back'])}"
+    if "key:failed" in tags and failed.source == "byok":
+        return f"{words}\n\nNothing was spent on the platform key. This is not a test failure."
+    return words
+
+
+def _draw_budget(run: RunRow, chosen: Chosen) -> None:
+    budget = run.token_budget or 1
+    warned = ""
+    if run.budget_warned_at is not None:
+        at = from_micros(run.budget_warned_at).astimezone(chosen.zone)
+        warned = f" · warned at 80% ({at:%H:%M:%S})"
+    st.progress(min(1.0, run.tokens / budget), f"{count(run.tokens)} of {count(budget)} tokens{warned}")
+
+
+def _draw_failure(run: RunRow, failed: CallRow, chosen: Chosen, actor: Actor) -> None:
+    left, right = st.columns(2)
+    none = "none"
+    with left:
+        facts(
+            {
+                "Status": code(str(failed.http_status)) if failed.http_status else none,
+                "Code": code(failed.error_code) if failed.error_code else none,
+                "Type": code(failed.error_type) if failed.error_type else none,
+                "Request id": code(failed.upstream_request_id) if failed.upstream_request_id else none,
+            },
+            alt="What the provider answered",
+        )
+    rows = {"Endpoint": code(f"POST /v1/{failed.endpoint}"), "Model": escape(failed.model) or none}
+    state = front_door().keys.describe(run.project, actor=actor)
+    if failed.source == "byok":
+        if state.failing_since is not None and state.last4 == failed.key_last4:
+            rows["Failing since"] = weekday_time(state.failing_since, chosen.zone)
+        policy = front_door().projects.get(run.project, actor=actor).on_key_failure
+        rows["If OpenAI refuses the key"] = "Stop" if policy == "stop" else "Fall back to the platform key"
+    with right:
+        facts(rows, alt="What was asked")
+
+
+def _draw_log(log: Sequence[LogLine], chosen: Chosen) -> None:
+    if not log:
+        return
+    section("Log", note="what happened besides the calls")
+    at = [f"{from_micros(line.at).astimezone(chosen.zone):%H:%M:%S}" for line in log]
+    st.table(
+        {"At": at, "What": [escape(line.message) for line in log]},
+        border="horizontal",
+        hide_index=True,
+        alt="The run's log",
+    )
+
+
+def _draw_calls(calls: Sequence[CallRow], chosen: Chosen) -> None:
+    if not calls:
+        section("Calls", note="none was made")
+        return
+    shown = list(enumerate(calls, 1))[-_CALLS_SHOWN:]
+    cut = f"last {len(shown)} of {len(calls)}" if len(shown) < len(calls) else str(len(calls))
+    section("Calls", note=cut)
+    results = [_result(call) for _, call in shown]
+    columns: dict[str, list[Any]] = {
+        "#": [number for number, _ in shown],
+        f"At ({chosen.zone.key})": [
+            f"{from_micros(call.occurred_at).astimezone(chosen.zone):%H:%M:%S}" for _, call in shown
+        ],
+        "Endpoint": [call.endpoint for _, call in shown],
+        "Model": [call.model for _, call in shown],
+        "Result": [[word] for word, _ in results],
+        "Input": [call.input_tokens for _, call in shown],
+        "Cached": [call.cached_input_tokens for _, call in shown],
+        "Output": [call.output_tokens for _, call in shown],
+        "Cost": [None if call.cost_nano is None else call.cost_nano / 1e9 for _, call in shown],
+        "Latency, ms": [call.latency_ms for _, call in shown],
+        "Paid by": [[payer(call.source, call.key_last4)] for _, call in shown],
+        "Request id": [call.upstream_request_id for _, call in shown],
+    }
+    number = st.column_config.NumberColumn(format="localized")
+    payers = {payer(call.source, call.key_last4): SOURCE_COLOR[call.source] for _, call in shown}
+    st.dataframe(
+        columns,
+        hide_index=True,
+        row_height=34,
+        alt="The calls of the run, oldest first",
+        column_config={
+            "Result": badge_column(dict(results)),
+            "Paid by": badge_column(payers),
+            "Cost": st.column_config.NumberColumn(format="$%.4f"),
+            **dict.fromkeys(("Input", "Cached", "Output", "Latency, ms"), number),
+        },
+    )
+
+
+def _result(call: CallRow) -> tuple[str, str]:
+    word, color = _CALL_WORDS.get(call.status, (call.status, "gray"))
+    if call.status == "ok":
+        return str(call.http_status or word), color
+    codes = [str(part) for part in (call.http_status, call.error_code) if part]
+    return (" ".join(codes) if call.status == "error" and codes else word), color

@@ -1,0 +1,142 @@
+"""The filters and the table of Run logs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from lib.ui import address
+from lib.ui.badges import badge_column
+from lib.ui.filters import Chosen
+from lib.ui.wording import (
+    KIND,
+    RUN_STATUS,
+    SOURCE,
+    ago,
+    count,
+    duration,
+    escape,
+    exact,
+    payer,
+    run_status,
+    shorten,
+)
+from lib.usage.runlog import RunFilter, RunRow
+
+PAGE_ROWS = 20
+_MOST_PAGES = 10_000
+_NAMED = 3
+_KEY = "runs:table"
+
+
+def choose(projects: Sequence[str], chosen: Chosen) -> RunFilter:
+    """Draw the filters and return what they come to, on the page that the address names."""
+    slugs = address.select_many("Projects", "project", projects)
+    kinds = address.select_many("Run kind", "kind", list(KIND), format_func=KIND.__getitem__)
+    words = {name: word for name, (word, _) in RUN_STATUS.items()}
+    statuses = address.select_many("Status", "status", list(words), format_func=words.__getitem__)
+    source = _source()
+    search = address.search("Search", "q", placeholder="Run id or request id", width=230)
+    return RunFilter(
+        projects=tuple(slugs),
+        kinds=tuple(kinds),
+        statuses=tuple(statuses),
+        source=source,
+        # Who searches for an id wants it from whenever it is.
+        since=None if search else chosen.period.since,
+        until=None if search else chosen.period.until,
+        search=search,
+        limit=PAGE_ROWS,
+        offset=(address.number("page", most=_MOST_PAGES) - 1) * PAGE_ROWS,
+    )
+
+
+def _source() -> str | None:
+    chosen = address.select_many("Paid by", "source", list(SOURCE), format_func=SOURCE.__getitem__, said=None)
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def which(wanted: RunFilter, projects: int) -> str:
+    """The projects of the context line."""
+    if not wanted.projects:
+        return "1 project" if projects == 1 else "All projects"
+    return ", ".join(escape(slug) for slug in wanted.projects[:_NAMED]) + (
+        " and more" if len(wanted.projects) > _NAMED else ""
+    )
+
+
+def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
+    """The runs, newest first; choosing one opens its card below."""
+    names = [row.run_id for row in rows]
+    key = f"{_KEY}:{names[0]}:{len(names)}"
+    shown = address.text("run", 40)
+
+    def selected() -> None:
+        picked = st.session_state[key].selection.rows
+        address.put_silently("run", names[picked[0]] if picked else None)
+
+    states = [
+        run_status(row.status, stopped_by=row.stopped_by, failed_calls=row.failed_calls) for row in rows
+    ]
+    payers = [payer(row.source, row.last4) for row in rows]
+    columns: dict[str, list[Any]] = {
+        "Status": [[word] for word, _ in states],
+        "Run": names,
+        "Project": [shorten(row.project, 28) for row in rows],
+        "Kind": [KIND.get(row.kind, row.kind) for row in rows],
+        "Started": [ago(row.started_at, chosen.now) for row in rows],
+        "Duration": [_duration(row, chosen) for row in rows],
+        "Calls": [row.calls or None for row in rows],
+        "Tokens": [row.tokens if row.calls else None for row in rows],
+        "Cost": [_cost(row) for row in rows],
+        "Paid by": [[name] if name else [] for name in payers],
+    }
+    number = st.column_config.NumberColumn(format="localized")
+    st.dataframe(
+        columns,
+        hide_index=True,
+        row_height=34,
+        key=key,
+        on_select=selected,
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": [names.index(shown)]}} if shown in names else None,
+        alt=f"{count(len(rows), 'run')}, newest first; choose one to see its calls",
+        column_config={
+            "Status": badge_column(dict(states)),
+            "Calls": number,
+            "Tokens": number,
+            "Cost": st.column_config.NumberColumn(format="$%.4f"),
+            "Paid by": badge_column({name: _payer_color(name) for name in payers if name}),
+        },
+    )
+
+
+def _payer_color(name: str) -> str:
+    return "gray" if "and" in name else "blue" if name.startswith("BYOK") else "violet"
+
+
+def _duration(row: RunRow, chosen: Chosen) -> str:
+    if row.status == "waiting" and row.resumes_at is not None:
+        return f"until {exact(row.resumes_at, chosen.zone, now=chosen.now)}"
+    return duration((row.ended_at or chosen.now) - row.started_at)
+
+
+def _cost(row: RunRow) -> float | None:
+    """What is known of it; empty where no call has a known price."""
+    return (row.platform_nano + row.byok_nano) / 1e9 if row.calls > row.unpriced_calls else None
+
+
+def draw_pages(total: int) -> None:
+    """Numbers of pages, where there are several."""
+    pages = min(_MOST_PAGES, -(-total // PAGE_ROWS))
+    if pages < 2:  # noqa: PLR2004 - one needs no number
+        return
+    key = "address:page"
+    st.session_state[key] = min(address.number("page", most=_MOST_PAGES), pages)
+
+    def changed() -> None:
+        address.put("page", str(st.session_state[key]), default="1")
+
+    st.pagination(pages, key=key, on_change=changed)

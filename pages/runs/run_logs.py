@@ -1,0 +1,48 @@
+"""Runs > Run logs: every run, its calls, and for a failure the provider's own words."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lib.access.roles import Action
+from lib.errors import RunUnknown
+from lib.ui import address, cards, filters, notices, run_card, run_list
+from lib.ui.filters import Chosen
+from lib.ui.guards import Visit, page
+from lib.ui.wording import count
+
+
+def main() -> None:
+    """Guard, inputs, load, draw."""
+    visit = page(Action.SEE_SPEND)
+    notices.draw()
+    head = cards.header("Run logs")
+    with head.right:
+        chosen = filters.choose_period(default="24h")
+    with st.container(horizontal=True, gap="xsmall"):
+        wanted = run_list.choose(visit.slugs, chosen)
+    head.context(f"{run_list.which(wanted, len(visit.slugs))} · {chosen.label}")
+    rows, total = visit.platform.runs.list(wanted, actor=visit.actor)
+    if rows:
+        run_list.draw(rows, chosen)
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            st.caption(f"{len(rows)} of {count(total, 'run')}", width="content")
+            run_list.draw_pages(total)
+    else:
+        cards.empty("No runs match. Choose a longer period, or reset the filters.")
+    _chosen_run(visit, chosen)
+
+
+def _chosen_run(visit: Visit, chosen: Chosen) -> None:
+    run_id = address.text("run", 40)
+    if not run_id:
+        return
+    try:
+        detail = visit.platform.runs.show(run_id, actor=visit.actor)
+    except RunUnknown as problem:
+        cards.empty(problem.sentence)
+    else:
+        run_card.draw(detail, chosen, visit)
+
+
+main()

@@ -1,0 +1,99 @@
+"""Settings > Integrations: whose key pays for a project's calls, and everything a lead can do about it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lib.access.projects import Project
+from lib.access.roles import Action
+from lib.ui import call_dialog, cards, key_actions, key_entry, key_panel, notices
+from lib.ui.guards import Visit, page
+from lib.ui.wording import badge, escape
+from lib.vault.states import KeyState
+
+
+def main() -> None:
+    """Guard, inputs, load, draw."""
+    visit = page(Action.SEE_SPEND)
+    notices.draw()
+    head = cards.header("Integrations")
+    with head.right:
+        project = visit.project()
+    head.context(f"Services that the runs of {escape(project.slug)} use")
+    keys = visit.platform.keys
+    state, funding = keys.describe(project.slug, actor=visit.actor), keys.platform_state()
+    wrong = key_panel.attention_of(visit.platform, project, state, funding, visit.actor, visit.zone)
+    cards.attention(wrong, titled=False)
+    st.header("LLM", anchor=False)
+    left, right = st.columns([8, 5], gap="small")
+    with left, cards.card(height="stretch"):
+        _key(visit, project, state)
+    with right, cards.card(height="stretch"):
+        _policy(visit, project) if state.version else _advice()
+    for column, (company, models) in zip(st.columns(2, gap="small"), key_panel.PLANNED.items(), strict=True):
+        with column, cards.card():
+            cards.card_title(f"{company} API key", badge("Planned", "gray"))
+            st.caption(f"Keys for {models} models cannot be saved yet.")
+    with cards.card():
+        cards.card_title("What bringing your own key changes")
+        key_panel.draw_changes(own_key=bool(state.version))
+    key_entry.draw(project.slug, state)
+    key_actions.draw_removal(project, state)
+    call_dialog.draw(project.slug)
+
+
+def _key(visit: Visit, project: Project, state: KeyState) -> None:
+    cards.card_title("OpenAI API key", *key_panel.badges(state))
+    st.markdown(key_panel.sentence(project, state))
+    key_panel.draw_facts(visit.platform, project, state, visit, visit.now, visit.zone)
+    checking = _buttons(visit, project, state)
+    if state.version:
+        st.caption(key_panel.provider_links())
+    if checking:
+        key_actions.check_again(project.slug)
+
+
+def _buttons(visit: Visit, project: Project, state: KeyState) -> bool:
+    """Draw what can be done; returns whether to check the key again."""
+    may_set = visit.may(Action.SET_KEY, project.id)
+    checking = False
+    with st.container(horizontal=True, gap="xsmall"):
+        if may_set and state.version:
+            due = state.status in {"failing", "locked"}
+            _opens("Replace", "sync", key_entry.DIALOG, "primary" if due else "secondary")
+            checking = st.button("Check again", icon=":material/verified_user:")
+        elif may_set:
+            _opens("Add your key", "add", key_entry.DIALOG, "primary")
+        if visit.may(Action.MAKE_CALLS, project.id):
+            _opens("Send a test call", "send", call_dialog.DIALOG, "secondary")
+        if may_set and state.version:
+            st.space("stretch")
+            _opens(":red[Remove]", "delete", key_actions.REMOVAL, "tertiary")
+    if not may_set:
+        st.caption("Leads of the project add, replace and remove its key.")
+    return checking
+
+
+def _opens(label: str, icon: str, dialog: str, kind: str) -> None:
+    st.button(
+        label,
+        key=f"open:{dialog}",
+        type=kind,  # type: ignore[arg-type]
+        icon=f":material/{icon}:",
+        on_click=notices.open_dialog,
+        args=(dialog,),
+    )
+
+
+def _policy(visit: Visit, project: Project) -> None:
+    cards.card_title("If OpenAI refuses the key", note="for example revoked or out of money")
+    key_actions.choose_policy(project, allowed=visit.may(Action.SET_FAILURE_POLICY, project.id))
+    st.caption(key_panel.policy_note(project, visit, visit.zone))
+
+
+def _advice() -> None:
+    cards.card_title("Before you add a key")
+    st.markdown(key_panel.ADVICE)
+
+
+main()
