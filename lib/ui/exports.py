@@ -6,8 +6,13 @@ import io
 
 import streamlit as st
 
-from lib.ui import cards, wording
-from lib.ui.guards import Visit
+from lib.access.roles import Actor
+from lib.ui import loaders
+from lib.ui.cards import card, card_title, facts
+from lib.ui.filters import Chosen
+from lib.ui.guards import acting
+from lib.ui.server import front_door
+from lib.ui.wording import SOURCE, count, escape, money
 from lib.usage.export import export_usage
 from lib.usage.reports import Totals, UsageFilter
 
@@ -15,58 +20,74 @@ MOST_ROWS = 100_000
 """A file is made in memory here, so only so many rows."""
 
 _FORMATS = {
-    "csv": ("Calls, one row each (CSV)", "Can be imported again to the same numbers."),
-    "daily-csv": ("Days (CSV)", "One row a day, project, source, provider and model."),
+    "csv": ("Calls, one row each (CSV)", "Can be imported again to the same numbers"),
+    "daily-csv": ("Days (CSV)", "One row per day, project, source, provider and model"),
 }
 
 
-def export_card(visit: Visit, wanted: UsageFilter, totals: Totals, *, period: str, projects: str) -> None:
-    """Format on the left; what the file will hold, and the button, on the right."""
-    with cards.card():
-        cards.card_title("Export", note="exactly what the filters above select")
+def draw(wanted: UsageFilter, sums: Totals, chosen: Chosen, *, projects: int) -> None:
+    """Format on the left; on the right what the file will hold, and the button that makes it."""
+    actor = acting()
+    with card():
+        card_title("Export", note="exactly what the filters above select")
         left, right = st.columns(2, gap="large")
         with left:
-            kind = st.radio(
-                "Format",
-                list(_FORMATS),
-                format_func=lambda name: _FORMATS[name][0],
-                captions=[caption for _, caption in _FORMATS.values()],
-                label_visibility="collapsed",
-            )
+            kind = _choose_format()
         with right:
-            cards.facts(
-                {
-                    "Period": wording.escape(period),
-                    "Projects": wording.escape(projects),
-                    "Calls": wording.count(totals.calls),
-                    "Cost": wording.escape(wording.money(totals.total_nano)),
-                },
-                alt="What the export will hold",
-            )
-            _button(visit, wanted, totals, str(kind))
+            rows = sums.calls if kind == "csv" else len(loaders.daily(wanted, actor))
+            _describe(wanted, sums, chosen, projects=projects, rows=rows)
+            if rows > MOST_ROWS:
+                _refuse(kind)
+            else:
+                _button(wanted, chosen, kind, actor)
 
 
-def _button(visit: Visit, wanted: UsageFilter, totals: Totals, kind: str) -> None:
-    if kind == "csv" and totals.calls > MOST_ROWS:
-        limit = wording.count(MOST_ROWS, "row")
-        st.caption(
-            f"This page exports at most {limit}. Narrow the filters, or export on the server: "
-            "`python -m lib usage export -o usage.csv`"
-        )
-        return
+def _choose_format() -> str:
+    kind = st.radio(
+        "Format",
+        list(_FORMATS),
+        key="export:format",
+        format_func=lambda name: _FORMATS[name][0],
+        captions=[caption for _, caption in _FORMATS.values()],
+        label_visibility="collapsed",
+    )
+    return str(kind)
+
+
+def _describe(wanted: UsageFilter, sums: Totals, chosen: Chosen, *, projects: int, rows: int) -> None:
+    some = f"{len(wanted.projects) or projects} of {count(projects, 'project')}"
+    sources = " and ".join(SOURCE[name] for name in wanted.sources) or "both sources"
+    content = {
+        "Period": escape(chosen.label),
+        "Filter": f"{some}, {sources}",
+        "Rows": count(rows),
+        "Cost": escape(money(sums.total_nano)),
+    }
+    facts(content, alt="What the export holds")
+
+
+def _refuse(kind: str) -> None:
+    st.caption(
+        f"This page exports at most {count(MOST_ROWS, 'row')}. Narrow the filters, or export on the server: "
+        f"`python -m lib usage export --format {kind} -o usage.csv`"
+    )
+
+
+def _button(wanted: UsageFilter, chosen: Chosen, kind: str, actor: Actor) -> None:
+    def content() -> bytes:
+        out = io.BytesIO()
+        export_usage(front_door().database, wanted, out, actor=actor, format=kind)
+        return out.getvalue()
+
+    name = "calls" if kind == "csv" else "days"
+    # ``content`` runs when the button is pressed, not on each look: an export is in the audit log.
     st.download_button(
         "Download CSV",
-        # Made when it is clicked, not on each look: an export is in the audit log.
-        lambda: _file(visit, wanted, kind),
-        file_name="usage.csv" if kind == "csv" else "usage-daily.csv",
+        data=content,
+        file_name=f"qodex-{name}-{chosen.period.first_day}-to-{chosen.period.last_day}.csv",
         mime="text/csv",
+        key="usage:download",
         type="primary",
         icon=":material/download:",
         on_click="ignore",
     )
-
-
-def _file(visit: Visit, wanted: UsageFilter, kind: str) -> bytes:
-    out = io.BytesIO()
-    export_usage(visit.platform.database, wanted, out, actor=visit.actor, format=kind)
-    return out.getvalue()

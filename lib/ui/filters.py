@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 import streamlit as st
 
+from lib.access.roles import Actor
 from lib.clock import Micros
 from lib.errors import BadInput
 from lib.ui import address
 from lib.ui.server import front_door, now
 from lib.ui.wording import count, span
 from lib.usage.periods import PRESETS, Period, custom, day_of, preset, zone_named
-from lib.usage.reports import Totals, UsageFilter
+from lib.usage.reports import UsageFilter
 
 # One or two for each offset, so that the list stays short; the address may name any other.
 ZONES = (
@@ -50,7 +50,6 @@ ZONES = (
     "Pacific/Kiritimati",
 )
 _LONGEST = timedelta(days=3660)
-_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -166,15 +165,6 @@ def before(wanted: UsageFilter, chosen: Chosen) -> UsageFilter:
     return replace(wanted, since=earlier.since, until=earlier.until)
 
 
-def projects_in_words(chosen: Sequence[str], slugs: Sequence[str]) -> str:
-    """Which projects a page counts: ``All 8 projects``, or the first few by name."""
-    if not chosen:
-        return slugs[0] if len(slugs) == 1 else f"All {len(slugs)} projects"
-    more = len(chosen) - _NAMED
-    return ", ".join(chosen[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def per_thousand(totals: Totals) -> int | None:
-    """Nano-USD for a thousand calls, of those with a known price; None where there is none."""
-    priced = totals.calls - totals.unpriced_calls
-    return totals.total_nano * 1000 // priced if priced else None
+def projects_of(actor: Actor) -> list[str]:
+    """Short names of the projects that the viewer may see."""
+    return [project.slug for project in front_door().projects.list(actor=actor)]

@@ -1,123 +1,70 @@
-"""Settings > Usage: spend, tokens and calls of what the filters select, and the same as a file."""
+"""Settings > Usage: what was used and what it cost, by source, for the filter chosen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-
 import streamlit as st
 
-from lib.access.roles import Action
-from lib.db.tables import EVENT_STATUSES, RUN_KINDS, SOURCES
-from lib.ui import address, cards, charts, filters, loaders, vega, wording
-from lib.ui.cards import Metric
-from lib.ui.exports import export_card
-from lib.ui.filters import Chosen
-from lib.ui.guards import Visit, page
-from lib.ui.tables import show_days
-from lib.usage.reports import DayRow, Totals, UsageFilter
+from lib.ui import cards, charts, exports, filters, loaders, notices, usage, vega
+from lib.ui.cards import card, card_title
+from lib.ui.first_steps import draw_no_project
+from lib.ui.guards import guard
+from lib.ui.wording import count
 
-_FILTERS = ("project", "source", "provider", "model", "kind", "status")
-_PROVIDERS = {"openai": "OpenAI"}
+viewer = guard()
+projects = filters.projects_of(viewer.actor)
 
+head = cards.header("Usage")
+if not projects:
+    head.context("No project yet.")
+    draw_no_project(viewer)
+    st.stop()
 
-def main() -> None:
-    """Guard, inputs, load, draw."""
-    visit = page(Action.SEE_SPEND)
-    head = cards.header("Usage")
-    with head.right:
-        chosen = filters.choose_period()
-    everything = UsageFilter(since=chosen.period.since, until=chosen.period.until, zone=chosen.zone.key)
-    wanted = _filter_row(visit, everything)
-    projects = filters.projects_in_words(wanted.projects, visit.slugs)
-    head.context(wording.escape(f"{projects} · {chosen.label}"))
-    now = loaders.totals(wanted, visit.actor)
-    st.caption(_matches(now, loaders.totals(everything, visit.actor)))
-    if now.calls == 0:
-        cards.empty()
-        return
-    days = loaders.by_day(wanted, visit.actor)
-    _metrics(now, loaders.totals(filters.before(wanted, chosen), visit.actor), chosen)
-    _charts(days, wanted, visit, chosen)
-    cards.section(
-        "Days", f"newest first, days in {chosen.zone.key}; the same numbers as the charts and the export"
+with head.right:
+    chosen = filters.choose_period()
+with st.container(horizontal=True, gap="xsmall"):
+    wanted = usage.choose(projects, chosen, viewer.actor)
+    st.button(
+        "Reset filters",
+        key="usage:reset",
+        type="tertiary",
+        icon=":material/restart_alt:",
+        on_click=usage.reset,
     )
-    show_days(days, zone=chosen.zone.key)
-    export_card(visit, wanted, now, period=chosen.label, projects=projects)
+head.context(f"{usage.which(wanted, len(projects))} · {chosen.label}")
 
+sums = loaders.totals(wanted, viewer.actor)
+everything = loaders.totals(usage.unfiltered(wanted), viewer.actor)
+st.caption(usage.count_line(sums, everything))
+if not sums.calls:
+    cards.empty()
+    notices.draw()
+    st.stop()
 
-def _filter_row(visit: Visit, everything: UsageFilter) -> UsageFilter:
-    there = loaders.choices(visit.actor)
-    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
-        wanted = replace(
-            everything,
-            projects=_several("Projects", "project", visit.slugs),
-            sources=_several("Source", "source", SOURCES, wording.SOURCE),
-            providers=_several("Provider", "provider", there.providers, _PROVIDERS),
-            models=_several("Models", "model", there.models),
-            kinds=_several("Run kind", "kind", RUN_KINDS, wording.KIND),
-            statuses=_several("Status", "status", EVENT_STATUSES),
-        )
-        if wanted != everything:
-            icon = ":material/restart_alt:"
-            st.button("Reset filters", type="tertiary", icon=icon, on_click=address.clear, args=_FILTERS)
-    return wanted
+days = loaders.by_day(wanted, viewer.actor)
+zone = chosen.zone.key
+previous = loaders.totals(filters.before(wanted, chosen), viewer.actor)
+cards.metrics(usage.metrics(sums, previous), before=chosen.before)
 
-
-def _several(
-    label: str, name: str, options: Sequence[str], words: Mapping[str, str] | None = None
-) -> tuple[str, ...]:
-    said = words or {}
-    return tuple(address.select_many(label, name, options, format_func=lambda code: said.get(code, code)))
-
-
-def _matches(now: Totals, everything: Totals) -> str:
-    words = (
-        f"{now.calls:,} of {wording.count(everything.calls, 'call')} match; "
-        "every number below counts only these."
+with card():
+    card_title(
+        "Spend per day by source, USD", note=f"days in {zone}; click a bar to narrow the page to that day"
     )
-    if now.unpriced_calls == 1:
-        return f"{words} 1 of them has no known price and is in no total."
-    if now.unpriced_calls:
-        return f"{words} {now.unpriced_calls:,} of them have no known price and are in no total."
-    return words
+    drawn = charts.spend_per_day(days, zone=zone, today=chosen.today)
+    clicked = vega.picked_day(drawn, key=f"usage:days:{wanted.since}:{wanted.until}")
+if clicked and chosen.days > 1:
+    filters.narrow_to(clicked)
+    st.rerun()
 
+left, right = st.columns(2)
+with left, card(height="stretch"):
+    card_title("Spend by model, USD", note="both sources")
+    vega.show(charts.spend_by_model(loaders.by_model(wanted, viewer.actor)))
+with right, card(height="stretch"):
+    card_title("Tokens per day, millions", note=usage.cache_share(sums))
+    vega.show(charts.tokens_per_day(days))
 
-def _metrics(now: Totals, then: Totals, chosen: Chosen) -> None:
-    change, money = wording.change, wording.money
-    cost, cost_then = filters.per_thousand(now), filters.per_thousand(then)
-    found = [
-        Metric("Total spend", money(now.total_nano), change(now.total_nano, then.total_nano)),
-        Metric(
-            "Platform-funded",
-            money(now.platform_nano),
-            change(now.platform_nano, then.platform_nano),
-            "violet",
-        ),
-        Metric("BYOK", money(now.byok_nano), change(now.byok_nano, then.byok_nano), "blue"),
-        Metric("Cost per 1,000 calls", money(cost), change(cost or 0, cost_then or 0)),
-        Metric(
-            "Failed calls",
-            wording.share(now.failed_calls, now.calls, places=1),
-            wording.points(now.failed_calls, now.calls, then.failed_calls, then.calls),
-        ),
-    ]
-    cards.metrics(found, before=chosen.before)
+cards.section("Days", note=f"newest first, days in {zone}; the same numbers as the charts and the export")
+usage.draw_days(days, alt=f"Usage of {count(len(days), 'day')}, newest first")
 
-
-def _charts(days: Sequence[DayRow], wanted: UsageFilter, visit: Visit, chosen: Chosen) -> None:
-    with cards.card():
-        cards.card_title("Spend per day by source, USD", note=f"days in {chosen.zone.key}")
-        vega.show(charts.spend_per_day(days, zone=chosen.zone.key, today=chosen.today))
-    left, right = st.columns(2)
-    with left, cards.card(height="stretch"):
-        cards.card_title("Spend by model, USD", note="both sources")
-        vega.show(charts.spend_by_model(loaders.by_model(wanted, visit.actor)))
-    with right, cards.card(height="stretch"):
-        asked, cached = sum(day.input_tokens for day in days), sum(day.cached_input_tokens for day in days)
-        share = wording.share(cached, asked)
-        cards.card_title("Tokens per day, millions", note=f"cache share {share} of input" if share else "")
-        vega.show(charts.tokens_per_day(days))
-
-
-main()
+exports.draw(wanted, sums, chosen, projects=len(projects))
+notices.draw()

@@ -1,0 +1,160 @@
+"""The parts of Settings > Usage: its filters, its numbers, its table and its export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from lib.access.roles import Actor
+from lib.ui import address, loaders
+from lib.ui.cards import Metric
+from lib.ui.filters import Chosen
+from lib.ui.tables import dollars, money_column
+from lib.ui.wording import KIND, MINUS, SOURCE, change, count, escape, money, share
+from lib.usage.reports import DayRow, Totals, UsageFilter
+
+FILTERS = ("project", "source", "provider", "model", "kind", "status")
+_PROVIDERS = {"openai": "OpenAI", "anthropic": "Anthropic", "google": "Google"}
+STATUSES = {
+    "ok": "Answered",
+    "error": "Error answer",
+    "broken": "Broken stream",
+    "abandoned": "Abandoned stream",
+    "unknown": "Outcome unknown",
+}
+
+
+def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter:
+    """Draw the filters, each saying its state, and return what they come to."""
+    known = loaders.choices(actor)
+    return UsageFilter(
+        projects=tuple(address.select_many("Projects", "project", projects)),
+        sources=tuple(address.select_many("Source", "source", list(SOURCE), format_func=SOURCE.__getitem__)),
+        providers=tuple(
+            address.select_many(
+                "Provider", "provider", known.providers, format_func=lambda name: _PROVIDERS.get(name, name)
+            )
+        ),
+        models=tuple(address.select_many("Models", "model", known.models)),
+        kinds=tuple(address.select_many("Run kind", "kind", list(KIND), format_func=KIND.__getitem__)),
+        statuses=tuple(
+            address.select_many("Status", "status", list(STATUSES), format_func=STATUSES.__getitem__)
+        ),
+        since=chosen.period.since,
+        until=chosen.period.until,
+        zone=chosen.zone.key,
+    )
+
+
+def reset() -> None:
+    """Take all filters out of the address; period and zone stay."""
+    address.clear(*FILTERS)
+
+
+def unfiltered(wanted: UsageFilter) -> UsageFilter:
+    """The same period of everything."""
+    return UsageFilter(since=wanted.since, until=wanted.until, zone=wanted.zone)
+
+
+def which(wanted: UsageFilter, projects: int) -> str:
+    """The projects of the context line."""
+    if not wanted.projects:
+        return "1 project" if projects == 1 else f"All {projects} projects"
+    named = ", ".join(escape(slug) for slug in wanted.projects[:3])
+    more = len(wanted.projects) - 3
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def count_line(sums: Totals, everything: Totals) -> str:
+    """How much of all the filters let through, and what has no price."""
+    matching = f"{count(sums.calls)} of {count(everything.calls, 'call')}"
+    verb = "matches" if sums.calls == 1 else "match"
+    line = f"{matching} {verb}; every number below counts only these."
+    if sums.unpriced_calls:
+        have = "has" if sums.unpriced_calls == 1 else "have"
+        are = "is" if sums.unpriced_calls == 1 else "are"
+        line += f" {count(sums.unpriced_calls)} of them {have} no known price and {are} in no total."
+    return line
+
+
+def metrics(sums: Totals, previous: Totals) -> list[Metric]:
+    """The five numbers of the page."""
+    per, per_before = _per_thousand(sums), _per_thousand(previous)
+    return [
+        Metric("Total spend", money(sums.total_nano), change(sums.total_nano, previous.total_nano)),
+        Metric(
+            "Platform-funded",
+            money(sums.platform_nano),
+            change(sums.platform_nano, previous.platform_nano),
+            "violet",
+        ),
+        Metric("BYOK", money(sums.byok_nano), change(sums.byok_nano, previous.byok_nano), "blue"),
+        Metric(
+            "Cost per 1,000 calls",
+            money(per),
+            change(per, per_before) if per is not None and per_before is not None else None,
+            help="Of calls with a known price.",
+        ),
+        Metric("Failed calls", share(sums.failed_calls, sums.calls, places=1), _points(sums, previous)),
+    ]
+
+
+def _per_thousand(sums: Totals) -> int | None:
+    priced = sums.calls - sums.unpriced_calls
+    return 1000 * sums.total_nano // priced if priced else None
+
+
+def _points(sums: Totals, previous: Totals) -> str | None:
+    """Change of the failed share in percentage points."""
+    if not sums.calls or not previous.calls:
+        return None
+    tenths = round(1000 * sums.failed_calls / sums.calls) - round(
+        1000 * previous.failed_calls / previous.calls
+    )
+    sign = MINUS if tenths < 0 else "+" if tenths else ""
+    return f"{sign}{abs(tenths) / 10:.1f} pt"
+
+
+def cache_share(sums: Totals) -> str:
+    """How much of the input came from the provider's cache."""
+    found = share(sums.cached_input_tokens, sums.input_tokens)
+    return f"cache share {found} of input" if found else ""
+
+
+def draw_days(days: Sequence[DayRow], *, alt: str) -> None:
+    """The table of days, newest first."""
+    rows = list(reversed(days))
+    columns: dict[str, list[Any]] = {
+        "Day": [f"{row.day:%a} {row.day.day} {row.day:%b %Y}" for row in rows],
+        "Total": [_cell(row.total_nano, row.calls, row.unpriced_calls) for row in rows],
+        "Platform-funded": [dollars(row.platform_nano, row.platform_calls) for row in rows],
+        "BYOK": [dollars(row.byok_nano, row.byok_calls) for row in rows],
+        "Calls": [row.calls for row in rows],
+        "Failed": [row.failed_calls for row in rows],
+        "No price": [row.unpriced_calls for row in rows],
+        "Input tokens": [row.input_tokens for row in rows],
+        "Input cached": [share(row.cached_input_tokens, row.input_tokens) for row in rows],
+        "Output tokens": [row.output_tokens for row in rows],
+    }
+    if not any(columns["No price"]):
+        del columns["No price"]
+    number = st.column_config.NumberColumn(format="localized")
+    money_cells = [*columns["Total"], *columns["Platform-funded"], *columns["BYOK"]]
+    st.dataframe(
+        columns,
+        hide_index=True,
+        row_height=34,
+        alt=alt,
+        column_config={
+            **{name: money_column(money_cells) for name in ("Total", "Platform-funded", "BYOK")},
+            **dict.fromkeys(("Calls", "Failed", "No price", "Input tokens", "Output tokens"), number),
+            "Input cached": st.column_config.TextColumn(alignment="right"),
+        },
+    )
+
+
+def _cell(nano: int, calls: int, unpriced: int) -> float | None:
+    """Empty where every call of the day has an unknown price, or there was none."""
+    return dollars(nano, calls - unpriced)
