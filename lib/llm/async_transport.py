@@ -17,7 +17,8 @@ from weakref import WeakKeyDictionary
 import httpx2
 
 from lib.errors import DatabaseUnavailable, LeaseLost
-from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt, Refusal, clean_error
+from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt, Refusal
+from lib.llm.cleaning import clean_error
 from lib.llm.outgoing import Desk, Plan, forget_key_async, hurry
 from lib.llm.settling import Books, in_thread
 from lib.llm.transport import CANNOT_TAKE_OVER, ERROR_PATIENCE
@@ -162,14 +163,13 @@ class _MeteredStream(httpx2.AsyncByteStream):
     def __init__(self, attempt: Attempt, answer: httpx2.Response, books: Books) -> None:
         self._attempt = attempt
         self._answer: httpx2.Response | None = answer
+        self._chunks: AsyncIterator[bytes] | None = answer.aiter_bytes()
         self._books = books
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._answer is None:
-            return
-        chunks = self._answer.aiter_bytes()
+        """Goes on where it was left, as the HTTP stack's own streams do: the SDK drains what is left so."""
         reader = self._attempt.reader
-        while (chunk := await self._next(chunks)) is not None:
+        while (chunk := await self._next()) is not None:
             if passed := reader.feed(chunk):
                 yield passed
         if rest := reader.finish():
@@ -189,9 +189,9 @@ class _MeteredStream(httpx2.AsyncByteStream):
         if self._attempt.claim():
             self._books.owe(self._attempt.call, self._attempt.left())
 
-    async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
+    async def _next(self) -> bytes | None:
         try:
-            chunk = await anext(chunks, None)
+            chunk = await anext(self._chunks, None) if self._chunks else None
             await self._keep_lease()
         except BaseException as error:  # noqa: BLE001 - its frames hold the request that left
             outcome, raised = self._attempt.cut(error, None)
@@ -216,6 +216,6 @@ class _MeteredStream(httpx2.AsyncByteStream):
             raise lost
 
     async def _release(self) -> None:
-        answer, self._answer = self._answer, None
+        answer, self._answer, self._chunks = self._answer, None, None
         if answer is not None:
             await answer.aclose()

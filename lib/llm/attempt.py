@@ -6,7 +6,6 @@ inside the response that the caller holds.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -17,16 +16,15 @@ import httpx2
 from lib.clock import SECOND
 from lib.errors import LeaseLost, QodexError
 from lib.llm.answers import Reader, Reading, reader_for
+from lib.llm.cleaning import Headers, clean_body, clean_error, clean_headers
 from lib.llm.outgoing import Plan, Trace, asks_for_usage, build
 from lib.llm.wire import ErrorAnswer, classify_error, request_id_of, scrub
-from lib.secret import HIDDEN, Secret, redact
+from lib.secret import HIDDEN, Secret
 from lib.usage.calls import KeyVerdict, Outcome, Status
 from lib.usage.ledger import OpenCall
 
 LARGEST_ERROR_BODY = 1024 * 1024
 _FORGOTTEN = Secret("[forgotten]")
-_LONGEST_TEXT = 4 * 1024 * 1024
-_PIECE = 8
 _NEVER_SENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -37,7 +35,6 @@ _NEVER_SENT = (
 )
 _FRAMING = {b"content-encoding", b"content-length", b"transfer-encoding"}
 _KEY_VERDICTS: dict[str, KeyVerdict] = {"rejected": "rejected", "out_of_money": "out_of_money"}
-Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +99,7 @@ class Attempt:
             kept = [pair for pair in kept if pair[0].lower() != b"x-should-retry"]
             kept.append((b"x-should-retry", b"false"))
         response = httpx2.Response(
-            status, headers=kept, content=_clean_body(body, secret), extensions={"http_version": version}
+            status, headers=kept, content=clean_body(body, secret), extensions={"http_version": version}
         )
         falls_back = self.call.falls_back and self.plan.replayable
         self._forget()
@@ -227,53 +224,11 @@ class Attempt:
             for pair in headers.raw
             if pair[0].lower() != b"content-encoding" and not (encoded and pair[0].lower() in _FRAMING)
         ]
-        secret = self.call.secret
-        return [(_clean_bytes(name, secret), _clean_bytes(value, secret)) for name, value in kept]
-
-
-def clean_error(error: BaseException, request: httpx2.Request | None, secret: Secret | None) -> BaseException:
-    """The same failure with nothing of ours in it: a new error of its type, or the old one without its past."""
-    if isinstance(error, httpx2.RequestError):
-        return type(error)(scrub(str(error), *_given(secret)), request=request)
-    if isinstance(error, QodexError) or not isinstance(error, Exception):
-        error.__cause__ = error.__context__ = None
-        return error.with_traceback(None)
-    return httpx2.TransportError(f"The request failed ({type(error).__name__}).", request=request)
+        return clean_headers(kept, self.call.secret)
 
 
 def _told_of(error: BaseException, secret: Secret | None) -> dict[str, str]:
     """What the run log says about a failure of the connection."""
     said = str(error) if isinstance(error, httpx2.HTTPError | QodexError) else ""
-    message = scrub(said, *_given(secret)) or f"No answer ({type(error).__name__})."
+    message = scrub(said, *([secret] if secret else [])) or f"No answer ({type(error).__name__})."
     return {"error_type": "connection", "error_code": type(error).__name__, "error_message": message}
-
-
-def _given(secret: Secret | None) -> tuple[Secret, ...]:
-    return (secret,) if secret else ()
-
-
-def _clean_bytes(raw: bytes, secret: Secret) -> bytes:
-    text = raw.decode("latin-1")
-    clean = _clean_text(text, secret)
-    return raw if clean == text else clean.encode("latin-1", "replace")
-
-
-def _clean_body(body: bytes, secret: Secret) -> bytes:
-    """The body without the key, also where JSON escapes hide it; the same bytes where it is not in there."""
-    text = body.decode("utf-8", "replace")
-    try:
-        plain = json.dumps(json.loads(text), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        plain = text
-    if _clean_text(plain, secret) == plain and _clean_text(text, secret) == text:
-        return body
-    return _clean_text(plain, secret).encode("utf-8", "replace")
-
-
-def _clean_text(text: str, secret: Secret) -> str:
-    """The same text, unless the key or a piece of it is in there."""
-    key = secret.reveal()
-    pieces = (key[at : at + _PIECE] for at in range(max(1, len(key) - _PIECE + 1)))
-    if redact(text, secret) == text and not any(piece in text for piece in pieces):
-        return text
-    return scrub(text, secret, limit=_LONGEST_TEXT)

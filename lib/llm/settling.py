@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -71,14 +72,12 @@ class Books:
     def settle(self, call: OpenCall, outcome: Outcome) -> None:
         """Settle, or owe it. Never raises: the caller has an answer to give."""
         begun = time.monotonic()
-        for pause in (0.0, *_PAUSES):
-            time.sleep(pause)
+        for pause in (*_PAUSES, None):
             if self._try(self._ledger.settle, call, outcome):
                 return
-            if (
-                time.monotonic() - begun > _PATIENCE
-            ):  # a database that is busy for long was waited for already
+            if pause is None or time.monotonic() - begun > _PATIENCE:  # waited for long enough
                 break
+            time.sleep(pause)
         self.owe(call, outcome)
 
     def owe(self, call: OpenCall, outcome: Outcome, release: Callable[[], object] = lambda: None) -> None:
@@ -92,7 +91,8 @@ class Books:
                 call, outcome, release = self._owed.popleft()
             except IndexError:  # another thread was faster
                 return
-            release()
+            with suppress(Exception):  # a connection that cannot even be closed
+                release()
             if not self._try(self._ledger.settle, call, outcome):
                 self._owed.appendleft((call, outcome, lambda: None))
                 return

@@ -20,7 +20,8 @@ from collections.abc import Iterator
 import httpx2
 
 from lib.errors import DatabaseUnavailable, Forbidden, KeyMissing, LeaseLost, NotMetered, PriceUnknown
-from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt, Refusal, clean_error
+from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt, Refusal
+from lib.llm.cleaning import clean_error
 from lib.llm.outgoing import Desk, Plan, forget_key, hurry
 from lib.llm.settling import Books
 from lib.llm.wire import inner_transport
@@ -157,12 +158,13 @@ class _MeteredStream(httpx2.SyncByteStream):
     def __init__(self, attempt: Attempt, answer: httpx2.Response, books: Books) -> None:
         self._attempt = attempt
         self._answer: httpx2.Response | None = answer
+        self._chunks = answer.iter_bytes()
         self._books = books
 
     def __iter__(self) -> Iterator[bytes]:
-        chunks = self._answer.iter_bytes() if self._answer else iter(())
+        """Goes on where it was left, as the HTTP stack's own streams do: the SDK drains what is left so."""
         reader = self._attempt.reader
-        while (chunk := self._next(chunks)) is not None:
+        while (chunk := self._next()) is not None:
             if passed := reader.feed(chunk):
                 yield passed
         if rest := reader.finish():
@@ -182,9 +184,9 @@ class _MeteredStream(httpx2.SyncByteStream):
         if self._attempt.claim():
             self._books.owe(self._attempt.call, self._attempt.left(), self._release)
 
-    def _next(self, chunks: Iterator[bytes]) -> bytes | None:
+    def _next(self) -> bytes | None:
         try:
-            chunk = next(chunks, None)
+            chunk = next(self._chunks, None)
             self._keep_lease()
         except BaseException as error:  # noqa: BLE001 - its frames hold the request that left
             outcome, raised = self._attempt.cut(error, None)
@@ -211,4 +213,5 @@ class _MeteredStream(httpx2.SyncByteStream):
     def _release(self) -> None:
         answer, self._answer = self._answer, None
         if answer is not None:
+            self._chunks = iter(())
             answer.close()

@@ -146,7 +146,7 @@ def _static(kind: type, name: str) -> object:
         {"workload_identity": {}},
         {"something_new": 1},
     ],
-    ids=str,
+    ids=lambda option: next(iter(option)),
 )
 def test_a_copy_cannot_go_elsewhere(run, way, option):
     client = run.openai if way == "sync" else run.async_openai
