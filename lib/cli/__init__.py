@@ -10,6 +10,7 @@ import click
 from lib.cli.caps import caps, plans
 from lib.cli.doctor import doctor
 from lib.cli.keys import keys
+from lib.cli.members import members
 from lib.cli.projects import projects
 from lib.cli.runs import runs
 from lib.cli.session import Guarded, Session
@@ -29,7 +30,7 @@ def cli(context: click.Context, *, debug: bool) -> None:
     context.obj = context.with_resource(Session(debug=debug))
 
 
-for command in (projects, keys, runs, usage, caps, plans, doctor):
+for command in (projects, keys, members, runs, usage, caps, plans, doctor):
     cli.add_command(command)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib.ui import address
+from lib.ui import address, paging
 from lib.ui.badges import badge_column
 from lib.ui.filters import Chosen
 from lib.ui.wording import (
@@ -26,7 +26,6 @@ from lib.ui.wording import (
 from lib.usage.runlog import RunFilter, RunRow
 
 PAGE_ROWS = 20
-_MOST_PAGES = 10_000
 _NAMED = 3
 _KEY = "runs:table"
 
@@ -49,7 +48,7 @@ def choose(projects: Sequence[str], chosen: Chosen) -> RunFilter:
         until=None if search else chosen.period.until,
         search=search,
         limit=PAGE_ROWS,
-        offset=(address.number("page", most=_MOST_PAGES) - 1) * PAGE_ROWS,
+        offset=paging.offset(PAGE_ROWS),
     )
 
 
@@ -126,17 +125,3 @@ def _duration(row: RunRow, chosen: Chosen) -> str:
 def _cost(row: RunRow) -> float | None:
     """What is known of it; empty where no call has a known price."""
     return (row.platform_nano + row.byok_nano) / 1e9 if row.calls > row.unpriced_calls else None
-
-
-def draw_pages(total: int) -> None:
-    """Numbers of pages, where there are several."""
-    pages = min(_MOST_PAGES, -(-total // PAGE_ROWS))
-    if pages < 2:  # noqa: PLR2004 - one needs no number
-        return
-    key = "address:page"
-    st.session_state[key] = min(address.number("page", most=_MOST_PAGES), pages)
-
-    def changed() -> None:
-        address.put("page", str(st.session_state[key]), default="1")
-
-    st.pagination(pages, key=key, on_change=changed)

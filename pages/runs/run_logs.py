@@ -6,7 +6,7 @@ import streamlit as st
 
 from lib.access.roles import Action
 from lib.errors import RunUnknown
-from lib.ui import address, cards, filters, notices, run_card, run_list
+from lib.ui import address, cards, filters, notices, paging, run_card, run_list
 from lib.ui.filters import Chosen
 from lib.ui.guards import Visit, page
 from lib.ui.wording import count
@@ -27,7 +27,7 @@ def main() -> None:
         run_list.draw(rows, chosen)
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             st.caption(f"{len(rows)} of {count(total, 'run')}", width="content")
-            run_list.draw_pages(total)
+            paging.draw(total, run_list.PAGE_ROWS)
     else:
         cards.empty("No runs match. Choose a longer period, or reset the filters.")
     _chosen_run(visit, chosen)

@@ -1,0 +1,28 @@
+"""Numbers of pages under a long list; the page is in the address."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lib.ui import address
+
+_MOST_PAGES = 10_000
+
+
+def offset(rows: int) -> int:
+    """Rows before the page that the address names, ``rows`` on each."""
+    return (address.number("page", most=_MOST_PAGES) - 1) * rows
+
+
+def draw(total: int, rows: int) -> None:
+    """Numbers of pages, where there are several."""
+    pages = min(_MOST_PAGES, -(-total // rows))
+    if pages < 2:  # noqa: PLR2004 - one needs no number
+        return
+    key = "address:page"
+    st.session_state[key] = min(address.number("page", most=_MOST_PAGES), pages)
+
+    def changed() -> None:
+        address.put("page", str(st.session_state[key]), default="1")
+
+    st.pagination(pages, key=key, on_change=changed)

@@ -1,0 +1,56 @@
+"""Settings > Audit log: every change, by whom, when, on what, from where."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from lib.access.auditlog import AuditFilter
+from lib.access.roles import Action
+from lib.ui import audit_list, cards, filters, paging
+from lib.ui.guards import Visit, page
+from lib.ui.wording import count
+
+
+def main() -> None:
+    """Guard, inputs, load, draw."""
+    visit = page(Action.SEE_AUDIT_LOG)
+    log = visit.platform.audit
+    head = cards.header("Audit log")
+    with head.right:
+        chosen = filters.choose_period(default="30d")
+    with st.container(horizontal=True, gap="xsmall"):
+        wanted = audit_list.choose(visit.slugs, log.actors(actor=visit.actor), chosen)
+    head.context(f"Append-only: nobody can change or delete a row here · {chosen.label}")
+    rows, total = log.list(wanted, actor=visit.actor)
+    if not rows:
+        cards.empty("No changes match. Choose a longer period, or reset the filters.")
+        return
+    audit_list.draw(rows, chosen)
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.caption(f"{len(rows)} of {count(total, 'change')}", width="content")
+        paging.draw(total, audit_list.PAGE_ROWS)
+    _file(visit, wanted, total)
+
+
+def _file(visit: Visit, wanted: AuditFilter, total: int) -> None:
+    if total > audit_list.MOST_ROWS:
+        st.caption(f"More than {audit_list.MOST_ROWS:,} changes: choose a shorter period for a file.")
+        return
+
+    def content() -> bytes:
+        whole = replace(wanted, limit=audit_list.MOST_ROWS, offset=0)
+        return audit_list.as_csv(visit.platform.audit.list(whole, actor=visit.actor)[0])
+
+    st.download_button(
+        f"Download CSV ({count(total, 'change')})",
+        content,
+        file_name="qodex-audit-log.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+main()

@@ -1,0 +1,65 @@
+"""Settings > Members: who has which role in a project."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lib.access.members import Member
+from lib.access.roles import Action
+from lib.ui import address, cards, member_forms, notices
+from lib.ui.guards import Visit, page
+from lib.ui.wording import count, escape
+
+
+def main() -> None:
+    """Guard, inputs, load, draw."""
+    visit = page(Action.MANAGE_MEMBERS)
+    notices.draw()
+    head = cards.header("Members")
+    with head.right:
+        project = visit.project()
+    found = visit.platform.members.list(slug=project.slug, actor=visit.actor)
+    head.context(f"{count(len(found), 'member')} of {escape(project.slug)}, those of all projects included")
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
+        wanted = address.search("Search", "q", placeholder="E-mail", width=230).strip().lower()
+        st.space("stretch")
+        _opens("Add a member", "person_add", member_forms.ADDING, "secondary" if found else "primary")
+    shown = [member for member in found if wanted in member.email]
+    if shown:
+        _table(shown, visit)
+    else:
+        cards.empty("No member matches." if found else _nobody(visit))
+    member_forms.draw_adding(project.slug)
+
+
+def _table(shown: list[Member], visit: Visit) -> None:
+    member = member_forms.draw_table(shown, visit)
+    if member is None:
+        st.caption("Choose a member to change the role or to remove them.")
+        return
+    oneself = member.email == visit.actor.name
+    with st.container(horizontal=True, gap="xsmall"):
+        _opens("Change the role", "manage_accounts", member_forms.CHANGING, "secondary")
+        _opens(":red[Leave]" if oneself else ":red[Remove]", "delete", member_forms.REMOVING, "tertiary")
+    member_forms.draw_changing(member)
+    member_forms.draw_removing(member, oneself=oneself)
+
+
+def _nobody(visit: Visit) -> str:
+    if visit.local:
+        return "No members yet. In local mode everyone on this machine is an administrator."
+    return "No members yet. Add the first lead."
+
+
+def _opens(label: str, icon: str, dialog: str, kind: str) -> None:
+    st.button(
+        label,
+        key=f"open:{dialog}",
+        type=kind,  # type: ignore[arg-type]
+        icon=f":material/{icon}:",
+        on_click=notices.open_dialog,
+        args=(dialog,),
+    )
+
+
+main()
