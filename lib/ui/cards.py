@@ -47,8 +47,9 @@ def card(*, height: str = "content") -> Iterator[None]:
 def card_title(title: str, *badges: str, note: str = "") -> None:
     """A card's title, its state as badges, and in grey what it counts."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
-        text = " ".join((f"#### {title}", *badges))
-        st.markdown(text, anchors=False, width="content")
+        st.markdown(f"#### {title}", anchors=False, width="content")
+        for each in badges:
+            st.markdown(each, width="content")
         if note:
             st.caption(note, width="content")
 

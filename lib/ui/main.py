@@ -27,7 +27,9 @@ def _draw_logo() -> None:
 
 def main() -> None:
     """Look who is there, then run the page that the address names."""
-    st.set_page_config(page_title="Qodex", page_icon=str(STATIC / "favicon.png"), layout="wide")
+    st.set_page_config(
+        page_title="Qodex", page_icon=str(STATIC / "favicon.png"), layout="wide", initial_sidebar_state=220
+    )
     _draw_logo()
     page = st.navigation([place.page for place in navigation.places()], position="hidden")
     viewer = current_viewer()
