@@ -1,11 +1,13 @@
 """Where an import keeps its good rows until all are read: an unlinked temporary file of this process.
 
+Nobody else can open that file, so that unpickling it is safe.
+
 In memory stay eight bytes a row, which is enough to find equal rows of a file however far apart they stand.
 """
 
 from __future__ import annotations
 
-import pickle  # nosec B403 - only for a file that nobody else can open
+import pickle  # nosec B403
 import tempfile
 from array import array
 from collections.abc import Iterator
@@ -13,10 +15,8 @@ from hashlib import blake2b
 from types import TracebackType
 from typing import Any, Self
 
-from lib.clock import Micros
-
 Row = tuple[Any, ...]
-_PROJECT, _EVENT, _AT = 0, 1, 2
+_PROJECT, _EVENT = 0, 1
 _PREFIX = "i-"
 _EIGHT_BYTES = slice(len(_PREFIX), len(_PREFIX) + 16)
 
@@ -27,7 +27,7 @@ def content_id(cells: list[Any]) -> str:
 
 
 class Spool:
-    """Rows whose first fields are the project's id, the event's id and its time.
+    """Rows whose first two fields are the project's and the event's id.
 
     Of rows with equal content the first keeps its ``content_id``, the second gets ``-2`` after it, and so
     on: the same ids whenever the file comes again.
@@ -36,16 +36,13 @@ class Spool:
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._hashes = array("Q")
-        self.spans: dict[str, tuple[Micros, Micros]] = {}
-        """The first and last time of each project that has rows."""
+        self.project_ids: set[str] = set()
 
     def add(self, rows: list[Row], from_content: list[int]) -> None:
         """Keep rows, in this order. ``from_content`` are the places of those whose id is a ``content_id``."""
         pickle.dump((rows, from_content), self._file, pickle.HIGHEST_PROTOCOL)
         self._hashes.extend([_hash(rows[place]) for place in from_content])
-        for project_id, at in {(row[_PROJECT], row[_AT]) for row in rows}:
-            first, last = self.spans.get(project_id, (at, at))
-            self.spans[project_id] = min(first, at), max(last, at)
+        self.project_ids.update({row[_PROJECT] for row in rows})
 
     def batches(self) -> Iterator[list[Row]]:
         """All rows, as they were added, each with an id of its own."""
@@ -53,7 +50,7 @@ class Spool:
         self._file.seek(0)
         while True:
             try:
-                rows, from_content = pickle.load(self._file)  # noqa: S301 # nosec B301 - only we can open the file
+                rows, from_content = pickle.load(self._file)  # noqa: S301 # nosec B301
             except EOFError:
                 return
             if repeated:

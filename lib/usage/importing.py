@@ -11,7 +11,7 @@ column of an export, a row with ``event_id`` and ``status`` is one of ours: its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -21,27 +21,30 @@ from sqlalchemy.exc import IntegrityError
 from lib.access import audit
 from lib.access.audit import Tag
 from lib.access.roles import Action, Actor, require
-from lib.db import Database
+from lib.db import AnyRow, Database
 from lib.db.tables import projects
 from lib.errors import BadInput, DatabaseUnavailable, ImportRejected
 from lib.usage.columns import EVENT_COLUMNS
 from lib.usage.import_files import opened
+from lib.usage.import_rollups import SUMMED, add_imported
 from lib.usage.import_rows import BadRow, RowReader
 from lib.usage.import_spool import Spool
 from lib.usage.prices import PriceBook
-from lib.usage.rollups import rebuild
 
 _BATCH = 2_000
 _BAD_KEPT = 1_000
 _STORED = ("project_id", *(column.stored for column in EVENT_COLUMNS if column.name != "project"))
-_INTO = f"INSERT INTO usage_events ({', '.join(_STORED)}, imported)"
+_NAMES = ", ".join(_STORED)
+_INTO = f"INSERT INTO usage_events ({_NAMES}, imported)"
 _UNLESS_THERE = "ON CONFLICT (project_id, event_id) DO NOTHING"
 _FROM_VALUES = f"{_INTO} VALUES ({', '.join('?' * len(_STORED))}, true) {_UNLESS_THERE}"
-_STAGE = (
-    f"CREATE TEMP TABLE imported_rows ON COMMIT DROP AS SELECT {', '.join(_STORED)} FROM usage_events LIMIT 0"  # noqa: S608 # nosec B608 - our own names
-)
-_COPY = f"COPY imported_rows ({', '.join(_STORED)}) FROM STDIN"
-_FROM_STAGE = f"{_INTO} SELECT {', '.join(_STORED)}, true FROM imported_rows {_UNLESS_THERE}"  # noqa: S608 # nosec B608 - our own names
+_SELECT = f"SELECT {_NAMES}"
+_STAGE = f"CREATE TEMP TABLE imported_rows ON COMMIT DROP AS {_SELECT} FROM usage_events LIMIT 0"
+_COPY = f"COPY imported_rows ({_NAMES}) FROM STDIN"
+# In one order, so that two imports at once wait for each other instead of both.
+_FROM_STAGE = f"{_INTO} {_SELECT}, true FROM imported_rows ORDER BY 1, 2 {_UNLESS_THERE}"
+_SUMMED_FROM_STAGE = f"WITH added AS ({_FROM_STAGE} RETURNING *) {SUMMED.format(rows='added')}"
+_SUMMED_AFTER = SUMMED.format(rows="usage_events WHERE rowid > ?")
 
 
 @dataclass
@@ -103,7 +106,7 @@ def import_usage(
         if result.skipped and not skip_bad:
             raise ImportRejected(_refusal(result), result.bad)
         slugs = {project_id: slug for slug, project_id in ids.items()}
-        result.projects = sorted(slugs[project_id] for project_id in spool.spans)
+        result.projects = sorted(slugs[project_id] for project_id in spool.project_ids)
         _write(database, spool, result, name, actor)
     return result
 
@@ -147,9 +150,7 @@ def _write(database: Database, spool: Spool, result: ImportResult, name: str, ac
     try:
         with database.write() as connection:
             insert = _insert if database.is_sqlite else _copy
-            result.added = insert(connection, spool.batches())
-            for project_id, (first, last) in sorted(spool.spans.items()) if result.added else ():
-                rebuild(connection, project_id, first, last + 1)
+            result.added = add_imported(connection, insert(connection, spool.batches()))
             result.already_there = result.rows - result.skipped - result.added
             now = database.now(connection)
             audit.record(connection, now, actor, Tag.USAGE_IMPORTED, after=_audited(result, name))
@@ -170,12 +171,17 @@ def _audited(result: ImportResult, name: str) -> Mapping[str, object]:
     }
 
 
-def _insert(connection: Connection, batches: Iterator[list[tuple[Any, ...]]]) -> int:
-    return sum(connection.exec_driver_sql(_FROM_VALUES, batch).rowcount for batch in batches if batch)
+def _insert(connection: Connection, batches: Iterator[list[tuple[Any, ...]]]) -> Sequence[AnyRow]:
+    """SQLite: new rows get row ids above all earlier ones. Returns their sums."""
+    before = connection.exec_driver_sql("SELECT coalesce(max(rowid), 0) FROM usage_events").scalar_one()
+    for batch in batches:
+        if batch:
+            connection.exec_driver_sql(_FROM_VALUES, batch)
+    return connection.exec_driver_sql(_SUMMED_AFTER, (before,)).all()
 
 
-def _copy(connection: Connection, batches: Iterator[list[tuple[Any, ...]]]) -> int:
-    """PostgreSQL: COPY into a table of this transaction, then take what is not there yet."""
+def _copy(connection: Connection, batches: Iterator[list[tuple[Any, ...]]]) -> Sequence[AnyRow]:
+    """PostgreSQL: COPY into a table of this transaction, then take what is not there yet. Returns its sums."""
     connection.exec_driver_sql(_STAGE)
     driver: Any = connection.connection.driver_connection
     try:
@@ -185,4 +191,4 @@ def _copy(connection: Connection, batches: Iterator[list[tuple[Any, ...]]]) -> i
                     copy.write_row(row)
     except connection.dialect.loaded_dbapi.Error as problem:
         raise DatabaseUnavailable("The database did not take the rows. Nothing was imported.") from problem
-    return connection.exec_driver_sql(_FROM_STAGE).rowcount
+    return connection.exec_driver_sql(_SUMMED_FROM_STAGE).all()

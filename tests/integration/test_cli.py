@@ -452,7 +452,7 @@ def test_names_cannot_command_the_terminal(run: Run) -> None:
 KILLED_AT = {
     "while rows are read": "lib.usage.import_spool.Spool.add",
     "before the first row is written": "lib.usage.import_spool.Spool.batches",
-    "when all rows are written": "lib.usage.importing.rebuild",
+    "when all rows are written": "lib.usage.importing.add_imported",
     "before it is committed": "lib.access.audit.record",
 }
 

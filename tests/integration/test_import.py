@@ -5,21 +5,23 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 
 from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, Role, local_administrator
 from lib.clock import DAY, to_micros
 from lib.db import Database
-from lib.db.tables import audit_log, usage_events
+from lib.db.tables import audit_log, projects, usage_events
 from lib.errors import BadInput, Forbidden, ImportRejected
 from lib.usage.importing import ImportResult, import_usage
 from lib.usage.prices import PriceBook
 from lib.usage.reports import Reports, UsageFilter
+from lib.usage.rollups import Rollups, verify
 
 ADMIN = local_administrator(Origin.COMMAND_LINE, "operator")
 HEADER = "occurred_at,project,model,input_tokens,output_tokens"
@@ -216,6 +218,40 @@ def test_reports_hold_what_came_in_however_late(
     assert (totals.calls, totals.byok_nano, totals.platform_nano) == (3, 3 * 450_000, 0)
     days = Reports(database).by_day(UsageFilter(), actor=ADMIN)
     assert [day.day.isoformat() for day in days if day.calls] == ["2025-11-01", "2026-04-01", "2026-05-01"]
+    bring(GOOD, GOOD, GOOD.replace("gpt-5-mini", "our-own-model"), header=HEADER)
+    assert list(verify(database)) == []
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_imports_and_live_calls_at_once_are_all_in_the_roll_ups(database: Database) -> None:
+    """On SQLite one writer waits for the other anyway."""
+    files = [
+        "\n".join([HEADER, *(GOOD.replace("1000", str(number)) for number in numbers)])
+        for numbers in (range(600), range(300, 900), reversed(range(900)))
+    ]
+    live = {
+        "event_id": "live",
+        "occurred_at": NOW,
+        "source": "byok",
+        "provider": "openai",
+        "model": "gpt-5-mini",
+    }
+    live |= {"endpoint": "responses", "status": "ok", "cost_nano": 1, "imported": False}
+
+    def bring(content: str) -> int:
+        file = io.BytesIO(content.encode())
+        return import_usage(database, PRICES, file, name="usage.csv", actor=ADMIN).added
+
+    with ThreadPoolExecutor() as pool:
+        with database.write() as connection:
+            project_id = connection.execute(select(projects.c.id).limit(1)).scalar_one()
+            row = live | {"project_id": project_id}
+            connection.execute(insert(usage_events), row)
+            Rollups().add(connection, row)
+            added = [pool.submit(bring, content) for content in files]
+        assert sum(each.result() for each in added) == 900
+    assert list(verify(database)) == []
+    assert count(database) == 901
 
 
 # --- bad rows (attack 29) --------------------------------------------------------------------------

@@ -1,0 +1,61 @@
+"""What an import adds to the roll-ups: sums of exactly the rows that went in, however much history there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy import Connection, Table
+
+from lib.clock import HOUR, Micros
+from lib.db.tables import usage_daily, usage_hourly
+from lib.db.upsert import Upsert
+from lib.usage.periods import day_of, midnight
+from lib.usage.rollups import DIMENSIONS, QUARTER, SUMS, zone_of
+
+_BATCH = 1_000
+_ADD = {table: Upsert(table, SUMS, "add") for table in (usage_hourly, usage_daily)}
+
+SUMMED = "\n".join(
+    (
+        f"SELECT project_id, occurred_at / {QUARTER} * {QUARTER} AS quarter, source, provider, model, status,",
+        "count(*), sum(CASE WHEN cost_nano IS NULL THEN 1 ELSE 0 END),",
+        ", ".join(f"coalesce(sum({name}), 0)" for name in SUMS[2:]),
+        "FROM {rows} GROUP BY 1, 2, 3, 4, 5, 6",
+    )
+)
+"""Sums the new rows by quarter of an hour, of which every zone's days are made; ``rows`` is where they are."""
+
+
+def add_imported(connection: Connection, summed: Iterable[Any]) -> int:
+    """Add what SUMMED found to hours and days, in the import's transaction; returns how many rows that are."""
+    rows = [tuple(row) for row in summed]
+    if connection.dialect.name != "sqlite":
+        # Waits for a change of the reporting zone that is under way, and keeps the next one waiting.
+        connection.exec_driver_sql("LOCK TABLE usage_daily IN ROW EXCLUSIVE MODE")
+    zone = zone_of(connection)
+    days: dict[Micros, Micros] = {}
+    for quarter in {row[1] for row in rows}:
+        days[quarter] = midnight(day_of(quarter, zone), zone)
+    _add(connection, usage_hourly, "hour_at", rows, lambda quarter: quarter - quarter % HOUR)
+    _add(connection, usage_daily, "day_at", rows, days.__getitem__)
+    return sum(int(row[6]) for row in rows)
+
+
+def _add(
+    connection: Connection,
+    table: Table,
+    name: str,
+    rows: list[tuple[Any, ...]],
+    moment: Callable[[Micros], Micros],
+) -> None:
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for project_id, quarter, source, provider, model, status, *sums in rows:
+        key = (project_id, moment(quarter), source, provider, model, "", status)  # an import has no run kind
+        before = found.get(key) or [0] * len(SUMS)
+        found[key] = [old + int(new) for old, new in zip(before, sums, strict=True)]
+    names = ("project_id", name, *DIMENSIONS, *SUMS)
+    # In one order, so that two imports at once wait for each other instead of both.
+    values = [dict(zip(names, (*key, *sums), strict=True)) for key, sums in sorted(found.items())]
+    for start in range(0, len(values), _BATCH):
+        connection.execute(_ADD[table].on(connection), values[start : start + _BATCH])
