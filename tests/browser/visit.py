@@ -1,0 +1,143 @@
+"""A person in front of the dashboard, and the server they look at."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+from playwright.sync_api import Locator, Page, Request, WebSocket, expect
+
+from tests.services import running_dashboard
+from tests.upstream import PLATFORM_KEY, ScriptedUpstream
+
+if TYPE_CHECKING:
+    from lib.platform import Platform
+
+STILL = "[data-testid=stApp][data-test-script-state=notRunning]"
+PATIENCE = 20_000
+
+
+@dataclass
+class Served:
+    """A running dashboard: where it is, the provider it asks, its front door for arranging, and its log."""
+
+    address: str
+    upstream: ScriptedUpstream
+    platform: Platform
+    log: Path
+
+
+@contextmanager
+def served(folder: Path, platform_key: str | None = PLATFORM_KEY) -> Iterator[Served]:
+    """Serve a new database in ``folder``."""
+    from lib.access.roles import Origin, local_administrator
+    from lib.platform import Platform
+    from lib.secret import Secret
+    from lib.settings import Settings
+
+    master = base64.b64encode(os.urandom(32)).decode()
+    with ScriptedUpstream() as upstream:
+        url = f"sqlite:///{folder / 'qodex.db'}"
+        environment = {
+            "DATABASE_URL": url,
+            "QODEX_MASTER_KEYS": master,
+            "OPENAI_BASE_URL": upstream.base_url,
+            **({"OPENAI_API_KEY": platform_key} if platform_key else {}),
+        }
+        with running_dashboard(environment, folder / "dashboard.log") as address:
+            settings = Settings(
+                database_url=url,
+                master_keys=Secret(master),
+                openai_base_url=upstream.base_url,
+                openai_api_key=Secret(platform_key) if platform_key else None,
+            )
+            platform = Platform(settings, actor=local_administrator(Origin.BROWSER))
+            yield Served(address, upstream, platform, folder / "dashboard.log")
+            platform.close()
+
+
+@dataclass
+class Visit:
+    """One tab. ``received`` is all that the server sent over its web sockets, ``asked`` every address asked for."""
+
+    page: Page
+    address: str
+    received: list[bytes] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("websocket", self._listen)
+        self.page.on("request", self._note)
+
+    def _listen(self, socket: WebSocket) -> None:
+        self.asked.append(socket.url)
+        socket.on("framereceived", self._keep)
+
+    def _keep(self, payload: str | bytes) -> None:
+        self.received.append(payload if isinstance(payload, bytes) else payload.encode())
+
+    def _note(self, request: Request) -> None:
+        self.asked.append(request.url)
+
+    @property
+    def elsewhere(self) -> set[str]:
+        """Other hosts that the page asked for anything."""
+        here = {"", urlsplit(self.address).hostname}
+        return {urlsplit(url).hostname or "" for url in self.asked} - here
+
+    def open(self, path: str = "", **query: str) -> Visit:
+        """Go to an address of the dashboard and wait until it is drawn."""
+        self.page.goto(f"{self.address}/{path}{'?' + urlencode(query) if query else ''}")
+        return self.settle()
+
+    def settle(self) -> Visit:
+        """Wait until the script has run and its elements are drawn."""
+        self.page.locator(STILL).wait_for(timeout=PATIENCE)
+        expect(self.page.locator("[data-testid=stSkeleton]")).to_have_count(0, timeout=PATIENCE)
+        return self
+
+    def follow(self, link: str) -> Visit:
+        """Click a link of the sidebar or the page."""
+        self.page.get_by_role("link", name=link, exact=True).first.click()
+        return self.settle()
+
+    def press(self, button: str) -> Visit:
+        """Click a button; an open dialog's first."""
+        self.button(button).click()
+        return self
+
+    def button(self, name: str) -> Locator:
+        dialog = self.page.get_by_role("dialog")
+        place = dialog if dialog.count() else self.page
+        return place.get_by_role("button", name=name, exact=True).last
+
+    def fill(self, label: str, text: str) -> Visit:
+        """Type into a field of that label."""
+        self.page.get_by_label(label, exact=True).fill(text)
+        return self
+
+    def sees(self, *texts: str) -> Visit:
+        """Expect each text to be visible, soon."""
+        for text in texts:
+            expect(self.page.get_by_text(text).first).to_be_visible(timeout=PATIENCE)
+        return self
+
+    def sees_no(self, *texts: str) -> Visit:
+        for text in texts:
+            expect(self.page.get_by_text(text)).to_have_count(0, timeout=PATIENCE)
+        return self
+
+    @property
+    def dialog(self) -> Locator:
+        return self.page.get_by_role("dialog")
+
+    def closed(self) -> Visit:
+        """Expect the dialog to have closed."""
+        expect(self.dialog).to_have_count(0, timeout=PATIENCE)
+        return self.settle()
