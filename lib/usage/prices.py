@@ -26,14 +26,14 @@ from pathlib import Path
 from genai_prices import types as table
 from genai_prices.data_snapshot import get_snapshot
 
-from lib.errors import BadInput, PriceUnknown
+from lib.errors import PriceUnknown
+from lib.usage.amounts import NANO, parse_usd, plain_usd, usd
 from lib.usage.pricefile import FilePrice, read_price_file
 
-NANO = 1_000_000_000
+__all__ = ["NANO", "Cost", "PriceBook", "Tokens", "UnitPrices", "parse_usd", "plain_usd", "usd"]
+
 _EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 _LONGEST_NAME = 200
-_LARGEST_AMOUNT = Decimal(9_000_000_000)  # fits the 64 bits of storage in nano-USD
-_AMOUNT = re.compile(r"[-+]?(\d{1,10}(\.\d{0,60})?|\.\d{1,60})([eE][-+]?\d{1,2})?", re.ASCII)
 _DATED = re.compile(r"(-preview)?(-?\d{4}-?\d{2}-?\d{2})?", re.ASCII)
 _COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$", re.ASCII)
 _PLAIN_UNITS = frozenset(
@@ -192,32 +192,6 @@ class PriceBook:
         if rates is None:
             raise PriceUnknown(model)
         return rates
-
-
-def usd(nano: int) -> Decimal:
-    """Nano-USD as exact USD."""
-    return Decimal(nano).scaleb(-9, _EXACT)
-
-
-def plain_usd(nano: int | None) -> str:
-    """USD as a plain decimal of at most nine places, no exponent, no trailing zeros; empty where unknown."""
-    if nano is None:
-        return ""
-    whole, places = f"{usd(nano):.9f}".split(".")
-    return f"{whole}.{places.rstrip('0')}".rstrip(".")
-
-
-def parse_usd(text: str) -> int:
-    """Read an amount in USD as nano-USD; more than nine places are rounded half-even.
-
-    Raises:
-        BadInput: not a plain number.
-    """
-    typed = text.strip()
-    amount = Decimal(typed) if _AMOUNT.fullmatch(typed) else None
-    if amount is None or abs(amount) > _LARGEST_AMOUNT:
-        raise BadInput("An amount in USD is a plain number, such as 12.50.")
-    return int(_EXACT.scaleb(amount, 9).to_integral_value(ROUND_HALF_EVEN))
 
 
 def _per_million(product: int, rounding: str) -> int:
