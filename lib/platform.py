@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,7 @@ from lib.keys import Keys
 from lib.llm.clients import MeteredAsyncOpenAI, MeteredOpenAI, make_async_client, make_client
 from lib.llm.testcall import send_test_prompt
 from lib.settings import Settings
-from lib.usage.caps import CapsView
+from lib.usage.caps_view import CapsView
 from lib.usage.heartbeat import Heartbeat
 from lib.usage.ledger import Ledger
 from lib.usage.prices import PriceBook
@@ -30,6 +31,8 @@ from lib.usage.runlog import RunDetail, RunLog
 from lib.usage.runs import RunStore, StartedRun
 from lib.vault.keys import KeyStore, ever_sealed
 from lib.vault.masters import load_keyring
+
+log = logging.getLogger(__name__)
 
 TEST_PROMPT_LENGTH = 2_000
 
@@ -53,6 +56,8 @@ class Platform:
         self.actor = actor or local_administrator(Origin.WORKER, "worker")
         self.database = Database(settings.database_url, clock=clock)
         migrate(self.database)
+        if rollups.set_zone(self.database, settings.timezone, _log_progress):
+            log.info("The daily roll-up holds days of %s now.", settings.timezone)
         may_create = settings.is_sqlite and not ever_sealed(self.database)
         self.keyring = load_keyring(settings, may_create=may_create)
         store = KeyStore(self.database, self.keyring, settings.openai_api_key)
@@ -143,6 +148,10 @@ class TestCall:
 
     answer: str | None
     detail: RunDetail
+
+
+def _log_progress(done: int, total: int) -> None:
+    log.info("Rolling up days of the new time zone: %s of %s projects.", done, total)
 
 
 class Run:

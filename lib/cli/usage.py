@@ -1,4 +1,4 @@
-"""``usage import|export``."""
+"""``usage import|export|verify``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ import click
 from lib.cli.inputs import DAY
 from lib.cli.output import counted, json_option, progress, say, show_json
 from lib.cli.session import Session
+from lib.clock import iso
 from lib.db.tables import SOURCES
 from lib.errors import BadInput, ImportRejected
+from lib.usage import rollups
 from lib.usage.export import FORMATS, Exported, export_usage
 from lib.usage.importing import ImportResult, import_usage
 from lib.usage.periods import midnight, zone_named
+from lib.usage.prices import plain_usd
 from lib.usage.reports import UsageFilter
 
 _PROBLEMS_SHOWN = 20
@@ -187,3 +190,47 @@ def _whole_file(path: Path) -> Iterator[IO[bytes]]:
         raise BadInput(f"{path.name} cannot be written: {problem.strerror}.") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+# --- verify ----------------------------------------------------------------------------------------
+
+
+@usage.command("verify")
+@click.option("--repair", is_flag=True, help="Make the roll-ups again from the events where they differ.")
+@json_option
+@click.pass_obj
+def verify(session: Session, *, repair: bool, as_json: bool) -> None:
+    """Compare the sums that pages read with the events themselves; ends with 1 where they differ."""
+    database = session.platform.database
+    found = list(rollups.verify(database))
+    if as_json:
+        show_json([asdict(difference) for difference in found])
+    else:
+        for difference in found[:_PROBLEMS_SHOWN]:
+            say(_difference(difference))
+    if found and repair:
+        rollups.repair(database)
+        found = list(rollups.verify(database))
+        say("Made the sums again from the events.")
+    say(
+        "The sums agree with the events."
+        if not found
+        else f"{counted(len(found), 'sum')} differ from the events."
+    )
+    if found:
+        raise click.exceptions.Exit(1)
+
+
+def _difference(found: rollups.Difference) -> str:
+    moment, *what = found.key
+    stored = (
+        "missing"
+        if found.stored is None
+        else f"{plain_usd(found.stored[2])} USD in {found.stored[0]:,} calls"
+    )
+    events = (
+        "none" if found.events is None else f"{plain_usd(found.events[2])} USD in {found.events[0]:,} calls"
+    )
+    return (
+        f"{found.project}, {found.table} {iso(moment)}, {' '.join(what)}: {stored}; the events say {events}"
+    )

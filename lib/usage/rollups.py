@@ -164,15 +164,23 @@ def set_zone(database: Database, name: str, progress: Callable[[int, int], None]
             return False
     ids = _all_projects(database)
     with database.write() as connection:
-        if not database.is_sqlite:
-            # A call that settles meanwhile waits, sees that the zone has changed, and uses the new one.
-            connection.exec_driver_sql("LOCK TABLE usage_daily IN EXCLUSIVE MODE")
+        # A call that settles meanwhile waits, sees that the zone has changed, and uses the new one.
+        lock(connection)
         connection.execute(update(rollup_zone).values(zone=name))
         for done, project_id in enumerate(ids, start=1):
             _replace(connection, usage_daily, project_id, None, None, ZoneInfo(name))
             if progress:
                 progress(done, len(ids))
     return True
+
+
+def lock(connection: Connection) -> None:
+    """Keep live calls from changing the roll-ups while they are summed anew; SQLite's writer is alone anyway.
+
+    A call that had written its event, but not committed it, would be in neither sum.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("LOCK TABLE usage_hourly, usage_daily IN SHARE ROW EXCLUSIVE MODE")
 
 
 def _all_projects(database: Database) -> dict[str, str]:
@@ -188,6 +196,7 @@ def _replace(
     until: Micros | None,
     zone: ZoneInfo,
 ) -> None:
+    lock(connection)
     moment = table.c[_MOMENT[table]]
     statement = delete(table).where(table.c.project_id == project_id)
     if since is not None and until is not None:
