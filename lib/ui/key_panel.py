@@ -182,9 +182,9 @@ def failing_key(
         if state.failure == "out_of_money"
         else "OpenAI has rejected its key"
     )
-    stopped = RunFilter((project.slug,), statuses=("error",), source="byok", since=since, limit=1)
-    _, runs = platform.runs.list(stopped, actor=actor)
-    followed = f"{count(runs, 'run')} stopped; nothing was spent on the platform key."
+    refused = UsageFilter(projects=(project.slug,), sources=("byok",), statuses=("error",), since=since)
+    calls = loaders.totals(refused, actor).calls
+    followed = f"{count(calls, 'call')} failed; nothing was spent on the platform key."
     if project.on_key_failure == "platform":
         followed = "Its runs go on with the platform key, within the caps."
     where = {"project": project.slug, "source": "byok", "status": "error"}

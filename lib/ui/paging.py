@@ -19,10 +19,10 @@ def draw(total: int, rows: int) -> None:
     pages = min(_MOST_PAGES, -(-total // rows))
     if pages < 2:  # noqa: PLR2004 - one needs no number
         return
-    key = "address:page"
-    st.session_state[key] = min(address.number("page", most=_MOST_PAGES), pages)
+    page = min(address.number("page", most=_MOST_PAGES), pages)
+    key = f"address:page:{page}"  # the address decides: another page is another widget, with its own default
 
     def changed() -> None:
         address.put("page", str(st.session_state[key]), default="1")
 
-    st.pagination(pages, key=key, on_change=changed)
+    st.pagination(pages, default=page, key=key, on_change=changed)

@@ -43,6 +43,15 @@ _CALL_WORDS = {
     "running": ("running", "gray"),
 }
 
+_LIMITS = {
+    "budget": ("Stopped at the run's token budget", "budget:stopped", "warning"),
+    "budget_exceeded": ("Stopped at a cap", "cap:stopped", "warning"),
+    "refused": ("Refused at a cap", "cap:refused", "warning"),
+    "waiting": ("Waiting for room in a cap", "run:waiting", "schedule"),
+}
+"""What a limit did -> title, the log line that says it, icon."""
+_LOST = "Its worker gave no sign of life any more. Calls that were open count as outcome unknown."
+
 
 def draw(detail: RunDetail, chosen: Chosen, viewer: Viewer) -> None:
     """The card of the run that was chosen."""
@@ -74,8 +83,10 @@ def _draw_title(run: RunRow, failed: CallRow | None, chosen: Chosen) -> None:
     took = duration((run.ended_at or chosen.now) - run.started_at)
     kind = KIND.get(run.kind, run.kind)
     note = f"{escape(run.project)} · {kind} · {exact_seconds(run.started_at, chosen.zone)} · {took}"
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.markdown(f"#### Run {escape(run.run_id)} {' '.join(names)}", anchors=False, width="content")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
+        st.markdown(f"#### Run {escape(run.run_id)}", anchors=False, width="content")
+        for name in names:
+            st.markdown(name, width="content")
         st.caption(note, width="stretch")
         if failed and failed.source == "byok":
             link(INTEGRATIONS, "Show the key", project=run.project)
@@ -83,30 +94,18 @@ def _draw_title(run: RunRow, failed: CallRow | None, chosen: Chosen) -> None:
 
 def _draw_what_happened(detail: RunDetail, failed: CallRow | None) -> None:
     run, tags = detail.run, {line.tag: line.message for line in detail.log}
-    if run.stopped_by == "budget" and run.status == "budget_exceeded":
-        st.warning(
-            escape(tags.get("budget:stopped", "")),
-            title="Stopped at the run's token budget",
-            icon=":material/warning:",
-        )
-    elif run.status == "budget_exceeded":
-        st.warning(escape(tags.get("cap:stopped", "")), title="Stopped at a cap", icon=":material/warning:")
-    elif run.status == "refused":
-        st.warning(escape(tags.get("cap:refused", "")), title="Refused at a cap", icon=":material/warning:")
-    elif run.status == "waiting":
-        st.warning(
-            escape(tags.get("run:waiting", "")), title="Waiting for room in a cap", icon=":material/schedule:"
-        )
+    kind = "budget" if (run.status, run.stopped_by) == ("budget_exceeded", "budget") else run.status
+    if kind in _LIMITS:
+        title, tag, icon = _LIMITS[kind]
+        st.warning(escape(tags.get(tag, "")), title=title, icon=f":material/{icon}:")
     elif "key:locked" in tags:
         st.error(escape(tags["key:locked"]), title="The key is locked", icon=":material/lock:")
-    elif failed:
+    elif failed and "key:fell_back" in tags:
+        st.warning(_said(failed, tags), title=_refused(failed, tags), icon=":material/warning:")
+    elif failed and run.status != "passed":
         st.error(_said(failed, tags), title=_refused(failed, tags), icon=":material/error:")
     elif run.status == "lost":
-        st.error(
-            "Its worker gave no sign of life any more. Calls that were open count as outcome unknown.",
-            title="The worker was lost",
-            icon=":material/error:",
-        )
+        st.error(_LOST, title="The worker was lost", icon=":material/error:")
 
 
 def _refused(failed: CallRow, tags: dict[str, str]) -> str:
@@ -162,13 +161,9 @@ def _draw_log(log: Sequence[LogLine], chosen: Chosen) -> None:
     if not log:
         return
     section("Log", note="what happened besides the calls")
-    at = [f"{from_micros(line.at).astimezone(chosen.zone):%H:%M:%S}" for line in log]
-    st.table(
-        {"At": at, "What": [escape(line.message) for line in log]},
-        border="horizontal",
-        hide_index=True,
-        alt="The run's log",
-    )
+    for line in log:
+        at = from_micros(line.at).astimezone(chosen.zone)
+        st.markdown(f":gray[{at:%H:%M:%S}] {escape(line.message)}")
 
 
 def _draw_calls(calls: Sequence[CallRow], chosen: Chosen) -> None:

@@ -10,6 +10,8 @@ import streamlit as st
 from lib.ui import address, paging
 from lib.ui.badges import badge_column
 from lib.ui.filters import Chosen
+from lib.ui.guards import acting
+from lib.ui.server import front_door
 from lib.ui.wording import (
     KIND,
     RUN_STATUS,
@@ -25,7 +27,8 @@ from lib.ui.wording import (
 )
 from lib.usage.runlog import RunFilter, RunRow
 
-PAGE_ROWS = 20
+PAGE_ROWS = 10
+LIVE_SECONDS = 5
 _NAMED = 3
 _KEY = "runs:table"
 
@@ -45,11 +48,17 @@ def choose(projects: Sequence[str], chosen: Chosen) -> RunFilter:
         source=source,
         # Who searches for an id wants it from whenever it is.
         since=None if search else chosen.period.since,
-        until=None if search else chosen.period.until,
+        # A period that lasts until now has no end: what begins while the page is open belongs to it.
+        until=None if search or is_live(chosen) else chosen.period.until,
         search=search,
         limit=PAGE_ROWS,
         offset=paging.offset(PAGE_ROWS),
     )
+
+
+def is_live(chosen: Chosen) -> bool:
+    """Whether the period lasts until now."""
+    return chosen.period.until >= chosen.now
 
 
 def _source() -> str | None:
@@ -110,6 +119,14 @@ def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
             "Paid by": badge_column({name: _payer_color(name) for name in payers if name}),
         },
     )
+
+
+@st.fragment(run_every=LIVE_SECONDS)
+def watch(wanted: RunFilter, seen: tuple[Sequence[RunRow], int]) -> None:
+    """Run the page again when a run has begun, moved on or ended since it was drawn."""
+    rows, total = front_door().runs.list(wanted, actor=acting())
+    if (list(rows), total) != (list(seen[0]), seen[1]):
+        st.rerun()
 
 
 def _payer_color(name: str) -> str:

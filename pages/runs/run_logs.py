@@ -21,7 +21,8 @@ def main() -> None:
         chosen = filters.choose_period(default="24h")
     with st.container(horizontal=True, gap="xsmall"):
         wanted = run_list.choose(visit.slugs, chosen)
-    head.context(f"{run_list.which(wanted, len(visit.slugs))} · {chosen.label}")
+    live = " · updates live" if run_list.is_live(chosen) else ""
+    head.context(f"{run_list.which(wanted, len(visit.slugs))} · {chosen.label}{live}")
     rows, total = visit.platform.runs.list(wanted, actor=visit.actor)
     if rows:
         run_list.draw(rows, chosen)
@@ -31,6 +32,8 @@ def main() -> None:
     else:
         cards.empty("No runs match. Choose a longer period, or reset the filters.")
     _chosen_run(visit, chosen)
+    if live:
+        run_list.watch(wanted, (rows, total))
 
 
 def _chosen_run(visit: Visit, chosen: Chosen) -> None:
