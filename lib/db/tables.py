@@ -359,6 +359,17 @@ members = Table(
 )
 Index("ix_members_email", members.c.email)
 
+sessions = Table(
+    "sessions",
+    metadata,
+    # One sign-in: a hash of the token's issuer, subject, issue time and id. It ends by age, or by signing out.
+    Column("id", String(64), primary_key=True),
+    Column("email", String(320), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+)
+Index("ix_sessions_started", sessions.c.started_at)
+
 audit_log = Table(
     "audit_log",
     metadata,

@@ -109,6 +109,15 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("one", name=op.f("pk_rollup_zone")),
     )
     op.create_table(
+        "sessions",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("email", sa.String(length=320), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
+    )
+    op.create_index("ix_sessions_started", "sessions", ["started_at"], unique=False)
+    op.create_table(
         "projects",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("slug", sa.String(length=60), nullable=False),
