@@ -17,7 +17,8 @@ from lib.db import Database
 from lib.db.tables import accounts, open_calls, projects, provider_keys, usage_events
 from lib.secret import Secret
 from lib.usage.calls import Ask, Outcome
-from lib.usage.caps import WINDOWS, CapsView, Headroom
+from lib.usage.caps import WINDOWS, Headroom
+from lib.usage.caps_view import CapsView
 from lib.usage.ledger import Ledger, OpenCall
 from lib.usage.plans import Plans
 from lib.usage.pricefile import FilePrice

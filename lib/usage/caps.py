@@ -8,19 +8,16 @@ total and never count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
-from lib.access.projects import find
-from lib.access.roles import Action, Actor, allows
 from lib.clock import DAY, HOUR, SECOND, Micros, from_micros
-from lib.db import AnyRow, Database
+from lib.db import AnyRow
 from lib.db.tables import accounts, cap_overrides, open_calls, plans, projects, usage_events
-from lib.errors import CapExceeded, ProjectUnknown
-from lib.usage.events import expire_calls
+from lib.errors import CapExceeded
 from lib.usage.prices import usd
 
 WINDOWS: dict[str, Micros] = {"5h": 5 * HOUR, "7d": 7 * DAY}
@@ -117,11 +114,11 @@ class Headroom:
 _counted_events = (usage_events.c.project_id == accounts.c.project_id) & usage_events.c.sequence.is_not(None)
 
 
-def _total_at(cutoff: str, column: ColumnElement[int]) -> ColumnElement[int]:
+def total_at(cutoff: ColumnElement[int], column: ColumnElement[int]) -> ColumnElement[int]:
     """The running total of all calls that settled at or before the cutoff: exactly then a call has left."""
     newest = (
         select(column)
-        .where(_counted_events, usage_events.c.occurred_at <= bindparam(cutoff))
+        .where(_counted_events, usage_events.c.occurred_at <= cutoff)
         .order_by(usage_events.c.occurred_at.desc(), usage_events.c.sequence.desc())
         .limit(1)
         .scalar_subquery()
@@ -129,7 +126,7 @@ def _total_at(cutoff: str, column: ColumnElement[int]) -> ColumnElement[int]:
     return func.coalesce(newest, 0)
 
 
-_STANDING = (
+_STANDINGS = (
     select(
         projects.c.slug,
         plans.c.name,
@@ -142,7 +139,7 @@ _STANDING = (
         cap_overrides.c.ends_at,
         accounts,
         *(
-            _total_at(f"cutoff_{name}", column).label(f"{label}_before_{name}")
+            total_at(bindparam(f"cutoff_{name}"), column).label(f"{label}_before_{name}")
             for name in WINDOWS
             for label, column in (
                 ("counted", usage_events.c.counted_after_nano),
@@ -154,8 +151,8 @@ _STANDING = (
     .join(projects, projects.c.id == accounts.c.project_id)
     .join(plans, plans.c.name == projects.c.plan)
     .outerjoin(cap_overrides, cap_overrides.c.project_id == projects.c.id)
-    .where(accounts.c.project_id == bindparam("project_id"))
 )
+_STANDING = _STANDINGS.where(accounts.c.project_id == bindparam("project_id"))
 _STANDING_LOCKED = _STANDING.with_for_update(of=accounts)
 _FIRST_WITH_TOTAL = (
     select(usage_events.c.occurred_at, usage_events.c.counted_after_nano)
@@ -206,14 +203,27 @@ def standing(connection: Connection, project_id: str, now: Micros, *, lock: bool
     the windows as they were when it began: those lie hours back, and an older one is only smaller.
     """
     statement = _STANDING_LOCKED if lock else _STANDING
-    row = connection.execute(statement, _cutoffs(project_id, now)).one()
+    row = connection.execute(statement, {"project_id": project_id, **_cutoffs(now)}).one()
     if row.last_settled_at > now:
         # The clock went back; that must not let usage out of a window early, nor bring any back.
         now = row.last_settled_at
-        row = connection.execute(statement, _cutoffs(project_id, now)).one()
+        row = connection.execute(statement, {"project_id": project_id, **_cutoffs(now)}).one()
+    return _standing(row, now)
+
+
+def standings(connection: Connection, now: Micros) -> Iterator[Standing]:
+    """Where all projects stand, in one SELECT."""
+    for row in connection.execute(_STANDINGS, _cutoffs(now)).all():
+        if row.last_settled_at > now:
+            yield standing(connection, row.project_id, now)
+        else:
+            yield _standing(row, now)
+
+
+def _standing(row: AnyRow, now: Micros) -> Standing:
     values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
     return Standing(
-        project_id,
+        row.project_id,
         row.slug,
         now,
         _caps(row, now),
@@ -225,8 +235,8 @@ def standing(connection: Connection, project_id: str, now: Micros, *, lock: bool
     )
 
 
-def _cutoffs(project_id: str, now: Micros) -> dict[str, object]:
-    return {"project_id": project_id, **{f"cutoff_{name}": now - length for name, length in WINDOWS.items()}}
+def _cutoffs(now: Micros) -> dict[str, Micros]:
+    return {f"cutoff_{name}": now - length for name, length in WINDOWS.items()}
 
 
 def admit(connection: Connection, at: Standing, ceiling: int) -> None:
@@ -245,33 +255,8 @@ def admit(connection: Connection, at: Standing, ceiling: int) -> None:
     raise CapExceeded(_exceeded(at, name, returns_at), window=name, returns_at=from_micros(returns_at))
 
 
-class CapsView:
-    """Reading a project's caps, for pages and the command line."""
-
-    def __init__(self, database: Database, worker: Actor) -> None:
-        self._database = database
-        self._worker = worker
-
-    def headroom(self, slug: str, *, actor: Actor | None = None) -> Headroom:
-        """How much of each cap is used, reserved and free now, and when room returns.
-
-        Raises:
-            ProjectUnknown: no such project, or ``actor`` may not know of it.
-        """
-        actor = actor or self._worker
-        with self._database.read() as connection:
-            project = find(connection, slug)
-        if not allows(actor, Action.SEE_SPEND, project.id):
-            raise ProjectUnknown(slug)
-        expire_calls(self._database, project.id)
-        with self._database.read() as connection:
-            now = self._database.now(connection)
-            at = standing(connection, project.id, now)
-            windows = {name: _window(connection, at, name) for name in WINDOWS}
-            return Headroom(slug, at.caps.plan, now, windows)
-
-
-def _window(connection: Connection, at: Standing, name: str) -> Window:
+def window(connection: Connection, at: Standing, name: str) -> Window:
+    """One window as it stands: what rolls off next, and when room returns where there is none."""
     length, cap, before = WINDOWS[name], at.caps.nano[name], at.counted_before[name]
     oldest = _first_with_total(connection, at.project_id, before + 1)
     full = at.used(name) + at.reserved >= cap
