@@ -58,6 +58,16 @@ class RunUnknown(QodexError):
         super().__init__("There is no run of that id that you can see.")
 
 
+class SampleProject(QodexError):
+    """Sample data is for looking: it makes no call and holds no real key."""
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(
+            f"{slug} is sample data: it makes no calls and takes no key. Create a project of your own for that."
+        )
+        self.slug = slug
+
+
 class Forbidden(QodexError):
     """The actor's role does not allow this action in this project."""
 

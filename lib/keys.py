@@ -8,7 +8,7 @@ from __future__ import annotations
 from lib.access.projects import Projects
 from lib.access.roles import Action, Actor, require
 from lib.db import Database
-from lib.errors import KeyRejected
+from lib.errors import KeyRejected, SampleProject
 from lib.llm.providers import CheckResult, check_key, clean_key
 from lib.settings import Settings
 from lib.vault.attempts import require_attempts_left
@@ -108,9 +108,9 @@ class Keys:
         """All that may be shown of the project's key."""
         return self._store.describe(slug, actor=actor or self._actor)
 
-    def describe_all(self, *, actor: Actor | None = None) -> dict[str, KeyState]:
-        """The same for every project that the actor may see, by slug."""
-        return self._store.describe_all(actor=actor or self._actor)
+    def describe_all(self, *, actor: Actor | None = None, sample: bool = False) -> dict[str, KeyState]:
+        """The same for every real (or every ``sample``) project that the actor may see, by slug."""
+        return self._store.describe_all(actor=actor or self._actor, sample=sample)
 
     def resolve(self, slug: str) -> ResolvedKey:
         """The key for the next call; ``.secret.reveal()`` gives the text. Raises KeyLocked, KeyMissing."""
@@ -122,7 +122,10 @@ class Keys:
 
     def _allowed(self, slug: str, actor: Actor | None) -> Actor:
         who = actor or self._actor
-        require(who, Action.SET_KEY, self._projects.get(slug, actor=who).id)
+        project = self._projects.get(slug, actor=who)
+        require(who, Action.SET_KEY, project.id)
+        if project.sample:
+            raise SampleProject(slug)
         return who
 
 

@@ -33,6 +33,8 @@ class Tag(StrEnum):
     MEMBER_REMOVED = "member:removed"
     USAGE_IMPORTED = "usage:imported"
     USAGE_EXPORTED = "usage:exported"
+    SAMPLE_LOADED = "sample:loaded"
+    SAMPLE_REMOVED = "sample:removed"
     MASTER_KEY_CREATED = "master:created"
 
 

@@ -99,11 +99,15 @@ class Projects:
             )
         return project
 
-    def list(self, *, actor: Actor) -> list[Project]:
-        """All projects that ``actor`` may see, by slug."""
+    def list(self, *, actor: Actor, sample: bool | None = False) -> list[Project]:
+        """All projects that ``actor`` may see, by slug: real ones, or those of the sample data, or both (None)."""
         with self._database.read() as connection:
             found = [_project(row) for row in connection.execute(_ALL)]
-        return [project for project in found if allows(actor, Action.SEE_SPEND, project.id)]
+        return [
+            project
+            for project in found
+            if sample in {None, project.sample} and allows(actor, Action.SEE_SPEND, project.id)
+        ]
 
     def get(self, slug: str, *, actor: Actor) -> Project:
         """One project. Raises ProjectUnknown also where it exists and ``actor`` may not know."""

@@ -139,7 +139,7 @@ def export_usage(
 def _allowed(database: Database, wanted: UsageFilter, actor: Actor) -> UsageFilter:
     """The same filter with the projects spelled out."""
     with database.read() as connection:
-        ids = visible_ids(connection, actor, wanted.projects, Action.EXPORT_USAGE)
+        ids = visible_ids(connection, actor, wanted.projects, Action.EXPORT_USAGE, sample=wanted.sample)
         if not ids:
             require(actor, Action.EXPORT_USAGE, None)
         known = select(projects.c.slug).where(projects.c.id.in_(ids)).order_by(projects.c.slug)
@@ -150,7 +150,7 @@ def _allowed(database: Database, wanted: UsageFilter, actor: Actor) -> UsageFilt
 
 
 def _batches(connection: Connection, wanted: UsageFilter, actor: Actor) -> Iterator[Sequence[Any]]:
-    ids = visible_ids(connection, actor, wanted.projects, Action.EXPORT_USAGE)
+    ids = visible_ids(connection, actor, wanted.projects, Action.EXPORT_USAGE, sample=wanted.sample)
     statement = matching(_in_order(connection), wanted, ids)
     result = connection.execution_options(yield_per=_BATCH).execute(statement)
     return result.partitions()

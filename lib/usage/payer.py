@@ -12,7 +12,7 @@ from lib.access.roles import Actor
 from lib.clock import Micros
 from lib.db import AnyRow
 from lib.db.tables import accounts, open_calls, projects, provider_keys, runs
-from lib.errors import Forbidden, KeyLocked
+from lib.errors import Forbidden, KeyLocked, SampleProject
 from lib.secret import Secret
 from lib.usage.events import note
 from lib.vault.keys import KeyStore
@@ -30,6 +30,7 @@ RUN = (
         runs.c.tokens,
         runs.c.stopped_by,
         projects.c.slug,
+        projects.c.sample,
         projects.c.on_key_failure,
         provider_keys.c.provider,
         provider_keys.c.version,
@@ -82,9 +83,12 @@ class Payers:
         """The project's own key if it has one; else the platform's.
 
         Raises:
+            SampleProject: nothing of the sample data ever leaves this machine.
             KeyMissing: there is neither.
             KeyLocked: the project's key does not open, and the project did not choose to fall back.
         """
+        if run.sample:
+            raise SampleProject(run.slug)
         if run.version is None:
             return self._platform(run)
         try:

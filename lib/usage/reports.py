@@ -31,7 +31,7 @@ from lib.access.roles import Action, Actor, allows
 from lib.clock import HOUR, Micros
 from lib.db import AnyRow, Database
 from lib.db.tables import projects, usage_daily, usage_events, usage_hourly
-from lib.errors import ProjectUnknown
+from lib.errors import BadInput, ProjectUnknown
 from lib.usage.events import sweep
 from lib.usage.periods import day_of, days_between, zone_named
 from lib.usage.prices import usd
@@ -52,6 +52,8 @@ class UsageFilter:
     since: Micros | None = None
     until: Micros | None = None
     zone: str = "UTC"
+    sample: bool = False
+    """Count the sample data in place of what is real; without it, only where ``projects`` names it."""
 
 
 @dataclass
@@ -181,9 +183,9 @@ class Reports:
             found.setdefault(key, Totals()).add(Totals(**_values(row)))
         return [DailyRow(*key, totals) for key, totals in sorted(found.items(), key=lambda item: item[0])]
 
-    def choices(self, *, actor: Actor) -> Choices:
+    def choices(self, *, actor: Actor, sample: bool = False) -> Choices:
         """Models and providers that occur."""
-        rows = self._sums(UsageFilter(), actor, ("model", "provider"))
+        rows = self._sums(UsageFilter(sample=sample), actor, ("model", "provider"))
         return Choices(sorted({row.model for row in rows}), sorted({row.provider for row in rows}))
 
     def _sums(
@@ -192,7 +194,7 @@ class Reports:
         """Sum by the columns ``by``. With ``zone``, ``at`` is an instant of the day that a row belongs to."""
         sweep(self._database)
         with self._database.read() as connection:
-            ids = visible_ids(connection, actor, wanted.projects)
+            ids = visible_ids(connection, actor, wanted.projects, sample=wanted.sample)
             segments = _segments(connection, wanted, ids, zone)
             if not segments or not ids:
                 return []
@@ -224,15 +226,29 @@ def _segments(
 
 
 def visible_ids(
-    connection: Connection, actor: Actor, slugs: Iterable[str], action: Action = Action.SEE_SPEND
+    connection: Connection,
+    actor: Actor,
+    slugs: Iterable[str],
+    action: Action = Action.SEE_SPEND,
+    *,
+    sample: bool = False,
 ) -> list[str]:
-    """Ids of the projects named, or of all that the actor may see. Raises ProjectUnknown for any other."""
-    rows = connection.execute(select(projects.c.slug, projects.c.id))
-    visible = {row.slug: row.id for row in rows if allows(actor, action, row.id)}
-    for slug in slugs:
+    """Ids of the projects named, or else of all real (or all ``sample``) ones that the actor may see.
+
+    Raises:
+        ProjectUnknown: one that is named does not exist, or the actor may not know of it.
+        BadInput: real projects and sample data are named together; no sum mixes them.
+    """
+    rows = connection.execute(select(projects.c.slug, projects.c.id, projects.c.sample))
+    visible = {row.slug: row for row in rows if allows(actor, action, row.id)}
+    named = dict.fromkeys(slugs)
+    for slug in named:
         if slug not in visible:
             raise ProjectUnknown(slug)
-    return [visible[slug] for slug in dict.fromkeys(slugs)] or list(visible.values())
+    if len({visible[slug].sample for slug in named}) > 1:
+        raise BadInput("Sample data and real projects are never counted together. Choose one or the other.")
+    chosen = [visible[slug] for slug in named] or [row for row in visible.values() if row.sample == sample]
+    return [row.id for row in chosen]
 
 
 def matching(statement: Select[Any], wanted: UsageFilter, project_ids: Sequence[str]) -> Select[Any]:

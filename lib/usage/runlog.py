@@ -102,6 +102,8 @@ class RunFilter:
     source: str | None = None
     since: Micros | None = None
     until: Micros | None = None
+    sample: bool = False
+    """List the sample data's runs in place of real ones; without it, only where ``projects`` names it."""
     search: str = ""
     """A run id, or a provider's request id, or the beginning of one."""
     limit: int = 20
@@ -127,7 +129,8 @@ class RunLog:
         """The newest runs that ``actor`` may see, and how many match in all."""
         sweep(self._database)
         with self._database.read() as connection:
-            statement = _filtered(_RUNS, wanted, visible_ids(connection, actor, wanted.projects))
+            ids = visible_ids(connection, actor, wanted.projects, sample=wanted.sample)
+            statement = _filtered(_RUNS, wanted, ids)
             total = connection.execute(select(func.count()).select_from(statement.subquery())).scalar_one()
             page = statement.order_by(runs.c.started_at.desc(), runs.c.run_id).limit(wanted.limit)
             rows = connection.execute(page.offset(wanted.offset)).all()

@@ -23,7 +23,10 @@ _CLAIM: Micros = 5 * MINUTE
 _WAITS = {"scheduled", "pr_review"}
 ENDINGS = ("passed", "failed", "error")
 _WAITING_PROJECTS = (
-    select(runs.c.project_id).where(runs.c.status == "waiting", runs.c.ended_at.is_(None)).distinct()
+    select(runs.c.project_id)
+    .join(projects, projects.c.id == runs.c.project_id)
+    .where(runs.c.status == "waiting", runs.c.ended_at.is_(None), projects.c.sample.is_(False))
+    .distinct()
 )
 
 

@@ -19,7 +19,7 @@ from lib.clock import Micros
 from lib.db import AnyRow, Database
 from lib.db.lookup import Lookup
 from lib.db.tables import platform_key_health, projects, provider_keys
-from lib.errors import BadInput, KeyChanged, KeyMissing, ProjectUnknown
+from lib.errors import BadInput, KeyChanged, KeyMissing, ProjectUnknown, SampleProject
 from lib.secret import Secret
 from lib.vault.masters import Keyring
 from lib.vault.opening import Safe
@@ -50,6 +50,7 @@ _KEY = (
 _RESOLVE = Lookup(
     select(
         projects.c.id.label("project_id"),
+        projects.c.sample,
         provider_keys.c.provider,
         provider_keys.c.version,
         provider_keys.c.secret_id,
@@ -100,6 +101,7 @@ class KeyStore:
 
         Raises:
             ProjectUnknown: there is no such project.
+            SampleProject: nobody pays for sample data.
             KeyLocked: the project's key cannot be opened here. It never turns into the platform's.
             KeyMissing: neither the project nor the platform has a key.
         """
@@ -107,6 +109,8 @@ class KeyStore:
         row = self._database.lookup(_RESOLVE, {"slug": slug, "provider": provider}) if known else None
         if row is None:
             raise ProjectUnknown(slug)
+        if row.sample:
+            raise SampleProject(slug)
         if row.version is not None:
             return ResolvedKey(slug, provider, "byok", self._safe.open(row), row.last4, row.version)
         return ResolvedKey(slug, provider, "platform", self.platform_key(slug), self.platform_last4, None)
@@ -151,12 +155,15 @@ class KeyStore:
             row = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).first()
         return self._state(slug, provider, row)
 
-    def describe_all(self, *, actor: Actor, provider: str = PROVIDER) -> dict[str, KeyState]:
-        """The key of every project that ``actor`` may see, by slug; one query."""
+    def describe_all(
+        self, *, actor: Actor, provider: str = PROVIDER, sample: bool = False
+    ) -> dict[str, KeyState]:
+        """The key of every real (or every ``sample``) project that ``actor`` may see, by slug; one query."""
         statement = select(projects.c.slug, projects.c.id.label("id"), provider_keys).outerjoin(
             provider_keys,
             (provider_keys.c.project_id == projects.c.id) & (provider_keys.c.provider == provider) & _IN_USE,
         )
+        statement = statement.where(projects.c.sample.is_(sample))
         with self._database.read() as connection:
             rows = connection.execute(statement).all()
         return {

@@ -22,6 +22,7 @@ EXAMPLES = [
     errors.BadInput(_SENTENCE),
     errors.ProjectUnknown("checkout-api"),
     errors.RunUnknown(),
+    errors.SampleProject("sample-checkout-api"),
     errors.Forbidden(_SENTENCE),
     errors.DatabaseUnavailable(_SENTENCE),
     errors.KeyMalformed(_SENTENCE),
