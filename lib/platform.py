@@ -22,9 +22,11 @@ from lib.keys import Keys
 from lib.llm.clients import MeteredAsyncOpenAI, MeteredOpenAI, make_async_client, make_client
 from lib.llm.testcall import send_test_prompt
 from lib.settings import Settings
+from lib.usage import rollups
 from lib.usage.caps_view import CapsView
 from lib.usage.heartbeat import Heartbeat
 from lib.usage.ledger import Ledger
+from lib.usage.plans import Plans
 from lib.usage.prices import PriceBook
 from lib.usage.reports import Reports
 from lib.usage.runlog import RunDetail, RunLog
@@ -67,6 +69,7 @@ class Platform:
         self.audit = AuditLog(self.database)
         self.keys = Keys(self.database, store, self.projects, settings, self.actor)
         self.caps = CapsView(self.database, self.actor)
+        self.plans = Plans(self.database)
         self.runs = RunLog(self.database)
         self.reports = Reports(self.database)
         self.ledger = Ledger(self.database, store, self.prices, self.actor)

@@ -39,13 +39,14 @@ OVERVIEW = Place("spend/overview.py", "Overview", "finance", "", "All projects a
 RUN_LOGS = Place("runs/run_logs.py", "Run logs", "receipt_long", "run_logs", "Runs, their calls and failures")
 INTEGRATIONS = Place("settings/integrations.py", "Integrations", "key", "integrations", "OpenAI API key")
 USAGE = Place("settings/usage.py", "Usage", "bar_chart", "usage", "Charts, filters and exports")
+PLAN = Place("settings/plan.py", "Plan", "speed", "plan", "Plan, caps and what rolls off when")
 MEMBERS = Place("settings/members.py", "Members", "group", "members", "Who has which role")
 AUDIT_LOG = Place("settings/audit_log.py", "Audit log", "history", "audit_log", "Every change, by whom")
 
 SECTIONS: Mapping[str, tuple[Place, ...]] = {
     "Spend": (OVERVIEW,),
     "Runs": (RUN_LOGS,),
-    "Settings": (INTEGRATIONS, USAGE, MEMBERS, AUDIT_LOG),
+    "Settings": (INTEGRATIONS, USAGE, PLAN, MEMBERS, AUDIT_LOG),
 }
 
 

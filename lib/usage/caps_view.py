@@ -150,7 +150,7 @@ def _totals(connection: Connection, project_id: str, moments: Sequence[Micros]) 
 
 @cache
 def _totals_at(count: int) -> Select[Any]:
-    columns = [total_at(bindparam(f"at{number}", type_=BigInteger), _TOTAL) for number in range(count)]
+    columns: Any = [total_at(bindparam(f"at{number}", type_=BigInteger), _TOTAL) for number in range(count)]
     chosen: Select[Any] = select(*columns)
     return chosen.select_from(accounts).where(accounts.c.project_id == bindparam("project_id"))
 

@@ -1,0 +1,63 @@
+"""Settings > Plan: the project's plan, both rolling windows, and when room returns."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lib.access.projects import Project
+from lib.access.roles import Action
+from lib.clock import DAY
+from lib.ui import cards, loaders, plan
+from lib.ui.guards import Visit, acting, page
+from lib.ui.wording import escape
+from lib.usage.reports import UsageFilter
+from lib.usage.runlog import RunFilter
+
+
+def main() -> None:
+    """Guard, inputs, load, draw."""
+    visit = page(Action.SEE_SPEND)
+    head = cards.header("Plan")
+    with head.right:
+        project = visit.project()
+    head.context(
+        f"{escape(project.slug)} · {escape(project.plan)} plan · rolling windows, no reset at midnight"
+    )
+    own_key = bool(visit.platform.keys.describe(project.slug, actor=visit.actor).version)
+    _now(visit, project)
+    _past_and_future(visit, project)
+    plan.draw_ways(
+        project,
+        visit.platform.plans.list(),
+        own_key=own_key,
+        administrator=visit.may(Action.SET_PLAN),
+    )
+
+
+@st.fragment(run_every="10s")
+def _now(visit: Visit, project: Project) -> None:
+    """What moves by itself: it is drawn anew every ten seconds."""
+    actor, platform = acting(), visit.platform
+    key = platform.keys.describe(project.slug, actor=actor)
+    room = platform.caps.headroom(project.slug, actor=actor)
+    _, waiting = platform.runs.list(RunFilter((project.slug,), statuses=("waiting",), limit=1), actor=actor)
+    cards.attention(plan.attention_of(project, key, room, waiting=waiting, zone=visit.zone), titled=False)
+    for column, window in zip(st.columns(2), room.windows.values(), strict=True):
+        with column:
+            plan.draw_window(window, room.at, visit.zone, applies=not key.version)
+
+
+def _past_and_future(visit: Visit, project: Project) -> None:
+    caps, slug = visit.platform.caps, project.slug
+    room = caps.headroom(slug, actor=visit.actor)
+    week = UsageFilter(projects=(slug,), since=room.at - 7 * DAY + 1, until=room.at + 1)
+    left, right = st.columns([8, 5])
+    with left:
+        points = caps.consumption(slug, "7d", actor=visit.actor)
+        spent = loaders.totals(week, visit.actor)
+        plan.draw_week(points, room.windows["7d"], spent, visit.zone)
+    with right:
+        plan.draw_outlook(caps.forecast(slug, list(plan.AHEAD.values()), actor=visit.actor), visit.zone)
+
+
+main()
