@@ -141,5 +141,5 @@ def search(label: str, name: str, *, placeholder: str, width: int, longest: int 
 
 def _state(chosen: Sequence[str], options: Sequence[str], format_func: Callable[[Any], str]) -> str:
     if not chosen or len(chosen) == len(options):
-        return f"all {len(options)}" if options else "all"
+        return format_func(options[0]) if len(options) == 1 else f"all {len(options)}" if options else "all"
     return format_func(chosen[0]) if len(chosen) == 1 else f"{len(chosen)} of {len(options)}"

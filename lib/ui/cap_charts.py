@@ -13,7 +13,7 @@ from lib.ui import vega, wording
 from lib.ui.vega import PLATFORM, Chart, Spec, usd
 from lib.usage.periods import day_of, midnight
 
-_MOST_STEPS = 6
+_MOST_STEPS = 5
 _MOST_DAYS = 7
 
 
@@ -102,7 +102,7 @@ def cap_use(
     seven = [_ratio(point.nano, caps["7d"]) for point in seven_days]
     columns = _columns(five_hours, zone) | {"5 hours": five, "7 days": seven}
     x = _instants(five_hours, zone)
-    axis = vega.labels() | {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1], "domain": False}
+    axis = vega.labels() | {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1]} | vega.UPRIGHT
     scale = {"domain": [0, max(1.15, *five, *seven)], "nice": False}
     y: Spec = {"type": "quantitative", "scale": scale, "axis": axis}
     words = f"Cap: {wording.money(caps['5h'])} in 5 hours, {wording.money(caps['7d'])} in 7 days"
@@ -179,7 +179,7 @@ def _midnights(first: Micros, last: Micros, zone: ZoneInfo) -> dict[str, str]:
 
 
 def _steps_to(nano: int) -> list[float]:
-    """Zero and up to six even steps, the last of them the amount itself."""
+    """Zero and up to five even steps, the last of them the amount itself."""
     amount = Decimal(nano).scaleb(-9)
     if amount <= 0:
         return [0.0]

@@ -30,10 +30,14 @@ class DaySpend(Spend, Protocol):
 
 
 class ModelSpend(Spend, Protocol):
-    """Spend of one model."""
+    """Spend of one model; calls without a known price are in no amount."""
 
     @property
     def model(self) -> str: ...
+    @property
+    def calls(self) -> int: ...
+    @property
+    def unpriced_calls(self) -> int: ...
 
 
 class DayTokens(Protocol):
@@ -103,7 +107,7 @@ def tokens_per_day(rows: Sequence[DayTokens]) -> Chart:
         "Reasoning": [row.reasoning_tokens for row in rows],
     }
     days = vega.day_band([row.day for row in rows], most=4)
-    axis: Spec = {"labelExpr": "format(datum.value / 1e6, '~g')", "tickCount": 4, "domain": False}
+    axis: Spec = {"labelExpr": "format(datum.value / 1e6, '~g')", "tickCount": 4} | vega.UPRIGHT
     legend = vega.legend({slot: name for name, slot in _TOKENS.items()})
     said = {"Day": vega.day_words("datum.Day")}
     said |= {name: f"format(datum['{name}'], ',')" for name in _TOKENS}
@@ -125,7 +129,7 @@ def spend_by_model(rows: Sequence[ModelSpend]) -> Chart:
     rest = rows[len(named) :]
     groups = [(wording.shorten(row.model, 28), [row]) for row in named]
     groups += [(f"{len(rest)} other models", list(rest))] if rest else []
-    sums = [wording.money(sum(row.platform_nano + row.byok_nano for row in group)) for _, group in groups]
+    sums = [_sum(group) for _, group in groups]
     columns: Columns = {
         "Model": [name for name, _ in groups],
         **_amounts_of([group for _, group in groups]),
@@ -136,6 +140,14 @@ def spend_by_model(rows: Sequence[ModelSpend]) -> Chart:
     more = " and more" if len(groups) > _IN_WORDS else ""
     alt = f"Spend by model in USD, the most expensive first: {words}{more}."
     return Chart(columns, vega.layered(*layers), alt, 64 + 32 * max(len(groups), 2))
+
+
+def _sum(rows: Sequence[ModelSpend]) -> str:
+    unpriced = sum(row.unpriced_calls for row in rows)
+    if unpriced and unpriced == sum(row.calls for row in rows):
+        return wording.UNKNOWN
+    words = wording.money(sum(row.platform_nano + row.byok_nano for row in rows))
+    return f"{words}, {wording.count(unpriced, 'call')} unknown" if unpriced else words
 
 
 def _model_layers(top: float) -> list[Spec]:

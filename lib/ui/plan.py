@@ -92,7 +92,8 @@ def draw_window(window: Window, now: Micros, zone: ZoneInfo, *, applies: bool) -
     taken = window.used_nano + window.reserved_nano
     with cards.card(height="stretch"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
-            st.markdown(f"#### {title} {_state(window, applies=applies)}", anchors=False, width="content")
+            with st.container(width="content"):
+                cards.card_title(title, _state(window, applies=applies))
             st.markdown(f"**{_usd(taken)}** :gray[of {_usd(window.cap_nano)}]", width="content")
         bar = cap_charts.window_bar(
             title, used_nano=window.used_nano, reserved_nano=window.reserved_nano, cap_nano=window.cap_nano
@@ -104,8 +105,8 @@ def draw_window(window: Window, now: Micros, zone: ZoneInfo, *, applies: bool) -
         )
         if window.unknown_nano:
             st.caption(
-                f"{_usd(window.unknown_nano)} of it are calls whose outcome is unknown: "
-                "they count with the most that they can have cost."
+                f"{_usd(window.unknown_nano)} of what is used are calls whose outcome is unknown, "
+                "counted with the most that they can have cost."
             )
         st.caption(_rolls_off(window, now, zone))
 

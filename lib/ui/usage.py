@@ -31,7 +31,11 @@ def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter
     known = loaders.choices(actor)
     return UsageFilter(
         projects=tuple(address.select_many("Projects", "project", projects)),
-        sources=tuple(address.select_many("Source", "source", list(SOURCE), format_func=SOURCE.__getitem__)),
+        sources=tuple(
+            address.select_many(
+                "Source", "source", list(SOURCE), said=_both(), format_func=SOURCE.__getitem__
+            )
+        ),
         providers=tuple(
             address.select_many(
                 "Provider", "provider", known.providers, format_func=lambda name: _PROVIDERS.get(name, name)
@@ -46,6 +50,10 @@ def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter
         until=chosen.period.until,
         zone=chosen.zone.key,
     )
+
+
+def _both() -> str | None:
+    return None if len(address.many("source", list(SOURCE))) == 1 else "both"
 
 
 def reset() -> None:
@@ -147,6 +155,7 @@ def draw_days(days: Sequence[DayRow], *, alt: str) -> None:
         hide_index=True,
         row_height=34,
         alt=alt,
+        placeholder="",
         column_config={
             **{name: money_column(money_cells) for name in ("Total", "Platform-funded", "BYOK")},
             **dict.fromkeys(("Calls", "Failed", "No price", "Input tokens", "Output tokens"), number),

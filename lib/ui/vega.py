@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -40,6 +40,12 @@ class Chart:
 def show(chart: Chart, *, key: str | None = None) -> None:
     """Draw it."""
     st.vega_lite_chart(dict(chart.columns), chart.spec, height=chart.height, alt=chart.alt, key=key)
+
+
+def level(*found: Chart) -> list[Chart]:
+    """Charts that stand side by side, all as high as the highest."""
+    height = max(chart.height for chart in found)
+    return [replace(chart, height=height) for chart in found]
 
 
 def picked_day(chart: Chart, *, key: str) -> date | None:
@@ -184,9 +190,13 @@ def labels() -> Spec:
     return {"title": None, "labelColor": ink("Axis"), "labelFontSize": 11, "labelPadding": 5}
 
 
+UPRIGHT: Spec = {"domain": False, "labelFlush": False, "labelBaseline": "middle"}
+"""An upright axis has its labels in the middle of its grid lines, and no line of its own."""
+
+
 def money_axis(top: float) -> Spec:
     """Dollars up to ``top``, without cents where there are enough of them."""
-    return labels() | {"format": money_format(top), "tickCount": 4, "domain": False}
+    return labels() | {"format": money_format(top), "tickCount": 4} | UPRIGHT
 
 
 def money_format(top: float) -> str:

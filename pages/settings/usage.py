@@ -55,13 +55,16 @@ if clicked and chosen.days > 1:
     filters.narrow_to(clicked)
     st.rerun()
 
+models, tokens = vega.level(
+    charts.spend_by_model(loaders.by_model(wanted, viewer.actor)), charts.tokens_per_day(days)
+)
 left, right = st.columns(2)
 with left, card(height="stretch"):
     card_title("Spend by model, USD", note="both sources")
-    vega.show(charts.spend_by_model(loaders.by_model(wanted, viewer.actor)))
+    vega.show(models)
 with right, card(height="stretch"):
     card_title("Tokens per day, millions", note=usage.cache_share(sums))
-    vega.show(charts.tokens_per_day(days))
+    vega.show(tokens)
 
 cards.section("Days", note=f"newest first, days in {zone}; the same numbers as the charts and the export")
 usage.draw_days(days, alt=f"Usage of {count(len(days), 'day')}, newest first")
