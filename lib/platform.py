@@ -87,7 +87,7 @@ class Platform:
         *,
         kind: str = "scan",
         token_budget: int | None = None,
-        resume: str | None = None,
+        resume: str | StartedRun | None = None,
         actor: Actor | None = None,
     ) -> Run:
         """Start a run of ``project``, or go on with the waiting run ``resume``; use it with ``with``.
@@ -96,7 +96,7 @@ class Platform:
             project: the project's slug.
             kind: chat, scheduled, pr_review or scan.
             token_budget: input and output tokens the run may use in all; None for no limit of its own.
-            resume: a run id from ``due_runs()``.
+            resume: what ``due_runs()`` returned, or its run id.
             actor: for whom; needs the role lead.
 
         Raises:
@@ -105,7 +105,8 @@ class Platform:
         """
         who = actor or self.actor
         if resume is not None:
-            started = self._runs.resume(resume, actor=who)
+            run_id = resume.run_id if isinstance(resume, StartedRun) else resume
+            started = self._runs.resume(run_id, actor=who)
         else:
             started = self._runs.start(project or "", kind, actor=who, token_budget=token_budget)
         return Run(self, started)
