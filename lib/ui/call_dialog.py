@@ -53,7 +53,7 @@ def _body(slug: str) -> None:
         elif result is not None:
             _draw_result(result)
     if sent:
-        st.rerun(scope="fragment")  # the button says "Send again" now
+        notices.draw_dialog_again()  # the button says "Send again" now
 
 
 def _send(slug: str, model: str, prompt: str) -> TestCall | QodexError:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from lib.errors import KeyMalformed, KeyRejected, KeyUnchecked, QodexError
+from lib.errors import KeyChanged, KeyMalformed, KeyRejected, KeyUnchecked, QodexError
 from lib.secret import Secret
 from lib.ui import loaders, notices
 from lib.ui.guards import acting
@@ -23,6 +23,7 @@ DIALOG = "key-entry"
 _ATTEMPT = "key-entry:attempt"
 _WAITING = "key-entry:waiting"
 _FAILED = "key-entry:failed"
+_SEEN = "key-entry:seen"
 _HELP = (
     "It starts with sk-. Create one for Qodex alone, in an OpenAI project of its own. "
     "A restricted key works if it may run models."
@@ -39,10 +40,11 @@ class Failed:
 
 
 def draw(slug: str, state: KeyState) -> None:
-    """Draw the dialog if it is open. ``state`` is what the person saw: nobody else's key is overwritten."""
+    """Draw the dialog if it is open. What it said first is what the person saw: nobody else's key is overwritten."""
     if not notices.is_open(DIALOG):
         _forget()
         return
+    state = st.session_state.setdefault(_SEEN, state)
     title = "Replace the OpenAI API key" if state.version else "Add your OpenAI API key"
     st.dialog(title, width="medium", on_dismiss=_close)(lambda: _body(slug, state))()
 
@@ -130,7 +132,10 @@ def _finish(outcome: KeyState | QodexError, secret: Secret) -> None:
     failed = st.session_state[_FAILED] = explain(outcome)
     if failed.may_retry:
         st.session_state[_WAITING] = secret
-    st.rerun(scope="fragment")
+    if isinstance(outcome, KeyChanged):
+        st.session_state.pop(_SEEN, None)  # from here on the person sees the other one's key
+        st.rerun()
+    notices.draw_dialog_again()
 
 
 def explain(problem: QodexError) -> Failed:
@@ -161,5 +166,5 @@ def _close() -> None:
 
 
 def _forget() -> None:
-    for name in (_WAITING, _FAILED):
+    for name in (_WAITING, _FAILED, _SEEN):
         st.session_state.pop(name, None)

@@ -149,7 +149,6 @@ def _last_platform_use(
 
 
 def attention_of(
-    platform: Platform,
     project: Project,
     state: KeyState,
     funding: PlatformKeyState,
@@ -159,7 +158,7 @@ def attention_of(
     """What a lead has to do something about."""
     lines = []
     if state.status in {"failing", "locked"}:
-        lines.append(failing_key(platform, project, state, actor, zone, named=False))
+        lines.append(failing_key(project, state, actor, zone, named=False))
     if not state.version and funding.status == "none":
         text = f"Runs of {escape(project.slug)} cannot make calls: it has no key, and this server has no platform key."
         lines.append(Attention("No key", "red", text))
@@ -168,9 +167,7 @@ def attention_of(
     return lines
 
 
-def failing_key(
-    platform: Platform, project: Project, state: KeyState, actor: Actor, zone: ZoneInfo, *, named: bool
-) -> Attention:
+def failing_key(project: Project, state: KeyState, actor: Actor, zone: ZoneInfo, *, named: bool) -> Attention:
     """A key that fails or is locked: since when, and what followed."""
     name = f"**{escape(project.slug)}**: " if named else ""
     if state.status == "locked":

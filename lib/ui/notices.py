@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 _SAID = "notice:said"
 _OPEN = "notice:dialog"
@@ -33,3 +34,11 @@ def close_dialog() -> None:
 def is_open(name: str) -> bool:
     """Whether to draw that dialog."""
     return bool(st.session_state.get(_OPEN) == name)
+
+
+def draw_dialog_again() -> None:
+    """Run the open dialog again, and the page around it only where the page runs anyway."""
+    try:
+        st.rerun(scope="fragment")
+    except StreamlitAPIException:
+        st.rerun()

@@ -22,7 +22,7 @@ def main() -> None:
     head.context(f"Services that the runs of {escape(project.slug)} use")
     keys = visit.platform.keys
     state, funding = keys.describe(project.slug, actor=visit.actor), keys.platform_state()
-    wrong = key_panel.attention_of(visit.platform, project, state, funding, visit.actor, visit.zone)
+    wrong = key_panel.attention_of(project, state, funding, visit.actor, visit.zone)
     cards.attention(wrong, titled=False)
     st.header("LLM", anchor=False)
     left, right = st.columns([8, 5], gap="small")

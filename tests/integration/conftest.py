@@ -12,6 +12,7 @@ from tests.upstream import GOOD_KEY, PLATFORM_KEY
 if TYPE_CHECKING:
     from lib.platform import Platform, Run
     from lib.settings import Settings
+    from tests.pages import Dashboard
     from tests.upstream import ScriptedUpstream
 
 
@@ -40,3 +41,21 @@ def run(byok: Platform) -> Iterator[Run]:
     """A run of ``shop`` on its own key."""
     with byok.run("shop") as run:
         yield run
+
+
+@pytest.fixture
+def dashboard(settings: Settings, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
+    """The pages over the same database, in the local mode."""
+    from lib.ui.loaders import forget
+    from lib.ui.server import front_door
+    from tests.pages import Dashboard
+
+    assert settings.master_keys
+    monkeypatch.setenv("DATABASE_URL", settings.database_url)
+    monkeypatch.setenv("QODEX_MASTER_KEYS", settings.master_keys.reveal())
+    monkeypatch.setenv("OPENAI_BASE_URL", settings.openai_base_url)
+    front_door.clear()
+    forget()
+    yield Dashboard(platform)
+    front_door().close()
+    front_door.clear()

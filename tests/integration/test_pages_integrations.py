@@ -1,0 +1,236 @@
+"""Settings > Integrations: every state of a key, and everything a lead does with one."""
+
+from __future__ import annotations
+
+import base64
+import os
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from lib.ui.server import front_door
+from tests.pages import ADMIN, Dashboard, buttons, press, texts
+from tests.upstream import GOOD_KEY, OTHER_KEY, PLATFORM_KEY, WRONG_KEY, ScriptedUpstream
+
+pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
+
+
+def type_key(page: AppTest, key: str) -> AppTest:
+    """Paste a key into the open dialog and press "Check and save"."""
+    field = next(each for each in page.text_input if each.label == "New OpenAI API key")
+    field.input(key)
+    return press(page, "Check and save")
+
+
+def with_platform_key(monkeypatch: pytest.MonkeyPatch, key: str = PLATFORM_KEY) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    front_door.clear()
+
+
+# --- states
+
+
+def test_a_project_without_a_key_is_platform_funded_with_its_caps_and_offers_to_add_one(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+):
+    with_platform_key(monkeypatch)
+    dashboard.add("checkout-api")
+    page = dashboard.open("integrations")
+    assert "Platform-funded" in texts(page)
+    assert "5-hour cap" in texts(page)
+    assert "Before you add a key" in texts(page)
+    assert "Anthropic API key" in texts(page)
+    assert "Google API key" in texts(page)
+    assert "What bringing your own key changes" in texts(page)
+    assert {"Add your key", "Send a test call"} <= set(buttons(page))
+    assert not {"Replace", "Check again", ":red[Remove]"} & set(buttons(page))
+
+
+def test_without_any_key_the_page_says_that_no_call_can_be_made(dashboard: Dashboard):
+    dashboard.add("checkout-api")
+    assert "this server has no platform key" in texts(dashboard.open("integrations"))
+
+
+def test_a_failing_platform_key_is_told_where_it_matters(
+    dashboard: Dashboard, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+):
+    with_platform_key(monkeypatch)
+    dashboard.add("checkout-api")
+    upstream.keys[PLATFORM_KEY] = "revoked"
+    front_door().test_call("checkout-api", "gpt-5-mini", "Say hello.", actor=ADMIN)
+    assert "The platform key •••• 0003 has been rejected by OpenAI since" in texts(
+        dashboard.open("integrations")
+    )
+
+
+def test_a_key_in_use_shows_four_characters_who_saved_it_and_when_it_was_checked_and_used(
+    dashboard: Dashboard,
+):
+    dashboard.add("search-ranking", GOOD_KEY)
+    said = texts(dashboard.open("integrations"))
+    assert "`•••• 0001`" in said
+    assert "by you" in said
+    assert "accepted by OpenAI" in said
+    assert "Spend since saved" in said
+    assert "Active" in said
+    assert GOOD_KEY not in said
+
+
+def test_a_genuine_key_whose_account_is_out_of_money_is_saved_with_a_warning(
+    dashboard: Dashboard, upstream: ScriptedUpstream
+):
+    upstream.keys[GOOD_KEY] = "out_of_money"
+    dashboard.add("search-ranking", GOOD_KEY)
+    said = texts(dashboard.open("integrations"))
+    assert "Active, with a warning" in said
+    assert "out of money" in said
+
+
+def test_a_key_revoked_upstream_is_failing_since_then_with_the_providers_own_words(
+    dashboard: Dashboard, upstream: ScriptedUpstream
+):
+    dashboard.add("mobile-bff", GOOD_KEY)
+    upstream.keys[GOOD_KEY] = "revoked"
+    dashboard.platform.test_call("mobile-bff", "gpt-5-mini", "Say hello.", actor=ADMIN)
+    said = texts(dashboard.open("integrations"))
+    assert "OpenAI has rejected its key since" in said
+    assert "1 call failed; nothing was spent on the platform key." in said
+    assert "`401` `invalid_api_key`" in said
+    assert "Incorrect API key provided" in said
+    assert "request `req_" in said
+
+
+def test_a_key_of_a_master_key_that_is_not_here_is_locked_and_the_page_says_which_one_it_needs(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+):
+    dashboard.add("checkout-api", GOOD_KEY)
+    needed = dashboard.platform.keyring.ids[0]
+    monkeypatch.setenv("QODEX_MASTER_KEYS", base64.b64encode(os.urandom(32)).decode())
+    front_door.clear()
+    page = dashboard.open("integrations")
+    assert not page.exception
+    assert "Locked" in texts(page)
+    assert needed in texts(page)
+
+
+# --- entering a key
+
+
+def test_an_accepted_key_is_in_use_and_neither_the_page_nor_the_session_keeps_it(dashboard: Dashboard):
+    dashboard.add("checkout-api")
+    page = type_key(press(dashboard.open("integrations"), "Add your key"), GOOD_KEY)
+    assert (dashboard.key("checkout-api").last4, dashboard.key("checkout-api").saved_by) == ("0001", "local")
+    assert "is in use from the next call on" in texts(page)
+    assert GOOD_KEY not in texts(page)
+    assert GOOD_KEY not in repr(page.session_state)
+
+
+def test_a_rejected_key_shows_the_providers_message_and_the_key_in_use_stays_in_use(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    page = type_key(press(dashboard.open("integrations"), "Replace"), WRONG_KEY)
+    assert "Incorrect API key provided" in page.error[0].value
+    assert "`401` `invalid_api_key` · request `req_" in page.error[0].value
+    assert "Nothing was saved. **•••• 0001** stays in use" in texts(page)
+    assert dashboard.key("checkout-api").version == 1
+    assert WRONG_KEY not in texts(page) + repr(page.session_state)
+
+
+def test_a_key_that_could_not_be_checked_saves_nothing_and_can_be_tried_again_without_pasting_it(
+    dashboard: Dashboard, upstream: ScriptedUpstream
+):
+    dashboard.add("checkout-api", GOOD_KEY)
+    upstream.queue("server_error")
+    page = type_key(press(dashboard.open("integrations"), "Replace"), OTHER_KEY)
+    assert page.warning[0].value
+    assert "Nothing was saved. **•••• 0001** stays in use" in texts(page)
+    assert dashboard.key("checkout-api").last4 == "0001"
+    assert OTHER_KEY not in texts(page) + repr(page.session_state)
+    press(page, "Try again")
+    assert dashboard.key("checkout-api").last4 == "0002"
+
+
+@pytest.mark.parametrize("pasted", ["", "hello", "sk-", "sk-test" + "x" * 5000])
+def test_what_cannot_be_a_key_is_refused_without_asking_the_provider(
+    dashboard: Dashboard, upstream: ScriptedUpstream, pasted: str
+):
+    dashboard.add("checkout-api")
+    page = type_key(press(dashboard.open("integrations"), "Add your key"), pasted)
+    assert page.error[0].value
+    assert upstream.requests == []
+    assert dashboard.key("checkout-api").version == 0
+
+
+def test_of_two_people_who_replace_at_once_the_second_is_told_and_overwrites_nothing(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    page = press(dashboard.open("integrations"), "Replace")
+    field = next(each for each in page.text_input if each.label == "New OpenAI API key")
+    field.input(OTHER_KEY)
+    dashboard.platform.keys.save("checkout-api", PLATFORM_KEY)
+    page = press(page, "Check and save")
+    assert "worker saved the key •••• 0003 meanwhile" in texts(page)
+    assert "Until it is accepted, •••• 0003 stays in use" in texts(page)
+    assert dashboard.key("checkout-api").last4 == "0003"
+    type_key(page, OTHER_KEY)
+    assert dashboard.key("checkout-api").last4 == "0002"
+
+
+# --- with a key in use
+
+
+def test_check_again_notes_what_the_provider_says(dashboard: Dashboard, upstream: ScriptedUpstream):
+    dashboard.add("checkout-api", GOOD_KEY)
+    assert "accepted •••• 0001" in texts(press(dashboard.open("integrations"), "Check again"))
+    upstream.keys[GOOD_KEY] = "revoked"
+    page = press(dashboard.open("integrations"), "Check again")
+    assert dashboard.key("checkout-api").status == "failing"
+    assert "Failing" in texts(page)
+
+
+def test_a_check_that_could_not_be_made_changes_nothing(dashboard: Dashboard, upstream: ScriptedUpstream):
+    dashboard.add("checkout-api", GOOD_KEY)
+    upstream.queue("server_error")
+    page = press(dashboard.open("integrations"), "Check again")
+    assert "Could not check the key" in page.warning[0].value
+    assert dashboard.key("checkout-api").status == "working"
+
+
+def test_removing_asks_first_and_says_what_follows(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    page = press(dashboard.open("integrations"), ":red[Remove]")
+    assert "the caps of the **Starter** plan apply" in texts(page)
+    assert dashboard.key("checkout-api").version == 1
+    page = press(page, "Remove the key")
+    assert dashboard.key("checkout-api").version == 0
+    assert "Platform-funded" in texts(page)
+
+
+def test_cancelling_the_removal_keeps_the_key(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    press(press(dashboard.open("integrations"), ":red[Remove]"), "Cancel")
+    assert dashboard.key("checkout-api").version == 1
+
+
+def test_the_lead_chooses_what_happens_when_the_key_fails(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    page = dashboard.open("integrations")
+    page = page.radio[0].set_value("platform").run()
+    assert dashboard.platform.projects.get("checkout-api", actor=ADMIN).on_key_failure == "platform"
+    assert "Set to fall back by you" in texts(page)
+
+
+# --- a test call
+
+
+def test_a_test_call_shows_the_answer_tokens_cost_latency_and_whose_key_paid(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    said = texts(press(press(dashboard.open("integrations"), "Send a test call"), "Send"))
+    assert "Hello from the scripted upstream" in said
+    assert "BYOK •••• 0001" in said
+    for fact in ("Tokens", "Cost", "Latency", "Request"):
+        assert fact in said
+
+
+def test_a_test_call_that_no_key_can_pay_for_says_so(dashboard: Dashboard):
+    dashboard.add("checkout-api")
+    page = press(press(dashboard.open("integrations"), "Send a test call"), "Send")
+    assert "no key of its own and no platform key" in texts(page)

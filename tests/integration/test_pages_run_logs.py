@@ -1,0 +1,123 @@
+"""Runs > Run logs: finding a run, and what its card says."""
+
+from __future__ import annotations
+
+import pytest
+from openai import APIStatusError
+
+from lib.errors import QodexError
+from tests.pages import ADMIN, Dashboard, texts
+from tests.upstream import GOOD_KEY, ScriptedUpstream
+
+pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
+
+
+def make_run(
+    dashboard: Dashboard, slug: str = "checkout-api", *, calls: int = 1, budget: int | None = None
+) -> str:
+    """A run that makes calls until something stops it; returns its id."""
+    run = dashboard.platform.run(slug, kind="scan", token_budget=budget)
+    try:
+        with run:
+            for _ in range(calls):
+                client = run.openai.with_options(max_retries=0)
+                client.responses.create(model="gpt-5-mini", input="Hello", max_output_tokens=20)
+    except (APIStatusError, QodexError):
+        pass
+    return run.id
+
+
+def rows(dashboard: Dashboard, **address: str) -> list[str]:
+    page = dashboard.open("run_logs", **address)
+    return list(page.dataframe[0].value["Run"]) if page.dataframe else []
+
+
+def test_without_runs_the_page_says_what_to_do(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    assert "No runs match" in texts(dashboard.open("run_logs"))
+
+
+def test_runs_are_listed_newest_first_ten_on_a_page(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    made = [make_run(dashboard) for _ in range(12)]
+    assert rows(dashboard) == made[:1:-1]
+    assert rows(dashboard, page="2") == made[1::-1]
+    assert "10 of 12 runs" in texts(dashboard.open("run_logs"))
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "99", "two", "9" * 40])
+def test_a_page_number_that_is_none_does_not_break_the_page(dashboard: Dashboard, page: str):
+    dashboard.add("checkout-api", GOOD_KEY)
+    make_run(dashboard)
+    assert not dashboard.open("run_logs", page=page).exception
+
+
+def test_runs_are_found_by_run_id_and_by_the_providers_request_id(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    first, second = make_run(dashboard), make_run(dashboard)
+    request = dashboard.platform.runs.show(second, actor=ADMIN).calls[0].upstream_request_id
+    assert rows(dashboard, q=first) == [first]
+    assert rows(dashboard, q=str(request)) == [second]
+    assert rows(dashboard, q="r-nowhere") == []
+
+
+def test_filters_live_in_the_address(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    dashboard.add("search-ranking", GOOD_KEY)
+    mine, other = make_run(dashboard), make_run(dashboard, "search-ranking")
+    assert rows(dashboard, project="checkout-api") == [mine]
+    assert rows(dashboard, project="search-ranking", kind="scan", status="passed", source="byok") == [other]
+    assert rows(dashboard, status="failed") == []
+
+
+def test_a_run_in_the_address_is_opened_with_its_calls(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    page = dashboard.open("run_logs", run=make_run(dashboard, calls=3))
+    calls = page.dataframe[1].value
+    assert list(calls["#"]) == [1, 2, 3]
+    assert [list(result) for result in calls["Result"]] == [["200"]] * 3
+    assert "Passed" in texts(page)
+
+
+def test_a_refused_key_shows_the_providers_words_status_code_type_and_request_id(
+    dashboard: Dashboard, upstream: ScriptedUpstream
+):
+    dashboard.add("mobile-bff", GOOD_KEY)
+    upstream.keys[GOOD_KEY] = "revoked"
+    run_id = make_run(dashboard, "mobile-bff")
+    page = dashboard.open("run_logs", run=run_id)
+    assert "Incorrect API key provided" in page.error[0].value
+    assert "Nothing was spent on the platform key" in page.error[0].value
+    said = texts(page)
+    for fact in ("`401`", "`invalid_api_key`", "`invalid_request_error`", "`req_", "`POST /v1/responses`"):
+        assert fact in said
+    assert GOOD_KEY not in said
+
+
+def test_a_run_that_reached_its_budget_says_so_and_that_it_is_no_test_failure(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    page = dashboard.open("run_logs", run=make_run(dashboard, calls=5, budget=40))
+    assert "its own budget of 40 tokens" in page.warning[0].value
+    assert "not a test failure" in page.warning[0].value
+    assert "Budget exceeded" in texts(page)
+
+
+def test_an_unknown_run_is_told_in_a_sentence(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    page = dashboard.open("run_logs", run="r-000000000000")
+    assert not page.exception
+    assert "no run of that id" in texts(page)
+
+
+def test_what_an_upstream_says_is_shown_as_text_and_never_as_markdown(
+    dashboard: Dashboard, upstream: ScriptedUpstream
+):
+    from tests.upstream_behaviours import Behaviour
+
+    dashboard.add("checkout-api", GOOD_KEY)
+    evil = "![x](https://evil.example/x.png) :red[pay now] $x$"
+    upstream.queue(Behaviour(status=400, json={"error": {"message": evil, "code": "`![y](z)", "type": "t"}}))
+    page = dashboard.open("run_logs", run=make_run(dashboard))
+    assert r"\!\[x\]" in page.error[0].value
+    assert r"\:red\[pay" in page.error[0].value.replace("\u2060", "")
+    assert "``" in page.table[0].value.to_string() + texts(page)
