@@ -6,6 +6,7 @@ No transaction is open while the provider answers.
 from __future__ import annotations
 
 from lib.access.projects import Projects
+from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, require
 from lib.db import Database
 from lib.errors import KeyRejected, SampleProject
@@ -59,7 +60,9 @@ class Keys:
         """
         who = self._allowed(slug, actor)
         require_provider(provider)
-        secret = clean_key(key)
+        pasted = [key]
+        del key  # where it is refused, a traceback that shows variables must not show it
+        secret = clean_key(pasted.pop())
         require_attempts_left(self._database, slug, who)
         seen = self.describe(slug, actor=who).version if expected_version is None else expected_version
         try:
@@ -102,7 +105,9 @@ class Keys:
         self, slug: str, *, actor: Actor | None = None, expected_version: int | None = None
     ) -> KeyState:
         """Destroy the sealed key; the project is platform-funded again."""
-        return self._store.remove(slug, actor=actor or self._actor, expected_version=expected_version)
+        who = actor or self._actor
+        with refusals_logged(self._database, who, "remove the key", slug):
+            return self._store.remove(slug, actor=who, expected_version=expected_version)
 
     def describe(self, slug: str, *, actor: Actor | None = None) -> KeyState:
         """All that may be shown of the project's key."""
@@ -123,7 +128,8 @@ class Keys:
     def _allowed(self, slug: str, actor: Actor | None) -> Actor:
         who = actor or self._actor
         project = self._projects.get(slug, actor=who)
-        require(who, Action.SET_KEY, project.id)
+        with refusals_logged(self._database, who, "set the key", slug):
+            require(who, Action.SET_KEY, project.id)
         if project.sample:
             raise SampleProject(slug)
         return who

@@ -118,11 +118,6 @@ class VaultProcess:
         self.tell(**what)
         return self.answer()
 
-    def kill(self) -> None:
-        """SIGKILL: no handler runs, nothing is flushed."""
-        self.process.kill()
-        self.close()
-
     def close(self) -> None:
         assert self.process.stdin
         assert self.process.stdout
@@ -145,19 +140,7 @@ def _do(vault: Vault, what: dict[str, Any]) -> Any:
             return vault.opened(slug)
         case {"do": "save", "slug": slug, "key": key, "expected": expected}:
             return vault.save(slug, key, expected).version
-        case {"do": "replace for ever", "slug": slug, "keys": keys}:
-            return _never_stop(vault, slug, keys)
     raise ValueError(what)
-
-
-def _never_stop(vault: Vault, slug: str, keys: list[str]) -> None:
-    """Replace, replace, replace; and say what begins and what has committed."""
-    version = vault.describe(slug).version
-    while True:
-        for key in keys:
-            print(json.dumps({"begin": key}), flush=True)
-            version = vault.save(slug, key, version).version
-            print(json.dumps({"saved": key, "version": version}), flush=True)
 
 
 def main() -> None:
