@@ -90,15 +90,17 @@ def count_line(sums: Totals, everything: Totals) -> str:
 def metrics(sums: Totals, previous: Totals) -> list[Metric]:
     """The five numbers of the page."""
     per, per_before = _per_thousand(sums), _per_thousand(previous)
+    platform, byok = (
+        known(sums.platform_nano, sums.platform_calls, sums),
+        known(sums.byok_nano, sums.byok_calls, sums),
+    )
+    total = known(sums.total_nano, sums.calls, sums)
     return [
-        Metric("Total spend", money(sums.total_nano), change(sums.total_nano, previous.total_nano)),
+        Metric("Total spend", money(total), change(sums.total_nano, previous.total_nano)),
         Metric(
-            "Platform-funded",
-            money(sums.platform_nano),
-            change(sums.platform_nano, previous.platform_nano),
-            "violet",
+            "Platform-funded", money(platform), change(sums.platform_nano, previous.platform_nano), "violet"
         ),
-        Metric("BYOK", money(sums.byok_nano), change(sums.byok_nano, previous.byok_nano), "blue"),
+        Metric("BYOK", money(byok), change(sums.byok_nano, previous.byok_nano), "blue"),
         Metric(
             "Cost per 1,000 calls",
             money(per),
@@ -107,6 +109,11 @@ def metrics(sums: Totals, previous: Totals) -> list[Metric]:
         ),
         Metric("Failed calls", share(sums.failed_calls, sums.calls, places=1), _points(sums, previous)),
     ]
+
+
+def known(nano: int, calls: int, sums: Totals) -> int | None:
+    """An amount that is part of ``sums``; None where none of its calls may have a known price."""
+    return None if nano == 0 and 0 < calls <= sums.unpriced_calls else nano
 
 
 def _per_thousand(sums: Totals) -> int | None:

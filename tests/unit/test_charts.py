@@ -1,0 +1,187 @@
+"""Charts say the same as the numbers beside them, in colours that never move."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from lib.clock import HOUR, to_micros
+from lib.settings import ROOT
+from lib.ui import cap_charts, charts, vega
+from lib.ui.vega import Chart
+from lib.usage.caps_view import Point
+from lib.usage.reports import DayRow, ModelRow
+
+CENT = 10_000_000
+MONDAY = date(2026, 11, 23)
+NOW = to_micros(datetime(2026, 11, 23, 14, 20, tzinfo=UTC))
+UTC_ZONE, BERLIN = ZoneInfo("UTC"), ZoneInfo("Europe/Berlin")
+
+
+def days(number: int, *, platform: int = 150 * CENT, byok: int = 50 * CENT) -> list[DayRow]:
+    first = MONDAY - timedelta(days=number - 1)
+    return [
+        DayRow(day=first + timedelta(days=each), platform_nano=platform, byok_nano=byok)
+        for each in range(number)
+    ]
+
+
+def week(*dollars: int) -> list[Point]:
+    return [Point(NOW - (len(dollars) - 1 - each) * HOUR, nano * 10**9) for each, nano in enumerate(dollars)]
+
+
+def every_chart() -> dict[str, Chart]:
+    return {
+        "spend": charts.spend_per_day(days(30), zone="UTC", today=MONDAY),
+        "tokens": charts.tokens_per_day(days(3)),
+        "models": charts.spend_by_model([ModelRow(model="gpt-5", platform_nano=CENT, calls=1)]),
+        "sparkline": charts.sparkline([1, 2], slot="Axis", alt="Calls per day"),
+        "window": cap_charts.window_bar("5-hour window", used_nano=1, reserved_nano=1, cap_nano=10**9),
+        "week": cap_charts.consumption(week(1, 2), name="7-day", cap_nano=10**10, zone=UTC_ZONE),
+        "use": cap_charts.cap_use(week(1, 2), week(2, 3), caps={"5h": 10**9, "7d": 10**9}, zone=UTC_ZONE),
+    }
+
+
+def parts(spec: object, name: str) -> Iterator[Any]:
+    """Every value that stands under ``name``, however deep."""
+    if isinstance(spec, dict):
+        for key, value in spec.items():
+            if key == name:
+                yield value
+            yield from parts(value, name)
+    elif isinstance(spec, list):
+        for value in spec:
+            yield from parts(value, name)
+
+
+@pytest.mark.parametrize("name", every_chart())
+def test_a_colour_belongs_to_its_meaning_whatever_is_filtered(name: str):
+    """The scale has every slot and no range: so the theme colours it, in light and in dark."""
+    scales = [color["scale"] for color in parts(every_chart()[name].spec, "color") if "scale" in color]
+    assert scales
+    assert all(scale == {"domain": vega.SLOTS} for scale in scales)
+
+
+def test_the_theme_has_a_colour_for_every_slot():
+    theme = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["theme"]
+    for shade in ("light", "dark"):
+        assert len(theme[shade]["chartCategoricalColors"]) == len(vega.SLOTS)
+
+
+@pytest.mark.parametrize("name", every_chart())
+def test_every_chart_says_in_words_what_it_shows(name: str):
+    assert len(every_chart()[name].alt) > 10
+
+
+def test_the_words_of_a_chart_are_its_numbers():
+    alt = charts.spend_per_day(days(30), zone="UTC", today=MONDAY).alt
+    assert "30 days, Sun 25 Oct to Mon 23 Nov 2026: $45.00 platform-funded and $15.00 BYOK" in alt
+    assert "Highest: $2.00" in alt
+
+
+def test_platform_lies_below_byok():
+    spec = charts.spend_per_day(days(2), zone="UTC").spec
+    assert next(parts(spec, "fold")) == ["Platform-funded", "BYOK"]
+
+
+def test_the_columns_behind_a_chart_are_named_as_the_page_names_them():
+    columns = charts.spend_per_day(days(1), zone="UTC").columns
+    assert columns == {"Day": ["2026-11-23"], "Platform-funded": [1.5], "BYOK": [0.5], "Total": [2.0]}
+
+
+@pytest.mark.parametrize(
+    ("number", "labelled"),
+    [
+        (1, ["2026-11-23"]),
+        (7, [f"2026-11-{day}" for day in range(17, 24)]),
+        (30, ["2026-10-26", "2026-11-02", "2026-11-09", "2026-11-16", "2026-11-23"]),
+    ],
+)
+def test_days_are_labelled_where_weeks_begin(number: int, labelled: list[str]):
+    axis = charts.spend_per_day(days(number), zone="UTC").spec["layer"][0]["encoding"]["x"]["axis"]
+    assert axis["values"] == labelled
+
+
+def test_a_year_is_labelled_by_months():
+    axis = charts.spend_per_day(days(365), zone="UTC").spec["layer"][0]["encoding"]["x"]["axis"]
+    assert 6 <= len(axis["values"]) <= 12
+    assert all(day.endswith("-01") for day in axis["values"])
+
+
+def test_a_period_without_spend_is_no_division_by_zero():
+    charts.spend_per_day(days(3, platform=0, byok=0), zone="UTC")
+    charts.spend_by_model([ModelRow(model="gpt-5", calls=1)])
+
+
+def test_a_model_without_a_known_price_has_no_amount():
+    rows = [
+        ModelRow(model="gpt-5", platform_nano=2 * CENT, calls=3, unpriced_calls=1),
+        ModelRow(model="mystery", calls=14, unpriced_calls=14),
+        ModelRow(model="free", calls=1),
+    ]
+    assert charts.spend_by_model(rows).columns["Sum"] == ["$0.02, 1 call unknown", "unknown", "$0.00"]
+
+
+def test_many_models_are_summed_up_in_the_last_bar():
+    rows = [ModelRow(model=f"model-{number}", platform_nano=CENT, calls=1) for number in range(20)]
+    columns = charts.spend_by_model(rows).columns
+    assert list(columns["Model"])[-1] == "9 other models"
+    assert columns["Sum"][-1] == "$0.09"
+
+
+def test_tokens_are_split_so_that_nothing_is_counted_twice():
+    row = DayRow(day=MONDAY, input_tokens=100, cached_input_tokens=60, output_tokens=50, reasoning_tokens=20)
+    columns = charts.tokens_per_day([row]).columns
+    assert [columns[name][0] for name in ("Input, cached", "Input, new", "Output", "Reasoning")] == [
+        60,
+        40,
+        30,
+        20,
+    ]
+
+
+def test_a_lowered_cap_does_not_push_its_bar_out_of_the_drawing():
+    chart = cap_charts.window_bar("5-hour window", used_nano=30 * 10**9, reserved_nano=0, cap_nano=20 * 10**9)
+    assert next(parts(chart.spec, "scale"))["domain"] == [0, 30.0]
+    assert chart.columns["Free"] == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("cap", "steps"),
+    [
+        (20, [0, 5, 10, 15, 20]),
+        (60, [0, 20, 40, 60]),
+        (150, [0, 50, 100, 150]),
+        (500, [0, 100, 200, 300, 400, 500]),
+        (70, [0, 20, 40, 60, 70]),
+    ],
+)
+def test_the_axis_of_a_cap_ends_at_the_cap(cap: int, steps: list[float]):
+    chart = cap_charts.window_bar("5-hour window", used_nano=0, reserved_nano=0, cap_nano=cap * 10**9)
+    assert next(parts(chart.spec, "axis"))["values"] == steps
+
+
+def test_a_cap_of_nothing_can_be_drawn():
+    cap_charts.window_bar("5-hour window", used_nano=0, reserved_nano=0, cap_nano=0)
+    cap_charts.consumption(week(0, 0), name="7-day", cap_nano=0, zone=UTC_ZONE)
+
+
+def test_midnights_are_those_of_the_zone_also_when_the_clocks_change():
+    end = to_micros(datetime(2026, 10, 27, 12, tzinfo=UTC))
+    points = [Point(end - hours * HOUR, 1) for hours in range(72, -1, -1)]
+    axis = cap_charts.consumption(points, name="7-day", cap_nano=10**9, zone=BERLIN).spec["layer"][0][
+        "encoding"
+    ]["x"]
+    midnights = [datetime.fromtimestamp(at / 1000, BERLIN) for at in axis["axis"]["values"]]
+    assert [(at.day, at.hour) for at in midnights] == [(25, 0), (26, 0), (27, 0)]
+
+
+def test_the_last_point_says_what_the_window_holds_now():
+    chart = cap_charts.consumption(week(1, 3, 2), name="7-day", cap_nano=10**10, zone=UTC_ZONE)
+    assert "now $2.00, at most $3.00" in chart.alt
+    assert "Now $2.00" in {value.get("value") for value in parts(chart.spec, "text")}
