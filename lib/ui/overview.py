@@ -1,0 +1,255 @@
+"""What Overview says of each project: who pays, what it spent, and how near it is to its caps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import streamlit as st
+
+from lib.access.projects import Project
+from lib.access.roles import Actor
+from lib.platform import Platform
+from lib.ui import loaders
+from lib.ui.cards import Attention, Metric
+from lib.ui.filters import Chosen
+from lib.ui.key_panel import NEAR_CAP, failing_key, failing_platform_key
+from lib.ui.navigation import INTEGRATIONS, USAGE, go
+from lib.ui.tables import badge_column, dollars, money_column
+from lib.ui.wording import KEY_STATUS, change, count, duration, escape, exact, money, payer, shorten
+from lib.usage.caps import TITLES, Headroom, Window
+from lib.usage.reports import DayRow, ProjectRow, Totals, UsageFilter
+from lib.vault.states import KeyState
+
+_NAME_LENGTH = 24
+_MOST_LINES = 8
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One project of the table."""
+
+    project: Project
+    key: KeyState
+    sums: ProjectRow
+    course: list[int] = field(default_factory=list)
+    headroom: Headroom | None = None
+    """None for a project on its own key: no cap applies."""
+
+    @property
+    def nearest(self) -> int:
+        """Percent of the nearest cap; -1 where none applies."""
+        return self.headroom.nearest.percent if self.headroom else -1
+
+
+def all_projects(number: int) -> str:
+    """The context line's beginning."""
+    return "1 project" if number == 1 else f"All {number} projects"
+
+
+def standings(
+    platform: Platform, projects: Sequence[Project], wanted: UsageFilter, actor: Actor
+) -> list[Standing]:
+    """All projects, nearest to a cap first, then by spend."""
+    keys = platform.keys.describe_all(actor=actor)
+    sums = loaders.by_project(wanted, actor)
+    courses = _courses(wanted, actor)
+    found = [
+        Standing(
+            project,
+            keys[project.slug],
+            sums.get(project.slug) or ProjectRow(project=project.slug),
+            courses.get(project.slug, []),
+            None if keys[project.slug].version else platform.caps.headroom(project.slug, actor=actor),
+        )
+        for project in projects
+    ]
+    return sorted(found, key=lambda each: (-each.nearest, -each.sums.total_nano, each.project.slug))
+
+
+def _courses(wanted: UsageFilter, actor: Actor) -> dict[str, list[int]]:
+    """Spend of each day, by project."""
+    days = [row.day for row in loaders.by_day(wanted, actor)]
+    place = {day: number for number, day in enumerate(days)}
+    found: dict[str, list[int]] = {}
+    for row in loaders.daily(wanted, actor):
+        course = found.setdefault(row.project, [0] * len(days))
+        course[place[row.day]] += row.totals.total_nano
+    return found
+
+
+def metrics(
+    sums: Totals, previous: Totals, days: Sequence[DayRow], found: Sequence[Standing]
+) -> list[Metric]:
+    """The five numbers of the page."""
+    capped = [each for each in found if each.headroom]
+    near = [each for each in capped if each.nearest >= NEAR_CAP]
+    return [
+        Metric(
+            "Total spend",
+            money(sums.total_nano),
+            change(sums.total_nano, previous.total_nano),
+            course=[row.total_nano for row in days],
+            help=_unpriced(sums),
+        ),
+        Metric(
+            "Platform-funded",
+            money(sums.platform_nano),
+            change(sums.platform_nano, previous.platform_nano),
+            "violet",
+            [row.platform_nano for row in days],
+        ),
+        Metric(
+            "BYOK",
+            money(sums.byok_nano),
+            change(sums.byok_nano, previous.byok_nano),
+            "blue",
+            [row.byok_nano for row in days],
+        ),
+        Metric(
+            "Calls", count(sums.calls), change(sums.calls, previous.calls), course=[row.calls for row in days]
+        ),
+        Metric(
+            "At or near a cap",
+            f"{len(near)} of {len(capped)}",
+            help=f"Platform-funded projects that have used {NEAR_CAP}% or more of a cap.",
+        ),
+    ]
+
+
+def _unpriced(sums: Totals) -> str | None:
+    if not sums.unpriced_calls:
+        return None
+    return f"{count(sums.unpriced_calls, 'call')} without a known price: in no total."
+
+
+def attention_of(
+    platform: Platform, found: Sequence[Standing], wanted: UsageFilter, actor: Actor, chosen: Chosen
+) -> list[Attention]:
+    """What is true and matters, worst first."""
+    lines = _platform_key(platform, found, chosen)
+    for each in found:
+        if each.key.status in {"failing", "locked"}:
+            line = failing_key(each.project, each.key, actor, chosen.zone, named=True)
+            lines.append(
+                replace(line, link="Fix key", place=INTEGRATIONS, address={"project": each.project.slug})
+            )
+    for each in found:
+        lines += _caps(each, chosen)
+    for slug, row in sorted(loaders.by_project(wanted, actor).items()):
+        if row.unpriced_calls:
+            text = f"**{escape(slug)}**: {count(row.unpriced_calls, 'call')} without a known price. Their cost is in no total."
+            lines.append(Attention("No price", "gray", text, "Show usage", USAGE, {"project": slug}))
+    return _cut(lines)
+
+
+def _platform_key(platform: Platform, found: Sequence[Standing], chosen: Chosen) -> list[Attention]:
+    funding = platform.keys.platform_state()
+    depending = sum(each.headroom is not None for each in found)
+    if funding.status == "failing":
+        return [failing_platform_key(funding, chosen.zone)]
+    if funding.status == "none" and depending:
+        who = (
+            "1 project without a key of its own"
+            if depending == 1
+            else f"{depending} projects without a key of their own"
+        )
+        text = (
+            f"{who} cannot make calls: this server has no platform key. An operator sets OPENAI\\_API\\_KEY."
+        )
+        return [Attention("No platform key", "red", text)]
+    return []
+
+
+def _caps(each: Standing, chosen: Chosen) -> list[Attention]:
+    """The window that is full, or else the one nearest to it."""
+    if each.headroom is None or each.nearest < NEAR_CAP:
+        return []
+    window = each.headroom.nearest
+    slug, cap = escape(each.project.slug), escape(money(window.cap_nano))
+    where = {"project": each.project.slug, "source": "platform"}
+    if window.free_nano:
+        text = f"**{slug}** has used {window.percent}% of its {TITLES[window.name]} cap of {cap}."
+        return [Attention("Near cap", "orange", text, "Show usage", USAGE, where)]
+    text = f"**{slug}** has used its {TITLES[window.name]} cap of {cap}. {_returns(window, chosen)}"
+    return [Attention("At cap", "red", text, "Show usage", USAGE, where)]
+
+
+def _returns(window: Window, chosen: Chosen) -> str:
+    if window.returns_at is None:
+        return "No room returns by itself."
+    moment = exact(window.returns_at, chosen.zone, now=chosen.now)
+    return f"Room returns in {duration(window.returns_at - chosen.now)} ({moment})."
+
+
+def _cut(lines: list[Attention]) -> list[Attention]:
+    if len(lines) <= _MOST_LINES:
+        return lines
+    more = len(lines) - _MOST_LINES + 1
+    return [
+        *lines[: _MOST_LINES - 1],
+        Attention("More", "gray", f"{more} more projects need a look, in the table below."),
+    ]
+
+
+def draw_table(found: Sequence[Standing], *, alt: str) -> None:
+    """The projects; a name leads to the project's Usage."""
+    key = "overview:project"
+
+    def leave() -> None:
+        click = st.session_state[key]
+        go(USAGE, project=found[click.row].project.slug)
+
+    columns: dict[str, list[Any]] = {
+        "Project": [shorten(each.project.slug, _NAME_LENGTH) for each in found],
+        "Paid by": [[payer(each.key.source, each.key.last4)] for each in found],
+        "Key": [_health(each.key) for each in found],
+        "Platform-funded": [dollars(each.sums.platform_nano, each.sums.platform_calls) for each in found],
+        "BYOK": [dollars(each.sums.byok_nano, each.sums.byok_calls) for each in found],
+        "Calls": [each.sums.calls or None for each in found],
+        "Per day": [[value / 1e9 for value in each.course] for each in found],
+        "5-hour cap": [_percent(each, "5h") for each in found],
+        "7-day cap": [_percent(each, "7d") for each in found],
+    }
+    payers = list(dict.fromkeys(name for cell in columns["Paid by"] for name in cell))
+    st.dataframe(
+        columns,
+        hide_index=True,
+        row_height=38,
+        alt=alt,
+        column_config={
+            "Project": st.column_config.ButtonColumn(
+                type="tertiary",
+                pinned=True,
+                alignment="left",
+                key=key,
+                on_click=leave,
+                help="Opens its Usage",
+            ),
+            "Paid by": badge_column(
+                {name: "blue" if name.startswith("BYOK") else "violet" for name in payers}
+            ),
+            "Key": badge_column({word: color for word, color, _ in KEY_STATUS.values()}),
+            "Platform-funded": money_column(columns["Platform-funded"]),
+            "BYOK": money_column(columns["BYOK"]),
+            "Calls": st.column_config.NumberColumn(format="localized"),
+            "Per day": st.column_config.AreaChartColumn(color="gray", y_min=0, width=110),
+            "5-hour cap": _cap_column(),
+            "7-day cap": _cap_column(),
+        },
+    )
+
+
+def _health(state: KeyState) -> list[str]:
+    return [KEY_STATUS[state.status][0]] if state.version else []
+
+
+def _percent(each: Standing, window: str) -> int | None:
+    return each.headroom.windows[window].percent if each.headroom else None
+
+
+def _cap_column() -> Any:
+    return st.column_config.ProgressColumn(
+        color="violet", format="%d%%", min_value=0, max_value=100, width=120
+    )

@@ -1,0 +1,72 @@
+"""Spend > Overview: every project at a glance, and what deserves attention."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lib.access.roles import Action
+from lib.ui import cards, charts, filters, first_steps, loaders, new_project, notices, overview, vega
+from lib.ui.cards import card, card_title
+from lib.ui.guards import guard
+from lib.ui.server import front_door
+from lib.ui.wording import count
+from lib.usage.reports import UsageFilter
+
+viewer = guard()
+platform = front_door()
+projects = platform.projects.list(actor=viewer.actor)
+
+head = cards.header("Spend overview")
+if not projects or not loaders.totals(UsageFilter(), viewer.actor).calls:
+    funding = platform.keys.platform_state()
+    states = platform.keys.describe_all(actor=viewer.actor)
+    slug = projects[0].slug if projects else None
+    has_key = bool(slug) and (funding.status != "none" or bool(states[str(slug)].version))
+    steps = "Three steps, and the first call shows up here."
+    head.context(f"No project yet. {steps}" if slug is None else f"No call yet. {steps}")
+    first_steps.draw(viewer, slug, has_key=has_key)
+    notices.draw()
+    st.stop()
+
+with head.right:
+    chosen = filters.choose_period()
+wanted = UsageFilter(since=chosen.period.since, until=chosen.period.until, zone=chosen.zone.key)
+head.context(f"{overview.all_projects(len(projects))} · {chosen.label}")
+
+standings = overview.standings(platform, projects, wanted, viewer.actor)
+cards.attention(overview.attention_of(platform, standings, wanted, viewer.actor, chosen))
+
+days = loaders.by_day(wanted, viewer.actor)
+sums = loaders.totals(wanted, viewer.actor)
+previous = loaders.totals(filters.before(wanted, chosen), viewer.actor)
+cards.metrics(overview.metrics(sums, previous, days, standings), before=chosen.before)
+
+if sums.calls:
+    with card():
+        card_title(
+            "Spend per day, USD",
+            note=f"days in {chosen.zone.key}; click a bar to narrow the page to that day",
+        )
+        drawn = charts.spend_per_day(days, zone=chosen.zone.key, today=chosen.today)
+        clicked = vega.picked_day(drawn, key=f"overview:days:{wanted.since}:{wanted.until}")
+    if clicked and chosen.days > 1:
+        filters.narrow_to(clicked)
+        st.rerun()
+else:
+    cards.empty("No calls in this period. Choose a longer period.")
+
+with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+    with st.container(width="stretch"):
+        cards.section("Projects", note="nearest to a cap first; caps count platform-funded spend only")
+    if viewer.may(Action.CREATE_PROJECT):
+        st.button(
+            "New project",
+            key="overview:new",
+            icon=":material/add:",
+            on_click=notices.open_dialog,
+            args=(new_project.DIALOG,),
+        )
+overview.draw_table(standings, alt=f"{count(len(projects), 'project')}: who pays, spend and caps")
+
+new_project.draw()
+notices.draw()
