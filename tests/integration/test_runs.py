@@ -1,0 +1,425 @@
+"""Promise 12: how runs start, wait, go on and end, at the cap and with a token budget of their own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from lib.access.roles import Actor, Origin, Role
+from lib.clock import HOUR, MINUTE, SECOND, to_micros
+from lib.errors import (
+    BadInput,
+    BudgetExceeded,
+    CapExceeded,
+    Forbidden,
+    KeyMissing,
+    RunEnded,
+    RunUnknown,
+    RunWaiting,
+)
+from lib.usage.calls import Outcome
+from lib.usage.prices import Tokens
+from lib.usage.runlog import RunFilter
+from lib.usage.runs import LEASE as RUN_LEASE
+from lib.usage.runs import StartedRun
+from tests.spending import ADMIN, NOON, Clock, Shop, answer, check_books
+
+CAP = 1_000
+WAITING_KINDS = ("scheduled", "pr_review")
+REFUSED_KINDS = ("chat", "scan")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def shop(database_url: str, clock: Clock) -> Iterator[Shop]:
+    """``shop`` may spend 1,000 nano-USD in 5 hours."""
+    shop = Shop(database_url, clock)
+    shop.add(cap_5h=CAP, cap_7d=10 * CAP)
+    yield shop
+    check_books(shop)
+    shop.close()
+
+
+@pytest.fixture
+def full(shop: Shop) -> Shop:
+    """The same, with its cap used up at noon."""
+    shop.spend(shop.start(), CAP)
+    return shop
+
+
+def waiting(shop: Shop, kind: str = "scheduled", slug: str = "shop") -> str:
+    with pytest.raises(RunWaiting) as refusal:
+        shop.start(kind, slug=slug)
+    return refusal.value.run_id
+
+
+def due(shop: Shop, **more: int) -> list[str]:
+    return [run.run_id for run in shop.runs.due(actor=ADMIN, **more)]
+
+
+def resume(shop: Shop, run_id: str) -> StartedRun:
+    return shop.runs.resume(run_id, actor=ADMIN)
+
+
+def all_runs(shop: Shop) -> dict[str, str]:
+    rows, _ = shop.log.list(RunFilter(limit=1_000), actor=ADMIN)
+    return {row.run_id: row.status for row in rows}
+
+
+# --- starting at the cap ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", REFUSED_KINDS)
+def test_a_chat_or_scan_at_the_cap_is_refused_with_the_window_and_the_time(full: Shop, kind: str) -> None:
+    with pytest.raises(CapExceeded) as refusal:
+        full.start(kind)
+    assert refusal.value.window == "5h"
+    assert refusal.value.returns_at is not None
+    assert to_micros(refusal.value.returns_at) == NOON + 5 * HOUR
+    [run_id] = [run_id for run_id, status in all_runs(full).items() if status == "refused"]
+    detail = full.log.show(run_id, actor=ADMIN)
+    assert (detail.run.kind, detail.run.stopped_by, detail.run.ended_at) == (kind, "cap", NOON)
+    assert [(line.tag, line.message) for line in detail.log] == [("cap:refused", str(refusal.value))]
+
+
+@pytest.mark.parametrize("kind", WAITING_KINDS)
+def test_a_scheduled_run_or_pr_review_at_the_cap_waits(full: Shop, kind: str) -> None:
+    with pytest.raises(RunWaiting) as refusal:
+        full.start(kind)
+    assert to_micros(refusal.value.resumes_at) == NOON + 5 * HOUR
+    detail = full.log.show(refusal.value.run_id, actor=ADMIN)
+    assert (detail.run.status, detail.run.resumes_at) == ("waiting", NOON + 5 * HOUR)
+    assert [line.tag for line in detail.log] == ["run:waiting"]
+
+
+@pytest.mark.parametrize("kind", WAITING_KINDS)
+def test_where_there_will_never_be_room_nothing_waits(shop: Shop, kind: str) -> None:
+    shop.cap(0, 0)
+    with pytest.raises(CapExceeded) as refusal:
+        shop.start(kind)
+    assert refusal.value.returns_at is None
+    assert list(all_runs(shop).values()) == ["refused"]
+
+
+def test_a_run_on_the_projects_own_key_starts_whatever_the_cap_says(full: Shop) -> None:
+    full.save_key()
+    for kind in (*WAITING_KINDS, *REFUSED_KINDS):
+        full.spend(full.start(kind), 10 * CAP)
+
+
+def test_the_last_nano_dollar_of_room_lets_a_run_start(shop: Shop) -> None:
+    shop.spend(shop.start(), CAP - 1)
+    run = shop.start("chat")
+    shop.ledger.settle(shop.open(run, 0), answer(1))
+    with pytest.raises(CapExceeded):
+        shop.start("chat")
+
+
+@pytest.mark.parametrize("budget", [0, -1])
+def test_a_token_budget_is_above_nothing(shop: Shop, budget: int) -> None:
+    with pytest.raises(BadInput):
+        shop.start(token_budget=budget)
+
+
+def test_a_kind_that_nobody_knows_and_an_actor_without_the_role_are_refused(shop: Shop) -> None:
+    with pytest.raises(BadInput):
+        shop.start("nightly")
+    with pytest.raises(Forbidden):
+        shop.runs.start("shop", "chat", actor=Actor("a@example.com", Origin.WORKER, everywhere=Role.MANAGER))
+    assert all_runs(shop) == {}
+
+
+# --- waiting and going on --------------------------------------------------------------------------
+
+
+def test_waiting_runs_are_due_at_the_promised_moment_and_not_a_microsecond_earlier(
+    full: Shop, clock: Clock
+) -> None:
+    run_id = waiting(full)
+    clock.now = NOON + 5 * HOUR - 1
+    assert due(full) == []
+    with pytest.raises(RunWaiting):
+        resume(full, run_id)
+    clock.now += 1
+    assert due(full) == [run_id]
+    run = resume(full, run_id)
+    full.spend(run, CAP)
+    assert full.runs.finish(run_id, "passed") == "passed"
+    assert [line.tag for line in full.show(run).log] == ["run:waiting", "run:waiting", "run:resumed"]
+
+
+def test_a_claim_is_nobody_elses_until_it_runs_out(full: Shop, clock: Clock) -> None:
+    run_id = waiting(full)
+    clock.now += 5 * HOUR
+    assert due(full) == [run_id]
+    clock.now += 5 * MINUTE - 1
+    assert due(full) == []
+    clock.now += 1
+    assert due(full) == [run_id]
+
+
+def test_a_run_that_goes_on_waits_again_where_others_were_faster(full: Shop, clock: Clock) -> None:
+    run_id = waiting(full)
+    clock.now += 5 * HOUR
+    assert due(full) == [run_id]
+    full.spend(full.start(), CAP)
+    with pytest.raises(RunWaiting) as refusal:
+        resume(full, run_id)
+    assert to_micros(refusal.value.resumes_at) == NOON + 10 * HOUR
+    assert due(full) == []
+    clock.now += 5 * HOUR
+    assert due(full) == [run_id]
+
+
+def test_of_many_callers_no_two_get_the_same_run(full: Shop, clock: Clock) -> None:
+    wanted = {waiting(full) for _ in range(40)}
+    clock.now += 5 * HOUR
+    claimed: list[str] = []
+    start = threading.Barrier(8)
+    others = [Shop(full.url, clock) for _ in range(8)]
+
+    def claim(other: Shop) -> None:
+        start.wait()
+        while found := due(other, limit=3):
+            claimed.extend(found)
+
+    threads = [threading.Thread(target=claim, args=(other,)) for other in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for other in others:
+        other.close()
+    # With locks of others skipped a caller may see nothing while some are left: ask once more.
+    claimed += due(full, limit=100)
+    assert sorted(claimed) == sorted(wanted)
+
+
+def test_two_who_resume_the_same_run_do_not_both_get_it(full: Shop, clock: Clock) -> None:
+    run_id = waiting(full)
+    clock.now += 5 * HOUR
+    resume(full, run_id)
+    with pytest.raises(RunEnded, match="it is running"):
+        resume(full, run_id)
+
+
+def test_waiting_runs_go_on_as_soon_as_the_project_has_a_key_of_its_own(full: Shop) -> None:
+    run_id = waiting(full)
+    full.save_key()
+    assert due(full) == [run_id]
+    assert full.spend(resume(full, run_id), CAP).source == "byok"
+
+
+def test_waiting_runs_go_on_as_soon_as_the_caps_are_raised(full: Shop) -> None:
+    run_id = waiting(full)
+    full.cap(2 * CAP, 10 * CAP)
+    assert due(full) == [run_id]
+    resume(full, run_id)
+
+
+def test_waiting_runs_go_on_when_running_calls_cost_less_than_they_reserved(shop: Shop, clock: Clock) -> None:
+    call = shop.open(shop.start(), CAP)
+    run_id = waiting(shop)
+    assert due(shop) == []
+    clock.now += SECOND
+    shop.ledger.settle(call, answer(10))
+    assert due(shop) == [run_id]
+
+
+def test_a_waiting_run_whose_caps_are_nothing_by_now_ends_refused(full: Shop, clock: Clock) -> None:
+    run_id = waiting(full)
+    full.cap(0, 0)
+    clock.now += 5 * HOUR
+    assert due(full) == [run_id]
+    with pytest.raises(CapExceeded):
+        resume(full, run_id)
+    assert full.log.show(run_id, actor=ADMIN).run.status == "refused"
+    clock.now += HOUR
+    assert due(full) == []
+
+
+def test_who_may_not_call_for_a_project_claims_none_of_its_runs_and_misses_none_of_others(
+    full: Shop, clock: Clock
+) -> None:
+    for _ in range(5):
+        waiting(full)
+    clock.now += SECOND
+    other = full.add("other", cap_5h=CAP, cap_7d=10 * CAP)
+    full.spend(full.start(slug="other"), CAP)
+    run_id = waiting(full, slug="other")
+    clock.now += 5 * HOUR
+    lead = Actor("lead@example.com", Origin.WORKER, projects={other: Role.LEAD})
+    assert [run.run_id for run in full.runs.due(actor=lead, limit=2)] == [run_id]
+    assert len(due(full)) == 5
+
+
+def test_a_run_that_does_not_wait_cannot_be_resumed(shop: Shop) -> None:
+    run = shop.start()
+    with pytest.raises(RunEnded):
+        resume(shop, run.run_id)
+    with pytest.raises(RunUnknown):
+        resume(shop, "r-nothing")
+
+
+# --- stopped in progress ---------------------------------------------------------------------------
+
+
+def test_a_run_that_hits_the_cap_keeps_its_work_and_ends_budget_exceeded(shop: Shop) -> None:
+    """Also where the agent swallows the error and says that all is well."""
+    run = shop.start()
+    shop.spend(run, 900)
+    for _ in range(3):
+        with pytest.raises(CapExceeded):
+            shop.open(run, 101)
+    assert shop.runs.finish(run.run_id, "passed") == "budget_exceeded"
+    detail = shop.show(run)
+    assert (detail.run.status, detail.run.stopped_by, detail.run.calls) == ("budget_exceeded", "cap", 1)
+    assert [line.tag for line in detail.log] == ["cap:stopped"]
+    with pytest.raises(RunEnded):
+        shop.open(run, 64)
+
+
+@pytest.mark.parametrize("status", ["passed", "failed", "error"])
+def test_what_stopped_a_run_wins_over_what_it_says_of_itself(shop: Shop, status: str) -> None:
+    run = shop.start()
+    with pytest.raises(CapExceeded):
+        shop.open(run, CAP + 1)
+    assert shop.runs.finish(run.run_id, status) == "budget_exceeded"
+
+
+def test_a_run_ends_once(shop: Shop, clock: Clock) -> None:
+    run = shop.start()
+    assert shop.runs.finish(run.run_id, "failed") == "failed"
+    clock.now += HOUR
+    assert shop.runs.finish(run.run_id, "passed") == "failed"
+    assert shop.show(run).run.ended_at == NOON
+    with pytest.raises(BadInput):
+        shop.runs.finish(run.run_id, "budget_exceeded")
+
+
+def test_a_call_that_settles_after_the_end_of_its_run_still_counts(shop: Shop) -> None:
+    run = shop.start()
+    call = shop.open(run, 500)
+    shop.runs.finish(run.run_id, "passed")
+    shop.ledger.settle(call, answer(400))
+    assert (shop.show(run).run.status, shop.show(run).run.platform_nano) == ("passed", 400)
+
+
+# --- a run's own token budget ----------------------------------------------------------------------
+
+
+def test_a_budget_warns_once_at_80_percent_and_stops_at_100(shop: Shop) -> None:
+    run = shop.start(token_budget=500)
+    for cost, tags in ((399, []), (1, ["budget:warned"]), (50, ["budget:warned"]), (50, ["budget:warned"])):
+        shop.spend(run, cost)
+        assert [line.tag for line in shop.show(run).log] == tags
+    for _ in range(2):
+        with pytest.raises(BudgetExceeded) as refusal:
+            shop.open(run, 64)
+    assert (refusal.value.budget, refusal.value.used) == (500, 500)
+    assert [line.tag for line in shop.show(run).log] == ["budget:warned", "budget:stopped"]
+    assert shop.runs.finish(run.run_id, "passed") == "budget_exceeded"
+    assert shop.show(run).run.stopped_by == "budget"
+
+
+def test_a_budget_that_is_jumped_over_warns_and_stops_too(shop: Shop) -> None:
+    run = shop.start(token_budget=500)
+    shop.spend(run, 900)
+    with pytest.raises(BudgetExceeded):
+        shop.open(run, 64)
+    assert [line.tag for line in shop.show(run).log] == ["budget:warned", "budget:stopped"]
+
+
+def test_a_budget_counts_tokens_of_either_source_input_and_output(shop: Shop) -> None:
+    run = shop.start(token_budget=400)
+    shop.ledger.settle(shop.open(run, 500), Outcome("ok", Tokens(100, 50, 100, 100), 200))
+    shop.save_key()
+    shop.ledger.settle(shop.open(run, 500), Outcome("ok", Tokens(100, 0, 100, 0), 200))
+    assert (shop.show(run).run.tokens, shop.show(run).run.source) == (400, "both")
+    with pytest.raises(BudgetExceeded):
+        shop.open(run, 64)
+
+
+def test_calls_that_settle_at_the_same_time_warn_of_the_budget_once(shop: Shop) -> None:
+    run = shop.start(token_budget=500)
+    calls = [shop.open(run, 100) for _ in range(8)]
+    start = threading.Barrier(8)
+
+    def settle(number: int) -> None:
+        start.wait()
+        shop.ledger.settle(calls[number], answer(100))
+
+    threads = [threading.Thread(target=settle, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [line.tag for line in shop.show(run).log] == ["budget:warned"]
+    assert (shop.show(run).run.tokens, shop.show(run).run.calls) == (800, 8)
+
+
+# --- signs of life ---------------------------------------------------------------------------------
+
+
+def test_a_run_without_a_sign_of_life_is_lost_after_its_lease(shop: Shop, clock: Clock) -> None:
+    run = shop.start()
+    clock.now += RUN_LEASE
+    assert shop.show(run).run.status == "running"
+    clock.now += 1
+    detail = shop.show(run)
+    assert (detail.run.status, detail.run.ended_at) == ("lost", NOON + RUN_LEASE)
+
+
+def test_a_lost_run_whose_worker_was_only_slow_goes_on(shop: Shop, clock: Clock) -> None:
+    """By its heartbeat, by its next call, or by its end."""
+    beats, calls, ends = shop.start(), shop.start(), shop.start()
+    clock.now += RUN_LEASE + 1
+    assert set(all_runs(shop).values()) == {"lost"}
+    shop.runs.keep_alive([beats.run_id])
+    shop.spend(calls, 100)
+    assert shop.runs.finish(ends.run_id, "passed") == "passed"
+    clock.now += RUN_LEASE
+    found = all_runs(shop)
+    assert [found[run.run_id] for run in (beats, calls, ends)] == ["running", "running", "passed"]
+    assert shop.show(calls).run.ended_at is None
+
+
+def test_a_sign_of_life_does_not_bring_back_a_run_that_has_ended(shop: Shop, clock: Clock) -> None:
+    run, refused = shop.start(), shop.start()
+    shop.runs.finish(run.run_id, "failed")
+    with pytest.raises(CapExceeded):
+        shop.open(refused, CAP + 1)
+    shop.runs.finish(refused.run_id, "passed")
+    shop.runs.keep_alive([run.run_id, refused.run_id, "r-nothing"])
+    clock.now += HOUR
+    assert sorted(all_runs(shop).values()) == ["budget_exceeded", "failed"]
+
+
+def test_of_a_lost_run_the_open_calls_count_when_their_own_lease_runs_out(shop: Shop, clock: Clock) -> None:
+    run = shop.start()
+    shop.open(run, 300)
+    clock.now += RUN_LEASE + 1
+    assert [call.status for call in shop.show(run).calls] == ["running"]
+    clock.now += HOUR
+    assert [call.status for call in shop.show(run).calls] == ["unknown"]
+    assert (shop.show(run).run.status, shop.show(run).run.unpriced_calls) == ("lost", 1)
+
+
+def test_without_any_key_a_run_starts_and_its_calls_say_what_is_missing(
+    database_url: str, clock: Clock
+) -> None:
+    shop = Shop(database_url, clock, platform_key=False)
+    shop.add()
+    run = shop.start()
+    with pytest.raises(KeyMissing):
+        shop.open(run, 64)
+    shop.save_key()
+    shop.spend(run, 64)
+    assert shop.runs.finish(run.run_id, "passed") == "passed"
+    shop.close()
