@@ -5,6 +5,7 @@ Keys, runs and caps are never kept: what is shown of them is read from the datab
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, TypeAlias, cast
 
 import streamlit as st
@@ -35,6 +36,11 @@ def by_model(wanted: UsageFilter, actor: Actor) -> list[ModelRow]:
 def by_project(wanted: UsageFilter, actor: Actor) -> dict[str, ProjectRow]:
     """The sums of each project that has usage, by slug."""
     return cast(dict[str, ProjectRow], _report("by_project", wanted, _rights(actor), actor))
+
+
+def courses(wanted: UsageFilter, actor: Actor) -> dict[str, dict[date, int]]:
+    """What each project spent each day, nano-USD."""
+    return cast(dict[str, dict[date, int]], _report("courses", wanted, _rights(actor), actor))
 
 
 def daily(wanted: UsageFilter, actor: Actor) -> list[DailyRow]:

@@ -12,11 +12,12 @@ from lib.access.projects import Project
 from lib.access.roles import Actor
 from lib.platform import Platform
 from lib.ui import loaders
+from lib.ui.badges import badge_column
 from lib.ui.cards import Attention, Metric
 from lib.ui.filters import Chosen
 from lib.ui.key_panel import NEAR_CAP, failing_key, failing_platform_key
-from lib.ui.navigation import INTEGRATIONS, USAGE, go
-from lib.ui.tables import badge_column, dollars, money_column
+from lib.ui.navigation import INTEGRATIONS, PLAN, USAGE, go
+from lib.ui.tables import cell, height_of, known, money_column
 from lib.ui.wording import KEY_STATUS, change, count, duration, escape, exact, money, payer, shorten
 from lib.usage.caps import TITLES, Headroom, Window
 from lib.usage.reports import DayRow, ProjectRow, Totals, UsageFilter
@@ -55,13 +56,14 @@ def standings(
     keys = platform.keys.describe_all(actor=actor)
     sums = loaders.by_project(wanted, actor)
     courses = _courses(wanted, actor)
+    rooms = platform.caps.headroom_all(actor=actor)
     found = [
         Standing(
             project,
             keys[project.slug],
             sums.get(project.slug) or ProjectRow(project=project.slug),
             courses.get(project.slug, []),
-            None if keys[project.slug].version else platform.caps.headroom(project.slug, actor=actor),
+            None if keys[project.slug].version else rooms[project.slug],
         )
         for project in projects
     ]
@@ -71,12 +73,8 @@ def standings(
 def _courses(wanted: UsageFilter, actor: Actor) -> dict[str, list[int]]:
     """Spend of each day, by project."""
     days = [row.day for row in loaders.by_day(wanted, actor)]
-    place = {day: number for number, day in enumerate(days)}
-    found: dict[str, list[int]] = {}
-    for row in loaders.daily(wanted, actor):
-        course = found.setdefault(row.project, [0] * len(days))
-        course[place[row.day]] += row.totals.total_nano
-    return found
+    found = loaders.courses(wanted, actor)
+    return {slug: [course.get(day, 0) for day in days] for slug, course in found.items()}
 
 
 def metrics(
@@ -88,21 +86,21 @@ def metrics(
     return [
         Metric(
             "Total spend",
-            money(sums.total_nano),
+            money(known(sums.total_nano, sums.calls, sums)),
             change(sums.total_nano, previous.total_nano),
             course=[row.total_nano for row in days],
             help=_unpriced(sums),
         ),
         Metric(
             "Platform-funded",
-            money(sums.platform_nano),
+            money(known(sums.platform_nano, sums.platform_calls, sums)),
             change(sums.platform_nano, previous.platform_nano),
             "violet",
             [row.platform_nano for row in days],
         ),
         Metric(
             "BYOK",
-            money(sums.byok_nano),
+            money(known(sums.byok_nano, sums.byok_calls, sums)),
             change(sums.byok_nano, previous.byok_nano),
             "blue",
             [row.byok_nano for row in days],
@@ -139,7 +137,8 @@ def attention_of(
         lines += _caps(each, chosen)
     for slug, row in sorted(loaders.by_project(wanted, actor).items()):
         if row.unpriced_calls:
-            text = f"**{escape(slug)}**: {count(row.unpriced_calls, 'call')} without a known price. Their cost is in no total."
+            whose = "Its cost is" if row.unpriced_calls == 1 else "Their cost is"
+            text = f"**{escape(slug)}**: {count(row.unpriced_calls, 'call')} without a known price. {whose} in no total."
             lines.append(Attention("No price", "gray", text, "Show usage", USAGE, {"project": slug}))
     return _cut(lines)
 
@@ -168,12 +167,12 @@ def _caps(each: Standing, chosen: Chosen) -> list[Attention]:
         return []
     window = each.headroom.nearest
     slug, cap = escape(each.project.slug), escape(money(window.cap_nano))
-    where = {"project": each.project.slug, "source": "platform"}
+    where = {"project": each.project.slug}
     if window.free_nano:
         text = f"**{slug}** has used {window.percent}% of its {TITLES[window.name]} cap of {cap}."
-        return [Attention("Near cap", "orange", text, "Show usage", USAGE, where)]
+        return [Attention("Near cap", "orange", text, "Open plan", PLAN, where)]
     text = f"**{slug}** has used its {TITLES[window.name]} cap of {cap}. {_returns(window, chosen)}"
-    return [Attention("At cap", "red", text, "Show usage", USAGE, where)]
+    return [Attention("At cap", "red", text, "Open plan", PLAN, where)]
 
 
 def _returns(window: Window, chosen: Chosen) -> str:
@@ -205,8 +204,10 @@ def draw_table(found: Sequence[Standing], *, alt: str) -> None:
         "Project": [shorten(each.project.slug, _NAME_LENGTH) for each in found],
         "Paid by": [[payer(each.key.source, each.key.last4)] for each in found],
         "Key": [_health(each.key) for each in found],
-        "Platform-funded": [dollars(each.sums.platform_nano, each.sums.platform_calls) for each in found],
-        "BYOK": [dollars(each.sums.byok_nano, each.sums.byok_calls) for each in found],
+        "Platform-funded": [
+            cell(each.sums.platform_nano, each.sums.platform_calls, each.sums) for each in found
+        ],
+        "BYOK": [cell(each.sums.byok_nano, each.sums.byok_calls, each.sums) for each in found],
         "Calls": [each.sums.calls or None for each in found],
         "Per day": [[value / 1e9 for value in each.course] for each in found],
         "5-hour cap": [_percent(each, "5h") for each in found],
@@ -217,6 +218,8 @@ def draw_table(found: Sequence[Standing], *, alt: str) -> None:
         columns,
         hide_index=True,
         row_height=38,
+        height=height_of(len(found), row=38, most=20),
+        placeholder="",
         alt=alt,
         column_config={
             "Project": st.column_config.ButtonColumn(

@@ -1,30 +1,40 @@
-"""Columns that every table shares: badges in the colours of their meaning, and money with equal decimals."""
+"""What tables of money share: equal decimals down a column, and an empty cell for what is not known."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
+
+from lib.usage.reports import Totals
 
 _NANO = 1_000_000_000
 _CENT = 0.01
 
 
-def badge_column(colors: Mapping[str, str], label: str | None = None, width: int | None = None) -> Any:
-    """Read-only badges: word -> theme colour."""
-    words = list(colors)
-    shades: Any = [colors[word] for word in words]
-    return st.column_config.MultiselectColumn(label, options=words, color=shades, width=width)  # type: ignore[arg-type,unused-ignore]
+def dollars(nano: int | None) -> float | None:
+    """An amount for a column, to be drawn only; an empty cell where it is unknown."""
+    return None if nano is None else nano / _NANO
 
 
-def dollars(nano: int | None, calls: int = 1) -> float | None:
-    """An amount for a column, to be drawn only; an empty cell where nothing was called or it is unknown."""
-    return None if nano is None or not calls else nano / _NANO
+def known(nano: int, calls: int, sums: Totals) -> int | None:
+    """The amount of some of the calls of ``sums``; None where none of them may have a known price."""
+    return None if nano == 0 and 0 < calls <= sums.unpriced_calls else nano
+
+
+def cell(nano: int, calls: int, sums: Totals) -> float | None:
+    """The same to be drawn in a column; an empty cell also where there was no call."""
+    return dollars(known(nano, calls, sums)) if calls else None
+
+
+def height_of(rows: int, *, row: int, most: int) -> int:
+    """The height of a table that shows all its rows, up to ``most``; more are reached by scrolling."""
+    return 2 + row + row * min(max(rows, 1), most)
 
 
 def money_column(values: Sequence[float | None], label: str | None = None) -> Any:
     """Dollars and cents; four decimals in the whole column where cents would hide an amount."""
     amounts = [value for value in values if value]
-    small = bool(amounts) and min(amounts) < _CENT and max(amounts) < 100  # noqa: PLR2004 - dollars
-    return st.column_config.NumberColumn(label, format="$%.4f" if small else "dollar")
+    small = bool(amounts) and min(amounts) < _CENT
+    return st.column_config.NumberColumn(label, format="$%,.4f" if small else "$%,.2f")

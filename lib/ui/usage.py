@@ -11,7 +11,7 @@ from lib.access.roles import Actor
 from lib.ui import address, loaders
 from lib.ui.cards import Metric
 from lib.ui.filters import Chosen
-from lib.ui.tables import dollars, money_column
+from lib.ui.tables import cell, height_of, known, money_column
 from lib.ui.wording import KIND, MINUS, SOURCE, change, count, escape, money, share
 from lib.usage.reports import DayRow, Totals, UsageFilter
 
@@ -111,11 +111,6 @@ def metrics(sums: Totals, previous: Totals) -> list[Metric]:
     ]
 
 
-def known(nano: int, calls: int, sums: Totals) -> int | None:
-    """An amount that is part of ``sums``; None where none of its calls may have a known price."""
-    return None if nano == 0 and 0 < calls <= sums.unpriced_calls else nano
-
-
 def _per_thousand(sums: Totals) -> int | None:
     priced = sums.calls - sums.unpriced_calls
     return 1000 * sums.total_nano // priced if priced else None
@@ -143,9 +138,9 @@ def draw_days(days: Sequence[DayRow], *, alt: str) -> None:
     rows = list(reversed(days))
     columns: dict[str, list[Any]] = {
         "Day": [f"{row.day:%a} {row.day.day} {row.day:%b %Y}" for row in rows],
-        "Total": [_cell(row.total_nano, row.calls, row.unpriced_calls) for row in rows],
-        "Platform-funded": [dollars(row.platform_nano, row.platform_calls) for row in rows],
-        "BYOK": [dollars(row.byok_nano, row.byok_calls) for row in rows],
+        "Total": [cell(row.total_nano, row.calls, row) for row in rows],
+        "Platform-funded": [cell(row.platform_nano, row.platform_calls, row) for row in rows],
+        "BYOK": [cell(row.byok_nano, row.byok_calls, row) for row in rows],
         "Calls": [row.calls for row in rows],
         "Failed": [row.failed_calls for row in rows],
         "No price": [row.unpriced_calls for row in rows],
@@ -161,6 +156,7 @@ def draw_days(days: Sequence[DayRow], *, alt: str) -> None:
         columns,
         hide_index=True,
         row_height=34,
+        height=height_of(len(rows), row=34, most=14),
         alt=alt,
         placeholder="",
         column_config={
@@ -169,8 +165,3 @@ def draw_days(days: Sequence[DayRow], *, alt: str) -> None:
             "Input cached": st.column_config.TextColumn(alignment="right"),
         },
     )
-
-
-def _cell(nano: int, calls: int, unpriced: int) -> float | None:
-    """Empty where every call of the day has an unknown price, or there was none."""
-    return dollars(nano, calls - unpriced)

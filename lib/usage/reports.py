@@ -170,6 +170,15 @@ class Reports:
         rows = self._sums(wanted, actor, ("slug",))
         return {row.slug: ProjectRow(project=row.slug, **_values(row)) for row in rows}
 
+    def courses(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, dict[date, int]]:
+        """What each project spent each day, both ledgers together, in nano-USD; only days with usage."""
+        zone = zone_named(wanted.zone)
+        found: dict[str, dict[date, int]] = {}
+        for row in self._sums(wanted, actor, ("slug", "at"), zone=zone):
+            course, day = found.setdefault(row.slug, {}), day_of(row.at, zone)
+            course[day] = course.get(day, 0) + int(row.platform_nano) + int(row.byok_nano)
+        return found
+
     def by_status(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, Totals]:
         """The sums of each status of a call."""
         return {row.status: Totals(**_values(row)) for row in self._sums(wanted, actor, ("status",))}
