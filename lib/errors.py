@@ -72,6 +72,14 @@ class Forbidden(QodexError):
     """The actor's role does not allow this action in this project."""
 
 
+class SignInRefused(QodexError):
+    """The identity provider's word is not enough to let this person in."""
+
+
+class SessionEnded(QodexError):
+    """The session is over: too old, or signed out in some tab."""
+
+
 class DatabaseUnavailable(QodexError):
     """The database did not answer, or could not write. Nothing was half done."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lib.errors import SettingsError
@@ -18,6 +18,15 @@ from lib.secret import Secret
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _LOOPBACK_NAMES = {"localhost"}
+SIGN_IN = (
+    "QODEX_OIDC_ISSUER",
+    "QODEX_OIDC_CLIENT_ID",
+    "QODEX_OIDC_CLIENT_SECRET",
+    "QODEX_COOKIE_SECRET",
+    "QODEX_PUBLIC_URL",
+)
+"""Sign-in takes all of these; with none of them there is local mode."""
+_COOKIE_SECRET_LENGTH = 32
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -189,6 +198,54 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return _list(value)
+
+    @field_validator("email_domains")
+    @classmethod
+    def _plain_domains(cls, value: list[str]) -> list[str]:
+        return [domain.lower().removeprefix("@") for domain in value]
+
+    @field_validator("cookie_secret")
+    @classmethod
+    def _long_enough(cls, value: Secret | None) -> Secret | None:
+        if value and len(value.reveal()) < _COOKIE_SECRET_LENGTH:
+            raise ValueError(
+                f"use at least {_COOKIE_SECRET_LENGTH} random characters, for one from: openssl rand -hex 32"
+            )
+        return value
+
+    @field_validator("oidc_issuer", "public_url")
+    @classmethod
+    def _safe_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = _address(value.strip())
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("use an address without a name, ? and #")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+            raise ValueError("http:// is only for this machine (localhost); use https://")
+        return value.strip().rstrip("/")
+
+    @field_validator("public_url")
+    @classmethod
+    def _no_path(cls, value: str | None) -> str | None:
+        if value and urlsplit(value).path:
+            raise ValueError("the dashboard is served at the root; give the address without a path")
+        return value
+
+    @model_validator(mode="after")
+    def _complete_sign_in(self) -> Self:
+        """Half a configuration must not end in local mode, where everybody is an administrator."""
+        values = (
+            self.oidc_issuer,
+            self.oidc_client_id,
+            self.oidc_client_secret,
+            self.cookie_secret,
+            self.public_url,
+        )
+        if any(values) and not all(values):
+            missing = next(name for name, value in zip(SIGN_IN, values, strict=True) if not value)
+            raise SettingsError(missing, "sign-in needs it, too. Set it, or none of the sign-in variables.")
+        return self
 
     @field_validator("database_url")
     @classmethod

@@ -36,6 +36,10 @@ class Tag(StrEnum):
     SAMPLE_LOADED = "sample:loaded"
     SAMPLE_REMOVED = "sample:removed"
     MASTER_KEY_CREATED = "master:created"
+    SIGNED_IN = "signin:accepted"
+    SIGN_IN_REFUSED = "signin:refused"
+    SIGNED_OUT = "signin:ended"
+    ACTION_REFUSED = "access:refused"
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from sqlalchemy import Connection, delete, func, insert, select
 from lib.access import audit
 from lib.access.audit import Subject, Tag
 from lib.access.projects import find
-from lib.access.roles import Action, Actor, Origin, Role, require
+from lib.access.refusals import refusals_logged
+from lib.access.roles import Action, Actor, Origin, Role, allows, require
 from lib.clock import Micros
 from lib.db import Database
-from lib.db.tables import members
-from lib.errors import BadInput, Forbidden
+from lib.db.tables import deployment, members
+from lib.errors import BadInput, Forbidden, ProjectUnknown
 
 EVERYWHERE = "*"
 _EMAIL = re.compile(r"[^\s@<>\"'()\[\]\\,;:]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+")
-_KEEPERS = (Role.LEAD.name.lower(), Role.ADMIN.name.lower())
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,13 @@ class Members:
             everywhere = Role.ADMIN
         return Actor(name, origin, everywhere, roles)
 
+    def administrators(self, admins: Sequence[str] = ()) -> Sequence[str]:
+        """Whom to ask for a role: the e-mails of all administrators, ``admins`` (``QODEX_ADMINS``) included."""
+        wanted = (members.c.scope == EVERYWHERE) & (members.c.role == Role.ADMIN.name.lower())
+        with self._database.read() as connection:
+            found = connection.execute(select(members.c.email).where(wanted)).scalars()
+            return sorted({*found, *(admin.lower() for admin in admins)})
+
     def put(self, email: str, role: str, *, slug: str | None, actor: Actor) -> Member:
         """Add a member, or change their role. ``slug`` None: in all projects.
 
@@ -65,13 +72,16 @@ class Members:
                 projects), or the project would lose its last lead.
         """
         name, wanted = clean_email(email), _role(role)
-        with self._database.write() as connection:
-            scope, subject = _scope(connection, slug)
+        with (
+            refusals_logged(self._database, actor, f"make {name} {wanted.name.lower()}", slug),
+            self._database.write() as connection,
+        ):
+            scope, subject = _scope(connection, slug, actor)
             _require_may_manage(actor, scope, wanted)
             before = _role_of(connection, scope, name)
             if before is not None:
                 _require_may_manage(actor, scope, before)
-                if wanted < Role.LEAD <= before:
+                if wanted < _keeper(scope) <= before:
                     _require_another_keeper(connection, scope, name)
             now = self._database.now(connection)
             connection.execute(delete(members).where(members.c.scope == scope, members.c.email == name))
@@ -91,14 +101,17 @@ class Members:
     def remove(self, email: str, *, slug: str | None, actor: Actor) -> None:
         """Remove a member, or leave oneself. A project never loses its last lead or administrator."""
         name = email.strip().lower()
-        with self._database.write() as connection:
-            scope, subject = _scope(connection, slug)
+        with (
+            refusals_logged(self._database, actor, f"remove {name[:320]}", slug),
+            self._database.write() as connection,
+        ):
+            scope, subject = _scope(connection, slug, actor)
             before = _role_of(connection, scope, name)
             if actor.name != name:
                 _require_may_manage(actor, scope, before or Role.ANALYST)
             if before is None:
                 raise BadInput("There is no such member.")
-            if before >= Role.LEAD:
+            if before >= _keeper(scope):
                 _require_another_keeper(connection, scope, name)
             connection.execute(delete(members).where(members.c.scope == scope, members.c.email == name))
             now = self._database.now(connection)
@@ -114,7 +127,7 @@ class Members:
     def list(self, *, slug: str | None, actor: Actor) -> list[Member]:
         """The members of a project, those of all projects included; by e-mail. ``slug`` None: only these."""
         with self._database.read() as connection:
-            scope, _ = _scope(connection, slug)
+            scope, _ = _scope(connection, slug, actor, lock=False)
             require(actor, Action.MANAGE_MEMBERS, None if scope == EVERYWHERE else scope)
             rows = connection.execute(
                 select(members)
@@ -148,10 +161,17 @@ def _role(name: str) -> Role:
         raise BadInput("A role is admin, lead, manager or analyst.") from None
 
 
-def _scope(connection: Connection, slug: str | None) -> tuple[str, Subject | None]:
+def _scope(
+    connection: Connection, slug: str | None, actor: Actor, *, lock: bool = True
+) -> tuple[str, Subject | None]:
+    """Where the roles hold. ``lock`` keeps others from changing them there at the same time."""
     if slug is None:
+        if lock:
+            connection.execute(select(deployment.c.one).with_for_update())
         return EVERYWHERE, None
-    project = find(connection, slug, lock=True)
+    project = find(connection, slug, lock=lock)
+    if not allows(actor, Action.SEE_SPEND, project.id):
+        raise ProjectUnknown(slug)
     return project.id, project.subject
 
 
@@ -171,10 +191,16 @@ def _role_of(connection: Connection, scope: str, email: str) -> Role | None:
     return Role[name.upper()] if name else None
 
 
+def _keeper(scope: str) -> Role:
+    """The role that somebody must always have: an administrator of all projects, a lead of each one."""
+    return Role.ADMIN if scope == EVERYWHERE else Role.LEAD
+
+
 def _require_another_keeper(connection: Connection, scope: str, email: str) -> None:
+    keepers = [role.name.lower() for role in Role if role >= _keeper(scope)]
     others = connection.execute(
         select(func.count()).where(
-            members.c.scope == scope, members.c.role.in_(_KEEPERS), members.c.email != email
+            members.c.scope == scope, members.c.role.in_(keepers), members.c.email != email
         )
     ).scalar_one()
     if others == 0:

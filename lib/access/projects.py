@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lib.access import audit
 from lib.access.audit import Subject, Tag
+from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, allows, require
 from lib.clock import Micros
 from lib.db import AnyRow, Database
@@ -76,7 +77,8 @@ class Projects:
             BadInput: the slug or name cannot be used, the slug is taken, or there is no such plan.
             Forbidden: only administrators create projects.
         """
-        require(actor, Action.CREATE_PROJECT, None)
+        with refusals_logged(self._database, actor, "create a project"):
+            require(actor, Action.CREATE_PROJECT, None)
         slug, name = clean_slug(slug), clean_name(name or slug)
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -118,7 +120,10 @@ class Projects:
         """Choose what happens when the project's key fails: ``stop`` or ``platform``."""
         if on_key_failure not in POLICIES:
             raise BadInput("Choose stop or platform.")
-        with self._database.write() as connection:
+        with (
+            refusals_logged(self._database, actor, "set the failure policy", slug),
+            self._database.write() as connection,
+        ):
             before = find_for(connection, slug, actor, Action.SET_FAILURE_POLICY, lock=True)
             now = self._database.now(connection)
             values = {"on_key_failure": on_key_failure, "policy_set_at": now, "policy_set_by": actor.name}
@@ -136,7 +141,8 @@ class Projects:
 
     def set_plan(self, slug: str, plan: str, *, actor: Actor) -> Project:
         """Put the project on another plan. It is Qodex's money: administrators only."""
-        require(actor, Action.SET_PLAN, None)
+        with refusals_logged(self._database, actor, "set the plan", slug):
+            require(actor, Action.SET_PLAN, None)
         with self._database.write() as connection:
             before = find(connection, slug, lock=True)
             _require_plan(connection, plan)

@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lib.access import audit
 from lib.access.audit import Tag
+from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, require
 from lib.db import AnyRow, Database
 from lib.db.tables import projects
@@ -96,7 +97,8 @@ def import_usage(
         BadInput: the file is no CSV or Parquet with the columns that are needed.
         Forbidden: only administrators import.
     """
-    require(actor, Action.IMPORT_USAGE, None)
+    with refusals_logged(database, actor, "import usage"):
+        require(actor, Action.IMPORT_USAGE, None)
     with database.read() as connection:
         now = database.now(connection)
         ids = {row.slug: row.id for row in connection.execute(select(projects.c.slug, projects.c.id))}

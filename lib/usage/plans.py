@@ -10,6 +10,7 @@ from sqlalchemy import delete, insert, select, update
 from lib.access import audit
 from lib.access.audit import Tag
 from lib.access.projects import clean_name, find
+from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, require
 from lib.clock import Micros
 from lib.db import AnyRow, Database
@@ -68,7 +69,8 @@ class Plans:
             BadInput: a cap is below zero, or the name cannot be used.
             Forbidden: that takes the role admin.
         """
-        require(actor, Action.SET_PLAN, None)
+        with refusals_logged(self._database, actor, "set the plan's caps"):
+            require(actor, Action.SET_PLAN, None)
         _require_caps(cap_5h_nano, cap_7d_nano)
         name = clean_name(name)
         if len(name) > _LONGEST_NAME:
@@ -114,7 +116,8 @@ class Plans:
             BadInput: a cap is below zero, the reason is missing, or the end lies in the past.
             Forbidden: that takes the role admin.
         """
-        require(actor, Action.SET_PLAN, None)
+        with refusals_logged(self._database, actor, "set the project's caps", slug):
+            require(actor, Action.SET_PLAN, None)
         _require_caps(cap_5h_nano, cap_7d_nano)
         if not reason.strip() or len(reason) > _LONGEST_REASON or not reason.isprintable():
             raise BadInput(f"Say why, on one line of at most {_LONGEST_REASON} characters.")

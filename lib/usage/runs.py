@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
 
-from lib.access.projects import find
+from lib.access.projects import find_for
+from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, allows, require
 from lib.clock import MINUTE, SECOND, Micros, from_micros, to_micros
 from lib.db import AnyRow, Database
@@ -20,7 +21,8 @@ from lib.usage.events import expire_calls, note
 LEASE: Micros = 90 * SECOND
 HEARTBEAT_SECONDS = 30
 _CLAIM: Micros = 5 * MINUTE
-_WAITS = {"scheduled", "pr_review"}
+WAITS = {"scheduled", "pr_review"}
+"""Kinds that wait for room at a cap; the others are refused."""
 ENDINGS = ("passed", "failed", "error")
 _WAITING_PROJECTS = (
     select(runs.c.project_id)
@@ -56,15 +58,14 @@ class RunStore:
             ProjectUnknown, BadInput, Forbidden.
         """
         _require_valid(kind, token_budget)
-        with self._database.read() as connection:
-            project = find(connection, slug)
-        require(actor, Action.MAKE_CALLS, project.id)
+        with refusals_logged(self._database, actor, "start a run", slug), self._database.read() as connection:
+            project = find_for(connection, slug, actor, Action.MAKE_CALLS)
         expire_calls(self._database, project.id)
         with self._database.write() as connection:
             now = self._database.now(connection)
             refusal = _refusal(connection, project.id, now)
             run_id = f"r-{secrets.token_hex(5)}"
-            waits = refusal is not None and kind in _WAITS and refusal.returns_at is not None
+            waits = refusal is not None and kind in WAITS and refusal.returns_at is not None
             status = "running" if refusal is None else "waiting" if waits else "refused"
             row = {
                 "project_id": project.id,

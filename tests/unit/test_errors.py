@@ -17,6 +17,8 @@ from lib.errors import QodexError
 _WHEN = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
 _SENTENCE = "One sentence."
 EXAMPLES = [
+    errors.SignInRefused("Your e-mail address is not verified by your identity provider."),
+    errors.SessionEnded("You signed out. Sign in again to go on."),
     QodexError(_SENTENCE),
     errors.SettingsError("QODEX_TIMEZONE", "not a known time zone."),
     errors.BadInput(_SENTENCE),

@@ -287,7 +287,10 @@ def test_no_secret_and_no_password_is_in_what_can_be_printed(read):
         OPENAI_API_KEY="sk-test-planted-key-7777",
         QODEX_MASTER_KEYS="planted",
         QODEX_OIDC_CLIENT_SECRET="planted",
-        QODEX_COOKIE_SECRET="planted",
+        QODEX_COOKIE_SECRET="planted" * 5,
+        QODEX_OIDC_ISSUER="https://login.example",
+        QODEX_OIDC_CLIENT_ID="qodex",
+        QODEX_PUBLIC_URL="https://qodex.example",
         DATABASE_URL="postgresql+psycopg://user:planted@host/name",
         QODEX_HTTPS_PROXY="http://user:planted@proxy:3128",
     )
@@ -300,3 +303,46 @@ def test_settings_with_a_secret_are_not_stored_and_no_settings_change(read):
         pickle.dumps(settings)
     with pytest.raises(ValueError, match="frozen"):
         settings.openai_base_url = "https://evil.invalid/v1"
+
+
+# --- sign-in ---------------------------------------------------------------------------------------
+
+COMPLETE = {
+    "QODEX_OIDC_ISSUER": "https://login.example/",
+    "QODEX_OIDC_CLIENT_ID": "qodex",
+    "QODEX_OIDC_CLIENT_SECRET": "client-secret",
+    "QODEX_COOKIE_SECRET": "a-cookie-secret-of-enough-characters",
+    "QODEX_PUBLIC_URL": "https://qodex.example/",
+}
+
+
+def test_sign_in_takes_five_variables(read):
+    settings = read(**COMPLETE, QODEX_EMAIL_DOMAINS="@Example.com, example.org")
+    assert (settings.oidc_issuer, settings.public_url) == ("https://login.example", "https://qodex.example")
+    assert settings.email_domains == ["example.com", "example.org"]
+
+
+@pytest.mark.parametrize("missing", COMPLETE)
+def test_half_a_sign_in_names_the_missing_variable_and_is_never_local_mode(read, missing):
+    with pytest.raises(SettingsError, match=f"^{missing}: sign-in needs it") as refusal:
+        read(**{name: value for name, value in COMPLETE.items() if name != missing})
+    assert refusal.value.variable == missing
+    assert "a-cookie-secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("QODEX_COOKIE_SECRET", "short"),
+        ("QODEX_OIDC_ISSUER", "http://login.example"),
+        ("QODEX_OIDC_ISSUER", "login.example"),
+        ("QODEX_OIDC_ISSUER", "https://login.example/?tenant=1"),
+        ("QODEX_PUBLIC_URL", "http://qodex.example"),
+        ("QODEX_PUBLIC_URL", "https://qodex.example/dashboard"),
+        ("QODEX_PUBLIC_URL", "https://me@qodex.example"),
+    ],
+)
+def test_an_unsafe_sign_in_variable_is_refused_and_not_repeated(read, name, value):
+    with pytest.raises(SettingsError, match=f"^{name}: ") as refusal:
+        read(**COMPLETE | {name: value})
+    assert value not in str(refusal.value)

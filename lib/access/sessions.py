@@ -1,0 +1,198 @@
+"""Who is let in, and for how long: what an identity provider's token must say, and the sessions it begins.
+
+A token is looked at anew for every rerun and route. The identity provider's word is good for ``exp`` only when
+we see the token first; from then on the session lives in our table until it is too old or somebody signs out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from lib.access import audit
+from lib.access.audit import Tag
+from lib.access.members import clean_email
+from lib.access.refusals import record_rarely
+from lib.access.roles import Actor, Origin
+from lib.clock import HOUR, MINUTE, SECOND, Micros
+from lib.db import Database
+from lib.db.tables import sessions
+from lib.errors import BadInput, SessionEnded, SignInRefused
+
+CLOCK_SKEW: Micros = 2 * MINUTE
+"""How far the identity provider's clock may be ahead of ours."""
+
+LONGEST_SESSION: Micros = 720 * HOUR
+REFUSALS_PER_HOUR = 5
+"""How many refused sign-ins of one person get a row in the audit log."""
+
+_UNIQUE = ("sid", "jti", "nonce")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What this installation asks of a token.
+
+    Args:
+        issuer: the identity provider, as it names itself.
+        client_id: whom a token must be made for.
+        domains: e-mail domains that may sign in; none means any.
+        hours: the longest session.
+    """
+
+    issuer: str
+    client_id: str
+    domains: tuple[str, ...]
+    hours: int
+
+
+@dataclass(frozen=True)
+class Token:
+    """The claims of an ID token that matter here. Its signature was checked by who read it."""
+
+    id: str
+    issuer: str
+    audiences: tuple[str, ...]
+    email: str
+    verified: bool
+    issued_at: Micros
+    expires_at: Micros
+
+
+def read_token(claims: Mapping[str, object]) -> Token:
+    """Read the claims of an ID token. Raises SignInRefused where one that is needed is missing."""
+    audience = claims.get("aud")
+    try:
+        email = clean_email(str(claims.get("email") or ""))
+    except BadInput:
+        raise SignInRefused("Your identity provider does not tell your e-mail address.") from None
+    return Token(
+        id=_hash(claims),
+        issuer=str(claims.get("iss") or ""),
+        audiences=tuple(map(str, audience)) if isinstance(audience, list | tuple) else (str(audience),),
+        email=email,
+        verified=claims.get("email_verified") is True,
+        issued_at=_moment(claims, "iat"),
+        expires_at=_moment(claims, "exp"),
+    )
+
+
+def require_acceptable(token: Token, rules: Rules) -> None:
+    """Raise SignInRefused unless the token comes from our provider, is for us, and names a person we let in."""
+    if token.issuer.rstrip("/") != rules.issuer.rstrip("/") or rules.client_id not in token.audiences:
+        raise SignInRefused("This sign-in was made for another application.")
+    if not token.verified:
+        raise SignInRefused("Your e-mail address is not verified by your identity provider.")
+    if rules.domains and token.email.rpartition("@")[2] not in rules.domains:
+        raise SignInRefused("Your e-mail address is not of a domain that may sign in here.")
+
+
+def require_fresh(token: Token, now: Micros) -> None:
+    """At first sight: raise SignInRefused for a token that has expired, or that is not of this time."""
+    if token.expires_at <= now or token.issued_at > now + CLOCK_SKEW:
+        raise SignInRefused("This sign-in has expired, or the clocks disagree.")
+
+
+def require_young(token: Token, rules: Rules, now: Micros) -> None:
+    """Raise SessionEnded once the session is older than allowed."""
+    if now - token.issued_at > rules.hours * HOUR:
+        raise SessionEnded(f"Your session is over: it lasts {rules.hours} hours at most. Sign in again.")
+
+
+class Sessions:
+    """Begin, look at and end sessions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def admit(self, claims: Mapping[str, object], rules: Rules, origin: Origin = Origin.BROWSER) -> str:
+        """The e-mail of whoever brings these claims, if they are to be let in now.
+
+        Raises:
+            SignInRefused: the token does not say what it must. The audit log has it, rate-limited.
+            SessionEnded: too old, or signed out.
+        """
+        try:
+            token = read_token(claims)
+            require_acceptable(token, rules)
+            with self._database.read() as connection:
+                now = self._database.now(connection)
+                seen = _find(connection, token.id)
+            require_young(token, rules, now)
+            if seen is None:
+                require_fresh(token, now)
+                seen = self._begin(token, origin)
+        except SignInRefused as refusal:
+            self._note(claims, origin, refusal)
+            raise
+        if seen.ended_at is not None:
+            raise SessionEnded("You signed out. Sign in again to go on.")
+        return token.email
+
+    def end(self, claims: Mapping[str, object], origin: Origin = Origin.BROWSER) -> None:
+        """Sign out: whoever brings the same token is out from now on, in every tab."""
+        token = read_token(claims)
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            mine = (sessions.c.id == token.id) & sessions.c.ended_at.is_(None)
+            if connection.execute(update(sessions).where(mine).values(ended_at=now)).rowcount:
+                audit.record(connection, now, Actor(token.email, origin), Tag.SIGNED_OUT)
+
+    def _begin(self, token: Token, origin: Origin) -> _Session:
+        """Of two tabs that bring the same new token, one makes the row and the other finds it."""
+        try:
+            with self._database.write() as connection:
+                now = self._database.now(connection)
+                connection.execute(delete(sessions).where(sessions.c.started_at < now - _KEPT))
+                row = {"id": token.id, "email": token.email, "started_at": now}
+                connection.execute(insert(sessions), row)
+                audit.record(connection, now, Actor(token.email, origin), Tag.SIGNED_IN)
+        except IntegrityError:
+            with self._database.read() as connection:
+                return _find(connection, token.id) or _Session(None)
+        return _Session(None)
+
+    def _note(self, claims: Mapping[str, object], origin: Origin, refusal: SignInRefused) -> None:
+        name = str(claims.get("email") or "unknown").strip().lower()[:320]
+        record_rarely(
+            self._database,
+            Actor(name if name.isprintable() else "unknown", origin),
+            Tag.SIGN_IN_REFUSED,
+            after={"reason": refusal.sentence},
+            per_hour=REFUSALS_PER_HOUR,
+        )
+
+
+@dataclass(frozen=True)
+class _Session:
+    ended_at: Micros | None
+
+
+_ONE = select(sessions.c.ended_at)
+_KEPT = LONGEST_SESSION + HOUR
+
+
+def _find(connection: Connection, session_id: str) -> _Session | None:
+    row = connection.execute(_ONE.where(sessions.c.id == session_id)).first()
+    return _Session(row.ended_at) if row else None
+
+
+def _hash(claims: Mapping[str, object]) -> str:
+    """One sign-in: the same for all tabs that share its cookie, another after the next sign-in."""
+    named = [str(claims.get(name) or "") for name in ("iss", "sub", "iat", *_UNIQUE)]
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+
+
+def _moment(claims: Mapping[str, object], name: str) -> Micros:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _FAR:
+        raise SignInRefused("Your identity provider's answer does not say how long it holds.")
+    return int(value * SECOND)
+
+
+_FAR = 1e11
