@@ -11,7 +11,14 @@ import httpx2
 from lib.errors import KeyRejected, KeyUnchecked
 from lib.llm.key_shape import clean_key
 from lib.llm.probe import NoAnswer, Probe, Reply, within
-from lib.llm.wire import ErrorAnswer, ErrorKind, async_inner_transport, classify_error, request_id_of
+from lib.llm.wire import (
+    ErrorAnswer,
+    ErrorKind,
+    async_inner_transport,
+    classify_error,
+    install_log_redaction,
+    request_id_of,
+)
 from lib.secret import Secret
 from lib.settings import Settings
 
@@ -95,6 +102,7 @@ def check_key(secret: Secret, settings: Settings, *, deadline: float = DEADLINE)
         KeyUnchecked: the provider could not be asked, or its answer decides nothing.
         SettingsError: the proxy or certificate setting is not usable.
     """
+    install_log_redaction()  # a provider may repeat the key in its headers, which the HTTP stack writes down
     transport = async_inner_transport(settings)
     probe = Probe(transport, settings.openai_base_url, secret, connecting=deadline / 2)
     verdict: Verdict

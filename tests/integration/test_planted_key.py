@@ -1,0 +1,223 @@
+"""A planted key goes through everything, right and wrong; afterwards it is looked for everywhere (promise 3).
+
+What is looked for is any eight characters of it in a row: in every table and file of the database, in the log
+at DEBUG, in what was raised with all that hangs on it, in what was returned, and in an export.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import pickle
+import re
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import inspect, text
+
+from lib.errors import KeyMalformed, KeyRejected, KeyUnchecked, QodexError
+from lib.usage.export import export_usage
+from lib.usage.reports import UsageFilter
+
+if TYPE_CHECKING:
+    from lib.platform import Platform
+    from tests.upstream import ScriptedUpstream
+
+PLANTED = "sk-test-Zq7PlantedXw9Kd2-7777"
+PIECES = re.compile("|".join(PLANTED[at : at + 8] for at in range(len("sk-test-") - 3, len(PLANTED) - 7)))
+
+PASTED = {
+    "trailing space": f"{PLANTED} ",
+    "line break": f"{PLANTED}\n",
+    "Windows line break": f"\r\n{PLANTED}\r\n",
+    "quotes": f'"{PLANTED}"',
+    "Bearer": f"Bearer {PLANTED}",
+    "a line of a shell script": f"export OPENAI_API_KEY='{PLANTED}'",
+}
+REFUSED = {
+    "zero-width space": f"{PLANTED[:12]}\u200b{PLANTED[12:]}",
+    "zero-width end": f"{PLANTED}\u2060",
+    "byte order mark": f"\ufeff{PLANTED}",
+    "look-alike letter": PLANTED.replace("a", "\u0430"),
+    "space inside": f"{PLANTED[:12]} {PLANTED[12:]}",
+    "line break inside": f"{PLANTED[:12]}\n{PLANTED[12:]}",
+    "NUL": f"{PLANTED}\0",
+    "two keys": f"{PLANTED}\n{PLANTED}",
+    "Basic": f"Basic {PLANTED}",
+    "ten megabytes": PLANTED * 350_000,
+}
+
+
+@pytest.fixture
+def planted(
+    platform: Platform, upstream: ScriptedUpstream, caplog: pytest.LogCaptureFixture
+) -> Iterator[Platform]:
+    """A front door with a project, a provider that knows the planted key, and every logger at DEBUG."""
+    caplog.set_level(logging.DEBUG)
+    loud = [
+        logging.getLogger(name) for name in ("openai", "httpx2", "httpcore2", "sqlalchemy.engine", "asyncio")
+    ]
+    for logger in loud:
+        logger.setLevel(logging.DEBUG)
+    made = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(logging.LogRecord)  # as in a process that has just started
+    upstream.keys[PLANTED] = "good"
+    platform.projects.add("checkout", actor=platform.actor)
+    yield platform
+    logging.setLogRecordFactory(made)
+    for logger in loud:
+        logger.setLevel(logging.NOTSET)
+
+
+def leaked(where: str) -> set[str]:
+    return set(PIECES.findall(where))
+
+
+def everywhere(platform: Platform) -> Iterator[tuple[str, str]]:
+    """All that is stored, and all that a page or a script could be given."""
+    with platform.database.read() as connection:
+        for table in inspect(connection).get_table_names():
+            for row in connection.execute(text(f'SELECT * FROM "{table}"')):
+                yield table, repr(tuple(row))
+    if platform.settings.is_sqlite:
+        path = Path(platform.settings.database_url.removeprefix("sqlite:///"))
+        for file in path.parent.glob(f"{path.name}*"):
+            yield file.name, file.read_bytes().decode("latin-1")
+    yield "state", repr(platform.keys.describe("checkout")) + repr(platform.keys.describe_all())
+    if platform.keys.describe("checkout").version:
+        yield "resolved", repr(platform.keys.resolve("checkout"))
+    yield "settings", repr(platform.settings) + repr(vars(platform))
+    for name in ("csv", "daily-csv"):
+        out = io.BytesIO()
+        export_usage(platform.database, UsageFilter(), out, format=name, actor=platform.actor)
+        yield name, out.getvalue().decode()
+
+
+def raised(problem: BaseException) -> str:
+    """Everything that an error reporter could make of it; frames of this file excepted, which hold the key."""
+    told = [str(problem), repr(problem), repr(vars(problem))]
+    trace = traceback.TracebackException.from_exception(problem, capture_locals=True)
+    while trace is not None:
+        told += [str(frame.locals) + str(frame.line) for frame in trace.stack if frame.filename != __file__]
+        trace = trace.__cause__ or trace.__context__
+    if isinstance(problem, QodexError):
+        told.append(pickle.dumps(problem).decode("latin-1"))
+    return "".join(told)
+
+
+def nothing_leaked(platform: Platform, caplog: pytest.LogCaptureFixture, *problems: BaseException) -> None:
+    assert [(name, leaked(content)) for name, content in everywhere(platform) if leaked(content)] == []
+    assert leaked(caplog.text) == set()
+    assert [leaked(str(vars(record))) for record in caplog.records if leaked(str(vars(record)))] == []
+    assert [leaked(raised(problem)) for problem in problems if leaked(raised(problem))] == []
+
+
+# --- pasted ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize("how", PASTED)
+def test_a_key_that_was_pasted_with_dirt_around_it_is_saved_without(planted, upstream, caplog, how):
+    assert planted.keys.save("checkout", PASTED[how]).last4 == "7777"
+    assert planted.keys.resolve("checkout").secret.reveal() == PLANTED
+    assert {seen.key for seen in upstream.requests} == {PLANTED}
+    nothing_leaked(planted, caplog)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize("how", REFUSED)
+def test_a_key_with_dirt_inside_is_refused_before_anything_is_sent(planted, upstream, caplog, how):
+    with pytest.raises(KeyMalformed) as refusal:
+        planted.keys.save("checkout", REFUSED[how])
+    assert upstream.requests == []
+    assert leaked(raised(refusal.value)) == set()
+    with pytest.raises(QodexError):
+        planted.keys.resolve("checkout")  # no key was saved, and this platform has none
+    assert leaked(caplog.text) == set()
+
+
+# --- refused, or not answered ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "told", ["revoked", "echo", "no_scopes", "server_error", "echo_500", "captive_portal", "drop", "redirect"]
+)
+def test_a_key_that_is_not_accepted_is_nowhere_and_the_old_one_serves_on(planted, upstream, caplog, told):
+    planted.keys.save("checkout", "sk-test-good-key-0001")
+    upstream.keys[PLANTED] = told
+    with pytest.raises((KeyRejected, KeyUnchecked)) as refusal:
+        planted.keys.save("checkout", PLANTED)
+    assert planted.keys.resolve("checkout").secret.reveal() == "sk-test-good-key-0001"
+    nothing_leaked(planted, caplog, refusal.value)
+
+
+# --- in use ----------------------------------------------------------------------------------------
+
+ANSWERS = [
+    "good",
+    "revoked",
+    "echo",
+    "forbidden",
+    "rate_limited",
+    "out_of_money",
+    "server_error",
+    "echo_500",
+    "huge_html",
+    "drop",
+    "hang",
+]
+
+
+def test_calls_that_go_right_and_wrong_leave_no_more_than_the_last_four(planted, upstream, caplog):
+    planted.keys.save("checkout", PLANTED)
+    problems = [_call(planted, upstream, told) for told in ANSWERS]
+    assert [
+        type(problem).__name__ for problem in problems if problem is None or isinstance(problem, QodexError)
+    ] == ["NoneType"]
+    nothing_leaked(planted, caplog, *[problem for problem in problems if problem])
+    with planted.database.read() as connection:
+        calls = connection.execute(text("SELECT key_last4, source FROM usage_events")).all()
+    assert set(calls) == {("7777", "byok")}
+    assert len(calls) == len(ANSWERS)
+
+
+def test_our_own_bug_in_the_middle_of_a_call_shows_nothing(planted, upstream, caplog, monkeypatch):
+    planted.keys.save("checkout", PLANTED)
+
+    def bug(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("our own bug")
+
+    problems = []
+    for place in ("lib.usage.ledger._open_row", "lib.usage.ledger.write_event"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, bug)
+            problems.append(_call(planted, upstream, "echo_good"))
+    nothing_leaked(planted, caplog)
+    assert [leaked(f"{problem!s}{problem!r}") for problem in problems] == [set(), set()]
+    assert problems[0] is not None
+
+
+def _call(platform: Platform, upstream: ScriptedUpstream, told: str) -> BaseException | None:
+    upstream.keys[PLANTED] = told
+    with platform.run("checkout") as run:
+        client = run.openai.with_options(max_retries=0, timeout=0.5)
+        try:
+            client.responses.create(model="gpt-5", input="Hi")
+        except Exception as problem:  # noqa: BLE001 - it is looked through
+            return problem
+    return None
+
+
+def test_checking_replacing_and_removing_leave_no_more_than_the_last_four(planted, upstream, caplog):
+    planted.keys.save("checkout", PLANTED)
+    planted.keys.check("checkout")
+    upstream.keys[PLANTED] = "echo"
+    assert planted.keys.check("checkout").status == "failing"
+    nothing_leaked(planted, caplog)
+    upstream.keys[PLANTED] = "good"
+    planted.keys.save("checkout", PLANTED)
+    planted.keys.remove("checkout")
+    nothing_leaked(planted, caplog)
