@@ -1,4 +1,4 @@
-"""The dashboard as people have it: a real server, a real browser, and a provider on this machine."""
+"""A dashboard in a process of its own, over a database and an upstream of the test."""
 
 from __future__ import annotations
 
@@ -7,35 +7,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Page
 
-from tests.browser.visit import Served, Visit, served
+from tests.services import running_dashboard
 
 if TYPE_CHECKING:
+    from lib.settings import Settings
     from tests.upstream import ScriptedUpstream
 
 
-@pytest.fixture(scope="module")
-def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One server for one file of tests, with a platform key; each test has projects and keys of its own."""
-    with served(tmp_path_factory.mktemp("dashboard")) as running:
-        yield running
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Everything the dashboard prints."""
+    return tmp_path / "dashboard.log"
 
 
 @pytest.fixture
-def empty_dashboard(tmp_path: Path) -> Iterator[Served]:
-    """A server on a machine where nothing was done yet, without a platform key."""
-    with served(tmp_path, platform_key=None) as running:
-        yield running
+def address(settings: Settings, upstream: ScriptedUpstream, log: Path) -> Iterator[str]:
+    """Where the dashboard is served, with a platform key."""
+    from tests.upstream import PLATFORM_KEY
 
-
-@pytest.fixture
-def upstream(dashboard: Served) -> ScriptedUpstream:
-    """The provider that ``dashboard`` asks."""
-    return dashboard.upstream
-
-
-@pytest.fixture
-def visit(dashboard: Served, page: Page) -> Visit:
-    """A person at ``dashboard``."""
-    return Visit(page, dashboard.address)
+    assert settings.master_keys
+    environment = {
+        "DATABASE_URL": settings.database_url,
+        "QODEX_MASTER_KEYS": settings.master_keys.reveal(),
+        "OPENAI_BASE_URL": upstream.base_url,
+        "OPENAI_API_KEY": PLATFORM_KEY,
+    }
+    with running_dashboard(environment, log) as served:
+        yield served
