@@ -13,7 +13,7 @@ from lib.access.auditlog import AuditFilter, AuditRow
 from lib.clock import iso
 from lib.ui import address, paging
 from lib.ui.filters import Chosen
-from lib.ui.wording import ago, count, exact_seconds, shorten
+from lib.ui.wording import ago, count, exact_seconds, money, shorten
 from lib.usage.columns import inert
 
 PAGE_ROWS = 25
@@ -103,8 +103,15 @@ def word(action: str) -> str:
 
 
 def _values(text: str | None) -> str:
-    """``plan Starter, name Checkout``: the JSON of a row for people."""
+    """``plan Starter, cap 5h $20.00``: the JSON of a row for people."""
     values = json.loads(text) if text else {}
-    return ", ".join(
-        f"{name.replace('_', ' ')} {value}" for name, value in values.items() if value is not None
-    )
+    return ", ".join(_pair(name, value) for name, value in values.items() if value not in (None, [], ""))
+
+
+def _pair(name: str, value: object) -> str:
+    if name.endswith("_nano") and isinstance(value, int):
+        return f"{name.removesuffix('_nano').replace('_', ' ')} {money(value)}"
+    if name.endswith("_at") and isinstance(value, int):
+        return f"{name.removesuffix('_at').replace('_', ' ')} {iso(value)}"
+    words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"{name.replace('_', ' ')} {words}"
