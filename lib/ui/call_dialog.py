@@ -82,7 +82,7 @@ def _draw_result(result: TestCall) -> None:
 
 def _facts(call: CallRow) -> dict[str, str]:
     bill = "OpenAI bills your account" if call.source == "byok" else "Qodex pays"
-    request = f"request {code(call.upstream_request_id)}" if call.upstream_request_id else "no request id"
+    request = code(call.upstream_request_id) if call.upstream_request_id else "no id was given"
     rows = {
         "Paid by": f"{badge(payer(call.source, call.key_last4), SOURCE_COLOR[call.source])} {bill}",
         "Tokens": _tokens(call),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from lib.ui import navigation
+from lib.ui import navigation, signin
 from lib.ui.failures import show_failure
 from lib.ui.guards import current_viewer, open_gate
 
@@ -17,12 +17,8 @@ STATIC = Path(__file__).parent / "static"
 
 
 def _draw_logo() -> None:
-    dark = st.context.theme.type == "dark"
-    st.logo(
-        str(STATIC / ("logo-dark.png" if dark else "logo-light.png")),
-        size="large",
-        icon_image=str(STATIC / "favicon.png"),
-    )
+    shade = "dark" if st.context.theme.type == "dark" else "light"
+    st.logo(str(STATIC / f"logo-{shade}.png"), size="large", icon_image=str(STATIC / f"icon-{shade}.png"))
 
 
 def main() -> None:
@@ -32,16 +28,10 @@ def main() -> None:
     )
     _draw_logo()
     page = st.navigation([place.page for place in navigation.places()], position="hidden")
-    viewer = current_viewer()
-    if viewer is None:
-        st.title("Sign in", anchor=False)
-        st.error(
-            "Sign-in is configured, but this version cannot sign anybody in yet. Unset QODEX_OIDC_ISSUER "
-            "to use local mode on this machine.",
-            icon=":material/lock:",
-        )
-        st.stop()
+    viewer = signin.pass_gate(current_viewer)
     navigation.draw_sidebar(local=viewer.local)
+    if not viewer.local:
+        signin.draw_person(viewer.actor)
     with open_gate():
         page.run()
 
