@@ -142,9 +142,14 @@ class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
 
 
 async def settle(books: Books, attempt: Attempt, outcome: Outcome) -> None:
-    """Settle once, whoever else tries, and to the end, whoever cancels."""
+    """Settle once, whoever else tries, and to the end, whoever cancels; return when it is done.
+
+    Whoever was cancelled while waiting closes the answer next, and waits there.
+    """
     if attempt.claim():
-        await _threaded(books.settle, attempt.call, outcome)
+        attempt.settling = in_thread(books.settle, attempt.call, outcome)
+    if attempt.settling is not None:
+        await asyncio.shield(asyncio.wrap_future(attempt.settling))
 
 
 def _passed_through(attempt: Attempt, answer: httpx2.Response, books: Books) -> httpx2.Response:

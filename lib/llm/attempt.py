@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,6 +60,8 @@ class Attempt:
         self.renewed()
         self._lock = threading.Lock()
         self._settled = False
+        self.settling: Future[None] | None = None
+        """The settlement in its thread, where there is one to wait for."""
         self._left = False
         self._reader: Reader | None = None
         self._answered: dict[str, Any] = {}

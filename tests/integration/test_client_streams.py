@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 
 import openai
 import pytest
@@ -89,6 +90,16 @@ def test_a_stream_that_is_left_after_its_usage_was_told_is_whole(byok, run):
             break
     gc.collect()
     run.openai.close()
+    assert rows(byok, "status", "input_tokens") == [("ok", 12)]
+
+
+@on_sqlite
+@both_ways
+def test_whoever_has_read_a_stream_finds_its_row(byok, run, monkeypatch, way):
+    """The async SDK gives up on what follows [DONE] after a tenth of a second; the row is waited for."""
+    settle = byok.ledger.settle
+    monkeypatch.setattr(byok.ledger, "settle", lambda call, outcome: (time.sleep(0.3), settle(call, outcome)))
+    drive(run, way, CALLS["chat stream"])
     assert rows(byok, "status", "input_tokens") == [("ok", 12)]
 
 
