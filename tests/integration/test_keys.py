@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import pickle
@@ -25,7 +26,9 @@ from lib.errors import (
     MasterKeyMissing,
     ProjectUnknown,
 )
+from lib.platform import Platform
 from lib.secret import Secret
+from lib.settings import Settings
 from lib.vault.keys import ever_sealed
 from lib.vault.sealing import MasterKey
 from lib.vault.states import KeyState, Verdict
@@ -264,6 +267,45 @@ def test_a_database_remembers_that_a_key_was_ever_sealed(vault):
     vault.save("checkout", FIRST_KEY)
     vault.remove("checkout")
     assert ever_sealed(vault.database)
+
+
+def _front_door(database_url: str, key_file: Path) -> Platform:
+    return Platform(Settings(database_url=database_url, master_key_file=key_file))
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_on_an_empty_database_a_master_key_is_made_and_found_again(database_url, tmp_path):
+    key_file = tmp_path.parent / f"{tmp_path.name}-keys" / "master.key"
+    for _ in range(2):
+        platform = _front_door(database_url, key_file)
+        assert platform.keyring.ids == [MasterKey(base64.b64decode(key_file.read_text())).id]
+        assert key_file.stat().st_mode & 0o777 == 0o600
+        platform.close()
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize("removed", [False, True])
+def test_where_a_key_was_ever_sealed_no_master_key_is_made_and_the_rest_goes_on(
+    database_url, tmp_path, removed
+):
+    with open_vault(database_url, MASTER, projects=("checkout",)) as vault:
+        vault.save("checkout", FIRST_KEY)
+        if removed:
+            vault.remove("checkout")
+    key_file = tmp_path.parent / f"{tmp_path.name}-keys" / "master.key"
+    platform = _front_door(database_url, key_file)
+    assert (platform.keyring.ids, key_file.exists()) == ([], False)
+    assert platform.keys.describe("checkout").status == ("none" if removed else "locked")
+    platform.close()
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_on_a_server_no_master_key_is_made_by_itself_and_the_rest_goes_on(vault, database_url, tmp_path):
+    key_file = tmp_path / "keys" / "master.key"
+    platform = _front_door(database_url, key_file)
+    assert (platform.keyring.ids, key_file.exists()) == ([], False)
+    assert platform.keys.describe("checkout").status == "none"
+    platform.close()
 
 
 # --- who may ---------------------------------------------------------------------------------------

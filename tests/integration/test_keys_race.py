@@ -51,6 +51,7 @@ def together(count: int, what: object) -> list[object]:
     return found
 
 
+@pytest.mark.slow
 def test_the_first_call_after_a_commit_in_another_process_uses_the_new_key_a_thousand_times(vault, other):
     """Saved there, used here; then saved here, used there."""
     for number in range(0, ROUNDS, 2):
