@@ -8,15 +8,17 @@ from __future__ import annotations
 import streamlit as st
 
 from lib.settings import ROOT
-from lib.ui import startup
+from lib.ui import navigation, startup
 from lib.ui.failures import show_failure
 from lib.web.routes import middleware, routes
 
 startup.refuse_open_door()
+startup.admit_public_name()
 app = st.App(
     ROOT / "lib" / "ui" / "main.py",
     routes=routes(startup.check),
-    middleware=middleware(startup.hosts()),
+    middleware=middleware(startup.hosts(), pages=navigation.paths(), https=startup.is_https()),
+    secrets=startup.secrets(),
     lifespan=startup.lifespan,
     on_script_error=show_failure,
 )

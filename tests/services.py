@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -16,12 +17,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import ProxyHandler, Request, build_opener
 
 import psycopg
 
@@ -193,20 +195,56 @@ def _wait_until_ready(folder: Path, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def running_dashboard(environment: dict[str, str], log: Path) -> Iterator[str]:
+def running_dashboard(environment: dict[str, str], log: Path, *, public_url: bool = False) -> Iterator[str]:
     """Serve ``app.py`` as ``make run`` does, in a process of its own; gives its address.
 
     Args:
         environment: what is set besides this process's own environment, ``DATABASE_URL`` for one.
         log: the file that gets everything it prints.
+        public_url: whether to set QODEX_PUBLIC_URL, for sign-in.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = _free_port()
     command: list[str | Path] = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}"]
     address = f"http://localhost:{port}"
+    if public_url:
+        environment = environment | {"QODEX_PUBLIC_URL": address}
     with _leashed(command, log, stop="TERM", cwd=ROOT, env=os.environ | environment) as process:
         _wait_until_answering(f"{address}/_stcore/health", process, log)
         yield address
+
+
+# --- the identity provider -------------------------------------------------------------------------
+
+
+@dataclass
+class IdentityProvider:
+    """An OpenID provider on this machine, where anybody can sign in as anybody."""
+
+    address: str
+
+    def add(self, subject: str, **claims: object) -> None:
+        """Somebody who can sign in, and what their token says."""
+        body = json.dumps(claims).encode()
+        headers = {"Content-Type": "application/json"}
+        request = Request(f"{self.address}/users/{quote(subject)}", body, headers, method="PUT")
+        build_opener(ProxyHandler({})).open(request, timeout=10).close()
+
+
+@contextmanager
+def running_identity_provider(log: Path, *, token_seconds: int = 3600) -> Iterator[IdentityProvider]:
+    """A provider in a process of its own."""
+    port = _free_port()
+    command: list[str | Path] = [sys.executable, "-m", "oidc_provider_mock", f"--port={port}"]
+    command += ["--host=localhost", f"--token-max-age={token_seconds}"]
+    address = f"http://localhost:{port}"
+    with _leashed(command, log, stop="TERM", cwd=log.parent, env=dict(os.environ)) as process:
+        _wait_until_answering(f"{address}/.well-known/openid-configuration", process, log)
+        yield IdentityProvider(address)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def _wait_until_answering(address: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -19,9 +19,9 @@ import streamlit as st
 from lib.access.projects import Project
 from lib.access.roles import NEEDED, Action, Actor, Origin, allows, local_administrator
 from lib.clock import Micros
-from lib.errors import Forbidden, ProjectUnknown
+from lib.errors import Forbidden, ProjectUnknown, SessionEnded
 from lib.platform import Platform
-from lib.ui import address
+from lib.ui import address, signin
 from lib.ui.server import front_door, now
 from lib.ui.wording import escape
 
@@ -46,9 +46,14 @@ class Viewer:
 
 
 def current_viewer() -> Viewer | None:
-    """Whoever is signed in now; None where nobody is. Roles are read anew, so call it for each action."""
+    """Whoever is signed in now; None where nobody is. Roles are read anew, so call it for each action.
+
+    Raises:
+        SignInRefused, SessionEnded: somebody is there, but not let in (any more).
+    """
     if front_door().settings.oidc_issuer is not None:
-        return None  # sign-in comes with its own piece of work; until then nobody gets in
+        actor = signin.who()
+        return Viewer(actor, local=False) if actor else None
     return Viewer(local_administrator(Origin.BROWSER, LOCAL_NAME), local=True)
 
 
@@ -74,7 +79,7 @@ def acting() -> Actor:
     """Who acts, read anew: for callbacks, dialogs and fragments, which run without the page around them."""
     viewer = current_viewer()
     if viewer is None:
-        st.stop()
+        raise SessionEnded("You are not signed in. Open this page again to sign in.")
     return viewer.actor
 
 

@@ -56,6 +56,11 @@ def places() -> Iterator[Place]:
         yield from section
 
 
+def paths() -> list[str]:
+    """The addresses of all pages, as ``/usage``."""
+    return [f"/{place.path}" for place in places()]
+
+
 def draw_sidebar(*, local: bool) -> None:
     """Captions and links by section; Streamlit's own sections fail the accessibility check."""
     with st.sidebar:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lib.access.roles import Origin, local_administrator
+from lib.access.roles import Actor, Origin, local_administrator
 from lib.clock import Micros
 from lib.platform import Platform
 from lib.settings import Settings
@@ -17,7 +17,12 @@ def front_door() -> Platform:
     Raises:
         SettingsError, DatabaseUnavailable: it cannot be opened now; the next rerun tries again.
     """
-    return Platform(Settings.from_env(), actor=local_administrator(Origin.BROWSER, "dashboard"))
+    settings = Settings.from_env()
+    # With sign-in whatever names no actor is done by nobody, who has no rights.
+    nobody = Actor("nobody", Origin.BROWSER)
+    return Platform(
+        settings, actor=nobody if settings.oidc_issuer else local_administrator(Origin.BROWSER, "dashboard")
+    )
 
 
 def now() -> Micros:

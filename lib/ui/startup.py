@@ -9,14 +9,17 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
+from typing import Any
 from urllib.parse import urlsplit
 
 import streamlit as st
+from streamlit import config
 
-from lib.errors import QodexError
+from lib.errors import QodexError, SettingsError
 from lib.llm.wire import install_log_redaction
-from lib.settings import Settings
+from lib.settings import SIGN_IN, Settings
 from lib.ui.server import front_door
+from lib.web.signin import CALLBACK
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +35,49 @@ def hosts() -> tuple[str, ...]:
 
 
 def refuse_open_door() -> None:
-    """End the process where it would serve other machines without sign-in."""
-    settings = _settings()
+    """End the process where it would serve other machines without sign-in, or with half of one."""
+    try:
+        settings: Settings | None = Settings.from_env()
+    except SettingsError as problem:
+        if problem.variable in SIGN_IN:
+            raise SystemExit(problem.sentence) from None
+        settings = None
     address = st.get_option("server.address")
     if (settings is None or settings.oidc_issuer is None) and not _is_loopback(address):
         raise SystemExit(
             f"Without sign-in the dashboard serves this machine only, not {address or 'all interfaces'}. "
             "Leave server.address at localhost, or configure sign-in (QODEX_OIDC_ISSUER)."
         )
+
+
+def admit_public_name() -> None:
+    """Streamlit's own list of names for its web sockets knows this machine only; add the public address's."""
+    if len(hosts()) > len(LOOPBACK):
+        config.set_option("server.allowedHosts", list(hosts()))
+
+
+def is_https() -> bool:
+    """Whether people come over https."""
+    settings = _settings()
+    return bool(settings and settings.public_url and settings.public_url.startswith("https://"))
+
+
+def secrets() -> dict[str, Any] | None:
+    """Streamlit's configuration of sign-in, made of our settings; no secrets file is needed."""
+    settings = _settings()
+    if settings is None or not (
+        settings.oidc_issuer and settings.oidc_client_secret and settings.cookie_secret
+    ):
+        return None
+    return {
+        "auth": {
+            "redirect_uri": f"{settings.public_url}{CALLBACK}",
+            "cookie_secret": settings.cookie_secret.reveal(),
+            "client_id": settings.oidc_client_id,
+            "client_secret": settings.oidc_client_secret.reveal(),
+            "server_metadata_url": f"{settings.oidc_issuer}/.well-known/openid-configuration",
+        }
+    }
 
 
 @asynccontextmanager

@@ -16,11 +16,12 @@ CONTENT_POLICY = (
 )
 """Nothing is loaded from another place, whatever Markdown or a chart may ask for."""
 
+# The sign-in button's request says where one was (lib.web.signin); no other site is told anything.
 HEADERS = {
     "Content-Security-Policy": CONTENT_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }

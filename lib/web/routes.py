@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from lib.errors import QodexError
 from lib.web.headers import Doorkeeper, SecurityHeaders
+from lib.web.signin import SecureCookies, WayBack
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -34,6 +35,19 @@ def routes(check: Callable[[], object]) -> list[Route]:
     return [Route("/healthz", healthz, methods=["GET"])]
 
 
-def middleware(hosts: Collection[str]) -> list[Middleware]:
-    """What every request passes, outermost first; ``hosts`` as Doorkeeper takes them."""
-    return [Middleware(SecurityHeaders), Middleware(Doorkeeper, hosts=hosts)]
+def middleware(
+    hosts: Collection[str], *, pages: Collection[str] = (), https: bool = False
+) -> list[Middleware]:
+    """What every request passes, outermost first.
+
+    Args:
+        hosts: as Doorkeeper takes them.
+        pages: as WayBack takes them.
+        https: whether people come over https, so that cookies may ask for it.
+    """
+    return [
+        Middleware(SecurityHeaders),
+        *([Middleware(SecureCookies)] if https else []),
+        Middleware(Doorkeeper, hosts=hosts),
+        Middleware(WayBack, pages=pages),
+    ]

@@ -34,8 +34,10 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, platform_key: str | None = PLATFORM_KEY) -> Iterator[Served]:
-    """Serve a new database in ``folder``."""
+def served(
+    folder: Path, platform_key: str | None = PLATFORM_KEY, sign_in: dict[str, str] | None = None
+) -> Iterator[Served]:
+    """Serve a new database in ``folder``, in local mode or with the variables of ``sign_in``."""
     from lib.access.roles import Origin, local_administrator
     from lib.platform import Platform
     from lib.secret import Secret
@@ -49,8 +51,10 @@ def served(folder: Path, platform_key: str | None = PLATFORM_KEY) -> Iterator[Se
             "QODEX_MASTER_KEYS": master,
             "OPENAI_BASE_URL": upstream.base_url,
             **({"OPENAI_API_KEY": platform_key} if platform_key else {}),
+            **(sign_in or {}),
         }
-        with running_dashboard(environment, folder / "dashboard.log") as address:
+        public = sign_in is not None
+        with running_dashboard(environment, folder / "dashboard.log", public_url=public) as address:
             settings = Settings(
                 database_url=url,
                 master_keys=Secret(master),
