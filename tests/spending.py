@@ -5,7 +5,9 @@ Amounts are whole numbers: the model ``unit`` costs one nano-USD a token.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sqlalchemy import Row, func, insert, select, text, update
@@ -150,6 +152,18 @@ class Shop:
 
     def close(self) -> None:
         self.database.close()
+
+
+def at_once(count: int, act: Callable[[int], object]) -> None:
+    """Call ``act(0)``, ``act(1)`` … from as many threads at the same moment; raises what any of them raised."""
+    start = threading.Barrier(count)
+
+    def one(number: int) -> None:
+        start.wait()
+        act(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(one, range(count)))
 
 
 def check_books(shop: Shop) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -24,7 +23,7 @@ from lib.usage.prices import Tokens
 from lib.usage.runlog import RunFilter
 from lib.usage.runs import LEASE as RUN_LEASE
 from lib.usage.runs import StartedRun
-from tests.spending import ADMIN, NOON, Clock, Shop, answer, check_books
+from tests.spending import ADMIN, NOON, Clock, Shop, answer, at_once, check_books
 
 CAP = 1_000
 WAITING_KINDS = ("scheduled", "pr_review")
@@ -181,19 +180,13 @@ def test_of_many_callers_no_two_get_the_same_run(full: Shop, clock: Clock) -> No
     wanted = {waiting(full) for _ in range(40)}
     clock.now += 5 * HOUR
     claimed: list[str] = []
-    start = threading.Barrier(8)
     others = [Shop(full.url, clock) for _ in range(8)]
 
-    def claim(other: Shop) -> None:
-        start.wait()
-        while found := due(other, limit=3):
+    def claim(number: int) -> None:
+        while found := due(others[number], limit=3):
             claimed.extend(found)
 
-    threads = [threading.Thread(target=claim, args=(other,)) for other in others]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(8, claim)
     for other in others:
         other.close()
     # With locks of others skipped a caller may see nothing while some are left: ask once more.
@@ -349,17 +342,7 @@ def test_a_budget_counts_tokens_of_either_source_input_and_output(shop: Shop) ->
 def test_calls_that_settle_at_the_same_time_warn_of_the_budget_once(shop: Shop) -> None:
     run = shop.start(token_budget=500)
     calls = [shop.open(run, 100) for _ in range(8)]
-    start = threading.Barrier(8)
-
-    def settle(number: int) -> None:
-        start.wait()
-        shop.ledger.settle(calls[number], answer(100))
-
-    threads = [threading.Thread(target=settle, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(8, lambda number: shop.ledger.settle(calls[number], answer(100)))
     assert [line.tag for line in shop.show(run).log] == ["budget:warned"]
     assert (shop.show(run).run.tokens, shop.show(run).run.calls) == (800, 8)
 
