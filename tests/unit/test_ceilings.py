@@ -1,0 +1,108 @@
+"""A ceiling is never below what the call can cost, and there is none where nothing bounds it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.errors import NotMetered, PriceUnknown
+from lib.usage.calls import Ask
+from lib.usage.ceilings import ceiling
+from lib.usage.prices import PriceBook, Tokens
+
+AT = datetime(2026, 9, 21, tzinfo=UTC)
+PRICES = PriceBook()
+DEFAULT = 4_096
+PLAIN = Ask(
+    endpoint="responses",
+    model="gpt-5-mini",
+    input_bytes=1_000,
+    output_limit=500,
+    choices=1,
+    whole_context=False,
+    unmetered=None,
+    free=False,
+    streaming=False,
+)
+MODELS = ("gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4o", "gpt-4o-mini", "o4-mini")
+
+
+def nano(ask: Ask) -> int:
+    return ceiling(ask, DEFAULT, PRICES, at=AT)[0]
+
+
+@given(
+    model=st.sampled_from(MODELS),
+    input_bytes=st.integers(0, 2_000_000),
+    output_limit=st.none() | st.integers(0, 200_000),
+    choices=st.integers(1, 8),
+    shares=st.tuples(*[st.floats(0, 1)] * 4),
+)
+def test_no_call_within_its_limits_costs_more_than_its_ceiling(
+    model: str, input_bytes: int, output_limit: int | None, choices: int, shares: tuple[float, ...]
+) -> None:
+    """However many tokens the bytes make, and however many of them are cached or reasoning."""
+    ask = replace(PLAIN, model=model, input_bytes=input_bytes, output_limit=output_limit, choices=choices)
+    most, written = ceiling(ask, DEFAULT, PRICES, at=AT)
+    limit = output_limit if written is None else written
+    assert limit is not None
+    read, said = int(input_bytes * shares[0]), int(limit * choices * shares[1])
+    tokens = Tokens(read, int(read * shares[2]), said, int(said * shares[3]))
+    assert PRICES.cost(model, tokens, at=AT).nano <= most
+    whole = Tokens(input_bytes, 0, limit * choices, 0)
+    assert PRICES.cost(model, whole, at=AT).nano <= most
+
+
+def test_a_request_with_a_limit_keeps_it_and_one_without_gets_the_plans() -> None:
+    assert ceiling(PLAIN, DEFAULT, PRICES, at=AT)[1] is None
+    assert ceiling(replace(PLAIN, output_limit=0), DEFAULT, PRICES, at=AT)[1] is None
+    assert ceiling(replace(PLAIN, output_limit=None), DEFAULT, PRICES, at=AT)[1] == DEFAULT
+    assert nano(replace(PLAIN, output_limit=None)) == nano(replace(PLAIN, output_limit=DEFAULT))
+
+
+def test_each_choice_may_be_as_long_as_the_limit() -> None:
+    assert nano(replace(PLAIN, choices=4)) == nano(replace(PLAIN, output_limit=4 * 500))
+
+
+def test_where_bytes_bound_nothing_the_context_window_does() -> None:
+    window = PRICES.context_window("gpt-5-mini")
+    assert window is not None
+    seen = nano(replace(PLAIN, whole_context=True))
+    assert seen >= PRICES.cost("gpt-5-mini", Tokens(window, 0, 500, 0), at=AT).nano
+    assert seen == nano(replace(PLAIN, whole_context=True, input_bytes=10))
+
+
+def test_an_unknown_context_window_is_no_ceiling() -> None:
+    from lib.usage.pricefile import FilePrice
+
+    prices = PriceBook({"ours": FilePrice(1_000_000, None, None, 1_000_000, None)})
+    with pytest.raises(NotMetered, match="how much ours reads at most is unknown"):
+        ceiling(replace(PLAIN, model="ours", whole_context=True), DEFAULT, prices, at=AT)
+
+
+def test_an_unknown_price_is_no_ceiling_and_never_zero() -> None:
+    with pytest.raises(PriceUnknown):
+        nano(replace(PLAIN, model="no-such-model"))
+
+
+def test_what_nothing_bounds_says_why() -> None:
+    with pytest.raises(NotMetered, match="it uses a hosted tool"):
+        nano(replace(PLAIN, unmetered="it uses a hosted tool"))
+
+
+def test_what_is_free_has_a_ceiling_of_nothing() -> None:
+    assert ceiling(replace(PLAIN, free=True, model=""), DEFAULT, PRICES, at=AT) == (0, None)
+
+
+def test_embeddings_make_no_output() -> None:
+    ask = replace(PLAIN, endpoint="embeddings", model="text-embedding-3-small", output_limit=0)
+    assert nano(ask) >= PRICES.cost("text-embedding-3-small", Tokens(1_000, 0, 0, 0), at=AT).nano
+
+
+def test_a_ceiling_is_at_least_one_nano_dollar_where_anything_is_charged() -> None:
+    """An empty request still has framing around it."""
+    assert nano(replace(PLAIN, input_bytes=0, output_limit=0)) > 0
