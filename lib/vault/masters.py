@@ -117,13 +117,8 @@ def _read_private(path: Path) -> str | None:
 
 
 def _create(path: Path, settings: Settings) -> None:
-    if settings.is_sqlite and path.is_relative_to(
-        Path(settings.database_url.removeprefix("sqlite:///")).parent
-    ):
-        raise SettingsError(
-            "QODEX_MASTER_KEY_FILE",
-            "lies in the database's folder, and would be in every copy of it. Move it.",
-        )
+    if settings.is_sqlite and path.parent == Path(settings.database_url.removeprefix("sqlite:///")).parent:
+        log.warning("%s lies beside the database, and so in every copy of that folder. Better move it.", path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write_whole(path, base64.b64encode(os.urandom(KEY_BYTES)) + b"\n")

@@ -19,6 +19,12 @@ _SQLITE_APPEND_ONLY = """
 CREATE TRIGGER audit_log_no_{verb} BEFORE {verb} ON audit_log
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END
 """
+# REPLACE deletes without asking the trigger above, unless recursive triggers are on.
+_SQLITE_NO_REPLACE = """
+CREATE TRIGGER audit_log_no_replace BEFORE INSERT ON audit_log
+WHEN EXISTS (SELECT 1 FROM audit_log WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END
+"""
 _POSTGRES_APPEND_ONLY = """
 CREATE FUNCTION audit_log_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$;
@@ -38,6 +44,7 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         for verb in ("UPDATE", "DELETE"):
             op.execute(_SQLITE_APPEND_ONLY.format(verb=verb))
+        op.execute(_SQLITE_NO_REPLACE)
     else:
         op.execute(_POSTGRES_APPEND_ONLY)
 
