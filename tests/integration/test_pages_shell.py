@@ -10,6 +10,15 @@ from streamlit.testing.v1 import AppTest
 from lib.ui.server import front_door
 from tests.pages import PAGES, ROOT, Dashboard, buttons, file_of, from_main, press, texts
 
+SIGN_IN = {
+    "QODEX_OIDC_ISSUER": "https://login.example",
+    "QODEX_OIDC_CLIENT_ID": "qodex",
+    "QODEX_OIDC_CLIENT_SECRET": "client-secret",
+    "QODEX_COOKIE_SECRET": "a-cookie-secret-of-enough-characters",
+    "QODEX_PUBLIC_URL": "https://qodex.example",
+    "QODEX_EMAIL_DOMAINS": "example.com",
+}
+
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 
 
@@ -26,7 +35,8 @@ def test_on_a_cold_server_no_page_is_served_past_the_gate(
     dashboard: Dashboard, name: str, monkeypatch: pytest.MonkeyPatch
 ):
     dashboard.add("checkout-api")
-    monkeypatch.setenv("QODEX_OIDC_ISSUER", "https://login.example")
+    for variable, value in SIGN_IN.items():
+        monkeypatch.setenv(variable, value)
     front_door.clear()
     page = from_main().switch_page(file_of(name)).run()
     assert not page.exception
