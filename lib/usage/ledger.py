@@ -146,7 +146,7 @@ class Ledger:
             if opened is None:
                 return
             now = self._database.now(connection)
-            row = self._event(call, outcome, now)
+            row = self._event(call, outcome, now, priced_at=opened.opened_at)
             if call.source == "platform":
                 cost: int | None = row["cost_nano"]
                 row |= count_on_account(
@@ -181,7 +181,7 @@ class Ledger:
             # Also after a failure, where the key has been replaced or removed meanwhile.
             return self._payers.choose(connection, run, now)
         return self._payers.fall_back(
-            connection, run, now, last4=instead_of.last4, why=why or "failed", event_id=instead_of.id
+            run, last4=instead_of.last4, why=why or "failed", event_id=instead_of.id
         )
 
     def _write_open(
@@ -207,6 +207,16 @@ class Ledger:
             lease_until=now + lease,
         )
         connection.execute(_OPEN, _open_row(call, ceiling, now))
+        if payer.news is not None:
+            note(
+                connection,
+                run.project_id,
+                run.run_id,
+                now,
+                "key:fell_back",
+                payer.news,
+                event_id=payer.news_of,
+            )
         if run.status == "lost":
             # Its worker was only slow: it lives. After the account: rows are locked in one order.
             alive = {"status": "running", "ended_at": None, "lease_until": now + RUN_LEASE}
@@ -226,7 +236,7 @@ class Ledger:
         connection.execute(_RESERVE, {"project": run.project_id, "nano": ceiling, "now": at.now})
         return ceiling, limit
 
-    def _event(self, call: OpenCall, outcome: Outcome, now: Micros) -> dict[str, Any]:
+    def _event(self, call: OpenCall, outcome: Outcome, now: Micros, *, priced_at: Micros) -> dict[str, Any]:
         return {
             "project_id": call.project_id,
             "event_id": call.id,
@@ -239,7 +249,7 @@ class Ledger:
             "endpoint": call.endpoint,
             "status": outcome.status,
             **_token_columns(outcome),
-            **self._cost_columns(call, outcome, now),
+            **self._cost_columns(call, outcome, priced_at),
             "key_last4": call.last4,
             "upstream_request_id": health.cut(outcome.upstream_request_id, 200),
             "latency_ms": outcome.latency_ms,
@@ -250,8 +260,11 @@ class Ledger:
             "error_message": health.cut(outcome.error_message, 600),
         }
 
-    def _cost_columns(self, call: OpenCall, outcome: Outcome, now: Micros) -> dict[str, int | None]:
-        """The cost and the unit prices behind it; an error answer costs nothing, unknown stays unknown."""
+    def _cost_columns(self, call: OpenCall, outcome: Outcome, at: Micros) -> dict[str, int | None]:
+        """The cost and the unit prices behind it; an error answer costs nothing, unknown stays unknown.
+
+        Priced as of the call's opening, as its ceiling was: a price that rises meanwhile is for later calls.
+        """
         prices: dict[str, int | None] = dict.fromkeys(_PRICE_COLUMNS)
         if outcome.tokens is None or not outcome.priceable:
             free = outcome.status == "error" or (outcome.status == "ok" and call.endpoint in ceilings.FREE)
@@ -259,7 +272,7 @@ class Ledger:
         # A server may answer with a name of its own; then the model that was asked for has the price.
         for model in dict.fromkeys((outcome.model or call.model, call.model)):
             try:
-                cost = self._prices.cost(model, outcome.tokens, at=from_micros(now))
+                cost = self._prices.cost(model, outcome.tokens, at=from_micros(at))
             except PriceUnknown:
                 continue
             unit = (cost.unit.input, cost.unit.cached_input, cost.unit.output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, bindparam, exists, select, update
 
@@ -63,13 +63,18 @@ _REASONS = {"rejected": "OpenAI rejected it", "out_of_money": "its account is ou
 
 @dataclass(frozen=True)
 class Payer:
-    """The key that pays. ``version`` is None for the platform's; ``falls_back``: the project said what next."""
+    """The key that pays. ``version`` is None for the platform's."""
 
     source: str
     secret: Secret = field(repr=False)
     last4: str
     version: int | None = None
     falls_back: bool = False
+    """The project chose to go on with the platform key if this one fails."""
+    news: str | None = None
+    """For the run's log, once the call really goes on."""
+    news_of: str | None = None
+    """The call whose failure it tells of."""
 
 
 class Payers:
@@ -99,9 +104,7 @@ class Payers:
             _set_locked(connection, run, None)
         return Payer("byok", secret, run.last4, run.version, self._falls_back(run))
 
-    def fall_back(
-        self, connection: Connection, run: AnyRow, now: Micros, *, last4: str, why: str, event_id: str
-    ) -> Payer:
+    def fall_back(self, run: AnyRow, *, last4: str, why: str, event_id: str) -> Payer:
         """The platform's key, after the project's own has just failed with the provider.
 
         Raises:
@@ -109,8 +112,8 @@ class Payers:
         """
         if not self._falls_back(run):
             raise Forbidden("The project does not let its calls fall back to the platform-funded key.")
-        self._note(connection, run, now, f"The key •••• {last4} failed ({_REASONS.get(why, why)})", event_id)
-        return self._platform(run)
+        what = f"The key •••• {last4} failed ({_REASONS.get(why, why)})"
+        return replace(self._platform(run), news=_went_on(run, what), news_of=event_id)
 
     def _platform(self, run: AnyRow) -> Payer:
         secret = self._keys.platform_key(run.slug)
@@ -127,17 +130,14 @@ class Payers:
         if not self._falls_back(run):
             note(connection, run.project_id, run.run_id, now, "key:locked", locked.sentence)
             raise locked
-        self._note(connection, run, now, locked.sentence.rstrip("."), None)
-        return self._platform(run)
+        return replace(self._platform(run), news=_went_on(run, locked.sentence.rstrip(".")))
 
     def _falls_back(self, run: AnyRow) -> bool:
         return run.on_key_failure == "platform" and bool(self._keys.platform_last4)
 
-    def _note(
-        self, connection: Connection, run: AnyRow, now: Micros, what: str, event_id: str | None
-    ) -> None:
-        message = f"{what}. The call went on with the platform-funded key, as {run.slug} has chosen."
-        note(connection, run.project_id, run.run_id, now, "key:fell_back", message, event_id=event_id)
+
+def _went_on(run: AnyRow, what: str) -> str:
+    return f"{what}. The call went on with the platform-funded key, as {run.slug} has chosen."
 
 
 def _set_locked(connection: Connection, run: AnyRow, since: Micros | None) -> None:
