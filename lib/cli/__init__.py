@@ -8,6 +8,7 @@ from io import TextIOWrapper
 import click
 
 from lib.cli.caps import caps, plans
+from lib.cli.demo import demo
 from lib.cli.doctor import doctor
 from lib.cli.keys import keys
 from lib.cli.members import members
@@ -30,7 +31,7 @@ def cli(context: click.Context, *, debug: bool) -> None:
     context.obj = context.with_resource(Session(debug=debug))
 
 
-for command in (projects, keys, members, runs, usage, caps, plans, doctor):
+for command in (projects, keys, members, runs, usage, caps, plans, demo, doctor):
     cli.add_command(command)
 
 
