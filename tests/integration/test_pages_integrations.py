@@ -149,6 +149,15 @@ def test_a_key_that_could_not_be_checked_saves_nothing_and_can_be_tried_again_wi
     assert dashboard.key("checkout-api").last4 == "0002"
 
 
+def test_a_key_that_was_typed_and_not_sent_is_forgotten(dashboard: Dashboard, upstream: ScriptedUpstream):
+    dashboard.add("checkout-api")
+    page = press(dashboard.open("integrations"), "Add your key")
+    next(each for each in page.text_input if each.label == "New OpenAI API key").input(GOOD_KEY)
+    page = press(page, "Cancel").run()
+    assert GOOD_KEY not in texts(page) + repr(page.session_state)
+    assert upstream.requests == []
+
+
 @pytest.mark.parametrize("pasted", ["", "hello", "sk-", "sk-test" + "x" * 5000])
 def test_what_cannot_be_a_key_is_refused_without_asking_the_provider(
     dashboard: Dashboard, upstream: ScriptedUpstream, pasted: str
