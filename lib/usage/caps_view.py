@@ -56,8 +56,8 @@ class CapsView:
             windows = {name: window(connection, at, name) for name in WINDOWS}
             return Headroom(slug, at.caps.plan, now, windows)
 
-    def headroom_all(self, *, actor: Actor | None = None) -> dict[str, Headroom]:
-        """The same for every project that the actor may see, by slug, in one SELECT.
+    def headroom_all(self, *, actor: Actor | None = None, sample: bool = False) -> dict[str, Headroom]:
+        """The same for every real (or every ``sample``) project that the actor may see, by slug, in one SELECT.
 
         What rolls off next is looked up only where a window is full: else ``rolls_off_at`` is None here.
         """
@@ -66,7 +66,9 @@ class CapsView:
         with self._database.read() as connection:
             now = self._database.now(connection)
             found = [
-                at for at in standings(connection, now) if allows(actor, Action.SEE_SPEND, at.project_id)
+                at
+                for at in standings(connection, now, sample=sample)
+                if allows(actor, Action.SEE_SPEND, at.project_id)
             ]
             return {
                 at.slug: Headroom(
@@ -81,17 +83,28 @@ class CapsView:
         name: str,
         *,
         since: Micros | None = None,
+        until: Micros | None = None,
         points: int = 337,
         actor: Actor | None = None,
     ) -> list[Point]:
-        """What the window ``name`` held from ``since`` (seven days ago) to now, exactly, at evenly spaced instants."""
+        """What the window ``name`` held, exactly, at evenly spaced instants.
+
+        Args:
+            slug: the project.
+            name: ``5h`` or ``7d``.
+            since: the first instant; seven days ago unless told.
+            until: the last instant; now unless told, and never later.
+            points: how many instants, at least two.
+            actor: for whom.
+        """
         project_id = self._visible(slug, actor)
         expire_calls(self._database, project_id)
         with self._database.read() as connection:
             now = standing(connection, project_id, self._database.now(connection)).now
-            first = now - 7 * DAY if since is None else min(since, now)
-            wanted = {"project_id": project_id, "last": now, "points": points, "length": WINDOWS[name]}
-            rows = connection.execute(_SERIES, {**wanted, "step": (now - first) // (points - 1)}).all()
+            last = now if until is None else min(until, now)
+            first = now - 7 * DAY if since is None else min(since, last)
+            wanted = {"project_id": project_id, "last": last, "points": points, "length": WINDOWS[name]}
+            rows = connection.execute(_SERIES, {**wanted, "step": (last - first) // (points - 1)}).all()
         return [Point(int(row.at), int(row.nano)) for row in rows]
 
     def forecast(self, slug: str, ahead: Sequence[Micros], *, actor: Actor | None = None) -> list[Outlook]:

@@ -224,6 +224,8 @@ def test_real_totals_lists_and_exports_leave_it_out(loaded):
     assert [project.slug for project in loaded.projects.list(actor=ADMIN)] == ["checkout-api"]
     assert len(loaded.projects.list(actor=ADMIN, sample=None)) == 9
     assert list(loaded.keys.describe_all(actor=ADMIN)) == ["checkout-api"]
+    assert list(loaded.caps.headroom_all(actor=ADMIN)) == ["checkout-api"]
+    assert len(loaded.caps.headroom_all(actor=ADMIN, sample=True)) == 8
     assert loaded.runs.list(RunFilter(), actor=ADMIN) == ([], 0)
     assert [len(_exported(loaded, UsageFilter(), kind)) for kind in ("csv", "daily-csv")] == [2, 2]
 
