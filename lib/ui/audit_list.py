@@ -27,6 +27,8 @@ KINDS = {
     "usage": "Imports and exports",
     "master": "Master keys",
     "sample": "Sample data",
+    "signin": "Sign-ins",
+    "access": "Refused attempts",
 }
 _WORDS = {
     "key:openai:saved": "Key saved",
@@ -46,6 +48,10 @@ _WORDS = {
     "usage:imported": "Usage imported",
     "usage:exported": "Usage exported",
     "master:created": "Master key made",
+    "signin:accepted": "Signed in",
+    "signin:refused": "Sign-in refused",
+    "signin:ended": "Signed out",
+    "access:refused": "Attempt refused",
 }
 
 
