@@ -157,10 +157,13 @@ def _model_layers(top: float) -> list[Spec]:
     # Room for the sum behind the longest bar.
     x: Spec = {"type": "quantitative", "axis": None, "scale": {"domain": [0, (top or 1.0) * 1.25]}}
     bars = vega.stacked_bars(y, {}, SOURCES, vega.legend(SOURCES))
+    bars["mark"] = {"type": "bar", "tooltip": False}
     bars["encoding"] |= {"y": y, "x": x | {"field": "amount", "stack": "zero"}}
     sums = {
+        # Beside the bar there is room for the amount alone, without how many calls are unknown.
+        "transform": [{"calculate": "split(datum.Sum, ', ')[0]", "as": "label"}],
         "mark": vega.small_text("Limit", align="left", dx=6, dy=0),
-        "encoding": {"y": y, "x": x | {"field": "Total"}, "text": {"field": "Sum", "type": "nominal"}},
+        "encoding": {"y": y, "x": x | {"field": "Total"}, "text": {"field": "label", "type": "nominal"}},
     }
     said = {name: vega.money_words(f"datum['{name}']") for name in SOURCES}
     hover = vega.hover_band(y, said, {"Model": "Model", "Total": "Sum"}, along="y")

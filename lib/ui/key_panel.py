@@ -181,7 +181,9 @@ def failing_key(project: Project, state: KeyState, actor: Actor, zone: ZoneInfo,
     )
     refused = UsageFilter(projects=(project.slug,), sources=("byok",), statuses=("error",), since=since)
     calls = loaders.totals(refused, actor).calls
-    followed = f"{count(calls, 'call')} failed; nothing was spent on the platform key."
+    followed = "Nothing was spent on the platform key."
+    if calls:
+        followed = f"{count(calls, 'call')} failed; nothing was spent on the platform key."
     if project.on_key_failure == "platform":
         followed = "Its runs go on with the platform key, within the caps."
     where = {"project": project.slug, "source": "byok", "status": "error"}

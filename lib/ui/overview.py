@@ -119,7 +119,7 @@ def metrics(
 def _unpriced(sums: Totals) -> str | None:
     if not sums.unpriced_calls:
         return None
-    return f"{count(sums.unpriced_calls, 'call')} without a known price: in no total."
+    return f"{count(sums.unpriced_calls, 'call')} without a known cost: in no total."
 
 
 def attention_of(
@@ -135,7 +135,9 @@ def attention_of(
             )
     for each in found:
         lines += _caps(each, chosen)
-    for slug, row in sorted(loaders.by_project(wanted, actor).items()):
+    # Where the outcome is unknown the cost is too, but no price is missing.
+    answered = replace(wanted, statuses=("ok",))
+    for slug, row in sorted(loaders.by_project(answered, actor).items()):
         if row.unpriced_calls:
             whose = "Its cost is" if row.unpriced_calls == 1 else "Their cost is"
             text = f"**{escape(slug)}**: {count(row.unpriced_calls, 'call')} without a known price. {whose} in no total."

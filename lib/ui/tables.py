@@ -11,6 +11,7 @@ from lib.usage.reports import Totals
 
 _NANO = 1_000_000_000
 _CENT = 0.01
+_HEADER = 37  # pixels, with the border
 
 
 def dollars(nano: int | None) -> float | None:
@@ -30,7 +31,7 @@ def cell(nano: int, calls: int, sums: Totals) -> float | None:
 
 def height_of(rows: int, *, row: int, most: int) -> int:
     """The height of a table that shows all its rows, up to ``most``; more are reached by scrolling."""
-    return 2 + row + row * min(max(rows, 1), most)
+    return _HEADER + row * min(max(rows, 1), most)
 
 
 def money_column(values: Sequence[float | None], label: str | None = None) -> Any:

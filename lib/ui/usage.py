@@ -8,11 +8,13 @@ from typing import Any
 import streamlit as st
 
 from lib.access.roles import Actor
-from lib.ui import address, loaders
-from lib.ui.cards import Metric
+from lib.ui import address, cap_charts, loaders, vega
+from lib.ui.cards import Metric, card, card_title
 from lib.ui.filters import Chosen
+from lib.ui.server import front_door
 from lib.ui.tables import cell, height_of, known, money_column
 from lib.ui.wording import KIND, MINUS, SOURCE, change, count, escape, money, share
+from lib.usage.caps import WINDOWS
 from lib.usage.reports import DayRow, Totals, UsageFilter
 
 FILTERS = ("project", "source", "provider", "model", "kind", "status")
@@ -83,7 +85,7 @@ def count_line(sums: Totals, everything: Totals) -> str:
     if sums.unpriced_calls:
         have = "has" if sums.unpriced_calls == 1 else "have"
         are = "is" if sums.unpriced_calls == 1 else "are"
-        line += f" {count(sums.unpriced_calls)} of them {have} no known price and {are} in no total."
+        line += f" {count(sums.unpriced_calls)} of them {have} no known cost and {are} in no total."
     return line
 
 
@@ -105,7 +107,7 @@ def metrics(sums: Totals, previous: Totals) -> list[Metric]:
             "Cost per 1,000 calls",
             money(per),
             change(per, per_before) if per is not None and per_before is not None else None,
-            help="Of calls with a known price.",
+            help="Of calls with a known cost.",
         ),
         Metric("Failed calls", share(sums.failed_calls, sums.calls, places=1), _points(sums, previous)),
     ]
@@ -143,13 +145,13 @@ def draw_days(days: Sequence[DayRow], *, alt: str) -> None:
         "BYOK": [cell(row.byok_nano, row.byok_calls, row) for row in rows],
         "Calls": [row.calls for row in rows],
         "Failed": [row.failed_calls for row in rows],
-        "No price": [row.unpriced_calls for row in rows],
+        "Cost unknown": [row.unpriced_calls for row in rows],
         "Input tokens": [row.input_tokens for row in rows],
         "Input cached": [share(row.cached_input_tokens, row.input_tokens) for row in rows],
         "Output tokens": [row.output_tokens for row in rows],
     }
-    if not any(columns["No price"]):
-        del columns["No price"]
+    if not any(columns["Cost unknown"]):
+        del columns["Cost unknown"]
     number = st.column_config.NumberColumn(format="localized")
     money_cells = [*columns["Total"], *columns["Platform-funded"], *columns["BYOK"]]
     st.dataframe(
@@ -161,7 +163,27 @@ def draw_days(days: Sequence[DayRow], *, alt: str) -> None:
         placeholder="",
         column_config={
             **{name: money_column(money_cells) for name in ("Total", "Platform-funded", "BYOK")},
-            **dict.fromkeys(("Calls", "Failed", "No price", "Input tokens", "Output tokens"), number),
+            **dict.fromkeys(("Calls", "Failed", "Cost unknown", "Input tokens", "Output tokens"), number),
             "Input cached": st.column_config.TextColumn(alignment="right"),
         },
     )
+
+
+def draw_cap_use(wanted: UsageFilter, projects: Sequence[str], chosen: Chosen, actor: Actor) -> None:
+    """Both windows over the period, where the page is about one project that has caps."""
+    named = wanted.projects or projects
+    if len(named) != 1:
+        return
+    platform, slug = front_door(), named[0]
+    since, until = chosen.period.since, chosen.period.until
+    five, seven = (
+        platform.caps.consumption(slug, name, since=since, until=until, actor=actor) for name in WINDOWS
+    )
+    if not any(point.nano for point in seven):
+        return
+    caps = {
+        name: window.cap_nano for name, window in platform.caps.headroom(slug, actor=actor).windows.items()
+    }
+    with card():
+        card_title("Cap use, % of today's caps", note=f"{slug}; line: 7-day window, area: 5-hour window")
+        vega.show(cap_charts.cap_use(five, seven, caps=caps, zone=chosen.zone))

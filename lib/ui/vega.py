@@ -82,7 +82,7 @@ def stacked_bars(x: Spec, axis: Spec, slots: Mapping[str, str], legend: Spec) ->
     """Bars of several columns on one another; ``slots``: column -> colour slot, from below."""
     return {
         "transform": folded(slots),
-        "mark": {"type": "bar", "tooltip": False},
+        "mark": {"type": "bar", "width": {"band": 1}, "tooltip": False},
         "encoding": {
             "x": x,
             "y": {"field": "amount", "type": "quantitative", "stack": "zero", "axis": labels() | axis},
@@ -121,12 +121,13 @@ def hover_band(
         plain: the same from columns that hold the words already: title -> column.
         along: ``x`` where the bands stand side by side.
     """
-    across = {"y": {"value": 0}, "y2": {"value": "height"}}
+    across, size = {"y": {"value": 0}, "y2": {"value": "height"}}, "width"
     if along == "y":
-        across = {"x": {"value": 0}, "x2": {"value": "width"}}
+        across, size = {"x": {"value": 0}, "x2": {"value": "width"}}, "height"
     return {
         "transform": calculated(said),
-        "mark": {"type": "bar", "opacity": 0},
+        # A little more than the band, so that there is no gap between two days.
+        "mark": {"type": "bar", "opacity": 0, size: {"band": 1.14}},
         "encoding": {along: band, **across, "tooltip": tooltip(said, plain)},
     }
 
@@ -225,9 +226,12 @@ def short_day(day: date) -> str:
 
 
 def _with_label(days: Sequence[date], most: int) -> Sequence[date]:
-    """All of few; else Mondays; else firsts of months."""
+    """All of few; every second or third of some, the last among them; else Mondays; else firsts of months."""
     if len(days) <= most + 1:
         return days
+    if len(days) <= 3 * most:
+        step = -(-len(days) // most)
+        return days[(len(days) - 1) % step :: step]
     mondays = [day for day in days if day.weekday() == 0]
     if len(mondays) <= 2 * most:
         return mondays

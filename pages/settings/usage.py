@@ -66,6 +66,8 @@ with right, card(height="stretch"):
     card_title("Tokens per day, millions", note=usage.cache_share(sums))
     vega.show(tokens)
 
+usage.draw_cap_use(wanted, projects, chosen, viewer.actor)
+
 cards.section("Days", note=f"newest first, days in {zone}; the same numbers as the charts and the export")
 usage.draw_days(days, alt=f"Usage of {count(len(days), 'day')}, newest first")
 

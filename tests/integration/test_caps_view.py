@@ -65,6 +65,17 @@ def test_the_past_of_a_window_is_exact_at_every_point(shop: Shop, clock: Clock, 
     assert points[-1].nano == shop.headroom().windows[window].used_nano
 
 
+def test_a_past_that_ends_in_the_past_is_exact_too(shop: Shop, clock: Clock):
+    shop.add()
+    spend_for_days(shop, clock, days=9)
+    since, until = NOON - 4 * DAY, NOON - 2 * DAY
+    points = shop.view.consumption("shop", "5h", since=since, until=until, points=49)
+    assert [point.at for point in points] == [since + hours * HOUR for hours in range(49)]
+    assert [counted(shop, at.at - 5 * HOUR, at.at) for at in points] == [at.nano for at in points]
+    later = shop.view.consumption("shop", "5h", until=NOON + DAY, points=2)
+    assert later[-1].at == NOON
+
+
 def test_the_room_to_come_is_the_room_there_will_be(shop: Shop, clock: Clock):
     shop.add(cap_5h=20_000, cap_7d=30_000)
     spend_for_days(shop, clock, days=6, calls=30)

@@ -187,7 +187,7 @@ def test_a_cost_that_nobody_knows_is_never_zero(dashboard: Dashboard):
     page = dashboard.open("usage")
     shown = metrics(page)
     assert (shown["Total spend"], shown["BYOK"], shown["Platform-funded"]) == ("unknown", "unknown", "$0.00")
-    assert "2 of them have no known price and are in no total" in texts(page)
+    assert "2 of them have no known cost and are in no total" in texts(page)
     assert page.dataframe[0].value["BYOK"].isna().all()
 
 
@@ -232,6 +232,18 @@ def test_an_export_too_large_for_the_page_names_the_command_line(
 
 def page_exports(dashboard: Dashboard) -> bool:
     return bool(dashboard.open("usage").get("download_button"))
+
+
+def test_cap_use_is_drawn_for_one_project_that_spent_on_the_platform_key(
+    dashboard: Dashboard, spender: Spender
+):
+    for slug in ("checkout-api", "mobile-bff"):
+        dashboard.add(slug)
+    use_of_ten(dashboard, spender, "checkout-api", 500)
+    assert len(charts(dashboard.open("usage"))) == 3
+    drawn = charts(dashboard.open("usage", project="checkout-api"))
+    assert len(drawn) == 4
+    assert "Now 50% and 5%" in drawn[-1].proto.alt
 
 
 # --- plan ------------------------------------------------------------------------------------------
