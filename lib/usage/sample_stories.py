@@ -92,10 +92,10 @@ STORIES = (
         "checkout-api",
         "Checkout API",
         "Team",
-        26 * NANO,
+        14 * NANO,
         {"chat": 3, "pr_review": 3, "scan": 1.2, "scheduled": 1},
         _LARGE,
-        near_cap=85,
+        near_cap=86,
         featured=(
             Featured("chat", 12 * MINUTE, "passed"),
             Featured("scan", 47 * MINUTE, "passed", token_budget=200_000),
