@@ -29,7 +29,7 @@ def main() -> None:
     _draw_logo()
     page = st.navigation([place.page for place in navigation.places()], position="hidden")
     viewer = signin.pass_gate(current_viewer)
-    navigation.draw_sidebar(local=viewer.local)
+    navigation.draw_sidebar(viewer.actor, local=viewer.local)
     if not viewer.local:
         signin.draw_person(viewer.actor)
     with open_gate():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 import streamlit as st
@@ -40,12 +41,18 @@ def draw_table(found: Sequence[Member], visit: Visit) -> Member | None:
         row_height=34,
         on_select="rerun",
         selection_mode="single-row",
-        key=f"members:{len(found)}",
+        key=table_key(found),
         alt=f"{count(len(found), 'member')}; choose one to change the role or to remove them",
         column_config={"Role": badge_column(COLORS)},
     )
     picked = event.selection.rows
     return found[picked[0]] if picked else None
+
+
+def table_key(found: Sequence[Member]) -> str:
+    """Another one for other rows: what was chosen by its place must never become somebody else."""
+    rows = "\n".join(f"{member.email} {member.project}" for member in found)
+    return f"members:{hashlib.sha256(rows.encode()).hexdigest()[:12]}"
 
 
 def draw_adding(slug: str) -> None:

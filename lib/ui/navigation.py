@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from lib.access.roles import Action, Actor, allows
 from lib.settings import ROOT
 
 KEPT = ("project", "period", "from", "to", "zone")
@@ -22,6 +23,8 @@ class Place:
     icon: str
     path: str
     purpose: str
+    action: Action = Action.SEE_SPEND
+    """What one must be allowed to do in some project to be offered the page; the page itself checks."""
 
     @property
     def page(self) -> st.Page:
@@ -40,8 +43,17 @@ RUN_LOGS = Place("runs/run_logs.py", "Run logs", "receipt_long", "run_logs", "Ru
 INTEGRATIONS = Place("settings/integrations.py", "Integrations", "key", "integrations", "OpenAI API key")
 USAGE = Place("settings/usage.py", "Usage", "bar_chart", "usage", "Charts, filters and exports")
 PLAN = Place("settings/plan.py", "Plan", "speed", "plan", "Plan, caps and what rolls off when")
-MEMBERS = Place("settings/members.py", "Members", "group", "members", "Who has which role")
-AUDIT_LOG = Place("settings/audit_log.py", "Audit log", "history", "audit_log", "Every change, by whom")
+MEMBERS = Place(
+    "settings/members.py", "Members", "group", "members", "Who has which role", Action.MANAGE_MEMBERS
+)
+AUDIT_LOG = Place(
+    "settings/audit_log.py",
+    "Audit log",
+    "history",
+    "audit_log",
+    "Every change, by whom",
+    Action.SEE_AUDIT_LOG,
+)
 
 SECTIONS: Mapping[str, tuple[Place, ...]] = {
     "Spend": (OVERVIEW,),
@@ -61,14 +73,16 @@ def paths() -> list[str]:
     return [f"/{place.path}" for place in places()]
 
 
-def draw_sidebar(*, local: bool) -> None:
+def draw_sidebar(actor: Actor, *, local: bool) -> None:
     """Captions and links by section; Streamlit's own sections fail the accessibility check."""
+    somewhere = (None, *actor.projects)
     with st.sidebar:
         for section, found in SECTIONS.items():
             with st.container(gap="xxsmall"):
                 st.caption(section)
                 for place in found:
-                    st.page_link(place.page, query_params=_kept(), width="stretch", help="")
+                    if any(allows(actor, place.action, project) for project in somewhere):
+                        st.page_link(place.page, query_params=_kept(), width="stretch", help="")
         if local:
             st.space("small")
             st.caption(":material/lock_open: local mode: everyone on this machine is an administrator")

@@ -305,6 +305,15 @@ def test_a_token_that_is_not_good_enough_ends_at_the_gate(
     assert "own" not in [each.label for each in page.selectbox]
 
 
+def test_the_sidebar_offers_the_pages_of_the_role(signed_in: Platform):
+    common = {"Overview", "Run logs", "Integrations", "Usage", "Plan"}
+    more: set[str] = set()
+    for role, page in ((Role.ANALYST, None), (Role.MANAGER, "Audit log"), (Role.LEAD, "Members")):
+        more |= {page} if page else set()
+        links = visit(member(signed_in, role).name, "overview").sidebar.get("page_link")
+        assert {link.proto.label for link in links} == common | more
+
+
 def test_the_sidebar_says_who_is_signed_in_as_what(signed_in: Platform):
     who = member(signed_in, Role.LEAD)
     signed_in.members.put(who.name, "analyst", slug="other", actor=ROOT)
