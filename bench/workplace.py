@@ -37,7 +37,7 @@ def free_port() -> int:
 @contextmanager
 def database_urls() -> Iterator[dict[str, str]]:
     """A fresh database of each engine."""
-    with tempfile.TemporaryDirectory() as folder, running_postgres() as server:
+    with tempfile.TemporaryDirectory() as folder, running_postgres(durable=True) as server:
         yield {"SQLite": f"sqlite:///{Path(folder) / 'qodex.db'}", "PostgreSQL": server.url(server.create())}
 
 

@@ -116,8 +116,11 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
-    """Start a PostgreSQL in a new folder; stop and remove it at the end of the block."""
+def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """Start a PostgreSQL in a new folder; stop and remove it at the end of the block.
+
+    ``durable``: wait for the disk as a real one does; benchmarks need that, tests do not.
+    """
     programs = postgres_programs()
     # A socket's path may have 107 characters, which pytest's own folders exceed.
     with tempfile.TemporaryDirectory(prefix="qodex-pg-", dir="/tmp", ignore_cleanup_errors=True) as folder:
@@ -128,9 +131,8 @@ def running_postgres() -> Iterator[PostgresServer]:
             [programs / "initdb", "-D", data, "-U", "qodex", "--auth=trust", "--encoding=UTF8", "--no-sync"],
             user=user,
         )
-        settings = [
-            f"-c{setting}" for setting in ("listen_addresses=", "max_connections=200", *_UNSAFE_BUT_FAST)
-        ]
+        chosen = ("listen_addresses=", "max_connections=200", *(() if durable else _UNSAFE_BUT_FAST))
+        settings = [f"-c{setting}" for setting in chosen]
         command: list[str | Path] = [programs / "postgres", "-D", data, "-k", folder, *settings]
         # SIGINT ends its clients' sessions, where SIGTERM would wait for them.
         with _leashed(

@@ -146,6 +146,14 @@ class CapsMachine(RuleBasedStateMachine):
             self.clock.now = promised
             self.admitted(ceiling)
 
+    @rule(beyond=st.sampled_from([0, 1]))
+    def reserve_all_the_room(self, beyond: int) -> None:
+        """To the last nano-USD, or one more."""
+        at = max(self.clock.now, self.model.latest)
+        used = {name: self.model.used(name, at) + self.model.reserved for name in WINDOWS}
+        room = min(cap - used[name] for name, cap in self.model.caps(at).items())
+        self.reserve(max(room + beyond, FRAMING))
+
     def admitted(self, ceiling: int) -> None:
         self.model.expire(self.clock.now)
         call = self.shop.open(self.run, ceiling)
