@@ -88,7 +88,7 @@ def _facts(call: CallRow) -> dict[str, str]:
         "Tokens": _tokens(call),
         "Cost": escape(money(call.cost_nano)),
         "Latency": latency(call.latency_ms),
-        "Request": request,
+        "Request id": request,
     }
     if call.status != "ok":
         error = [code(str(part)) for part in (call.http_status, call.error_code, call.error_type) if part]

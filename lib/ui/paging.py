@@ -7,6 +7,8 @@ import streamlit as st
 from lib.ui import address
 
 _MOST_PAGES = 10_000
+_MOST_SHOWN = 9  # numbers and dots
+_NUMBER, _ARROWS = 40, 120  # pixels; what the widget asks for before it shows a number
 
 
 def offset(rows: int) -> int:
@@ -25,4 +27,6 @@ def draw(total: int, rows: int) -> None:
     def changed() -> None:
         address.put("page", str(st.session_state[key]), default="1")
 
-    st.pagination(pages, default=page, key=key, on_change=changed)
+    # Left to its content, it makes room for one number only.
+    width = _NUMBER * min(pages, _MOST_SHOWN) + _ARROWS
+    st.pagination(pages, default=page, key=key, on_change=changed, width=width)

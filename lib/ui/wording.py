@@ -18,7 +18,7 @@ UNKNOWN = "unknown"
 DOTS = "••••"
 MINUS = "\N{MINUS SIGN}"
 
-_CENT = 10_000_000
+_NEARLY_A_CENT = 9_950_000  # rounds to a whole cent
 _SMALLEST_SHOWN = 100_000
 _NANO = Decimal(1_000_000_000)
 _JUST_NOW = 5 * SECOND
@@ -33,7 +33,7 @@ def money(nano: int | None) -> str:
     size, sign = abs(nano), MINUS if nano < 0 else ""
     if 0 < size < _SMALLEST_SHOWN:
         return f"{sign}<$0.0001"
-    return sign + (_dollars(size, 2) if size == 0 or size >= _CENT else _dollars(size, 4))
+    return sign + _dollars(size, 2 if size == 0 or size >= _NEARLY_A_CENT else 4)
 
 
 def money4(nano: int | None) -> str:
@@ -153,14 +153,19 @@ def when(moment: Micros | None, now: Micros, zone: ZoneInfo) -> str:
 
 
 def span(since: Micros, until: Micros, zone: ZoneInfo, *, now: Micros) -> str:
-    """The period a page counts: ``25 Oct to 23 Nov 2026, 14:20 UTC``; it ends now at the latest."""
+    """The period a page counts: ``25 Oct to 23 Nov 2026, 14:20 UTC``; it ends now at the latest.
+
+    A beginning in mid-day has its time: ``22 Nov, 14:20 to 23 Nov 2026, 14:20 UTC``.
+    """
     first = from_micros(since).astimezone(zone)
-    last = from_micros(min(until - 1, now)).astimezone(zone)
-    end = f"{last:%H:%M} {zone_label(last)}" if until > now else zone_label(last)
+    goes_on = until >= now
+    last = from_micros(now if goes_on else until - 1).astimezone(zone)
+    end = f"{last:%H:%M} {zone_label(last)}" if goes_on else zone_label(last)
     if first.date() == last.date():
-        return f"{last.day} {last:%b %Y}, {first:%H:%M} to {end}" if until > now else f"{day(last)}, {end}"
+        return f"{last.day} {last:%b %Y}, {first:%H:%M} to {end}" if goes_on else f"{day(last)}, {end}"
     year = "" if first.year == last.year else f" {first.year}"
-    return f"{first.day} {first:%b}{year} to {last.day} {last:%b %Y}, {end}"
+    begins = f", {first:%H:%M}" if (first.hour, first.minute) != (0, 0) else ""
+    return f"{first.day} {first:%b}{year}{begins} to {last.day} {last:%b %Y}, {end}"
 
 
 def day(at: datetime) -> str:

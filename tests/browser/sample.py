@@ -28,6 +28,7 @@ _SIZE = {"payments-core": 9.0, "checkout-api": 5.0, "storefront-web": 11.0, "doc
 _MODELS = {"gpt-5": 9, "gpt-5-mini": 7, "o4-mini": 3, "gpt-4.1-mini": 2, "gpt-5-nano": 2}
 _HEADER = "occurred_at,project,source,model,status,input_tokens,cached_input_tokens,output_tokens,reasoning_tokens,cost_usd"
 _DAYS = 90
+_PROMPT = "Write a test. " * 700  # as long as the tokens that the answers report
 
 
 def fill(platform: Platform, upstream: ScriptedUpstream) -> None:
@@ -95,18 +96,18 @@ def _make_runs(platform: Platform, upstream: ScriptedUpstream) -> None:
         slug = list(PROJECTS)[number % 7]
         with platform.run(slug, kind=("scan", "pr_review", "chat", "scheduled")[number % 4]) as run:
             for _ in range(1 + number % 3):
-                run.openai.responses.create(model="gpt-5-mini", input="Write a test.", max_output_tokens=700)
+                run.openai.responses.create(model="gpt-5-mini", input=_PROMPT, max_output_tokens=700)
             run.finish("failed" if number == 3 else "passed")
     with platform.run("payments-core", kind="scan") as run:
         for _ in range(4):
-            run.openai.responses.create(model="gpt-5", input="Write a test.", max_output_tokens=90_000)
+            run.openai.responses.create(model="gpt-5", input=_PROMPT, max_output_tokens=90_000)
     with suppress(Exception), platform.run("checkout-api", token_budget=20_000) as run:
         for _ in range(5):
-            run.openai.responses.create(model="gpt-5-mini", input="Write a test.", max_output_tokens=700)
+            run.openai.responses.create(model="gpt-5-mini", input=_PROMPT, max_output_tokens=700)
     upstream.keys[str(PROJECTS["mobile-bff"])] = "revoked"
     for _ in range(3):
         with suppress(Exception), platform.run("mobile-bff") as run:
-            run.openai.responses.create(model="gpt-5-mini", input="Write a test.")
+            run.openai.responses.create(model="gpt-5-mini", input=_PROMPT)
 
 
 def _set_caps(platform: Platform) -> None:

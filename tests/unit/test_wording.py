@@ -25,6 +25,8 @@ NOW = parse_iso("2026-11-23T14:20:00Z")
         (99_999, "<$0.0001"),
         (100_000, "$0.0001"),
         (4_200_000, "$0.0042"),
+        (9_949_999, "$0.0099"),
+        (9_999_999, "$0.01"),
         (10_000_000, "$0.01"),
         (1_234_560_000_000, "$1,234.56"),
         (-1_500_000_000, f"{wording.MINUS}$1.50"),
@@ -160,3 +162,17 @@ def test_foreign_text_cannot_leave_its_code_style(text: str):
     assert fenced.endswith(fence)
     assert fence not in fenced[len(fence) : -len(fence)]
     assert len(fenced.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "text"),
+    [
+        ("2026-10-25T00:00:00Z", "2026-11-24T00:00:00Z", "25 Oct to 23 Nov 2026, 14:20 UTC"),
+        ("2026-11-22T14:20:00Z", "2026-11-23T14:20:00Z", "22 Nov, 14:20 to 23 Nov 2026, 14:20 UTC"),
+        ("2026-11-23T00:00:00Z", "2026-11-24T00:00:00Z", "23 Nov 2026, 00:00 to 14:20 UTC"),
+        ("2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z", "20 Nov 2026, UTC"),
+        ("2025-12-01T00:00:00Z", "2026-11-01T00:00:00Z", "1 Dec 2025 to 31 Oct 2026, UTC"),
+    ],
+)
+def test_a_period_says_its_days_its_zone_and_that_it_ends_now(since: str, until: str, text: str):
+    assert wording.span(parse_iso(since), parse_iso(until), UTC, now=NOW) == text
