@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from lib.access.roles import Actor
-from lib.clock import Micros
+from lib.clock import DAY, HOUR, Micros
 from lib.errors import BadInput
 from lib.ui import address
+from lib.ui.navigation import in_sample
 from lib.ui.server import front_door, now
 from lib.ui.wording import count, span
 from lib.usage.periods import PRESETS, Period, custom, day_of, preset, zone_named
@@ -49,6 +50,7 @@ ZONES = (
     "Pacific/Auckland",
     "Pacific/Kiritimati",
 )
+_HOURLY = 2 * DAY + 2 * HOUR  # two days, one of which may be longer
 _LONGEST = timedelta(days=3660)
 
 
@@ -69,6 +71,11 @@ class Chosen:
     def days(self) -> int:
         """How many days of the zone it touches."""
         return (self.period.last_day - self.period.first_day).days + 1
+
+    @property
+    def hourly(self) -> bool:
+        """Whether it is so short that hours say more than days."""
+        return self.period.until - self.period.since <= _HOURLY
 
     @property
     def label(self) -> str:
@@ -167,4 +174,4 @@ def before(wanted: UsageFilter, chosen: Chosen) -> UsageFilter:
 
 def projects_of(actor: Actor) -> list[str]:
     """Short names of the projects that the viewer may see."""
-    return [project.slug for project in front_door().projects.list(actor=actor)]
+    return [project.slug for project in front_door().projects.list(actor=actor, sample=in_sample())]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from lib.access.roles import Action
-from lib.ui import new_project, notices
+from lib.ui import new_project, notices, workspace
 from lib.ui.cards import card, card_title
 from lib.ui.guards import Viewer
 from lib.ui.navigation import INTEGRATIONS, go
@@ -44,7 +44,15 @@ def draw(viewer: Viewer, slug: str | None, *, has_key: bool) -> None:
             "Send a test call from the browser, or import the library in a worker. It appears here within seconds."
         )
         _go_button("Send a test call", slug if has_key else None, primary=has_key)
-    with card():
+    left, right = st.columns(2, gap="small")
+    with left, card(height="stretch"):
+        card_title("Just looking?")
+        st.markdown(
+            "Sample data shows every page in use: 8 projects with 120 days of calls, a key that fails, a project "
+            "at its cap. It stays apart from real numbers, and one click removes it again."
+        )
+        workspace.draw_offer(viewer.actor)
+    with right, card(height="stretch"):
         card_title("From a worker", note="the same first call in Python")
         st.code(_WORKER.format(slug=slug or "my-project"), language=None)
     new_project.draw()

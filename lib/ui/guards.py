@@ -22,6 +22,7 @@ from lib.clock import Micros
 from lib.errors import Forbidden, ProjectUnknown, SessionEnded
 from lib.platform import Platform
 from lib.ui import address, signin
+from lib.ui.navigation import in_sample
 from lib.ui.server import front_door, now
 from lib.ui.wording import escape
 
@@ -130,7 +131,7 @@ def page(action: Action = Action.SEE_SPEND, *, needs_project: bool = True) -> Vi
         needs_project: False for a page that has something to show before there is any project.
     """
     viewer = guard()
-    visible = front_door().projects.list(actor=viewer.actor)
+    visible = front_door().projects.list(actor=viewer.actor, sample=in_sample())
     allowed = tuple(project for project in visible if viewer.may(action, project.id))
     if visible and not allowed:
         raise Forbidden(

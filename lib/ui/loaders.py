@@ -12,7 +12,7 @@ import streamlit as st
 
 from lib.access.roles import Actor
 from lib.ui.server import front_door
-from lib.usage.reports import Choices, DailyRow, DayRow, ModelRow, ProjectRow, Totals, UsageFilter
+from lib.usage.reports import Choices, DailyRow, DayRow, HourRow, ModelRow, ProjectRow, Totals, UsageFilter
 
 SECONDS_KEPT = 3
 Rights: TypeAlias = tuple[str, int, tuple[tuple[str, int], ...]]
@@ -26,6 +26,11 @@ def totals(wanted: UsageFilter, actor: Actor) -> Totals:
 def by_day(wanted: UsageFilter, actor: Actor) -> list[DayRow]:
     """The sums of each day, without gaps."""
     return cast(list[DayRow], _report("by_day", wanted, _rights(actor), actor))
+
+
+def by_hour(wanted: UsageFilter, actor: Actor) -> list[HourRow]:
+    """The sums of each hour of a period with a beginning and an end."""
+    return cast(list[HourRow], _report("by_hour", wanted, _rights(actor), actor))
 
 
 def by_model(wanted: UsageFilter, actor: Actor) -> list[ModelRow]:
@@ -48,21 +53,26 @@ def daily(wanted: UsageFilter, actor: Actor) -> list[DailyRow]:
     return cast(list[DailyRow], _report("daily", wanted, _rights(actor), actor))
 
 
-def choices(actor: Actor) -> Choices:
+def choices(actor: Actor, *, sample: bool) -> Choices:
     """What there is to filter by."""
-    return cast(Choices, _report("choices", None, _rights(actor), actor))
+    return _choices(sample, _rights(actor), actor)
 
 
 def forget() -> None:
     """After a change made here, so that the next page shows it at once."""
     _report.clear()
+    _choices.clear()
 
 
 @st.cache_data(ttl=SECONDS_KEPT, max_entries=500, show_spinner=False)
-def _report(name: str, wanted: UsageFilter | None, rights: Rights, _actor: Actor) -> Any:  # noqa: ARG001 - the key
+def _report(name: str, wanted: UsageFilter, rights: Rights, _actor: Actor) -> Any:  # noqa: ARG001 - the key
     """One report. ``rights`` stands for the actor in the cache's key; ``_actor`` is not part of it."""
-    report = getattr(front_door().reports, name)
-    return report(actor=_actor) if wanted is None else report(wanted, actor=_actor)
+    return getattr(front_door().reports, name)(wanted, actor=_actor)
+
+
+@st.cache_data(ttl=SECONDS_KEPT, max_entries=100, show_spinner=False)
+def _choices(sample: bool, rights: Rights, _actor: Actor) -> Choices:  # noqa: ARG001, FBT001 - the key
+    return front_door().reports.choices(actor=_actor, sample=sample)
 
 
 def _rights(actor: Actor) -> Rights:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from lib.ui import navigation, signin
+from lib.ui import navigation, signin, workspace
 from lib.ui.failures import show_failure
 from lib.ui.guards import current_viewer, open_gate
 
@@ -30,6 +30,7 @@ def main() -> None:
     page = st.navigation([place.page for place in navigation.places()], position="hidden")
     viewer = signin.pass_gate(current_viewer)
     navigation.draw_sidebar(viewer.actor, local=viewer.local)
+    workspace.draw_sidebar(viewer.actor)
     if not viewer.local:
         signin.draw_person(viewer.actor)
     with open_gate():

@@ -10,8 +10,16 @@ import streamlit as st
 from lib.access.roles import Action, Actor, allows
 from lib.settings import ROOT
 
-KEPT = ("project", "period", "from", "to", "zone")
+SAMPLE = "sample"
+"""In the address of pages that show the sample data: ``sample=1``."""
+
+KEPT = ("project", "period", "from", "to", "zone", SAMPLE)
 """What a link to another page takes along from the address."""
+
+
+def in_sample() -> bool:
+    """Whether this page shows the sample data in place of real projects."""
+    return st.query_params.get(SAMPLE) == "1"
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,9 @@ def go(place: Place, **address: str | list[str]) -> None:
 
 
 def _without_empty(address: Mapping[str, str | list[str]]) -> dict[str, str | list[str]]:
-    return {name: value for name, value in address.items() if value}
+    """What the address says; within the sample data a link stays there unless it says otherwise."""
+    here: dict[str, str | list[str]] = {SAMPLE: "1"} if in_sample() else {}
+    return {name: value for name, value in (here | dict(address)).items() if value}
 
 
 def _kept() -> dict[str, str | list[str]]:

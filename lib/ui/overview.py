@@ -25,6 +25,7 @@ from lib.vault.states import KeyState
 
 _NAME_LENGTH = 24
 _MOST_LINES = 8
+_SHORT = 3
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,10 @@ def standings(
     platform: Platform, projects: Sequence[Project], wanted: UsageFilter, actor: Actor
 ) -> list[Standing]:
     """All projects, nearest to a cap first, then by spend."""
-    keys = platform.keys.describe_all(actor=actor)
+    keys = platform.keys.describe_all(actor=actor, sample=wanted.sample)
     sums = loaders.by_project(wanted, actor)
     courses = _courses(wanted, actor)
-    rooms = platform.caps.headroom_all(actor=actor)
+    rooms = platform.caps.headroom_all(actor=actor, sample=wanted.sample)
     found = [
         Standing(
             project,
@@ -215,6 +216,7 @@ def draw_table(found: Sequence[Standing], *, alt: str) -> None:
         "5-hour cap": [_percent(each, "5h") for each in found],
         "7-day cap": [_percent(each, "7d") for each in found],
     }
+    course = max((len(each.course) for each in found), default=0) > _SHORT
     payers = list(dict.fromkeys(name for cell in columns["Paid by"] for name in cell))
     st.dataframe(
         columns,
@@ -223,6 +225,8 @@ def draw_table(found: Sequence[Standing], *, alt: str) -> None:
         height=height_of(len(found), row=38, most=20),
         placeholder="",
         alt=alt,
+        # A line of a day or two says nothing.
+        column_order=[name for name in columns if name != "Per day" or course],
         column_config={
             "Project": st.column_config.ButtonColumn(
                 type="tertiary",

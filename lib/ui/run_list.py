@@ -11,6 +11,7 @@ from lib.ui import address, paging
 from lib.ui.badges import badge_column
 from lib.ui.filters import Chosen
 from lib.ui.guards import acting
+from lib.ui.navigation import in_sample
 from lib.ui.server import front_door
 from lib.ui.wording import (
     KIND,
@@ -51,6 +52,7 @@ def choose(projects: Sequence[str], chosen: Chosen) -> RunFilter:
         # A period that lasts until now has no end: what begins while the page is open belongs to it.
         until=None if search or is_live(chosen) else chosen.period.until,
         search=search,
+        sample=in_sample(),
         limit=PAGE_ROWS,
         offset=paging.offset(PAGE_ROWS),
     )

@@ -11,6 +11,7 @@ from lib.access.roles import Actor
 from lib.ui import address, cap_charts, loaders, vega
 from lib.ui.cards import Metric, card, card_title
 from lib.ui.filters import Chosen
+from lib.ui.navigation import in_sample
 from lib.ui.server import front_door
 from lib.ui.tables import cell, height_of, known, money_column
 from lib.ui.wording import KIND, MINUS, SOURCE, change, count, escape, money, share
@@ -30,7 +31,7 @@ STATUSES = {
 
 def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter:
     """Draw the filters, each saying its state, and return what they come to."""
-    known = loaders.choices(actor)
+    known = loaders.choices(actor, sample=in_sample())
     return UsageFilter(
         projects=tuple(address.select_many("Projects", "project", projects)),
         sources=tuple(
@@ -51,6 +52,7 @@ def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter
         since=chosen.period.since,
         until=chosen.period.until,
         zone=chosen.zone.key,
+        sample=in_sample(),
     )
 
 
@@ -65,7 +67,7 @@ def reset() -> None:
 
 def unfiltered(wanted: UsageFilter) -> UsageFilter:
     """The same period of everything."""
-    return UsageFilter(since=wanted.since, until=wanted.until, zone=wanted.zone)
+    return UsageFilter(since=wanted.since, until=wanted.until, zone=wanted.zone, sample=wanted.sample)
 
 
 def which(wanted: UsageFilter, projects: int) -> str:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import streamlit as st
 
 from lib.access.roles import Action
-from lib.ui import cards, charts, filters, first_steps, loaders, new_project, notices, overview, vega
-from lib.ui.cards import card, card_title
+from lib.ui import cards, filters, first_steps, loaders, new_project, notices, overview, spend_card
 from lib.ui.guards import guard
+from lib.ui.navigation import in_sample
 from lib.ui.server import front_door
 from lib.ui.wording import count
 from lib.usage.reports import UsageFilter
 
 viewer = guard()
 platform = front_door()
-projects = platform.projects.list(actor=viewer.actor)
+projects = platform.projects.list(actor=viewer.actor, sample=in_sample())
 
 head = cards.header("Spend overview")
-if not projects or not loaders.totals(UsageFilter(), viewer.actor).calls:
+if not projects or not loaders.totals(UsageFilter(sample=in_sample()), viewer.actor).calls:
     funding = platform.keys.platform_state()
-    states = platform.keys.describe_all(actor=viewer.actor)
+    states = platform.keys.describe_all(actor=viewer.actor, sample=in_sample())
     slug = projects[0].slug if projects else None
     has_key = bool(slug) and (funding.status != "none" or bool(states[str(slug)].version))
     steps = "Three steps, and the first call shows up here."
@@ -30,7 +30,9 @@ if not projects or not loaders.totals(UsageFilter(), viewer.actor).calls:
 
 with head.right:
     chosen = filters.choose_period()
-wanted = UsageFilter(since=chosen.period.since, until=chosen.period.until, zone=chosen.zone.key)
+wanted = UsageFilter(
+    since=chosen.period.since, until=chosen.period.until, zone=chosen.zone.key, sample=in_sample()
+)
 head.context(f"{overview.all_projects(len(projects))} · {chosen.label}")
 
 standings = overview.standings(platform, projects, wanted, viewer.actor)
@@ -42,23 +44,14 @@ previous = loaders.totals(filters.before(wanted, chosen), viewer.actor)
 cards.metrics(overview.metrics(sums, previous, days, standings), before=chosen.before)
 
 if sums.calls:
-    with card():
-        card_title(
-            "Spend per day, USD",
-            note=f"days in {chosen.zone.key}; click a bar to narrow the page to that day",
-        )
-        drawn = charts.spend_per_day(days, zone=chosen.zone.key, today=chosen.today)
-        clicked = vega.picked_day(drawn, key=f"overview:days:{wanted.since}:{wanted.until}")
-    if clicked and chosen.days > 1:
-        filters.narrow_to(clicked)
-        st.rerun()
+    spend_card.draw(days, wanted, chosen, viewer.actor, title="Spend per {step}, USD")
 else:
     cards.empty("No calls in this period. Choose a longer period.")
 
 with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
     with st.container(width="stretch"):
         cards.section("Projects", note="nearest to a cap first; caps count platform-funded spend only")
-    if viewer.may(Action.CREATE_PROJECT):
+    if viewer.may(Action.CREATE_PROJECT) and not in_sample():
         st.button(
             "New project",
             key="overview:new",

@@ -1,0 +1,107 @@
+"""Real projects or sample data: which of the two a page shows. Never both: the address says ``sample=1``."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lib.access.roles import Action, Actor, allows
+from lib.errors import QodexError
+from lib.ui import loaders, notices
+from lib.ui.guards import acting
+from lib.ui.navigation import OVERVIEW, SAMPLE, go, in_sample
+from lib.ui.server import front_door
+from lib.ui.wording import badge, count, escape
+from lib.usage import sample
+
+REMOVING = "sample:remove"
+
+
+def draw_sidebar(actor: Actor) -> None:
+    """What the sample data is, and the way in or out; nothing where there is none."""
+    loaded = in_sample() or sample.is_loaded(front_door().database)
+    if not loaded:
+        return
+    with st.sidebar:
+        st.space("small")
+        with st.container(gap="xxsmall"):
+            if in_sample():
+                st.markdown(badge("Sample data", "orange"))
+                st.caption("Made up, and in no total of real projects.")
+                _switch("Back to real projects", "logout", sample_data=False)
+                if allows(actor, Action.CREATE_PROJECT, None):
+                    st.button(
+                        "Remove the sample data",
+                        key="sample:ask",
+                        type="tertiary",
+                        icon=":material/delete:",
+                        on_click=notices.open_dialog,
+                        args=(REMOVING,),
+                    )
+                _draw_removal()
+            else:
+                _switch("Show the sample data", "experiment", sample_data=True)
+
+
+def draw_offer(actor: Actor) -> None:
+    """The button that loads the sample data and goes there."""
+    allowed = allows(actor, Action.CREATE_PROJECT, None)
+    pressed = st.button(
+        "Explore with sample data",
+        key="sample:load",
+        icon=":material/experiment:",
+        disabled=not allowed,
+        help=None if allowed else "Only administrators load sample data.",
+    )
+    if pressed:
+        with st.spinner("Making 8 projects with 120 days of calls. This takes some seconds."):
+            problem = _load()
+        if problem is not None:
+            st.error(escape(str(problem)), icon=":material/error:")
+            return
+        go(OVERVIEW, **{SAMPLE: "1"})
+
+
+def _load() -> QodexError | None:
+    platform = front_door()
+    try:
+        if not sample.is_loaded(platform.database):
+            sample.load(platform.database, platform.keyring, acting())
+    except QodexError as problem:
+        return problem
+    return None
+
+
+def _draw_removal() -> None:
+    if notices.is_open(REMOVING):
+        st.dialog("Remove the sample data?", on_dismiss=notices.close_dialog)(_removal)()
+
+
+def _removal() -> None:
+    st.markdown("All sample projects go, with their calls, runs and keys. Real projects are not touched.")
+    failure = st.container()
+    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+        if st.button("Cancel", key="sample:cancel"):
+            notices.close_dialog()
+            st.rerun()
+        confirmed = st.button("Remove", key="sample:confirm", type="primary")
+    if not confirmed:
+        return
+    try:
+        removed = sample.remove(front_door().database, acting())
+    except QodexError as problem:
+        failure.error(escape(str(problem)), icon=":material/error:")
+        return
+    loaders.forget()
+    notices.close_dialog()
+    notices.say(f"Removed {count(len(removed.projects), 'sample project')}.")
+    go(OVERVIEW, **{SAMPLE: ""})
+
+
+def _switch(label: str, icon: str, *, sample_data: bool) -> None:
+    st.page_link(
+        OVERVIEW.page,
+        label=label,
+        icon=f":material/{icon}:",
+        help="",
+        query_params={SAMPLE: "1"} if sample_data else {},
+    )
