@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
+from lib.clock import HOUR, Micros, from_micros
 from lib.ui import vega, wording
 from lib.ui.vega import BYOK, PLATFORM, SOURCES, Chart, Columns, Spec, usd
 
 _MOST_MODELS = 12
 _IN_WORDS = 3
+_HOURS_OF_A_DAY = 26
 
 
 class Spend(Protocol):
@@ -27,6 +30,13 @@ class DaySpend(Spend, Protocol):
 
     @property
     def day(self) -> date: ...
+
+
+class HourSpend(Spend, Protocol):
+    """Spend of one hour, which begins at ``at``."""
+
+    @property
+    def at(self) -> Micros: ...
 
 
 class ModelSpend(Spend, Protocol):
@@ -60,38 +70,57 @@ class DayTokens(Protocol):
 
 def spend_per_day(rows: Sequence[DaySpend], *, zone: str, today: date | None = None) -> Chart:
     """Stacked bars, platform below and BYOK above; ``today`` is marked, as it is not over. Bars can be clicked."""
-    columns: Columns = {"Day": [row.day.isoformat() for row in rows], **_amounts(rows)}
-    totals = [usd(row.platform_nano + row.byok_nano) for row in rows]
     days = vega.day_band([row.day for row in rows], most=7)
-    axis = vega.money_axis(max(totals, default=0.0))
-    layers = (vega.stacked_bars(days, axis, SOURCES, vega.legend(SOURCES)), _so_far(days, today))
+    hover = _spend_hover(days, {f"Day ({zone})": vega.day_words("datum.Day")}, {})
+    hover["params"] = [{"name": vega.PICKED, "select": {"type": "point", "fields": ["Day"]}}]
+    hover["mark"]["cursor"] = "pointer"
+    columns: Columns = {"Day": [row.day.isoformat() for row in rows], **_amounts(rows)}
     alt = (
         f"Spend per day in USD, platform-funded below and BYOK above. {_days(rows)}: {_spend(rows)}. "
         f"{_highest(rows)}"
     )
-    return Chart(columns, vega.layered(*layers, _day_hover(days, zone)), alt, 230)
+    return Chart(columns, _spend_bars(rows, days, hover, str(today)), alt, 230)
 
 
-def _so_far(days: Spec, today: date | None) -> Spec:
-    return {
-        "transform": [{"filter": f"datum.Day === '{today}'"}],
+def spend_per_hour(rows: Sequence[HourSpend], *, zone: ZoneInfo, now: Micros | None = None) -> Chart:
+    """The same by hour, for periods of a few days; the hour that holds ``now`` is marked."""
+    times = [from_micros(row.at).astimezone(zone) for row in rows]
+    keys = [time.isoformat() for time in times]
+    every = 3 if len(rows) <= _HOURS_OF_A_DAY else 12
+    names = {
+        key: vega.short_day(time.date()) if time.hour == 0 else f"{time:%H:%M}"
+        for key, time in zip(keys, times, strict=True)
+        if time.hour % every == 0
+    }
+    running = [
+        key for key, row in zip(keys, rows, strict=True) if now is not None and 0 <= now - row.at < HOUR
+    ]
+    columns: Columns = {
+        "Hour": keys,
+        **_amounts(rows),
+        "Begins": [wording.weekday_time(row.at, zone) for row in rows],
+    }
+    hours = vega.band("Hour", len(rows), names)
+    alt = f"Spend per hour in USD, platform-funded below and BYOK above. {len(rows)} hours: {_spend(rows)}."
+    hover = _spend_hover(hours, {}, {"Hour": "Begins"})
+    return Chart(columns, _spend_bars(rows, hours, hover, running[0] if running else ""), alt, 230)
+
+
+def _spend_bars(rows: Sequence[Spend], band: Spec, hover: Spec, not_over: str) -> Spec:
+    top = max((usd(row.platform_nano + row.byok_nano) for row in rows), default=0.0)
+    bars = vega.stacked_bars(band, vega.money_axis(top), SOURCES, vega.legend(SOURCES))
+    so_far = {
+        "transform": [{"filter": {"field": band["field"], "equal": not_over}}],
         "mark": vega.small_text("Axis", align="center", dx=0, dy=-8),
-        "encoding": {"x": days, "y": {"field": "Total", "type": "quantitative"}, "text": {"value": "so far"}},
+        "encoding": {"x": band, "y": {"field": "Total", "type": "quantitative"}, "text": {"value": "so far"}},
     }
+    return vega.layered(bars, so_far, hover)
 
 
-def _day_hover(days: Spec, zone: str) -> Spec:
-    said = {
-        f"Day ({zone})": vega.day_words("datum.Day"),
-        PLATFORM: vega.money_words(f"datum['{PLATFORM}']"),
-        BYOK: vega.money_words(f"datum['{BYOK}']"),
-        "Total": vega.money_words("datum.Total"),
-        f"{PLATFORM} share": f"datum.Total > 0 ? format(datum['{PLATFORM}'] / datum.Total, '.0%') : 'no spend'",
-    }
-    hover = vega.hover_band(days, said)
-    hover["params"] = [{"name": vega.PICKED, "select": {"type": "point", "fields": ["Day"]}}]
-    hover["mark"]["cursor"] = "pointer"
-    return hover
+def _spend_hover(band: Spec, first: Mapping[str, str], plain: Mapping[str, str]) -> Spec:
+    amounts = {name: vega.money_words(f"datum['{name}']") for name in (*SOURCES, "Total")}
+    share = f"datum.Total > 0 ? format(datum['{PLATFORM}'] / datum.Total, '.0%') : 'no spend'"
+    return vega.hover_band(band, {**first, **amounts, f"{PLATFORM} share": share}, plain)
 
 
 _TOKENS = {"Input, cached": "S1", "Input, new": "S2", "Output": "S3", "Reasoning": "S4"}

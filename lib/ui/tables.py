@@ -11,7 +11,7 @@ from lib.usage.reports import Totals
 
 _NANO = 1_000_000_000
 _CENT = 0.01
-_HEADER = 37  # pixels, with the border
+_HEADER = 35  # pixels, with the border
 
 
 def dollars(nano: int | None) -> float | None:

@@ -25,6 +25,7 @@ SLOTS = [PLATFORM, BYOK, "Limit", "OK", "Near", "Bad", "Axis", "S1", "S2", "S3",
 Spec = dict[str, Any]
 Columns = Mapping[str, Sequence[object]]
 PICKED = "picked"
+_FEW = 6
 
 
 @dataclass(frozen=True)
@@ -215,9 +216,15 @@ def labelled(names: Mapping[str, str]) -> Spec:
 def day_band(days: Sequence[date], *, most: int) -> Spec:
     """An axis of days side by side, with about ``most`` labels."""
     names = {day.isoformat(): short_day(day) for day in _with_label(days, most)}
+    return band("Day", len(days), names)
+
+
+def band(field: str, number: int, names: Mapping[str, str]) -> Spec:
+    """An axis of ``number`` bands side by side, of which those in ``names`` have a label."""
     axis = labels() | labelled(names) | {"values": list(names), "ticks": False, "labelAngle": 0}
-    scale = {"paddingInner": 0.12, "paddingOuter": 0.06}
-    return {"field": "Day", "type": "ordinal", "scale": scale, "axis": axis}
+    # A few bars do not grow as wide as the page.
+    scale = {"paddingInner": 0.12, "paddingOuter": max(0.06, (_FEW - number) / 2)}
+    return {"field": field, "type": "ordinal", "sort": None, "scale": scale, "axis": axis}
 
 
 def short_day(day: date) -> str:

@@ -36,7 +36,7 @@ from lib.usage.events import sweep
 from lib.usage.periods import day_of, days_between, zone_named
 from lib.usage.prices import usd
 from lib.usage.rollups import DIMENSIONS, QUARTER, SUMS, event_dimensions, event_sums, zone_of
-from lib.usage.segments import Segment, plan, plan_days
+from lib.usage.segments import Segment, plan, plan_days, plan_hours
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,13 @@ class DayRow(Totals):
 
 
 @dataclass
+class HourRow(Totals):
+    """The sums of one hour of UTC, which begins at ``at``."""
+
+    at: Micros = field(default=0, kw_only=True)
+
+
+@dataclass
 class ModelRow(Totals):
     """The sums of one model."""
 
@@ -159,6 +166,16 @@ class Reports:
             days[day_of(row.at, zone)].add(Totals(**_values(row)))
         return list(days.values())
 
+    def by_hour(self, wanted: UsageFilter, *, actor: Actor) -> list[HourRow]:
+        """The sums of each hour of UTC, without gaps. Needs ``since`` and ``until``."""
+        if wanted.since is None or wanted.until is None:
+            raise BadInput("Hours need a period with a beginning and an end.")
+        first = wanted.since - wanted.since % HOUR
+        hours = {at: HourRow(at=at) for at in range(first, wanted.until, HOUR)}
+        for row in self._sums(wanted, actor, ("at",), hourly=True):
+            hours[row.at - row.at % HOUR].add(Totals(**_values(row)))
+        return list(hours.values())
+
     def by_model(self, wanted: UsageFilter, *, actor: Actor) -> list[ModelRow]:
         """The sums of each model, the most expensive first."""
         rows = self._sums(wanted, actor, ("model",))
@@ -198,16 +215,28 @@ class Reports:
         return Choices(sorted({row.model for row in rows}), sorted({row.provider for row in rows}))
 
     def _sums(
-        self, wanted: UsageFilter, actor: Actor, by: Sequence[str], *, zone: ZoneInfo | None = None
+        self,
+        wanted: UsageFilter,
+        actor: Actor,
+        by: Sequence[str],
+        *,
+        zone: ZoneInfo | None = None,
+        hourly: bool = False,
     ) -> Sequence[AnyRow]:
-        """Sum by the columns ``by``. With ``zone``, ``at`` is an instant of the day that a row belongs to."""
+        """Sum by the columns ``by``.
+
+        With ``zone``, ``at`` is an instant of the day that a row belongs to; ``hourly``, one of its hour.
+        """
         sweep(self._database)
         with self._database.read() as connection:
             ids = visible_ids(connection, actor, wanted.projects, sample=wanted.sample)
-            segments = _segments(connection, wanted, ids, zone)
+            if hourly:
+                segments = list(plan_hours(wanted.since, wanted.until))
+            else:
+                segments = _segments(connection, wanted, ids, zone)
             if not segments or not ids:
                 return []
-            parts = [part(segment, wanted, ids, days=zone is not None) for segment in segments]
+            parts = [part(segment, wanted, ids, days="at" in by) for segment in segments]
             inner = union_all(*parts).subquery()
             # The slug is joined outside: the parts need only the id.
             columns = [projects.c.slug if name == "slug" else inner.c[name] for name in by]

@@ -30,9 +30,9 @@ def plan(since: Micros | None, until: Micros | None, rollup_zone: ZoneInfo) -> l
         return []
     first, last = _up_to_day(since, rollup_zone), _down_to_day(until, rollup_zone)
     if first is not None and last is not None and first >= last:
-        return list(_hours(since, until))
-    before = [] if since is None else list(_hours(since, first))
-    after = [] if until is None else list(_hours(last, until))
+        return list(plan_hours(since, until))
+    before = [] if since is None else list(plan_hours(since, first))
+    after = [] if until is None else list(plan_hours(last, until))
     return [*before, Segment("day", first, last), *after]
 
 
@@ -43,12 +43,12 @@ def plan_days(since: Micros, until: Micros, zone: ZoneInfo) -> list[Segment]:
     """
     cuts = [since, *(midnight(day, zone) for day in list(days_between(since, until, zone))[1:]), until]
     if all(cut % HOUR == 0 for cut in cuts[1:-1]):
-        return list(_hours(since, until))
-    return [piece for start, end in pairwise(cuts) for piece in _hours(start, end)]
+        return list(plan_hours(since, until))
+    return [piece for start, end in pairwise(cuts) for piece in plan_hours(start, end)]
 
 
-def _hours(since: Micros | None, until: Micros | None) -> Iterator[Segment]:
-    """Whole hours inside, events in the part hours at both ends."""
+def plan_hours(since: Micros | None, until: Micros | None) -> Iterator[Segment]:
+    """Whole hours of UTC inside, events in the part hours at both ends."""
     if since is None or until is None:
         yield Segment("hour", since, until)
         return

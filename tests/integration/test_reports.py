@@ -243,3 +243,19 @@ def test_no_project_is_summed_that_the_actor_may_not_see(database):
     )
 
     assert Reports(database).totals(UsageFilter(), actor=outsider).calls == 0
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=events, since=moments, length=st.integers(1, 30 * HOUR))
+def test_hours_are_the_sums_of_their_events_and_have_no_gaps(database, drawn, since, length):
+    drawn, wanted = _fill(database, drawn), UsageFilter(since=since, until=since + length)
+    hours = Reports(database).by_hour(wanted, actor=ADMIN)
+    first = since - since % HOUR
+    assert [row.at for row in hours] == list(range(first, since + length, HOUR))
+    for row in hours:
+        found = [
+            event
+            for event in drawn
+            if _matches(event, wanted) and row.at <= event["occurred_at"] < row.at + HOUR
+        ]
+        assert _money(found) == (row.calls, row.platform_nano, row.byok_nano, row.unpriced_calls)

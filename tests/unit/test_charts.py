@@ -15,7 +15,7 @@ from lib.settings import ROOT
 from lib.ui import cap_charts, charts, vega
 from lib.ui.vega import Chart
 from lib.usage.caps_view import Point
-from lib.usage.reports import DayRow, ModelRow
+from lib.usage.reports import DayRow, HourRow, ModelRow
 
 CENT = 10_000_000
 MONDAY = date(2026, 11, 23)
@@ -185,3 +185,20 @@ def test_the_last_point_says_what_the_window_holds_now():
     chart = cap_charts.consumption(week(1, 3, 2), name="7-day", cap_nano=10**10, zone=UTC_ZONE)
     assert "now $2.00, at most $3.00" in chart.alt
     assert "Now $2.00" in {value.get("value") for value in parts(chart.spec, "text")}
+
+
+def test_hours_are_told_apart_also_where_the_clock_shows_one_twice():
+    """On 25 October 2026 Berlin has two o'clock twice."""
+    first = to_micros(datetime(2026, 10, 24, 22, tzinfo=UTC))
+    rows = [HourRow(at=first + hour * HOUR, platform_nano=CENT) for hour in range(25)]
+    chart = charts.spend_per_hour(rows, zone=BERLIN, now=first + 24 * HOUR + 1)
+    assert len(set(chart.columns["Hour"])) == 25
+    names = chart.spec["layer"][0]["encoding"]["x"]["axis"]["values"]
+    assert names[0] == "2026-10-25T00:00:00+02:00"
+    assert chart.columns["Begins"][2:4] == ["Sun 25 Oct, 02:00 CEST", "Sun 25 Oct, 02:00 CET"]
+    assert next(parts(chart.spec, "equal")) == "2026-10-25T23:00:00+01:00"
+
+
+def test_a_single_day_is_no_bar_as_wide_as_the_page():
+    scale = charts.spend_per_day(days(1), zone="UTC").spec["layer"][0]["encoding"]["x"]["scale"]
+    assert scale["paddingOuter"] > 1
