@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lib.ui import cards, charts, exports, filters, loaders, notices, usage, vega
+from lib.ui import cards, charts, exports, filters, loaders, notices, spend_card, usage, vega
 from lib.ui.cards import card, card_title
 from lib.ui.first_steps import draw_no_project
 from lib.ui.guards import guard
@@ -45,15 +45,7 @@ zone = chosen.zone.key
 previous = loaders.totals(filters.before(wanted, chosen), viewer.actor)
 cards.metrics(usage.metrics(sums, previous), before=chosen.before)
 
-with card():
-    card_title(
-        "Spend per day by source, USD", note=f"days in {zone}; click a bar to narrow the page to that day"
-    )
-    drawn = charts.spend_per_day(days, zone=zone, today=chosen.today)
-    clicked = vega.picked_day(drawn, key=f"usage:days:{wanted.since}:{wanted.until}")
-if clicked and chosen.days > 1:
-    filters.narrow_to(clicked)
-    st.rerun()
+spend_card.draw(days, wanted, chosen, viewer.actor, title="Spend per {step} by source, USD")
 
 models, tokens = vega.level(
     charts.spend_by_model(loaders.by_model(wanted, viewer.actor)), charts.tokens_per_day(days)
