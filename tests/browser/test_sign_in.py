@@ -214,6 +214,20 @@ def test_a_forged_cookie_is_nobody(dashboard: Served, visit: Visit, person: str)
     visit.open("usage").sees("You sign in with your organisation's account").sees_no("Ada Lovelace")
 
 
+def test_a_header_that_names_somebody_is_not_believed(dashboard: Served, browser: Browser):
+    names = (
+        "X-Forwarded-Email",
+        "X-Forwarded-User",
+        "X-Auth-Request-Email",
+        "Remote-User",
+        "X-Streamlit-User",
+    )
+    context = browser.new_context(extra_http_headers=dict.fromkeys(names, ADMIN))
+    visit = Visit(context.new_page(), dashboard.address)
+    visit.open("members").sees("You sign in with your organisation's account").sees_no(ADMIN, "Integrations")
+    context.close()
+
+
 def test_a_denial_at_the_provider_comes_back_to_the_gate(dashboard: Served, page: Page):
     visit = Visit(page, dashboard.address)
     visit.open("usage").press("Sign in")
