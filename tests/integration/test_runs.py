@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,12 +19,19 @@ from lib.errors import (
     RunUnknown,
     RunWaiting,
 )
+from lib.secret import Secret
 from lib.usage.calls import Outcome
+from lib.usage.plans import Plans
 from lib.usage.prices import Tokens
 from lib.usage.runlog import RunFilter
 from lib.usage.runs import LEASE as RUN_LEASE
 from lib.usage.runs import StartedRun
 from tests.spending import ADMIN, NOON, Clock, Shop, answer, at_once, check_books
+from tests.upstream import PLATFORM_KEY
+
+if TYPE_CHECKING:
+    from lib.platform import Platform
+    from lib.settings import Settings
 
 CAP = 1_000
 WAITING_KINDS = ("scheduled", "pr_review")
@@ -406,3 +414,42 @@ def test_without_any_key_a_run_starts_and_its_calls_say_what_is_missing(
     shop.spend(run, 64)
     assert shop.runs.finish(run.run_id, "passed") == "passed"
     shop.close()
+
+
+# --- through the front door ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def front_door(settings: Settings) -> Iterator[Platform]:
+    """A front door with a platform key and the project ``shop``, whose caps let no call through, but a run start."""
+    from lib.platform import Platform
+
+    opened = Platform(settings.model_copy(update={"openai_api_key": Secret(PLATFORM_KEY)}))
+    opened.projects.add("shop", actor=ADMIN)
+    Plans(opened.database).set_caps("shop", cap_5h_nano=1, cap_7d_nano=1, reason="a test", actor=ADMIN)
+    yield opened
+    opened.close()
+
+
+def test_a_cap_that_stops_a_call_of_the_genuine_client_ends_the_run_budget_exceeded(
+    front_door: Platform,
+) -> None:
+    with pytest.raises(CapExceeded), front_door.run("shop") as run:
+        run.openai.responses.create(model="gpt-5", input="Hi")
+    assert run.status == "budget_exceeded"
+    assert front_door.runs.show(run.id, actor=ADMIN).calls == []
+
+
+def test_an_error_of_the_agents_own_ends_the_run_in_error(front_door: Platform) -> None:
+    with pytest.raises(ZeroDivisionError), front_door.run("shop") as run:
+        raise ZeroDivisionError
+    assert run.status == "error"
+
+
+def test_a_run_that_another_projects_cap_ended_is_in_error_not_passed(front_door: Platform) -> None:
+    """The refusal is of a run that the agent wanted to start besides; this one was not stopped by a cap."""
+    front_door.projects.add("other", actor=ADMIN)
+    Plans(front_door.database).set_caps("other", cap_5h_nano=0, cap_7d_nano=0, reason="a test", actor=ADMIN)
+    with pytest.raises(CapExceeded), front_door.run("shop") as run:
+        front_door.run("other", kind="chat")
+    assert run.status == "error"
