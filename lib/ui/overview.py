@@ -20,7 +20,7 @@ from lib.ui.navigation import INTEGRATIONS, PLAN, USAGE, go
 from lib.ui.tables import cell, height_of, known, money_column
 from lib.ui.wording import KEY_STATUS, change, count, duration, escape, exact, money, payer, shorten
 from lib.usage.caps import TITLES, Headroom, Window
-from lib.usage.reports import DayRow, ProjectRow, Totals, UsageFilter
+from lib.usage.reports import ProjectRow, Totals, UsageFilter
 from lib.vault.states import KeyState
 
 _NAME_LENGTH = 24
@@ -79,7 +79,7 @@ def _courses(wanted: UsageFilter, actor: Actor) -> dict[str, list[int]]:
 
 
 def metrics(
-    sums: Totals, previous: Totals, days: Sequence[DayRow], found: Sequence[Standing]
+    sums: Totals, previous: Totals, course: Sequence[Totals], found: Sequence[Standing]
 ) -> list[Metric]:
     """The five numbers of the page."""
     capped = [each for each in found if each.headroom]
@@ -89,7 +89,7 @@ def metrics(
             "Total spend",
             money(known(sums.total_nano, sums.calls, sums)),
             change(sums.total_nano, previous.total_nano),
-            course=[row.total_nano for row in days],
+            course=[row.total_nano for row in course],
             help=_unpriced(sums),
         ),
         Metric(
@@ -97,17 +97,20 @@ def metrics(
             money(known(sums.platform_nano, sums.platform_calls, sums)),
             change(sums.platform_nano, previous.platform_nano),
             "violet",
-            [row.platform_nano for row in days],
+            [row.platform_nano for row in course],
         ),
         Metric(
             "BYOK",
             money(known(sums.byok_nano, sums.byok_calls, sums)),
             change(sums.byok_nano, previous.byok_nano),
             "blue",
-            [row.byok_nano for row in days],
+            [row.byok_nano for row in course],
         ),
         Metric(
-            "Calls", count(sums.calls), change(sums.calls, previous.calls), course=[row.calls for row in days]
+            "Calls",
+            count(sums.calls),
+            change(sums.calls, previous.calls),
+            course=[row.calls for row in course],
         ),
         Metric(
             "At or near a cap",

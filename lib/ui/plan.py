@@ -138,16 +138,24 @@ def draw_week(points: Sequence[Point], window: Window, spent: Totals, zone: Zone
         cards.card_title(
             "Spend in the last 7 days, USD", note=f"rolling sum, platform-funded only; times in {zone.key}"
         )
-        if any(point.nano for point in points):
-            vega.show(cap_charts.consumption(points, name="7-day", cap_nano=window.cap_nano, zone=zone))
-        else:
-            st.caption("Nothing platform-funded was in this window during the last 7 days.")
-        counted = window.used_nano - window.unknown_nano
-        imported = spent.platform_nano - counted
-        words = f"Last 7 days: {_usd(counted)} platform-funded, counted. {_usd(spent.byok_nano)} BYOK, not counted."
-        if imported > 0:
-            words += f" {_usd(imported)} platform-funded but imported, not counted."
-        st.caption(words)
+        vega.show(cap_charts.consumption(points, name="7-day", cap_nano=window.cap_nano, zone=zone))
+        st.caption(_what_counts(window.used_nano - window.unknown_nano, spent))
+
+
+def draw_empty_week(spent: Totals) -> None:
+    """The same where the window was empty all the time: then all the room is free, and stays so."""
+    with cards.card():
+        cards.card_title("Spend in the last 7 days, USD")
+        st.markdown("Nothing platform-funded has counted in the last 7 days, so all of both caps is free.")
+        st.caption(_what_counts(0, spent))
+
+
+def _what_counts(counted: int, spent: Totals) -> str:
+    words = (
+        f"Last 7 days: {_usd(counted)} platform-funded, counted. {_usd(spent.byok_nano)} BYOK, not counted."
+    )
+    imported = spent.platform_nano - counted
+    return f"{words} {_usd(imported)} platform-funded but imported, not counted." if imported > 0 else words
 
 
 def draw_outlook(rows: Sequence[Outlook], zone: ZoneInfo) -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from lib.access.projects import Project
 from lib.access.roles import Action
 from lib.clock import DAY
-from lib.ui import cards, loaders, plan
+from lib.ui import cards, plan
 from lib.ui.guards import Visit, acting, page
 from lib.ui.wording import escape
 from lib.usage.reports import UsageFilter
@@ -51,10 +51,14 @@ def _past_and_future(visit: Visit, project: Project) -> None:
     caps, slug = visit.platform.caps, project.slug
     room = caps.headroom(slug, actor=visit.actor)
     week = UsageFilter(projects=(slug,), since=room.at - 7 * DAY + 1, until=room.at + 1)
+    # The week ends this very moment, so there is nothing to keep of it.
+    spent = visit.platform.reports.totals(week, actor=visit.actor)
+    points = caps.consumption(slug, "7d", actor=visit.actor)
+    if not any(point.nano for point in points):
+        plan.draw_empty_week(spent)
+        return
     left, right = st.columns([8, 5])
     with left:
-        points = caps.consumption(slug, "7d", actor=visit.actor)
-        spent = loaders.totals(week, visit.actor)
         plan.draw_week(points, room.windows["7d"], spent, visit.zone)
     with right:
         plan.draw_outlook(caps.forecast(slug, list(plan.AHEAD.values()), actor=visit.actor), visit.zone)

@@ -45,7 +45,7 @@ zone = chosen.zone.key
 previous = loaders.totals(filters.before(wanted, chosen), viewer.actor)
 cards.metrics(usage.metrics(sums, previous), before=chosen.before)
 
-spend_card.draw(days, wanted, chosen, viewer.actor, title="Spend per {step} by source, USD")
+spend_card.draw(wanted, chosen, viewer.actor, title="Spend per {step} by source, USD")
 
 models, tokens = vega.level(
     charts.spend_by_model(loaders.by_model(wanted, viewer.actor)), charts.tokens_per_day(days)

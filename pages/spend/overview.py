@@ -38,13 +38,13 @@ head.context(f"{overview.all_projects(len(projects))} · {chosen.label}")
 standings = overview.standings(platform, projects, wanted, viewer.actor)
 cards.attention(overview.attention_of(platform, standings, wanted, viewer.actor, chosen))
 
-days = loaders.by_day(wanted, viewer.actor)
+course = spend_card.steps(wanted, chosen, viewer.actor)
 sums = loaders.totals(wanted, viewer.actor)
 previous = loaders.totals(filters.before(wanted, chosen), viewer.actor)
-cards.metrics(overview.metrics(sums, previous, days, standings), before=chosen.before)
+cards.metrics(overview.metrics(sums, previous, course, standings), before=chosen.before)
 
 if sums.calls:
-    spend_card.draw(days, wanted, chosen, viewer.actor, title="Spend per {step}, USD")
+    spend_card.draw(wanted, chosen, viewer.actor, title="Spend per {step}, USD")
 else:
     cards.empty("No calls in this period. Choose a longer period.")
 
