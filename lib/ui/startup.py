@@ -124,6 +124,6 @@ def _is_loopback(address: str | None) -> bool:
     if address in LOOPBACK:
         return True
     try:
-        return ipaddress.ip_address(address or "0.0.0.0").is_loopback  # noqa: S104 - what no address means
+        return address is not None and ipaddress.ip_address(address).is_loopback  # no address means all of them
     except ValueError:
         return False
