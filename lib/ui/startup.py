@@ -124,6 +124,6 @@ def _is_loopback(address: str | None) -> bool:
     if address in LOOPBACK:
         return True
     try:
-        return address is not None and ipaddress.ip_address(address).is_loopback  # no address means all of them
+        return address is not None and ipaddress.ip_address(address).is_loopback  # None: all
     except ValueError:
         return False
