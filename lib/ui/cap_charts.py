@@ -72,7 +72,9 @@ def consumption(points: Sequence[Point], *, name: str, cap_nano: int, zone: Zone
     top = max(highest, cap_nano)
     x = _instants(points, zone)
     scale = {"domain": [0, usd(top) * 1.12 or 1.0], "nice": False}
-    axis = vega.money_axis(usd(top)) | {"values": _steps_to(top)}
+    values = _steps_to(top)
+    # A smaller tick count, also the theme's, would thin the values out and take the cap's own label away.
+    axis = vega.money_axis(usd(top)) | {"values": values, "tickCount": len(values), "labelOverlap": False}
     y: Spec = {"field": "USD", "type": "quantitative", "scale": scale, "axis": axis}
     last: Spec = {"filter": f"datum.At === {now.at // 1000}"}
     layers = [
