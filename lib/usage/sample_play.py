@@ -102,7 +102,7 @@ class _Window:
 class _Play:
     def __init__(self, story: Story, cast: Cast, prices: PriceBook, now: Micros, size: float) -> None:
         self._story, self._cast, self._prices, self._now, self._size = story, cast, prices, now, size
-        self._rng = Random(f"{SEED}: ids of {story.name}")  # noqa: S311 - chance that is the same each time
+        self._rng = Random(f"{SEED}: ids of {story.name}")  # noqa: S311  # nosec B311 - chance that is the same each time
         self._windows = {name: _Window(WINDOWS[name], cap) for name, cap in story.caps.items()}
         self._played = Played()
         self._costed: tuple[DraftCall | None, tuple[int | None, UnitPrices | None]] = (None, (None, None))
@@ -339,7 +339,7 @@ def run_row(project_id: str, run_id: str, kind: str, status: str, started_at: Mi
         "ended_at": None,
         "lease_until": None,
         "resumes_at": None,
-        "token_budget": None,
+        "token_budget": None,  # nosec B105 - no password
         "budget_warned_at": None,
         "stopped_by": None,
         **_no_calls(),
