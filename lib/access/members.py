@@ -149,7 +149,8 @@ class Members:
 def clean_email(text: str) -> str:
     """Check an e-mail address; case does not matter. Raises BadInput."""
     email = text.strip().lower()
-    if len(email) > 320 or not _EMAIL.fullmatch(email):  # noqa: PLR2004 - RFC 3696, errata 1690
+    # Not printable: control, zero-width and direction-changing characters make one address look like another.
+    if len(email) > 320 or not email.isprintable() or not _EMAIL.fullmatch(email):  # noqa: PLR2004 - RFC 3696, errata 1690
         raise BadInput("That is no e-mail address. Write it like name@example.com.")
     return email
 

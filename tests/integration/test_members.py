@@ -158,7 +158,18 @@ def test_another_project_is_unknown_and_stays_as_it_is(org: Platform):
 
 @pytest.mark.parametrize(
     "email",
-    ["", "ada", "ada@", "@example.com", "a b@example.com", "a@b", "a@example.com, b@example.com", "a" * 400],
+    [
+        "",
+        "ada",
+        "ada@",
+        "@example.com",
+        "a b@example.com",
+        "a@b",
+        "a@example.com, b@example.com",
+        "a" * 400,
+        "ad\u202ea@example.com",
+        "ad\u200ba@example.com",
+    ],
 )
 def test_what_is_no_e_mail_is_refused(org: Platform, email: str):
     with pytest.raises(BadInput, match="no e-mail address"):
