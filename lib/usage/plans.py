@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from lib.access import audit
 from lib.access.audit import Tag
@@ -65,6 +65,8 @@ class Plans:
     def set(self, name: str, *, cap_5h_nano: int, cap_7d_nano: int, actor: Actor) -> Plan:
         """Change a plan's caps, or make a new plan. It counts for all its projects from their next call on.
 
+        ``team`` is the plan Team: a name that differs only in case makes no second plan.
+
         Raises:
             BadInput: a cap is below zero, or the name cannot be used.
             Forbidden: that takes the role admin.
@@ -77,15 +79,14 @@ class Plans:
             raise BadInput(f"A plan's name has at most {_LONGEST_NAME} characters.")
         values = {"cap_5h_nano": cap_5h_nano, "cap_7d_nano": cap_7d_nano}
         with self._database.write() as connection:
-            row = connection.execute(_ALL.where(plans.c.name == name).with_for_update()).first()
-            before = _plan(row) if row else None
+            before = _alike(connection, name)
             after = Plan(
-                name,
+                before.name if before else name,
                 default_output_limit=before.default_output_limit if before else _NEW_OUTPUT_LIMIT,
                 **values,
             )
             if before:
-                connection.execute(update(plans).where(plans.c.name == name).values(values))
+                connection.execute(update(plans).where(plans.c.name == before.name).values(values))
             else:
                 connection.execute(insert(plans), asdict(after))
             now = self._database.now(connection)
@@ -143,6 +144,12 @@ class Plans:
                 after=_audited(after),
             )
         return after
+
+
+def _alike(connection: Connection, name: str) -> Plan | None:
+    """The plan of that name, whatever its case; locked."""
+    found = [_plan(row) for row in connection.execute(_ALL.with_for_update())]
+    return next((plan for plan in found if plan.name.casefold() == name.casefold()), None)
 
 
 def _plan(row: AnyRow) -> Plan:

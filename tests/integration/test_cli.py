@@ -120,6 +120,13 @@ def test_a_command_that_makes_no_sense_ends_with_2(run: Run, words: list[str]) -
     assert run(*words, status=2).stdout == ""
 
 
+def test_a_plan_named_in_another_case_is_the_same_plan(run: Run) -> None:
+    before = len(shown(run("plans", "list", "--json")))
+    assert run("plans", "set", "team", "--5h", "7", "--7d", "9").stderr.startswith("Team: 7 USD")
+    plans = {each["name"]: each["cap_5h_usd"] for each in shown(run("plans", "list", "--json"))}
+    assert (len(plans), plans["Team"]) == (before, "7")
+
+
 def test_plans_and_caps_are_set_and_shown(run: Run, environment: dict[str, str]) -> None:
     run("plans", "set", "Starter", "--5h", "1.5", "--7d", "9")
     run("plans", "set", "Trial", "--5h", "0", "--7d", "0")
