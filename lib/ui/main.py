@@ -29,6 +29,7 @@ def main() -> None:
     _draw_logo()
     page = st.navigation([place.page for place in navigation.places()], position="hidden")
     viewer = signin.pass_gate(current_viewer)
+    workspace.leave_what_is_gone()
     navigation.draw_sidebar(viewer.actor, local=viewer.local)
     workspace.draw_sidebar(viewer.actor)
     if not viewer.local:

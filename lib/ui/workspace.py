@@ -16,6 +16,13 @@ from lib.usage import sample
 REMOVING = "sample:remove"
 
 
+def leave_what_is_gone() -> None:
+    """A kept link into sample data that was removed since shows the real projects, and says so."""
+    if in_sample() and not sample.is_loaded(front_door().database):
+        del st.query_params[SAMPLE]
+        notices.say("The sample data was removed. These are the real projects.", icon="info")
+
+
 def draw_sidebar(actor: Actor) -> None:
     """What the sample data is, and the way in or out; nothing where there is none."""
     loaded = in_sample() or sample.is_loaded(front_door().database)

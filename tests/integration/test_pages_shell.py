@@ -54,6 +54,14 @@ def test_every_page_opens_in_an_empty_installation_and_offers_to_create_a_projec
     assert "Create a project" in buttons(page)
 
 
+def test_a_kept_link_into_sample_data_that_is_gone_shows_the_real_projects(dashboard: Dashboard):
+    dashboard.add("checkout-api")
+    page = dashboard.open("integrations", sample="1")
+    assert "checkout-api" in texts(page)
+    assert "The sample data was removed" in texts(page)
+    assert "Remove the sample data" not in buttons(page)
+
+
 def test_a_first_project_is_created_in_the_browser(dashboard: Dashboard):
     page = press(dashboard.open("integrations"), "Create a project")
     page.text_input(key="new-project:slug").input("checkout-api")
