@@ -48,6 +48,8 @@ _WORDS = {
     "usage:imported": "Usage imported",
     "usage:exported": "Usage exported",
     "master:created": "Master key made",
+    "sample:loaded": "Sample data loaded",
+    "sample:removed": "Sample data removed",
     "signin:accepted": "Signed in",
     "signin:refused": "Sign-in refused",
     "signin:ended": "Signed out",

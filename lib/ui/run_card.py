@@ -15,6 +15,7 @@ from lib.ui.filters import Chosen
 from lib.ui.guards import Viewer
 from lib.ui.navigation import INTEGRATIONS, link
 from lib.ui.server import front_door
+from lib.ui.tables import call_cost_column
 from lib.ui.wording import (
     KIND,
     SOURCE,
@@ -196,11 +197,12 @@ def _draw_calls(calls: Sequence[CallRow], chosen: Chosen) -> None:
         columns,
         hide_index=True,
         row_height=34,
+        placeholder="",
         alt="The calls of the run, oldest first",
         column_config={
             "Result": badge_column(dict(results)),
             "Paid by": badge_column(payers),
-            "Cost": st.column_config.NumberColumn(format="$%.4f"),
+            "Cost": call_cost_column(columns["Cost"]),
             **dict.fromkeys(("Input", "Cached", "Output", "Latency, ms"), number),
         },
     )

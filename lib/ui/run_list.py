@@ -13,6 +13,7 @@ from lib.ui.filters import Chosen
 from lib.ui.guards import acting
 from lib.ui.navigation import in_sample
 from lib.ui.server import front_door
+from lib.ui.tables import call_cost_column
 from lib.ui.wording import (
     KIND,
     RUN_STATUS,
@@ -111,13 +112,14 @@ def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
         key=key,
         on_select=selected,
         selection_mode="single-row",
+        placeholder="",
         selection_default={"selection": {"rows": [names.index(shown)]}} if shown in names else None,
         alt=f"{count(len(rows), 'run')}, newest first; choose one to see its calls",
         column_config={
             "Status": badge_column(dict(states)),
             "Calls": number,
             "Tokens": number,
-            "Cost": st.column_config.NumberColumn(format="$%.4f"),
+            "Cost": call_cost_column(columns["Cost"]),
             "Paid by": badge_column({name: _payer_color(name) for name in payers if name}),
         },
     )

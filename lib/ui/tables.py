@@ -11,6 +11,7 @@ from lib.usage.reports import Totals
 
 _NANO = 1_000_000_000
 _CENT = 0.01
+_HUNDREDTH_CENT = 0.0001
 _HEADER = 35  # pixels, with the border
 
 
@@ -37,5 +38,13 @@ def height_of(rows: int, *, row: int, most: int) -> int:
 def money_column(values: Sequence[float | None], label: str | None = None) -> Any:
     """Dollars and cents; four decimals in the whole column where cents would hide an amount."""
     amounts = [value for value in values if value]
-    small = bool(amounts) and min(amounts) < _CENT
-    return st.column_config.NumberColumn(label, format="$%,.4f" if small else "$%,.2f")
+    if not amounts or min(amounts) >= _CENT:
+        return st.column_config.NumberColumn(label, format="$%,.2f")
+    return call_cost_column(values, label)
+
+
+def call_cost_column(values: Sequence[float | None], label: str | None = None) -> Any:
+    """Four decimals; six where all amounts are so small that the first call would read as nothing."""
+    amounts = [value for value in values if value]
+    tiny = bool(amounts) and max(amounts) < _CENT and min(amounts) < _HUNDREDTH_CENT
+    return st.column_config.NumberColumn(label, format="$%,.6f" if tiny else "$%,.4f")

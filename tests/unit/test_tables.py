@@ -1,0 +1,35 @@
+"""What tables say: every change by its word, and no small amount as nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib.access.audit import Tag
+from lib.ui import audit_list
+from lib.ui.tables import call_cost_column, money_column
+
+
+@pytest.mark.parametrize("tag", list(Tag))
+def test_every_change_has_a_word_and_a_kind_to_filter_by(tag: Tag):
+    assert audit_list.word(tag.value) != tag.value
+    assert tag.value.split(":")[0] in audit_list.KINDS
+
+
+@pytest.mark.parametrize(
+    ("amounts", "form"),
+    [
+        ([], "$%,.2f"),
+        ([None, 0.0], "$%,.2f"),
+        ([0.01, 1_200.0], "$%,.2f"),
+        ([0.0042, 1_200.0], "$%,.4f"),
+        ([0.000013], "$%,.6f"),
+        ([0.000013, 1_200.0], "$%,.4f"),
+    ],
+)
+def test_a_column_of_money_has_the_decimals_that_its_amounts_need(amounts: list[float | None], form: str):
+    assert money_column(amounts)["type_config"]["format"] == form
+
+
+def test_what_calls_cost_has_four_decimals_or_six():
+    assert call_cost_column([1.5, None])["type_config"]["format"] == "$%,.4f"
+    assert call_cost_column([0.000013, 0.0])["type_config"]["format"] == "$%,.6f"
