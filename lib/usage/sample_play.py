@@ -339,7 +339,7 @@ def run_row(project_id: str, run_id: str, kind: str, status: str, started_at: Mi
         "ended_at": None,
         "lease_until": None,
         "resumes_at": None,
-        "token_budget": None,  # nosec B105 - no password
+        "token_budget": None,
         "budget_warned_at": None,
         "stopped_by": None,
         **_no_calls(),
