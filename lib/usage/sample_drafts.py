@@ -69,7 +69,7 @@ class DraftRun:
 
 def draft_runs(story: Story, now: Micros, days: int) -> list[DraftRun]:
     """All runs of a project in the ``days`` before ``now``; the same arguments give the same runs."""
-    rng = Random(f"{SEED}: {story.name}")  # noqa: S311  # nosec B311 - chance that is the same each time
+    rng = Random(f"{SEED}: {story.name}")  # noqa: S311  # nosec B311
     begins = now - min(days * DAY, story.age or days * DAY)
     until = now - _NO_NEWER if story.rush is None else now - _WINDOW - HOUR
     runs = [

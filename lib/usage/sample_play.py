@@ -102,7 +102,7 @@ class _Window:
 class _Play:
     def __init__(self, story: Story, cast: Cast, prices: PriceBook, now: Micros, size: float) -> None:
         self._story, self._cast, self._prices, self._now, self._size = story, cast, prices, now, size
-        self._rng = Random(f"{SEED}: ids of {story.name}")  # noqa: S311  # nosec B311 - chance that is the same each time
+        self._rng = Random(f"{SEED}: ids of {story.name}")  # noqa: S311  # nosec B311
         self._windows = {name: _Window(WINDOWS[name], cap) for name, cap in story.caps.items()}
         self._played = Played()
         self._costed: tuple[DraftCall | None, tuple[int | None, UnitPrices | None]] = (None, (None, None))
