@@ -147,6 +147,10 @@ class Ledger:
                 return
             now = self._database.now(connection)
             row = self._event(call, outcome, now, priced_at=opened.opened_at)
+            # Looked up before the account is locked, which holds up all of the project.
+            news = call.source == "platform" and health.is_news_of_platform_key(
+                connection, call.last4, outcome
+            )
             if call.source == "platform":
                 cost: int | None = row["cost_nano"]
                 row |= count_on_account(
@@ -158,9 +162,6 @@ class Ledger:
             _note_excess(connection, call, opened.ceiling_nano, row["cost_nano"], now)
             if call.key_version is not None:
                 health.note_own_key(connection, call.project_id, call.key_version, call.run_id, outcome, now)
-            news = call.source == "platform" and health.is_news_of_platform_key(
-                connection, call.last4, outcome
-            )
         if news:
             # In a transaction of its own: projects share this row, and none may wait for another.
             with self._database.write(durable=False) as connection:
