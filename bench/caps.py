@@ -93,7 +93,8 @@ def _print_hot_project(engine: str, shop: Shop) -> None:
             share = min(told.calls) / (sum(told.calls) / len(told.calls))
             speed = f"{sum(told.calls) / told.seconds:,.0f}"
             over = f"{100 * max(0, spent - cap) / cap:.1f} %", f"{100 * max(0, cap - spent) / cap:.2f} %"
-            rows.append((title, way, speed, f"{share:.2f}", f"{told.longest_wait * 1e3:.0f}", *over))
+            fair = f"{share:.2f}" if title == "much room" else "–"  # too few calls to share
+            rows.append((title, way, speed, fair, f"{told.longest_wait * 1e3:.0f}", *over))
     header = (
         "cap",
         "way",
@@ -174,7 +175,8 @@ def _fill(shop: Shop) -> None:
     with shop.database.write() as connection:
         # Whoever sums a window would have made this: all that the sum needs is in the index.
         connection.execute(text("CREATE INDEX sums ON usage_events (project_id, occurred_at, cost_nano)"))
-        connection.execute(text("ANALYZE"))
+    with shop.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE" if shop.database.is_sqlite else "VACUUM ANALYZE"))
 
 
 def _add_calls(connection: Connection, project_id: str, numbers: range, since: Micros, until: Micros) -> None:
