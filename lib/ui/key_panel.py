@@ -54,31 +54,40 @@ NEAR_CAP = 80
 """Percent of a cap from which it is worth a word."""
 
 
-def badges(state: KeyState) -> list[str]:
-    """Whose key is in use, and how it is."""
+def badges(state: KeyState, *, funded: bool) -> list[str]:
+    """Whose key is in use, and how it is. ``funded``: this server has a platform key."""
     if not state.version:
-        return [badge("Platform-funded", "violet")]
+        return [badge("Platform-funded", "violet") if funded else badge("No key", "red")]
     word, color, icon = KEY_STATUS[state.status]
     return [badge("Your key", "blue", "key"), badge(word, color, icon)]
 
 
-def sentence(project: Project, state: KeyState) -> str:
-    """Who pays."""
+def sentence(project: Project, state: KeyState, *, funded: bool) -> str:
+    """Who pays. ``funded``: this server has a platform key."""
     slug = escape(project.slug)
     if state.version:
         return f"OpenAI bills the calls of {slug} to your account. Caps neither count nor limit them."
+    if not funded:
+        return f"Nobody pays for calls of {slug} yet: add your key, or ask the operator for a platform key."
     plan = escape(project.plan)
     return f"Qodex pays for the calls of {slug}. They count against the caps of the **{plan}** plan."
 
 
 def draw_facts(
-    platform: Platform, project: Project, state: KeyState, viewer: Viewer, at: Micros, zone: ZoneInfo
+    platform: Platform,
+    project: Project,
+    state: KeyState,
+    viewer: Viewer,
+    at: Micros,
+    zone: ZoneInfo,
+    *,
+    funded: bool,
 ) -> None:
-    """The table of the key in use."""
+    """The table of the key in use. ``funded``: this server has a platform key."""
     if state.version:
         rows = _own_key(state, viewer, at, zone) | _spend(project, state, viewer.actor)
     else:
-        rows = _platform_key(platform.caps.headroom(project.slug, actor=viewer.actor))
+        rows = _platform_key(platform.caps.headroom(project.slug, actor=viewer.actor), funded=funded)
         rows |= _last_platform_use(platform, project, viewer.actor, at, zone)
     facts(rows, alt=f"The OpenAI key of {project.slug}")
 
@@ -118,8 +127,8 @@ def _spend(project: Project, state: KeyState, actor: Actor) -> dict[str, str]:
     return {"Spend since saved": f"{amount} in {priced}, billed by OpenAI{unpriced}"}
 
 
-def _platform_key(headroom: Headroom) -> dict[str, str]:
-    rows = {"Key": "Qodex's platform key"}
+def _platform_key(headroom: Headroom, *, funded: bool) -> dict[str, str]:
+    rows = {"Key": "Qodex's platform key" if funded else "none"}
     for name, window in headroom.windows.items():
         rows[f"{TITLES[name]} cap"] = _cap(window)
     return rows

@@ -27,7 +27,7 @@ def main() -> None:
     st.header("LLM", anchor=False)
     left, right = st.columns([8, 5], gap="small")
     with left, cards.card(height="stretch"):
-        _key(visit, project, state)
+        _key(visit, project, state, funded=funding.status != "none")
     with right, cards.card(height="stretch"):
         _policy(visit, project) if state.version else _advice()
     for column, (company, models) in zip(st.columns(2, gap="small"), key_panel.PLANNED.items(), strict=True):
@@ -42,10 +42,10 @@ def main() -> None:
     call_dialog.draw(project.slug)
 
 
-def _key(visit: Visit, project: Project, state: KeyState) -> None:
-    cards.card_title("OpenAI API key", *key_panel.badges(state))
-    st.markdown(key_panel.sentence(project, state))
-    key_panel.draw_facts(visit.platform, project, state, visit, visit.now, visit.zone)
+def _key(visit: Visit, project: Project, state: KeyState, *, funded: bool) -> None:
+    cards.card_title("OpenAI API key", *key_panel.badges(state, funded=funded))
+    st.markdown(key_panel.sentence(project, state, funded=funded))
+    key_panel.draw_facts(visit.platform, project, state, visit, visit.now, visit.zone, funded=funded)
     checking = _buttons(visit, project, state)
     if state.version:
         st.caption(key_panel.provider_links())

@@ -48,7 +48,10 @@ def test_a_project_without_a_key_is_platform_funded_with_its_caps_and_offers_to_
 
 def test_without_any_key_the_page_says_that_no_call_can_be_made(dashboard: Dashboard):
     dashboard.add("checkout-api")
-    assert "this server has no platform key" in texts(dashboard.open("integrations"))
+    page = dashboard.open("integrations")
+    assert "this server has no platform key" in texts(page)
+    assert "Nobody pays for calls of checkout-api yet" in texts(page)
+    assert "Qodex pays for the calls" not in texts(page)
 
 
 def test_a_failing_platform_key_is_told_where_it_matters(
