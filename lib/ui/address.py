@@ -98,6 +98,11 @@ def select(
     )
 
 
+def has_unknown(name: str, options: Sequence[str]) -> bool:
+    """Whether the address names something that is not among the options: a stale link, or one of somebody else."""
+    return not set(st.query_params.get_all(name)) <= set(options)
+
+
 def select_many(
     label: str,
     name: str,

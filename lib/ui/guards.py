@@ -7,7 +7,7 @@ finds no open gate shows nothing. What a person may do is decided in lib by role
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -141,6 +141,12 @@ def page(action: Action = Action.SEE_SPEND, *, needs_project: bool = True) -> Vi
     if not visible and needs_project:
         _stop_without_project(viewer)
     return Visit(viewer.actor, viewer.local, front_door(), allowed)
+
+
+def warn_of_unknown_projects(slugs: Sequence[str]) -> None:
+    """Say it where the address names a project that is not among those that the viewer can see."""
+    if address.has_unknown(_PROJECT, slugs):
+        st.warning(escape(f"{ProjectUnknown('').sentence} This page leaves it out."))
 
 
 def _stop_without_project(viewer: Viewer) -> None:

@@ -65,6 +65,8 @@ def badges(state: KeyState, *, funded: bool) -> list[str]:
 def sentence(project: Project, state: KeyState, *, funded: bool) -> str:
     """Who pays. ``funded``: this server has a platform key."""
     slug = escape(project.slug)
+    if state.status == "locked":
+        return f"The key of {slug} does not open on this server, so OpenAI gets no calls with it."
     if state.version:
         return f"OpenAI bills the calls of {slug} to your account. Caps neither count nor limit them."
     if not funded:

@@ -8,7 +8,7 @@ from lib.access.roles import Action
 from lib.errors import RunUnknown
 from lib.ui import address, cards, filters, notices, paging, run_card, run_list
 from lib.ui.filters import Chosen
-from lib.ui.guards import Visit, page
+from lib.ui.guards import Visit, page, warn_of_unknown_projects
 from lib.ui.wording import count
 
 
@@ -19,6 +19,7 @@ def main() -> None:
     head = cards.header("Run logs")
     with head.right:
         chosen = filters.choose_period(default="24h")
+    warn_of_unknown_projects(visit.slugs)
     with st.container(horizontal=True, gap="xsmall"):
         wanted = run_list.choose(visit.slugs, chosen)
     live = " · updates live" if run_list.is_live(chosen) else ""

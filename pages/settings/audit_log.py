@@ -9,7 +9,8 @@ import streamlit as st
 from lib.access.auditlog import AuditFilter
 from lib.access.roles import Action
 from lib.ui import audit_list, cards, filters, paging
-from lib.ui.guards import Visit, page
+from lib.ui.guards import Visit, page, warn_of_unknown_projects
+from lib.ui.navigation import in_sample
 from lib.ui.wording import count
 
 
@@ -20,9 +21,12 @@ def main() -> None:
     head = cards.header("Audit log")
     with head.right:
         chosen = filters.choose_period(default="30d")
+    warn_of_unknown_projects(visit.slugs)
     with st.container(horizontal=True, gap="xsmall"):
         wanted = audit_list.choose(visit.slugs, log.actors(actor=visit.actor), chosen)
-    head.context(f"Append-only: nobody can change or delete a row here · {chosen.label}")
+    if in_sample() and not wanted.projects:
+        wanted = replace(wanted, projects=visit.slugs)  # never beside those of real projects
+    head.context(f"Append-only: no row is ever changed or deleted here · {chosen.label}")
     rows, total = log.list(wanted, actor=visit.actor)
     if not rows:
         cards.empty("No changes match. Choose a longer period, or reset the filters.")

@@ -7,7 +7,7 @@ import streamlit as st
 from lib.ui import cards, charts, exports, filters, loaders, notices, spend_card, usage, vega
 from lib.ui.cards import card, card_title
 from lib.ui.first_steps import draw_no_project
-from lib.ui.guards import guard
+from lib.ui.guards import guard, warn_of_unknown_projects
 from lib.ui.wording import count
 
 viewer = guard()
@@ -21,6 +21,7 @@ if not projects:
 
 with head.right:
     chosen = filters.choose_period()
+warn_of_unknown_projects(projects)
 with st.container(horizontal=True, gap="xsmall"):
     wanted = usage.choose(projects, chosen, viewer.actor)
     st.button(

@@ -121,3 +121,13 @@ def test_what_an_upstream_says_is_shown_as_text_and_never_as_markdown(
     assert r"\!\[x\]" in page.error[0].value
     assert r"\:red\[pay" in page.error[0].value.replace("\u2060", "")
     assert "``" in page.table[0].value.to_string() + texts(page)
+
+
+@pytest.mark.parametrize("page", ["run_logs", "usage", "audit_log"])
+def test_a_project_that_one_cannot_see_is_said_and_never_stands_for_all(dashboard: Dashboard, page: str):
+    dashboard.add("checkout-api", GOOD_KEY)
+    make_run(dashboard)
+
+    shown = dashboard.open(page, project="of-somebody-else")
+
+    assert "There is no project of that name that you can see" in " ".join(w.value for w in shown.warning)
