@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, select, upda
 
 from lib.clock import Micros
 from lib.db import AnyRow, Database
+from lib.db.direct import execute
 from lib.db.tables import accounts, open_calls, run_log, runs, usage_events
 from lib.usage.rollups import Rollups
 
@@ -69,11 +70,13 @@ _TAKE_LATE = _TAKE.where(open_calls.c.lease_until < bindparam("now"))
 
 def write_event(connection: Connection, row: Mapping[str, Any]) -> AnyRow:
     """Write one live usage row, add it to the roll-ups and its run; returns what the run's budget needs."""
-    connection.execute(_INSERT, row)
+    execute(connection, _INSERT, row)
     _rollups.add(connection, row)
     platform = int(row["source"] == "platform")
     cost = row["cost_nano"] or 0
-    return connection.execute(
+    run: AnyRow
+    (run,) = execute(
+        connection,
         _ADD_TO_RUN,
         {
             "project": row["project_id"],
@@ -87,7 +90,8 @@ def write_event(connection: Connection, row: Mapping[str, Any]) -> AnyRow:
             "byok_cost": cost * (1 - platform),
             "shown": row["key_last4"],
         },
-    ).one()
+    )
+    return run
 
 
 def count_on_account(
@@ -104,7 +108,7 @@ def count_on_account(
         "ceiling": ceiling,
         "now": now,
     }
-    row = connection.execute(_COUNT, parameters).one()
+    (row,) = execute(connection, _COUNT, parameters)
     return {
         "sequence": row.sequence,
         "counted_after_nano": row.counted_nano,
@@ -139,7 +143,7 @@ def note(
 
 def take_open_call(connection: Connection, project_id: str, event_id: str) -> AnyRow | None:
     """Take an open call off the table; None where somebody settled it already."""
-    return connection.execute(_TAKE, {"project": project_id, "event": event_id}).first()
+    return next(iter(execute(connection, _TAKE, {"project": project_id, "event": event_id})), None)
 
 
 def unknown_event(call: AnyRow, now: Micros, run_kind: str | None) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import csv
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any, Protocol
 
@@ -124,8 +125,8 @@ def export_usage(
         _write_days(Reports(database).daily(done.wanted, actor=actor), counted, done, raw=raw)
     else:
         sink = _sink(format, counted, raw=raw)
-        with database.read() as connection:
-            for rows in _batches(connection, done.wanted, actor):
+        with database.read() as connection, closing(_batches(connection, done.wanted, actor)) as batches:
+            for rows in batches:
                 sink.write(rows)
                 _add_events(done, rows)
                 if progress:
@@ -149,11 +150,11 @@ def _allowed(database: Database, wanted: UsageFilter, actor: Actor) -> UsageFilt
 # --- events ----------------------------------------------------------------------------------------
 
 
-def _batches(connection: Connection, wanted: UsageFilter, actor: Actor) -> Iterator[Sequence[Any]]:
+def _batches(connection: Connection, wanted: UsageFilter, actor: Actor) -> Generator[Sequence[Any]]:
     ids = visible_ids(connection, actor, wanted.projects, Action.EXPORT_USAGE, sample=wanted.sample)
     statement = matching(_in_order(connection), wanted, ids)
-    result = connection.execution_options(yield_per=_BATCH).execute(statement)
-    return result.partitions()
+    with connection.execution_options(yield_per=_BATCH).execute(statement) as result:
+        yield from result.partitions()
 
 
 def _in_order(connection: Connection) -> Select[Any]:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lib.clock import Micros
 from lib.db import AnyRow
+from lib.db.direct import execute
 from lib.db.tables import platform_key_health, provider_keys
 from lib.usage.calls import Outcome
 from lib.vault.states import PROVIDER
@@ -54,9 +55,9 @@ def note_own_key(
     """Note that the project's key was used, and whether it works."""
     parameters: dict[str, Any] = {"project": project_id, "used_version": version, "at": now, "run": run_id}
     if outcome.key_verdict is None:
-        connection.execute(_WAS_USED, parameters)
+        execute(connection, _WAS_USED, parameters)
     elif outcome.key_verdict == "fine":
-        connection.execute(_IS_FINE, parameters)
+        execute(connection, _IS_FINE, parameters)
     else:
         failure = {name.replace("failure_", "new_"): value for name, value in _failure(outcome).items()}
         connection.execute(_FAILS, parameters | {"new_failure": outcome.key_verdict, **failure})
@@ -66,7 +67,7 @@ def is_news_of_platform_key(connection: Connection, last4: str, outcome: Outcome
     """Whether the outcome changes what is known of the platform key; all projects share that row."""
     if outcome.key_verdict is None:
         return False
-    return _is_news(connection.execute(_PLATFORM).first(), last4, outcome)
+    return _is_news(next(iter(execute(connection, _PLATFORM, {})), None), last4, outcome)
 
 
 def note_platform_key(connection: Connection, last4: str, outcome: Outcome, now: Micros) -> None:

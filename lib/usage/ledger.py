@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, updat
 from lib.access.roles import Actor
 from lib.clock import Micros, from_micros
 from lib.db import AnyRow, Database
+from lib.db.direct import execute
 from lib.db.tables import accounts, open_calls, runs
 from lib.errors import (
     BudgetExceeded,
@@ -117,7 +118,7 @@ class Ledger:
         for expired in (False, True):
             with self._database.write(durable=False) as connection:
                 now = self._database.now(connection)
-                run = connection.execute(RUN, {"run_id": run_id, "now": now}).first()
+                run = next(iter(execute(connection, RUN, {"run_id": run_id, "now": now})), None)
                 if run is None:
                     raise RunUnknown
                 if expired or not run.late_calls:
@@ -207,7 +208,7 @@ class Ledger:
             falls_back=payer.falls_back,
             lease_until=now + lease,
         )
-        connection.execute(_OPEN, _open_row(call, ceiling, now))
+        execute(connection, _OPEN, _open_row(call, ceiling, now))
         if payer.news is not None:
             note(
                 connection,
@@ -234,7 +235,7 @@ class Ledger:
         except CapExceeded as problem:
             _stop(connection, run, now, "cap", problem)
             raise
-        connection.execute(_RESERVE, {"project": run.project_id, "nano": ceiling, "now": at.now})
+        execute(connection, _RESERVE, {"project": run.project_id, "nano": ceiling, "now": at.now})
         return ceiling, limit
 
     def _event(self, call: OpenCall, outcome: Outcome, now: Micros, *, priced_at: Micros) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from lib.clock import HOUR, MINUTE, Micros
 from lib.db import Database
+from lib.db.direct import execute
 from lib.db.tables import projects, rollup_zone, usage_daily, usage_events, usage_hourly
 from lib.db.upsert import Upsert
 from lib.usage.periods import day_of, midnight
@@ -96,7 +97,7 @@ class Rollups:
         values |= {"run_kind": row.get("run_kind") or "", "calls": 1}
         values["unpriced_calls"] = int(row.get("cost_nano") is None)
         at: Micros = row["occurred_at"]
-        connection.execute(_ADD_HOUR.on(connection), values | {"hour_at": at - at % HOUR})
+        execute(connection, _ADD_HOUR.on(connection), values | {"hour_at": at - at % HOUR})
         if not self._add_day(connection, values, at):
             self._zone = None  # the reporting zone has changed since this process last looked
             self._add_day(connection, values, at)
