@@ -23,6 +23,7 @@ from lib.clock import HOUR, MINUTE, SECOND, Micros
 from lib.db import Database
 from lib.db.tables import sessions
 from lib.errors import BadInput, SessionEnded, SignInRefused
+from lib.settings import Settings
 
 CLOCK_SKEW: Micros = 2 * MINUTE
 """How far the identity provider's clock may be ahead of ours."""
@@ -31,6 +32,7 @@ LONGEST_SESSION: Micros = 720 * HOUR
 REFUSALS_PER_HOUR = 5
 """How many refused sign-ins of one person get a row in the audit log."""
 
+_SIGNED_OUT = "You signed out. Sign in again to go on."
 _UNIQUE = ("sid", "jti", "nonce")
 
 
@@ -49,6 +51,16 @@ class Rules:
     client_id: str
     domains: tuple[str, ...]
     hours: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Rules:
+        """Those that the environment sets."""
+        return cls(
+            issuer=settings.oidc_issuer or "",
+            client_id=settings.oidc_client_id or "",
+            domains=tuple(settings.email_domains),
+            hours=settings.session_hours,
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,11 @@ def require_acceptable(token: Token, rules: Rules) -> None:
         raise SignInRefused("This sign-in was made for another application.")
     if not token.verified:
         raise SignInRefused("Your e-mail address is not verified by your identity provider.")
-    if rules.domains and token.email.rpartition("@")[2] not in rules.domains:
+    _require_domain(token.email, rules)
+
+
+def _require_domain(email: str, rules: Rules) -> None:
+    if rules.domains and email.rpartition("@")[2] not in rules.domains:
         raise SignInRefused("Your e-mail address is not of a domain that may sign in here.")
 
 
@@ -100,7 +116,11 @@ def require_fresh(token: Token, now: Micros) -> None:
 
 def require_young(token: Token, rules: Rules, now: Micros) -> None:
     """Raise SessionEnded once the session is older than allowed."""
-    if now - token.issued_at > rules.hours * HOUR:
+    _require_young(token.issued_at, rules, now)
+
+
+def _require_young(issued_at: Micros, rules: Rules, now: Micros) -> None:
+    if now - issued_at > rules.hours * HOUR:
         raise SessionEnded(f"Your session is over: it lasts {rules.hours} hours at most. Sign in again.")
 
 
@@ -131,8 +151,27 @@ class Sessions:
             self._note(claims, origin, refusal)
             raise
         if seen.ended_at is not None:
-            raise SessionEnded("You signed out. Sign in again to go on.")
+            raise SessionEnded(_SIGNED_OUT)
         return token.email
+
+    def require_open(
+        self, session_id: str | None, email: str, issued_at: Micros | None, rules: Rules
+    ) -> None:
+        """For a signed link, which comes without its owner's token: whether the session it names goes on.
+
+        Raises:
+            SessionEnded: too old, signed out, or not known here.
+            SignInRefused: the e-mail's domain may not sign in (any more).
+        """
+        _require_domain(email, rules)
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            seen = _find(connection, session_id or "")
+        if seen is None or issued_at is None:
+            raise SessionEnded("There is no such session. Sign in again.")
+        _require_young(issued_at, rules, now)
+        if seen.ended_at is not None:
+            raise SessionEnded(_SIGNED_OUT)
 
     def end(self, claims: Mapping[str, object], origin: Origin = Origin.BROWSER) -> None:
         """Sign out: whoever brings the same token is out from now on, in every tab."""

@@ -9,9 +9,8 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from lib.access.roles import Actor, Origin
-from lib.access.sessions import Rules, Sessions
+from lib.access.sessions import Rules, Sessions, Token, read_token
 from lib.errors import SessionEnded, SignInRefused
-from lib.settings import Settings
 from lib.ui.server import front_door
 from lib.ui.wording import count, escape
 
@@ -38,7 +37,7 @@ def who() -> Actor | None:
     if claims.get("is_logged_in") is not True:
         return None
     platform = front_door()
-    email = Sessions(platform.database).admit(claims, _rules(platform.settings))
+    email = Sessions(platform.database).admit(claims, Rules.of(platform.settings))
     return platform.members.actor(email, Origin.BROWSER, platform.settings.admins)
 
 
@@ -116,6 +115,11 @@ def _draw_waiting_room(actor: Actor) -> None:
         st.caption(f"and {len(found) - MOST_NAMED} more")
 
 
+def token() -> Token:
+    """The sign-in of whoever looks, for what must end with it."""
+    return read_token(_claims())
+
+
 def _sign_out() -> None:
     """End the session for every tab, then let Streamlit forget its cookie and tell the identity provider."""
     claims = _claims()
@@ -126,12 +130,3 @@ def _sign_out() -> None:
 
 def _claims() -> Mapping[str, Any]:
     return st.user.to_dict()
-
-
-def _rules(settings: Settings) -> Rules:
-    return Rules(
-        issuer=settings.oidc_issuer or "",
-        client_id=settings.oidc_client_id or "",
-        domains=tuple(settings.email_domains),
-        hours=settings.session_hours,
-    )

@@ -11,17 +11,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lib.errors import QodexError
+from lib.platform import Platform
+from lib.web.exports import ExportDesk, NamedBrowser
 from lib.web.headers import Doorkeeper, SecurityHeaders
 from lib.web.signin import SecureCookies, WayBack
 
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-def routes(check: Callable[[], object]) -> list[Route]:
+def routes(check: Callable[[], object], platform: Callable[[], Platform] | None = None) -> list[Route]:
     """The routes of this server.
 
     Args:
         check: raises a QodexError while this server cannot do its work.
+        platform: as ExportDesk takes it; without it there are no exports.
     """
 
     async def healthz(_: Request) -> Response:
@@ -32,7 +35,8 @@ def routes(check: Callable[[], object]) -> list[Route]:
             return JSONResponse({"status": "unavailable"}, 503, headers=NO_STORE)
         return JSONResponse({"status": "ok"}, headers=NO_STORE)
 
-    return [Route("/healthz", healthz, methods=["GET"])]
+    exports = ExportDesk(platform).routes() if platform else []
+    return [Route("/healthz", healthz, methods=["GET"]), *exports]
 
 
 def middleware(
@@ -42,7 +46,7 @@ def middleware(
 
     Args:
         hosts: as Doorkeeper takes them.
-        pages: as WayBack takes them.
+        pages: as WayBack and NamedBrowser take them.
         https: whether people come over https, so that cookies may ask for it.
     """
     return [
@@ -50,4 +54,5 @@ def middleware(
         *([Middleware(SecureCookies)] if https else []),
         Middleware(Doorkeeper, hosts=hosts),
         Middleware(WayBack, pages=pages),
+        Middleware(NamedBrowser, pages=tuple(pages)),
     ]

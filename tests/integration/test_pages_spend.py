@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from lib.clock import HOUR, SECOND, Micros, iso
@@ -19,6 +21,8 @@ from lib.usage.ledger import Ledger
 from lib.usage.prices import Tokens
 from lib.usage.runs import RunStore
 from lib.vault.keys import KeyStore
+from lib.web.links import COOKIE, new_browser
+from lib.web.routes import routes
 from tests.pages import ADMIN, Dashboard, buttons, press, texts
 from tests.upstream import GOOD_KEY
 
@@ -226,20 +230,33 @@ def test_the_charts_say_their_numbers_in_words_and_in_the_columns_behind_them(da
     assert "range" not in json.dumps(json.loads(spend.proto.spec))
 
 
-def test_an_export_too_large_for_the_page_names_the_command_line(
-    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
-):
+def test_without_the_browsers_cookie_there_is_no_link_to_an_export(dashboard: Dashboard):
     dashboard.add("checkout-api")
-    use(dashboard, "1,checkout-api,platform,gpt-5,1.50", "2,checkout-api,platform,gpt-5,1.50")
-    assert page_exports(dashboard)
-    monkeypatch.setattr(exports, "MOST_ROWS", 1)
+    use(dashboard, "1,checkout-api,platform,gpt-5,1.50")
     page = dashboard.open("usage")
-    assert "python -m lib usage export" in texts(page)
-    assert not page.get("download_button")
+    [link] = page.get("link_button")
+    assert (link.proto.url, link.proto.disabled) == ("", True)
+    assert "Reload this page to export" in texts(page)
 
 
-def page_exports(dashboard: Dashboard) -> bool:
-    return bool(dashboard.open("usage").get("download_button"))
+@pytest.mark.parametrize(("choice", "rows"), [("csv", 3), ("daily-csv", 2), ("parquet", 3)])
+def test_the_link_to_an_export_leads_to_what_the_filters_select(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch, choice: str, rows: int
+):
+    for slug in ("checkout-api", "mobile-bff"):
+        dashboard.add(slug)
+    use(dashboard, *["1,checkout-api,platform,gpt-5,1.50"] * 2, "30,checkout-api,byok,gpt-5,1")
+    use(dashboard, "2,mobile-bff,byok,gpt-5,1")
+    browser = new_browser()
+    monkeypatch.setattr(exports, "this_browser", lambda: browser)
+    page = dashboard.open("usage", project="checkout-api")
+    page.radio(key="export:format").set_value(choice).run()
+    [link] = page.get("link_button")
+    app = Starlette(routes=routes(lambda: None, lambda: dashboard.platform))
+    with TestClient(app, base_url="http://localhost:8501", cookies={COOKIE: browser}) as asked:
+        answer = asked.get(link.proto.url)
+    assert (answer.status_code, answer.headers["x-qodex-rows"]) == (200, str(rows))
+    assert "qodex-usage_checkout-api_" in answer.headers["content-disposition"]
 
 
 def test_cap_use_is_drawn_for_one_project_that_spent_on_the_platform_key(
