@@ -49,16 +49,18 @@ def _calls(
 ) -> list[tuple[str, ...]]:
     rows = []
     for at_once in (1, 32):
+        # The floor comes after a bare call each time: on a processor whose caches the SDK has just used.
         works = {
             "bare": _many(lambda: bare.responses.create(**ASK), at_once),
-            "floor": _many(floor, at_once),
+            "bare and floor": _many(lambda: (bare.responses.create(**ASK), floor()), at_once),
             "ours": _many(lambda: ours.responses.create(**ASK), at_once),
         }
-        times = interleaved(works, 12, 20 if at_once == 1 else 1)
+        times = interleaved(works, 20, 20 if at_once == 1 else 2)
         each = {name: [value / at_once for value in values] for name, values in times.items()}
         added = [a - b for a, b in zip(each["ours"], each["bare"], strict=True)]
-        share = median([a / f for a, f in zip(added, each["floor"], strict=True)])
-        found = [median(each["bare"]), median(each["ours"]), median(added), median(each["floor"])]
+        floors = [a - b for a, b in zip(each["bare and floor"], each["bare"], strict=True)]
+        share = median(added) / median(floors)
+        found = [median(each["bare"]), median(each["ours"]), median(added), median(floors)]
         rows.append((engine, str(at_once), *(f"{value:.0f}" for value in found), verdict(share, 4)))
     return rows
 
