@@ -298,8 +298,13 @@ async def _send_unless_away(made: _Made, send: Send, away: asyncio.Task[None]) -
     except TimeoutError:
         log.warning("An export was broken off: its receiver took nothing for %s seconds.", STALLED_SECONDS)
     finally:
-        sending.cancel()
-        await asyncio.shield(asyncio.to_thread(made.file.close))
+        await asyncio.shield(_stop(sending, made.file))
+
+
+async def _stop(sending: asyncio.Task[None], file: IO[bytes]) -> None:
+    sending.cancel()
+    await asyncio.wait({sending})
+    await asyncio.to_thread(file.close)
 
 
 async def _send(made: _Made, send: Send) -> None:
@@ -311,7 +316,8 @@ async def _send(made: _Made, send: Send) -> None:
         chunk = await asyncio.to_thread(made.file.read, _CHUNK)
         left -= len(chunk)
         message = {"type": "http.response.body", "body": chunk, "more_body": bool(left)}
-        await asyncio.wait_for(send(message), STALLED_SECONDS)
+        async with asyncio.timeout(STALLED_SECONDS):
+            await send(message)
 
 
 def _headers(made: _Made) -> dict[str, str]:
