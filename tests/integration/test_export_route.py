@@ -236,7 +236,8 @@ def test_a_forged_link_is_refused_and_logged(browser: Browser, query: str):
 
 def test_each_character_of_a_link_counts(browser: Browser):
     address, token = browser.link().split("?t=")
-    for place in range(0, len(token), 7):
+    # But the last: of its six bits base64 needs only some.
+    for place in range(0, len(token) - 1, 7):
         other = "A" if token[place] != "A" else "B"
         forged = f"{address}?t={token[:place]}{other}{token[place + 1 :]}"
         assert browser.get(forged).status_code == 403, place

@@ -430,7 +430,8 @@ def test_many_projects_cost_as_many_queries_as_few(dashboard: Dashboard):
     for number in range(3, 40):
         dashboard.add(f"project-{number}")
     loaders.forget()
-    assert statements(lambda: dashboard.open("overview")) == few
+    # What is kept for three seconds may run out in between: a few more, but not one for each of 37 projects.
+    assert statements(lambda: dashboard.open("overview")) < few + 10
     assert len(dashboard.open("overview").dataframe[0].value) == 40
 
 
