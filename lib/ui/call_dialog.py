@@ -37,9 +37,7 @@ def _body(slug: str) -> None:
         place = st.container()
         with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
             closed = st.form_submit_button("Close")
-            sent = st.form_submit_button(
-                "Send" if result is None else "Send again", type="primary", icon=":material/send:"
-            )
+            sent = st.form_submit_button("Send", type="primary", icon=":material/send:")
     if closed:
         _close()
         st.rerun()
@@ -52,8 +50,6 @@ def _body(slug: str) -> None:
             st.error(escape(str(result)), title="The call was not sent", icon=":material/error:")
         elif result is not None:
             _draw_result(result)
-    if sent:
-        notices.draw_dialog_again()  # the button says "Send again" now
 
 
 def _send(slug: str, model: str, prompt: str) -> TestCall | QodexError:
