@@ -1,7 +1,8 @@
-"""Statements of a call's own two transactions, compiled once and then handed to the driver as they are.
+"""Statements that every call runs, compiled once and then handed to the driver as they are.
 
 SQLAlchemy's way of executing costs a tenth of a millisecond each time, and a call runs a dozen statements.
-They run on the driver's connection of the same transaction; their errors are SQLAlchemy's all the same.
+They run on the driver's connection of the same transaction. Each is built once for the life of the process.
+Values go in and come out as the driver takes and gives them: integers, texts, bytes, None.
 """
 
 from __future__ import annotations
@@ -29,20 +30,23 @@ _compiled: dict[tuple[int, str, tuple[str, ...]], _Compiled] = {}
 
 
 def execute(connection: Connection, statement: Any, parameters: Mapping[str, Any]) -> list[Any]:
-    """Run a statement that is built once for the life of the process; returns its rows, with columns as attributes.
+    """Run a statement within a transaction; its rows, with columns as attributes. Raises SQLAlchemy's errors."""
+    error = connection.dialect.loaded_dbapi.Error
+    try:
+        return run(connection, statement, parameters)
+    except error as problem:
+        sql = _ready(connection, statement, parameters).sql
+        raise DBAPIError.instance(sql, None, problem, error, hide_parameters=True) from problem
 
-    Values go in and come out as the driver takes and gives them: integers, texts, bytes, None.
-    """
+
+def run(connection: Connection, statement: Any, parameters: Mapping[str, Any]) -> list[Any]:
+    """The same on a connection in autocommit as well. Raises the driver's errors."""
     ready = _ready(connection, statement, parameters)
     values = {**ready.fixed, **parameters}
     arguments = values if ready.order is None else [values[name] for name in ready.order]
     driver: Any = connection.connection.driver_connection
-    error = connection.dialect.loaded_dbapi.Error
-    try:
-        cursor = driver.execute(ready.sql, arguments)
-        return [ready.row(*row) for row in cursor.fetchall()] if ready.row else []
-    except error as problem:
-        raise DBAPIError.instance(ready.sql, None, problem, error, hide_parameters=True) from problem
+    cursor = driver.execute(ready.sql, arguments)
+    return [ready.row(*row) for row in cursor.fetchall()] if ready.row else []
 
 
 def _ready(connection: Connection, statement: Any, parameters: Mapping[str, Any]) -> _Compiled:

@@ -10,13 +10,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Engine, Row, create_engine, event, text
+from sqlalchemy import Connection, Engine, Row, Select, create_engine, event, text
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lib.clock import Micros
+from lib.db.direct import run
 from lib.db.forking import ForkGate
-from lib.db.lookup import Lookup
 from lib.db.queue import QueueUnusable, WriterQueue
 from lib.errors import DatabaseUnavailable
 
@@ -90,8 +90,8 @@ class Database:
                     connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
                 yield connection
 
-    def lookup(self, query: Lookup, parameters: Mapping[str, object]) -> Any | None:
-        """Run one SELECT on a connection that is kept for it, outside any transaction; the first row or None.
+    def lookup(self, query: Select[Any], parameters: Mapping[str, object]) -> Any | None:
+        """Run one SELECT (lib.db.direct) on a connection that is kept for it, outside any transaction; its first row.
 
         The cheapest read there is, and never stale: it sees whatever has committed before it began.
         """
@@ -143,13 +143,13 @@ class Database:
         if isinstance(self._gate, ForkGate):
             self._gate.renew()
 
-    def _look(self, query: Lookup, parameters: Mapping[str, object]) -> Any | None:
+    def _look(self, query: Select[Any], parameters: Mapping[str, object]) -> Any | None:
         try:
             kept = self._kept.pop()
         except IndexError:
             kept = self._connect_to_look()
         try:
-            row = query.first(kept, parameters)
+            rows = run(kept, query, parameters)
         except BaseException:
             kept.invalidate()
             raise
@@ -158,7 +158,7 @@ class Database:
             self._kept.append(kept)
         else:
             kept.close()
-        return row
+        return rows[0] if rows else None
 
     def _connect_to_look(self) -> Connection:
         with _translated():

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Self, TypedDict, TypeVar, Unpack
 
 import httpx2
 import openai
-from openai import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, NotGiven, Timeout, not_given
+from openai import DEFAULT_TIMEOUT, NotGiven, Timeout, not_given
 
 from lib.errors import NotMetered
 from lib.llm.async_transport import MeteredAsyncTransport
@@ -24,6 +24,16 @@ from lib.usage.ledger import Ledger
 
 T = TypeVar("T")
 _IGNORED = frozenset({"api_key", "organization", "project", "webhook_secret", "_enforce_credentials"})
+
+
+class _Options(TypedDict, total=False):
+    """What a caller may choose, for the client or a copy of it."""
+
+    base_url: str | httpx2.URL
+    timeout: float | Timeout | NotGiven | None
+    max_retries: int
+    default_headers: Mapping[str, str] | None
+    default_query: Mapping[str, object] | None
 
 
 def make_client(ledger: Ledger, settings: Settings, run_id: str) -> MeteredOpenAI:
@@ -149,26 +159,9 @@ def _merged(current: Mapping[str, Any], options: dict[str, Any], name: str) -> d
 class MeteredOpenAI(openai.OpenAI):
     """``openai.OpenAI`` for one run. Made by ``make_client``; ``with_options`` makes metered copies."""
 
-    def __init__(
-        self,
-        *,
-        base_url: str | httpx2.URL,
-        http_client: httpx2.Client,
-        timeout: float | Timeout | NotGiven | None = not_given,
-        max_retries: int = DEFAULT_MAX_RETRIES,
-        default_headers: Mapping[str, str] | None = None,
-        default_query: Mapping[str, object] | None = None,
-    ) -> None:
-        super().__init__(
-            api_key=PLACEHOLDER_KEY,
-            base_url=base_url,
-            http_client=http_client,
-            timeout=timeout,
-            max_retries=max_retries,
-            default_headers=default_headers,
-            default_query=default_query,
-        )
-        _forget_environment(self, default_headers)
+    def __init__(self, *, http_client: httpx2.Client, **options: Unpack[_Options]) -> None:
+        super().__init__(api_key=PLACEHOLDER_KEY, http_client=http_client, **options)
+        _forget_environment(self, options.get("default_headers"))
 
     def copy(self, **options: Any) -> Self:
         """A copy with other options. Keys are chosen by Qodex; another address or way is refused (NotMetered)."""
@@ -186,26 +179,9 @@ class MeteredOpenAI(openai.OpenAI):
 class MeteredAsyncOpenAI(openai.AsyncOpenAI):
     """``openai.AsyncOpenAI`` for one run. Made by ``make_async_client``."""
 
-    def __init__(
-        self,
-        *,
-        base_url: str | httpx2.URL,
-        http_client: httpx2.AsyncClient,
-        timeout: float | Timeout | NotGiven | None = not_given,
-        max_retries: int = DEFAULT_MAX_RETRIES,
-        default_headers: Mapping[str, str] | None = None,
-        default_query: Mapping[str, object] | None = None,
-    ) -> None:
-        super().__init__(
-            api_key=PLACEHOLDER_KEY,
-            base_url=base_url,
-            http_client=http_client,
-            timeout=timeout,
-            max_retries=max_retries,
-            default_headers=default_headers,
-            default_query=default_query,
-        )
-        _forget_environment(self, default_headers)
+    def __init__(self, *, http_client: httpx2.AsyncClient, **options: Unpack[_Options]) -> None:
+        super().__init__(api_key=PLACEHOLDER_KEY, http_client=http_client, **options)
+        _forget_environment(self, options.get("default_headers"))
 
     def copy(self, **options: Any) -> Self:
         """A copy with other options. Keys are chosen by Qodex; another address or way is refused (NotMetered)."""

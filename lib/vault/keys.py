@@ -17,7 +17,6 @@ from lib.access.projects import Project, find_for, is_slug
 from lib.access.roles import Action, Actor, allows
 from lib.clock import Micros
 from lib.db import AnyRow, Database
-from lib.db.lookup import Lookup
 from lib.db.tables import platform_key_health, projects, provider_keys
 from lib.errors import BadInput, KeyChanged, KeyMissing, ProjectUnknown, SampleProject
 from lib.secret import Secret
@@ -47,7 +46,7 @@ _KEY = (
     )
     .where(_IN_USE)
 )
-_RESOLVE = Lookup(
+_RESOLVE = (
     select(
         projects.c.id.label("project_id"),
         projects.c.sample,

@@ -22,7 +22,6 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from lib.access import audit
 from lib.access.audit import Tag
 from lib.db import Database
-from lib.db.lookup import Lookup
 from lib.db.migrate import HEAD, current_revision, migrate
 from lib.db.tables import audit_log, metadata, plans
 from lib.errors import DatabaseUnavailable
@@ -325,8 +324,7 @@ def test_what_has_not_committed_dies_with_its_process_and_holds_nobody_up(notes,
 
 # --- one look --------------------------------------------------------------------------------------
 
-NEWEST_ID = select(func.max(column("id")).label("id")).select_from(table("notes"))
-NEWEST = Lookup(NEWEST_ID)
+NEWEST = select(func.max(column("id")).label("id")).select_from(table("notes"))
 
 
 def test_a_look_sees_what_committed_before_it_began(notes, database_url):
@@ -484,9 +482,9 @@ def test_a_child_that_is_born_in_the_middle_of_other_threads_work_can_write(note
 @sqlite_only
 def test_a_child_of_a_thread_in_a_transaction_is_born_without_delay(notes):
     with notes.read() as connection:
-        assert connection.execute(NEWEST_ID).scalar() is None
+        assert connection.execute(NEWEST).scalar() is None
         assert in_a_fork(lambda: "born") == "born"
-        assert connection.execute(NEWEST_ID).scalar() is None
+        assert connection.execute(NEWEST).scalar() is None
 
 
 @forks
