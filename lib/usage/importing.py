@@ -101,10 +101,14 @@ def import_usage(
         require(actor, Action.IMPORT_USAGE, None)
     with database.read() as connection:
         now = database.now(connection)
-        ids = {row.slug: row.id for row in connection.execute(select(projects.c.slug, projects.c.id))}
+        found = connection.execute(select(projects.c.slug, projects.c.id, projects.c.sample)).all()
+    ids = {row.slug: row.id for row in found if not row.sample}
+    samples = frozenset(row.slug for row in found if row.sample)
     with Spool() as spool:
         with opened(file) as source:
-            result = _read(source.lines, RowReader(source, prices, ids, now), spool, progress)
+            result = _read(
+                source.lines, RowReader(source, prices, ids, now, samples=samples), spool, progress
+            )
         if result.skipped and not skip_bad:
             raise ImportRejected(_refusal(result), result.bad)
         slugs = {project_id: slug for slug, project_id in ids.items()}
