@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +24,11 @@ from lib.errors import DatabaseUnavailable
 
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 
+log = logging.getLogger(__name__)
+
 _BUSY_SECONDS = 30
+_PATIENCE_MS = 250
+"""How long readers are waited for, while writers wait, before deleted rows are left to the next checkpoint."""
 _MOST_KEPT = 8
 _ABANDONED: list[object] = []
 """Connections of a parent process. While they stand here, the child does not close them."""
@@ -113,6 +119,23 @@ class Database:
             return time.time_ns() // 1000
         return int(connection.execute(_POSTGRES_NOW).scalar_one())
 
+    def forget_deleted(self) -> None:
+        """SQLite: overwrite what was deleted, in its write-ahead log too. Best effort: readers may be in the way.
+
+        PostgreSQL does the like in its own time (vacuum, and its log's recycling).
+        """
+        if self._queue is None:
+            return
+        try:
+            with _translated(), self._queue.turn(), self._gate, self._engine.connect() as connection:
+                _pragma(connection, "busy_timeout", _PATIENCE_MS)
+                try:
+                    _pragma(connection, "wal_checkpoint", "TRUNCATE")
+                finally:
+                    _pragma(connection, "busy_timeout", 1000 * _BUSY_SECONDS)
+        except (DatabaseUnavailable, sqlite3.Error):
+            log.info("What was deleted stays in the write-ahead log until the next checkpoint.")
+
     @property
     def engine(self) -> Engine:
         """For migrations and for bulk copies, which need the driver itself."""
@@ -187,7 +210,7 @@ def _sqlite_engine(url: str) -> Engine:
             "foreign_keys=ON",
             "synchronous=FULL",
             "recursive_triggers=ON",
-            "secure_delete=FAST",
+            "secure_delete=ON",
         ):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -225,10 +248,10 @@ def _prepare_file(url: str) -> Path:
     return path
 
 
-def _pragma(connection: Connection, name: str, value: str) -> None:
+def _pragma(connection: Connection, name: str, value: str | int) -> None:
     driver = connection.connection.driver_connection
     assert driver is not None  # noqa: S101 - a checked-out connection has one
-    driver.execute(f"PRAGMA {name}={value}")
+    driver.execute(f"PRAGMA {name}={value}").fetchall()
 
 
 @contextmanager

@@ -218,6 +218,8 @@ class KeyStore:
                 after={"version": version, "last4": secret.last4, "warning": verdict.code},
             )
             row = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).one()
+        if current:
+            self._database.forget_deleted()
         return self._state(slug, provider, row)
 
     def remove(
@@ -245,6 +247,7 @@ class KeyStore:
                 project.subject,
                 before={"version": current.version, "last4": current.last4},
             )
+        self._database.forget_deleted()
         return self._state(slug, provider, None)
 
     def record_check(

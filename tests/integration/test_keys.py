@@ -129,19 +129,36 @@ def test_the_same_key_sealed_for_two_projects_has_nothing_in_common(vault):
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-def test_nothing_of_the_sealed_key_is_left_in_the_file_after_it_was_removed(vault):
-    vault.save("checkout", FIRST_KEY)
+@pytest.mark.parametrize("change", ["remove", "replace"])
+@pytest.mark.parametrize("length", [20, 9_000], ids=["short", "of several pages"])
+def test_nothing_of_the_sealed_key_is_left_in_any_file_after_it_was_removed_or_replaced(
+    vault, change, length
+):
+    vault.save("checkout", FIRST_KEY.rjust(length, "x"))
     (row,) = vault.sql("SELECT * FROM provider_keys")
-    vault.remove("checkout")
-    with vault.database.engine.connect() as connection:
-        connection.exec_driver_sql("ROLLBACK")
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.exec_driver_sql("BEGIN")
-    vault.database.close()
-    content = Path(vault.url.removeprefix("sqlite:///")).read_bytes()
-    assert row.sealed_value[12:] not in content
-    assert row.sealed_data_key[12:] not in content
+    pieces = [row.sealed_data_key[12:], row.sealed_value[12:][:16], row.sealed_value[-16:]]
+    assert all(piece in _files(vault) for piece in pieces)
+    vault.remove("checkout") if change == "remove" else vault.replace("checkout", NEXT_KEY)
+    content = _files(vault)
+    assert not any(piece in content for piece in pieces)
     assert b"1111" in content
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_a_reader_in_the_way_does_not_keep_a_key_from_being_removed(vault):
+    vault.save("checkout", FIRST_KEY)
+    with vault.database.read() as reader:
+        reader.exec_driver_sql("SELECT count(*) FROM provider_keys").scalar_one()
+        vault.remove("checkout")
+    assert vault.describe("checkout").status == "none"
+    vault.save("checkout", NEXT_KEY)
+    assert vault.opened("checkout") == NEXT_KEY
+
+
+def _files(vault: Vault) -> bytes:
+    """The database as a thief finds it: with its write-ahead log, while the product runs."""
+    path = Path(vault.url.removeprefix("sqlite:///"))
+    return b"".join(file.read_bytes() for file in path.parent.glob("qodex.db*"))
 
 
 # --- two people ------------------------------------------------------------------------------------
