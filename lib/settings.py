@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import SplitResult, urlsplit
@@ -269,6 +270,23 @@ class Settings(BaseSettings):
         except RuntimeError:
             raise ValueError("there is no home folder for ~; write the whole path") from None
 
+    @field_validator("https_proxy")
+    @classmethod
+    def _usable_proxy(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = _address(value.strip())
+        if parts.path.strip("/") or parts.query or parts.fragment:
+            raise ValueError("use http://host:port or https://host:port, with nothing after it")
+        return value.strip()
+
+    @field_validator("ca_file")
+    @classmethod
+    def _usable_certificates(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            read_certificates(value)
+        return value
+
     @field_validator("openai_base_url")
     @classmethod
     def _safe_upstream(cls, value: str) -> str:
@@ -292,6 +310,19 @@ class Settings(BaseSettings):
         except (ValueError, OSError, LookupError):
             raise ValueError("not a known time zone; write it like Europe/Berlin") from None
         return value
+
+
+def read_certificates(path: Path) -> ssl.SSLContext:
+    """A context that trusts the authorities of this file alone. Raises SettingsError."""
+    # Not ssl.create_default_context: it writes session keys to where SSLKEYLOGFILE says.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cafile=path)
+    except (OSError, ssl.SSLError) as problem:
+        reason = type(problem).__name__
+    else:
+        return context
+    raise SettingsError("QODEX_CA_FILE", f"not a readable file of certificates in PEM form ({reason})")
 
 
 def _address(text: str) -> SplitResult:

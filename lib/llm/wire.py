@@ -15,10 +15,9 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from lib.errors import SettingsError
 from lib.llm.refusals import ErrorAnswer, ErrorKind, classify_error, request_id_of, scrub
 from lib.secret import Secret, redact
-from lib.settings import Settings
+from lib.settings import Settings, read_certificates
 
 __all__ = [
     "ErrorAnswer",
@@ -40,7 +39,7 @@ def inner_transport(settings: Settings) -> httpx2.HTTPTransport:
     """Return the transport for synchronous calls. It follows no redirects, retries nothing, reads no environment.
 
     Raises:
-        SettingsError: the proxy or the certificate authority that the settings name is not usable.
+        SettingsError: the certificate authority that the settings name is not readable any more.
     """
     return httpx2.HTTPTransport(
         verify=_certificates(settings), trust_env=False, limits=_LIMITS, proxy=_proxy(settings)
@@ -57,15 +56,7 @@ def async_inner_transport(settings: Settings) -> httpx2.AsyncHTTPTransport:
 def _certificates(settings: Settings) -> ssl.SSLContext:
     if settings.ca_file is None:
         return _system_certificates()
-    # Not ssl.create_default_context: it writes session keys to where SSLKEYLOGFILE says.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        context.load_verify_locations(cafile=settings.ca_file)
-    except (OSError, ssl.SSLError) as problem:
-        reason = type(problem).__name__
-    else:
-        return context
-    raise SettingsError("QODEX_CA_FILE", f"not a readable file of certificates in PEM form ({reason})")
+    return read_certificates(settings.ca_file)
 
 
 @cache
@@ -78,9 +69,6 @@ def _proxy(settings: Settings) -> httpx2.Proxy | None:
     # Plain http is for loopback only: through a proxy it would carry the key in the clear.
     if not settings.https_proxy or urlsplit(settings.openai_base_url).scheme != "https":
         return None
-    parts = urlsplit(settings.https_proxy)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise SettingsError("QODEX_HTTPS_PROXY", "use an http:// or https:// address")
     return httpx2.Proxy(settings.https_proxy)
 
 

@@ -215,10 +215,10 @@ def test_a_database_that_cannot_be_used_is_refused_and_its_password_not_repeated
 def test_relative_paths_belong_to_the_root_wherever_the_process_started(read, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = read(
-        DATABASE_URL="sqlite:///data/q.db", QODEX_MASTER_KEY_FILE="keys/m", QODEX_CA_FILE="/etc/ca.pem"
+        DATABASE_URL="sqlite:///data/q.db", QODEX_MASTER_KEY_FILE="keys/m", QODEX_PRICES_FILE="/etc/p.json"
     )
     assert settings.database_url == f"sqlite:///{ROOT / 'data/q.db'}"
-    assert (settings.master_key_file, settings.ca_file) == (ROOT / "keys/m", Path("/etc/ca.pem"))
+    assert (settings.master_key_file, settings.prices_file) == (ROOT / "keys/m", Path("/etc/p.json"))
 
 
 def test_a_home_folder_is_understood_and_one_that_is_not_there_refused(read, monkeypatch):
@@ -233,6 +233,35 @@ def test_a_home_folder_is_understood_and_one_that_is_not_there_refused(read, mon
 )
 def test_it_knows_the_engine(read, url, is_sqlite):
     assert read(DATABASE_URL=url).is_sqlite is is_sqlite
+
+
+# --- the way to the provider -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "proxy:3128",
+        "ftp://user:planted@proxy",
+        "socks5://proxy",
+        "http://",
+        "http://proxy:99999",
+        "http://p/x",
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_refused_at_start_and_its_password_not_repeated(read, proxy):
+    with pytest.raises(SettingsError, match=r"^QODEX_HTTPS_PROXY: ") as refusal:
+        read(QODEX_HTTPS_PROXY=proxy)
+    assert "planted" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"])
+def test_a_certificate_file_that_cannot_be_used_is_refused_at_start(read, tmp_path, content):
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(SettingsError, match=r"^QODEX_CA_FILE: not a readable file of certificates"):
+        read(QODEX_CA_FILE=str(path))
 
 
 # --- other values ----------------------------------------------------------------------------------
