@@ -14,12 +14,16 @@ from lib.access.projects import find
 from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, Origin, Role, allows, require
 from lib.clock import Micros
-from lib.db import Database
-from lib.db.tables import deployment, members
+from lib.db import AnyRow, Database
+from lib.db.tables import deployment, members, projects
 from lib.errors import BadInput, Forbidden, ProjectUnknown
 
 EVERYWHERE = "*"
-_EMAIL = re.compile(r"[^\s@<>\"'()\[\]\\,;:]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+")
+# Narrower than RFC 5321 on purpose: nothing that a spreadsheet, a shell, Markdown or a look-alike letter
+# could make something else of, and no formula's first character.
+_EMAIL = re.compile(
+    r"[a-z0-9_](?:[a-z0-9_.+-]{0,63})@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]"
+)
 
 
 @dataclass(frozen=True)
@@ -134,25 +138,31 @@ class Members:
                 .where(members.c.scope.in_({scope, EVERYWHERE}))
                 .order_by(members.c.email, members.c.scope)
             ).all()
-        return [
-            Member(
-                row.email,
-                Role[row.role.upper()],
-                None if row.scope == EVERYWHERE else slug,
-                row.added_at,
-                row.added_by,
-            )
-            for row in rows
-        ]
+        return [_member(row, None if row.scope == EVERYWHERE else slug) for row in rows]
+
+    def everybody(self, *, actor: Actor) -> Sequence[Member]:
+        """Every membership, by e-mail: those of all projects, and those of each real one."""
+        require(actor, Action.MANAGE_MEMBERS, None)
+        everyone = (
+            select(members, projects.c.slug)
+            .outerjoin(projects, projects.c.id == members.c.scope)
+            .where((members.c.scope == EVERYWHERE) | projects.c.sample.is_(False))
+            .order_by(members.c.email, projects.c.slug)
+        )
+        with self._database.read() as connection:
+            return [_member(row, row.slug) for row in connection.execute(everyone)]
 
 
 def clean_email(text: str) -> str:
     """Check an e-mail address; case does not matter. Raises BadInput."""
     email = text.strip().lower()
-    # Not printable: control, zero-width and direction-changing characters make one address look like another.
-    if len(email) > 320 or not email.isprintable() or not _EMAIL.fullmatch(email):  # noqa: PLR2004 - RFC 3696, errata 1690
+    if len(email) > 320 or not _EMAIL.fullmatch(email):  # noqa: PLR2004 - RFC 3696, errata 1690
         raise BadInput("That is no e-mail address. Write it like name@example.com.")
     return email
+
+
+def _member(row: AnyRow, project: str | None) -> Member:
+    return Member(row.email, Role[row.role.upper()], project, row.added_at, row.added_by)
 
 
 def _role(name: str) -> Role:

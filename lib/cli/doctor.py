@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -110,7 +111,7 @@ def _modes(settings: Settings) -> Iterator[Finding]:
         files.append(settings.master_key_file)
     wide = [path for path in files if stat.S_IMODE(path.stat().st_mode) & 0o077]
     for path in wide:
-        yield Finding("files", "broken", f"others can read {path.name}. Run: chmod 600 on it")
+        yield Finding("files", "broken", f"others can read {path.name}. Run: chmod 600 {quote(str(path))}")
     if files and not wide:
         yield Finding("files", "ok", f"nobody else can read {_names(files)}")
 

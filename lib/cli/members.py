@@ -40,10 +40,12 @@ def add(session: Session, names: tuple[str, ...], role: str, *, everywhere: bool
 @json_option
 @click.pass_obj
 def show_all(session: Session, slug: str | None, *, everywhere: bool, as_json: bool) -> None:
-    """List the members of a project; without one, those of all projects."""
+    """List the members of a project, or --all-projects: who has a role in all of them. Without: everybody."""
     if slug and everywhere:
         raise click.UsageError("Name a project or --all-projects, not both.")
-    found = session.platform.members.list(slug=slug, actor=session.actor)
+    book = session.platform.members
+    one_list = slug is not None or everywhere
+    found = book.list(slug=slug, actor=session.actor) if one_list else book.everybody(actor=session.actor)
     if as_json:
         show_json([_public(member) for member in found])
         return

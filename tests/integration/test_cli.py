@@ -120,6 +120,22 @@ def test_a_command_that_makes_no_sense_ends_with_2(run: Run, words: list[str]) -
     assert run(*words, status=2).stdout == ""
 
 
+def test_members_are_listed_for_a_project_for_all_projects_and_altogether(run: Run) -> None:
+    run("projects", "add", "search")
+    run("members", "add", "search", "ada@example.com", "--role", "lead")
+    run("members", "add", "checkout-api", "bo@example.com", "--role", "analyst")
+    run("members", "add", "--all-projects", "root@example.com", "--role", "admin")
+    told = [shown(run("members", "list", *where, "--json")) for where in ([], ["search"], ["--all-projects"])]
+    assert [[(each["email"], each["project"]) for each in found] for found in told] == [
+        [("ada@example.com", "search"), ("bo@example.com", "checkout-api"), ("root@example.com", None)],
+        [("ada@example.com", "search"), ("root@example.com", None)],
+        [("root@example.com", None)],
+    ]
+    table = run("members", "list").stdout
+    assert "bo@example.com    analyst  checkout-api  " in table
+    assert "root@example.com  admin    all projects  " in table
+
+
 def test_a_plan_named_in_another_case_is_the_same_plan(run: Run) -> None:
     before = len(shown(run("plans", "list", "--json")))
     assert run("plans", "set", "team", "--5h", "7", "--7d", "9").stderr.startswith("Team: 7 USD")
@@ -406,10 +422,12 @@ def test_the_doctor_names_what_is_wrong_with_settings_and_files(
     prices.write_text("{")
     assert findings(run("doctor", "--json", status=1, QODEX_PRICES_FILE=str(prices)))["prices"][0] == "broken"
     path = Path(environment["DATABASE_URL"].removeprefix("sqlite:///"))
-    path.chmod(0o644)
-    status, message = findings(run("doctor", "--json", status=1))["files"]
-    assert (status, message) == ("broken", f"others can read {path.name}. Run: chmod 600 on it")
+    for mode in (0o644, 0o640, 0o602):
+        path.chmod(mode)
+        told = findings(run("doctor", "--json", status=1))["files"]
+        assert told == ("broken", f"others can read {path.name}. Run: chmod 600 {path}")
     path.chmod(0o600)
+    assert findings(run("doctor", "--json"))["files"][0] == "ok"
     path.write_bytes(b"no database" * 500)
     assert "broken  database" in run("doctor", status=1).stdout
 

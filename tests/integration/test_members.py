@@ -169,11 +169,48 @@ def test_another_project_is_unknown_and_stays_as_it_is(org: Platform):
         "a" * 400,
         "ad\u202ea@example.com",
         "ad\u200ba@example.com",
+        "=cmd|x@evil.com",
+        "+1@evil.com",
+        "-1@evil.com",
+        "a=b@example.com",
+        "o'brien@example.com",
+        'ada"@example.com',
+        "`id`@example.com",
+        "**ada**@example.com",
+        "<b>@example.com",
+        "ad\x07a@example.com",
+        "ada\n@example.com",
+        "\u0430da@example.com",
+        "ada@ex\u0430mple.com",
+        "ada@-example.com",
+        "ada@example.com-",
+        "ada@127.0.0.1",
     ],
 )
 def test_what_is_no_e_mail_is_refused(org: Platform, email: str):
     with pytest.raises(BadInput, match="no e-mail address"):
         org.members.put(email, "lead", slug="shop", actor=ROOT)
+
+
+@pytest.mark.parametrize(
+    "email", ["a@b.de", "ada.king+qodex@mail.example.co.uk", "_svc-1@xn--bcher-kva.example"]
+)
+def test_an_ordinary_e_mail_is_taken(org: Platform, email: str):
+    assert org.members.put(email.upper(), "lead", slug="shop", actor=ROOT).email == email
+
+
+def test_everybody_is_listed_with_their_projects_for_those_of_all_projects(org: Platform):
+    add(org, "root@example.com", "admin", None)
+    add(org, "ada@example.com", "lead", "shop")
+    ada = add(org, "ada@example.com", "analyst", "search")
+    listed = [(each.email, each.project, each.role.name) for each in org.members.everybody(actor=ROOT)]
+    assert listed == [
+        ("ada@example.com", "search", "ANALYST"),
+        ("ada@example.com", "shop", "LEAD"),
+        ("root@example.com", None, "ADMIN"),
+    ]
+    with pytest.raises(Forbidden):
+        org.members.everybody(actor=ada)
 
 
 def test_an_unknown_role_or_member_is_refused(org: Platform):
