@@ -15,8 +15,8 @@ from lib.ui import address
 from lib.ui.navigation import in_sample
 from lib.ui.server import front_door, now
 from lib.ui.wording import count, span
+from lib.usage.figures import UsageFilter
 from lib.usage.periods import PRESETS, Period, custom, day_of, preset, zone_named
-from lib.usage.reports import UsageFilter
 
 # One or two for each offset, so that the list stays short; the address may name any other.
 ZONES = (

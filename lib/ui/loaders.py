@@ -12,7 +12,7 @@ import streamlit as st
 
 from lib.access.roles import Actor
 from lib.ui.server import front_door
-from lib.usage.reports import Choices, DailyRow, DayRow, HourRow, ModelRow, ProjectRow, Totals, UsageFilter
+from lib.usage.figures import Choices, DailyRow, DayRow, HourRow, ModelRow, ProjectRow, Totals, UsageFilter
 
 SECONDS_KEPT = 3
 Rights: TypeAlias = tuple[str, int, tuple[tuple[str, int], ...]]

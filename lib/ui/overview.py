@@ -20,7 +20,7 @@ from lib.ui.navigation import INTEGRATIONS, PLAN, USAGE, go
 from lib.ui.tables import cell, height_of, known, money_column
 from lib.ui.wording import KEY_STATUS, change, count, duration, escape, exact, money, payer, shorten
 from lib.usage.caps import TITLES, Headroom, Window
-from lib.usage.reports import ProjectRow, Totals, UsageFilter
+from lib.usage.figures import ProjectRow, Totals, UsageFilter
 from lib.vault.states import KeyState
 
 _NAME_LENGTH = 24

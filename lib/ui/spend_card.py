@@ -13,7 +13,7 @@ from lib.clock import HOUR
 from lib.ui import charts, filters, loaders, vega
 from lib.ui.cards import card, card_title
 from lib.ui.filters import Chosen
-from lib.usage.reports import DayRow, HourRow, UsageFilter
+from lib.usage.figures import DayRow, HourRow, UsageFilter
 
 
 def steps(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> Sequence[DayRow] | Sequence[HourRow]:

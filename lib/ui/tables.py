@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib.usage.reports import Totals
+from lib.usage.figures import Totals
 
 _NANO = 1_000_000_000
 _CENT = 0.01

@@ -16,7 +16,7 @@ from lib.ui.server import front_door
 from lib.ui.tables import cell, height_of, known, money_column
 from lib.ui.wording import KIND, MINUS, SOURCE, change, count, escape, money, share
 from lib.usage.caps import WINDOWS
-from lib.usage.reports import DayRow, Totals, UsageFilter
+from lib.usage.figures import DayRow, Totals, UsageFilter
 
 FILTERS = ("project", "source", "provider", "model", "kind", "status")
 _PROVIDERS = {"openai": "OpenAI", "anthropic": "Anthropic", "google": "Google"}

@@ -27,7 +27,8 @@ from lib.errors import BadInput
 from lib.usage.columns import DAILY_HEADER, EVENT_COLUMNS, EVENT_HEADER, cell_writers, inert
 from lib.usage.events import sweep
 from lib.usage.prices import plain_usd
-from lib.usage.reports import DailyRow, Reports, UsageFilter, matching, visible_ids
+from lib.usage.reports import DailyRow, Reports, UsageFilter
+from lib.usage.summing import matching, visible_ids
 
 FORMATS = ("csv", "daily-csv", "parquet")
 _BATCH = 5_000

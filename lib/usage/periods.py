@@ -22,6 +22,7 @@ PRESETS = {
     "last_month": "Last month",
     "custom": "Custom",
 }
+_QUARTER: Micros = HOUR // 4
 _DAYS = {"7d": 7, "30d": 30, "90d": 90}
 
 
@@ -76,6 +77,24 @@ def days_between(since: Micros, until: Micros, zone: ZoneInfo) -> Iterator[date]
     while day <= last:
         yield day
         day += timedelta(days=1)
+
+
+def hours_between(since: Micros, until: Micros, zone: ZoneInfo) -> list[Micros]:
+    """The beginning of every hour of the zone's clocks that shares an instant with the half-open period.
+
+    In Kolkata hours begin at half past one of UTC. Where the clocks jump within an hour, a new one begins.
+    """
+    if since >= until:
+        return []
+    at = since - since % _QUARTER
+    while not _begins_hour(at, zone):
+        at -= _QUARTER
+    return [moment for moment in range(at, until, _QUARTER) if _begins_hour(moment, zone)]
+
+
+def _begins_hour(moment: Micros, zone: ZoneInfo) -> bool:
+    now, before = (from_micros(at).astimezone(zone) for at in (moment, moment - _QUARTER))
+    return (now.hour, now.utcoffset()) != (before.hour, before.utcoffset())
 
 
 def preset(name: str, zone: ZoneInfo, now: Micros) -> Period:

@@ -14,7 +14,7 @@ from lib.db import AnyRow, Database
 from lib.db.tables import open_calls, projects, run_log, runs, usage_events
 from lib.errors import RunUnknown
 from lib.usage.events import sweep
-from lib.usage.reports import visible_ids
+from lib.usage.summing import visible_ids
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from lib.ui.guards import guard
 from lib.ui.navigation import in_sample
 from lib.ui.server import front_door
 from lib.ui.wording import count
-from lib.usage.reports import UsageFilter
+from lib.usage.figures import UsageFilter
 
 viewer = guard()
 platform = front_door()

@@ -17,13 +17,17 @@ from lib.clock import HOUR, MINUTE, from_micros, to_micros
 from lib.db import Database
 from lib.db.tables import usage_events
 from lib.usage import rollups
-from lib.usage.reports import Reports, UsageFilter
+from lib.usage.figures import Totals, UsageFilter
+from lib.usage.periods import hours_between
+from lib.usage.reports import Reports
 from lib.usage.segments import plan, plan_days
 
 ADMIN = local_administrator(Origin.COMMAND_LINE)
 # Both changes of the clocks in Europe and America lie in this stretch.
 START = to_micros(datetime(2026, 10, 20, tzinfo=UTC))
 SPAN = 21 * 24 * HOUR
+# Half an hour before its clocks are put back by half an hour: at two o'clock it is half past one again.
+LORD_HOWE = to_micros(datetime(2026, 4, 4, 14, 30, tzinfo=UTC))
 ZONES = [
     "UTC",
     "America/Los_Angeles",
@@ -46,7 +50,7 @@ events = st.lists(
             "project": st.sampled_from(["one", "two"]),
             "source": st.sampled_from(["platform", "byok"]),
             "model": st.sampled_from(["gpt-5", "gpt-5-mini"]),
-            "status": st.sampled_from(["ok", "ok", "ok", "error", "unknown"]),
+            "status": st.sampled_from(["ok", "ok", "ok", "error", "broken", "abandoned", "unknown"]),
             "run_kind": st.sampled_from(["scan", None]),
             "cost_nano": st.one_of(st.none(), st.integers(0, 10**13)),
             "input_tokens": st.integers(0, 10**6),
@@ -245,17 +249,79 @@ def test_no_project_is_summed_that_the_actor_may_not_see(database):
     assert Reports(database).totals(UsageFilter(), actor=outsider).calls == 0
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(drawn=events, since=moments, length=st.integers(1, 30 * HOUR))
-def test_hours_are_the_sums_of_their_events_and_have_no_gaps(database, drawn, since, length):
-    drawn, wanted = _fill(database, drawn), UsageFilter(since=since, until=since + length)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=events, since=moments, length=st.integers(1, 50 * HOUR), zone=st.sampled_from(ZONES))
+@example(drawn=[], since=LORD_HOWE, length=HOUR, zone="Australia/Lord_Howe")
+def test_hours_are_those_of_the_clocks_of_the_zone_and_the_sums_of_their_events(
+    database, drawn, since, length, zone
+):
+    """Also where they begin at half past or a quarter to an hour of UTC, and where the clocks change."""
+    drawn, wanted = _fill(database, drawn), UsageFilter(since=since, until=since + length, zone=zone)
     hours = Reports(database).by_hour(wanted, actor=ADMIN)
-    first = since - since % HOUR
-    assert [row.at for row in hours] == list(range(first, since + length, HOUR))
+
+    clock = {at: _hour_on_the_clock(at, zone) for at in range(since - since % MINUTE, since + length, MINUTE)}
+    assert list(dict.fromkeys(clock.values())) == [_hour_on_the_clock(row.at, zone) for row in hours]
     for row in hours:
+        assert (
+            from_micros(row.at).astimezone(ZoneInfo(zone)).minute % 60 == 0 or zone == "Australia/Lord_Howe"
+        )
         found = [
             event
             for event in drawn
-            if _matches(event, wanted) and row.at <= event["occurred_at"] < row.at + HOUR
+            if _matches(event, wanted)
+            and _hour_on_the_clock(event["occurred_at"], zone) == _hour_on_the_clock(row.at, zone)
         ]
         assert _money(found) == (row.calls, row.platform_nano, row.byok_nano, row.unpriced_calls)
+    assert sum(row.calls for row in hours) == Reports(database).totals(wanted, actor=ADMIN).calls
+
+
+def _hour_on_the_clock(at: int, zone: str) -> tuple[date, int, timedelta]:
+    """What tells an hour from all others: a clock that is put back shows some of them twice."""
+    local = from_micros(at).astimezone(ZoneInfo(zone))
+    return local.date(), local.hour, local.utcoffset()
+
+
+@given(year=st.integers(1850, 2100), zone=st.sampled_from(ZONES))
+def test_hours_end_also_in_years_whose_clocks_ran_by_the_sun(year, zone):
+    since = to_micros(datetime(year, 6, 1, tzinfo=ZoneInfo(zone)))
+    assert len(hours_between(since, since + 24 * HOUR, ZoneInfo(zone))) in {24, 25}
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=events, wanted=filters)
+def test_hours_of_utc_and_days_of_projects_are_the_sums_of_their_events(database, drawn, wanted):
+    drawn, wanted = _fill(database, drawn), UsageFilter(**wanted)
+    found = [event for event in drawn if _matches(event, wanted)]
+    hours: dict[int, list[dict[str, object]]] = defaultdict(list)
+    days: dict[tuple[object, date], list[dict[str, object]]] = defaultdict(list)
+    for event in found:
+        at = event["occurred_at"]
+        hours[at - at % HOUR].append(event)
+        days[event["project"], from_micros(at).astimezone(ZoneInfo(wanted.zone)).date()].append(event)
+
+    by_hour = Reports(database).by_utc_hour(wanted, actor=ADMIN)
+    by_project = Reports(database).project_days(wanted, actor=ADMIN)
+
+    assert {at: _money(hours[at]) for at in sorted(hours)} == {row.at: _of(row) for row in by_hour}
+    assert {key: _money(rows) for key, rows in days.items()} == {
+        (slug, day): _of(sums) for slug, found in by_project.items() for day, sums in found.items()
+    }
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=events, wanted=filters)
+def test_each_status_and_each_sources_unknown_costs_are_counted_apart(database, drawn, wanted):
+    drawn, wanted = _fill(database, drawn), UsageFilter(**wanted)
+    found = [event for event in drawn if _matches(event, wanted)]
+
+    sums = Reports(database).totals(wanted, actor=ADMIN)
+
+    for status in ("ok", "error", "broken", "abandoned", "unknown"):
+        assert sum(event["status"] == status for event in found) == getattr(sums, f"{status}_calls")
+    unpriced = [event["source"] for event in found if event["cost_nano"] is None]
+    assert unpriced.count("platform") == sums.platform_unpriced_calls
+    assert unpriced.count("byok") == sums.byok_unpriced_calls
+
+
+def _of(sums: Totals) -> tuple[int, int, int, int]:
+    return sums.calls, sums.platform_nano, sums.byok_nano, sums.unpriced_calls

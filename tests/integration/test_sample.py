@@ -110,9 +110,9 @@ def test_every_state_is_there(loaded):
     } <= statuses
     assert {run.resumes_at for run in found if run.status == "waiting"} == {full.returns_at}
 
-    by_status = loaded.reports.by_status(UsageFilter(sample=True), actor=ADMIN)
-    assert {"ok", "error", "abandoned", "unknown"} <= set(by_status)
-    assert by_status["ok"].unpriced_calls > 0
+    sums = loaded.reports.totals(UsageFilter(sample=True), actor=ADMIN)
+    assert min(sums.ok_calls, sums.error_calls, sums.abandoned_calls, sums.unknown_calls) > 0
+    assert loaded.reports.totals(UsageFilter(sample=True, statuses=("ok",)), actor=ADMIN).unpriced_calls > 0
     assert loaded.reports.by_project(UsageFilter(sample=True), actor=ADMIN)[FALLS_BACK].platform_calls > 0
 
 

@@ -15,7 +15,7 @@ from lib.settings import ROOT
 from lib.ui import cap_charts, charts, vega
 from lib.ui.vega import Chart
 from lib.usage.caps_view import Point
-from lib.usage.reports import DayRow, HourRow, ModelRow
+from lib.usage.figures import DayRow, HourRow, ModelRow
 
 CENT = 10_000_000
 MONDAY = date(2026, 11, 23)
@@ -120,8 +120,8 @@ def test_a_period_without_spend_is_no_division_by_zero():
 
 def test_a_model_without_a_known_price_has_no_amount():
     rows = [
-        ModelRow(model="gpt-5", platform_nano=2 * CENT, calls=3, unpriced_calls=1),
-        ModelRow(model="mystery", calls=14, unpriced_calls=14),
+        ModelRow(model="gpt-5", platform_nano=2 * CENT, calls=3, byok_unpriced_calls=1),
+        ModelRow(model="mystery", calls=14, byok_unpriced_calls=14),
         ModelRow(model="free", calls=1),
     ]
     assert charts.spend_by_model(rows).columns["Sum"] == ["$0.02, 1 call unknown", "unknown", "$0.00"]
