@@ -233,9 +233,9 @@ def provider_links() -> str:
     )
 
 
-def draw_changes(*, own_key: bool) -> None:
+def draw_changes(*, own_key: bool, funded: bool) -> None:
     """The table of what a key of one's own changes, with the column that is in use."""
-    in_use = badge("in use", "blue" if own_key else "violet")
+    in_use = badge("in use", "blue" if own_key else "violet") if own_key or funded else ""
     platform_title, own_title = "Platform-funded", "Your own key (BYOK)"
     table = {
         "Topic": [f":gray[{topic}]" for topic in _CHANGES],

@@ -39,11 +39,20 @@ _CENTS = 10_000_000
 
 
 def attention_of(
-    project: Project, key: KeyState, room: Headroom, *, waiting: int, zone: ZoneInfo
+    project: Project, key: KeyState, room: Headroom, *, waiting: int, funded: bool, zone: ZoneInfo
 ) -> list[Attention]:
-    """One line: caps do not apply, or one is reached or nearly so."""
+    """Caps do not apply; or there is no platform key to spend from (not ``funded``), or a cap is nearly reached."""
     if key.version:
         return [_own_key(project, key)]
+    return [*([] if funded else [_no_key(project)]), *_pressing_cap(project, room, waiting, zone)]
+
+
+def _no_key(project: Project) -> Attention:
+    text = "This server has no platform key, so runs of this project cannot make calls."
+    return Attention("No key", "red", text, "Add your key", INTEGRATIONS, {"project": project.slug})
+
+
+def _pressing_cap(project: Project, room: Headroom, waiting: int, zone: ZoneInfo) -> list[Attention]:
     window = _most_pressing(room)
     if window.percent < NEAR_CAP:
         return []
@@ -184,8 +193,8 @@ def draw_outlook(rows: Sequence[Outlook], zone: ZoneInfo) -> None:
 # --- what one can do -------------------------------------------------------------------------------
 
 
-def draw_ways(project: Project, plans: Sequence[Plan], *, own_key: bool, administrator: bool) -> None:
-    """At the cap: wait, add a key, change the plan."""
+def draw_ways(project: Project, plans: Sequence[Plan], *, administrator: bool) -> None:
+    """What a project without a key of its own can do at the cap: wait, add a key, change the plan."""
     cards.section("At the cap, you can")
     wait, key, plan = st.columns(3)
     with wait, cards.card(height="stretch"):
@@ -195,9 +204,9 @@ def draw_ways(project: Project, plans: Sequence[Plan], *, own_key: bool, adminis
         )
         link(RUN_LOGS, "Show waiting runs", project=project.slug, status="waiting")
     with key, cards.card(height="stretch"):
-        st.markdown(f"#### :material/key: {'Keep your key' if own_key else 'Add your key'}", anchors=False)
+        st.markdown("#### :material/key: Add your key", anchors=False)
         st.markdown("OpenAI bills your account, and caps neither count nor limit your calls.")
-        link(INTEGRATIONS, "Open key" if own_key else "Add your key", project=project.slug)
+        link(INTEGRATIONS, "Add your key", project=project.slug)
     with plan, cards.card(height="stretch"):
         st.markdown("#### :material/speed: Change plan", anchors=False)
         _draw_next_plan(project, plans, administrator=administrator)

@@ -60,12 +60,12 @@ def draw(detail: RunDetail, chosen: Chosen, viewer: Viewer) -> None:
     failed = _last_failure(detail.calls)
     with card():
         _draw_title(run, failed, chosen)
-        _draw_what_happened(detail, failed)
+        said = _draw_what_happened(detail, failed)
         if run.token_budget:
             _draw_budget(run, chosen)
         if failed:
             _draw_failure(run, failed, chosen, viewer.actor)
-        _draw_log(detail.log, chosen)
+        _draw_log([line for line in detail.log if line.tag not in said], chosen)
         _draw_calls(detail.calls, chosen)
 
 
@@ -93,20 +93,25 @@ def _draw_title(run: RunRow, failed: CallRow | None, chosen: Chosen) -> None:
             link(INTEGRATIONS, "Show the key", project=run.project)
 
 
-def _draw_what_happened(detail: RunDetail, failed: CallRow | None) -> None:
+def _draw_what_happened(detail: RunDetail, failed: CallRow | None) -> set[str]:
+    """Say what ended or changed the run; returns the tags of the log lines that are said with it."""
     run, tags = detail.run, {line.tag: line.message for line in detail.log}
     kind = "budget" if (run.status, run.stopped_by) == ("budget_exceeded", "budget") else run.status
     if kind in _LIMITS:
         title, tag, icon = _LIMITS[kind]
         st.warning(escape(tags.get(tag, "")), title=title, icon=f":material/{icon}:")
-    elif "key:locked" in tags:
+        return {tag}
+    if "key:locked" in tags:
         st.error(escape(tags["key:locked"]), title="The key is locked", icon=":material/lock:")
-    elif failed and "key:fell_back" in tags:
+        return {"key:locked"}
+    if failed and "key:fell_back" in tags:
         st.warning(_said(failed, tags), title=_refused(failed, tags), icon=":material/warning:")
-    elif failed and run.status != "passed":
+        return {"key:fell_back"}
+    if failed and run.status != "passed":
         st.error(_said(failed, tags), title=_refused(failed, tags), icon=":material/error:")
     elif run.status == "lost":
         st.error(_LOST, title="The worker was lost", icon=":material/error:")
+    return set()
 
 
 def _refused(failed: CallRow, tags: dict[str, str]) -> str:

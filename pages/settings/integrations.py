@@ -36,7 +36,7 @@ def main() -> None:
             st.caption(f"Keys for {models} models cannot be saved yet.")
     with cards.card():
         cards.card_title("What bringing your own key changes")
-        key_panel.draw_changes(own_key=bool(state.version))
+        key_panel.draw_changes(own_key=bool(state.version), funded=funding.status != "none")
     key_entry.draw(project.slug, state)
     key_actions.draw_removal(project, state)
     call_dialog.draw(project.slug)

@@ -26,12 +26,8 @@ def main() -> None:
     own_key = bool(visit.platform.keys.describe(project.slug, actor=visit.actor).version)
     _now(visit, project)
     _past_and_future(visit, project)
-    plan.draw_ways(
-        project,
-        visit.platform.plans.list(),
-        own_key=own_key,
-        administrator=visit.may(Action.SET_PLAN),
-    )
+    if not own_key:
+        plan.draw_ways(project, visit.platform.plans.list(), administrator=visit.may(Action.SET_PLAN))
 
 
 @st.fragment(run_every="10s")
@@ -41,7 +37,10 @@ def _now(visit: Visit, project: Project) -> None:
     key = platform.keys.describe(project.slug, actor=actor)
     room = platform.caps.headroom(project.slug, actor=actor)
     _, waiting = platform.runs.list(RunFilter((project.slug,), statuses=("waiting",), limit=1), actor=actor)
-    cards.attention(plan.attention_of(project, key, room, waiting=waiting, zone=visit.zone), titled=False)
+    funded = project.sample or platform.keys.platform_state().status != "none"
+    cards.attention(
+        plan.attention_of(project, key, room, waiting=waiting, funded=funded, zone=visit.zone), titled=False
+    )
     for column, window in zip(st.columns(2), room.windows.values(), strict=True):
         with column:
             plan.draw_window(window, room.at, visit.zone, applies=not key.version)

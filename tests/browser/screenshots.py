@@ -19,7 +19,7 @@ from tests.chromium import running_chromium
 from tests.services import ROOT
 from tests.upstream import WRONG_KEY
 
-WIDTHS = {"wide": 1440, "narrow": 420}
+WIDTHS = {"wide": 1440, "laptop": 1280, "narrow": 420}
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 _TALLEST = 4_000
 
