@@ -106,10 +106,11 @@ def _draw_what_happened(detail: RunDetail, failed: CallRow | None) -> set[str]:
         return {"key:locked"}
     if failed and "key:fell_back" in tags:
         st.warning(_said(failed, tags), title=_refused(failed, tags), icon=":material/warning:")
-        return {"key:fell_back"}
+        return {"key:failed", "key:fell_back"}
     if failed and run.status != "passed":
         st.error(_said(failed, tags), title=_refused(failed, tags), icon=":material/error:")
-    elif run.status == "lost":
+        return {"key:failed"}
+    if run.status == "lost":
         st.error(_LOST, title="The worker was lost", icon=":material/error:")
     return set()
 
