@@ -30,14 +30,15 @@ def draw(slug: str) -> None:
 
 def _body(slug: str) -> None:
     result: TestCall | QodexError | None = st.session_state.get(_RESULT)
-    with st.form("test-call:form", border=False, enter_to_submit=False):
+    with st.form("test-call:form", border=False):
         left, right = st.columns([2, 3])
         model = left.selectbox("Model", MODELS, key="test-call:model", accept_new_options=True)
         prompt = right.text_input("Prompt", PROMPT, key="test-call:prompt", max_chars=500)
         place = st.container()
         with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
-            closed = st.form_submit_button("Close")
+            # Enter presses the first button of a form.
             sent = st.form_submit_button("Send", type="primary", icon=":material/send:")
+            closed = st.form_submit_button("Close")
     if closed:
         _close()
         st.rerun()

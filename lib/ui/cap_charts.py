@@ -146,7 +146,13 @@ def _steps(x: Spec, y: Spec, mark: Spec, *transform: Spec) -> Spec:
 
 def _cap_line(at: float, words: str) -> list[Spec]:
     y: Spec = {"y": {"datum": at, "type": "quantitative"}}
-    rule = {"type": "rule", "strokeDash": [5, 3], "strokeWidth": 1.5, "stroke": vega.ink("Limit")}
+    rule = {
+        "type": "rule",
+        "strokeDash": [5, 3],
+        "strokeWidth": 1.5,
+        "stroke": vega.ink("Limit"),
+        "aria": False,
+    }
     note = vega.small_text("Limit", align="left", dx=3, dy=-8)
     # Without counting, there would be one line and one text for each row of the data.
     once = [{"aggregate": [{"op": "count", "as": "rows"}]}]

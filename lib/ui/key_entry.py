@@ -67,11 +67,12 @@ def _body(slug: str, state: KeyState) -> None:
             _draw_failed(failed, slug, state)
         progress = st.container()
         with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
-            cancelled = st.form_submit_button("Cancel")
+            # Enter presses the first button of a form.
+            sent = st.form_submit_button("Check and save", type="primary")
             again = bool(failed and failed.may_retry) and st.form_submit_button(
                 "Try again", icon=":material/refresh:", help="Checks the same key once more."
             )
-            sent = st.form_submit_button("Check and save", type="primary")
+            cancelled = st.form_submit_button("Cancel")
     if cancelled:
         _close()
         st.rerun()

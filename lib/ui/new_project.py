@@ -31,8 +31,9 @@ def _body() -> None:
         name = st.text_input("Title (optional)", key="new-project:name", placeholder="Checkout API")
         failure = st.container()
         with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
-            cancelled = st.form_submit_button("Cancel")
+            # Enter presses the first button of a form.
             sent = st.form_submit_button("Create project", type="primary")
+            cancelled = st.form_submit_button("Cancel")
     if cancelled:
         notices.close_dialog()
         st.rerun()

@@ -229,7 +229,7 @@ def _draw_next_plan(project: Project, plans: Sequence[Plan], *, administrator: b
         )
         command = f"python -m lib projects set {project.slug} --plan {best.name}"
     if administrator:
-        st.caption(f"On the server: `{command}`")
+        st.markdown(f":small[On the server: `{command}`]")
 
 
 def _usd(nano: int) -> str:

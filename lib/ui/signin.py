@@ -107,7 +107,9 @@ def _draw_waiting_room(actor: Actor) -> None:
     st.title("No access yet", anchor=False)
     st.markdown(f"You are signed in as **{escape(actor.name)}**, but you have no role in any project.")
     if not found:
-        st.caption("There is no administrator yet. An operator can make one: `python -m lib members add`")
+        st.markdown(
+            ":small[There is no administrator yet. An operator can make one: `python -m lib members add`]"
+        )
         return
     st.markdown("Ask an administrator, or a lead of your project, to add you:")
     st.markdown("\n".join(f"- {escape(email)}" for email in found[:MOST_NAMED]))

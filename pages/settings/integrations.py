@@ -48,7 +48,7 @@ def _key(visit: Visit, project: Project, state: KeyState, *, funded: bool) -> No
     key_panel.draw_facts(visit.platform, project, state, visit, visit.now, visit.zone, funded=funded)
     checking = _buttons(visit, project, state)
     if state.version:
-        st.caption(key_panel.provider_links())
+        st.markdown(f":small[{key_panel.provider_links()}]")
     if checking:
         key_actions.check_again(project.slug)
 
