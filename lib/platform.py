@@ -23,6 +23,7 @@ from lib.llm.clients import MeteredAsyncOpenAI, MeteredOpenAI, make_async_client
 from lib.llm.testcall import send_test_prompt
 from lib.settings import Settings
 from lib.usage import rollups
+from lib.usage.call_reports import CallReports
 from lib.usage.caps_view import CapsView
 from lib.usage.heartbeat import Heartbeat
 from lib.usage.ledger import Ledger
@@ -72,6 +73,7 @@ class Platform:
         self.plans = Plans(self.database)
         self.runs = RunLog(self.database)
         self.reports = Reports(self.database)
+        self.call_reports = CallReports(self.database)
         self.ledger = Ledger(self.database, store, self.prices, self.actor)
         self._runs = RunStore(self.database)
         self._heartbeat = Heartbeat(self._runs)

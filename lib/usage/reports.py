@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, func, select, union_all
+from sqlalchemy import Connection, func, select
 
 from lib.access.roles import Actor
 from lib.clock import HOUR
 from lib.db import AnyRow, Database
-from lib.db.tables import projects, usage_hourly
+from lib.db.tables import usage_hourly
 from lib.errors import BadInput
 from lib.usage.events import sweep
 from lib.usage.figures import (
@@ -33,7 +33,7 @@ from lib.usage.figures import (
 from lib.usage.periods import day_of, days_between, hours_between, zone_named
 from lib.usage.rollups import zone_of
 from lib.usage.segments import Segment, plan, plan_days, plan_hours
-from lib.usage.summing import part, sum_columns, sums_of, visible_ids
+from lib.usage.summing import added_up, part, sums_of, visible_ids
 
 __all__ = ["DailyRow", "Reports", "Totals", "UsageFilter"]
 
@@ -100,21 +100,23 @@ class Reports:
 
     def by_project(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, ProjectRow]:
         """The sums of each project that has usage, by slug."""
-        rows = self._sums(wanted, actor, ("slug",))
+        rows = self._sums(wanted, actor, ("project_id",))
         return {row.slug: ProjectRow(project=row.slug, **sums_of(row)) for row in rows}
 
     def courses(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, dict[date, int]]:
         """What each project spent each day, both ledgers together, in nano-USD; only days with usage."""
+        zone = zone_named(wanted.zone)
         found: dict[str, dict[date, int]] = {}
-        for slug, days in self.project_days(wanted, actor=actor).items():
-            found[slug] = {day: sums.total_nano for day, sums in days.items()}
+        for row in self._sums(wanted, actor, ("project_id", "at"), zone=zone):
+            course, day = found.setdefault(row.slug, {}), day_of(row.at, zone)
+            course[day] = course.get(day, 0) + int(row.platform_nano) + int(row.byok_nano)
         return found
 
     def project_days(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, dict[date, Totals]]:
         """The sums of each project's days; only days with usage."""
         zone = zone_named(wanted.zone)
         found: dict[str, dict[date, Totals]] = {}
-        for row in self._sums(wanted, actor, ("slug", "at"), zone=zone):
+        for row in self._sums(wanted, actor, ("project_id", "at"), zone=zone):
             days = found.setdefault(row.slug, {})
             days.setdefault(day_of(row.at, zone), Totals()).add(Totals(**sums_of(row)))
         return found
@@ -123,7 +125,7 @@ class Reports:
         """The daily summary, by date, project, source, provider and model."""
         zone = zone_named(wanted.zone)
         found: dict[tuple[date, str, str, str, str], Totals] = {}
-        for row in self._sums(wanted, actor, ("slug", "source", "provider", "model", "at"), zone=zone):
+        for row in self._sums(wanted, actor, ("project_id", "source", "provider", "model", "at"), zone=zone):
             key = (day_of(row.at, zone), row.slug, row.source, row.provider, row.model)
             found.setdefault(key, Totals()).add(Totals(**sums_of(row)))
         return [DailyRow(*key, totals) for key, totals in sorted(found.items(), key=lambda item: item[0])]
@@ -154,14 +156,8 @@ class Reports:
                 segments = _segments(connection, wanted, ids, zone)
             if not segments or not ids:
                 return []
-            parts = [part(segment, wanted, ids, days="at" in by) for segment in segments]
-            inner = union_all(*parts).subquery()
-            # The slug is joined outside: the parts need only the id.
-            columns = [projects.c.slug if name == "slug" else inner.c[name] for name in by]
-            statement = select(*columns, *sum_columns(inner.c)).select_from(inner)
-            if "slug" in by:
-                statement = statement.join(projects, projects.c.id == inner.c.project_id)
-            return connection.execute(statement.group_by(*columns) if by else statement).all()
+            parts = [part(segment, wanted, ids, by) for segment in segments]
+            return connection.execute(added_up(parts, by)).all()
 
 
 def _segments(

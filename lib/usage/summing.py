@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -15,15 +15,16 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    union_all,
 )
 
 from lib.access.roles import Action, Actor, allows
 from lib.clock import Micros
 from lib.db import AnyRow
-from lib.db.tables import projects, usage_daily, usage_events, usage_hourly
+from lib.db.tables import EVENT_STATUSES, projects, usage_daily, usage_events, usage_hourly
 from lib.errors import BadInput, ProjectUnknown
 from lib.usage.figures import FIELDS, UsageFilter
-from lib.usage.rollups import DIMENSIONS, QUARTER, SUMS, event_dimensions, event_sums
+from lib.usage.rollups import QUARTER, SUMS
 from lib.usage.segments import Segment
 
 
@@ -58,21 +59,35 @@ def matching(statement: Select[Any], wanted: UsageFilter, project_ids: Sequence[
     return _narrowed(statement, usage_events, "occurred_at", wanted, project_ids, wanted.since, wanted.until)
 
 
-def part(segment: Segment, wanted: UsageFilter, project_ids: Sequence[str], *, days: bool) -> Select[Any]:
-    """The sums of one segment, from the table that answers it; ``days``: each with an instant of its day."""
+def part(segment: Segment, wanted: UsageFilter, project_ids: Sequence[str], by: Sequence[str]) -> Select[Any]:
+    """The sums of ``Totals`` over one segment, from the table that answers it.
+
+    By ``project_id`` or a dimension; ``at`` is the moment of the roll-up's row, or a quarter of an hour.
+    """
+    table, moment = _TABLES[segment.grain]
+    values = _event_values() if table is usage_events else {name: table.c[name] for name in SUMS}
+    keys = [_instant(segment).label("at") if name == "at" else table.c[name] for name in by]
+    statement = select(*keys, *_sums(table, values))
+    statement = _narrowed(statement, table, moment, wanted, project_ids, segment.since, segment.until)
+    return statement.group_by(*keys) if keys else statement
+
+
+def added_up(parts: Sequence[Select[Any]], by: Sequence[str]) -> Select[Any]:
+    """The sums of several segments together, by project's slug in place of its id."""
+    if len(parts) == 1 and "project_id" not in by:
+        return parts[0]
+    inner = union_all(*parts).subquery()
+    keys = [projects.c.slug if name == "project_id" else inner.c[name] for name in by]
+    statement = select(*keys, *(func.sum(inner.c[name]).label(name) for name in FIELDS)).select_from(inner)
+    if "project_id" in by:
+        statement = statement.join(projects, projects.c.id == inner.c.project_id)
+    return statement.group_by(*keys) if keys else statement
+
+
+def _instant(segment: Segment) -> ColumnElement[int]:
     table, moment = _TABLES[segment.grain]
     at: ColumnElement[int] = table.c[moment]
-    if table is usage_events:
-        at = at - at % literal_column(str(QUARTER))
-        dimensions, sums = event_dimensions(), event_sums()
-    else:
-        dimensions = [table.c[name] for name in DIMENSIONS]
-        sums = [func.sum(table.c[name]).label(name) for name in SUMS]
-    keys = [table.c.project_id, *dimensions, *([_not_before(at, segment).label("at")] if days else [])]
-    statement = _narrowed(
-        select(*keys, *sums), table, moment, wanted, project_ids, segment.since, segment.until
-    )
-    return statement.group_by(*keys)
+    return _not_before(at - at % literal_column(str(QUARTER)), segment) if segment.grain == "event" else at
 
 
 def _not_before(at: ColumnElement[int], segment: Segment) -> ColumnElement[int]:
@@ -117,30 +132,35 @@ _TABLES = {
 }
 
 
-def sum_columns(column: Any) -> list[ColumnElement[Any]]:
-    """The sums of ``Totals``, over columns named as in the roll-ups."""
-    platform = column.source == "platform"
+def _event_values() -> dict[str, ColumnElement[Any]]:
+    """What one event adds to each sum of a roll-up."""
+    event = usage_events.c
+    counted = {name: func.coalesce(event[name], 0) for name in SUMS[2:]}
+    unpriced = case((event.cost_nano.is_(None), 1), else_=0)
+    return {"calls": literal_column("1"), "unpriced_calls": unpriced, **counted}
 
-    def total(value: Any) -> ColumnElement[Any]:
-        return func.coalesce(func.sum(value), 0)
 
-    return [
-        total(column.calls).label("calls"),
-        total(case((platform, column.calls), else_=0)).label("platform_calls"),
-        total(case((platform, 0), else_=column.calls)).label("byok_calls"),
-        *(
-            total(case((column.status == status, column.calls), else_=0)).label(f"{status}_calls")
-            for status in ("error", "broken", "abandoned", "unknown")
-        ),
-        total(case((platform, column.unpriced_calls), else_=0)).label("platform_unpriced_calls"),
-        total(case((platform, 0), else_=column.unpriced_calls)).label("byok_unpriced_calls"),
-        total(case((platform, column.cost_nano), else_=0)).label("platform_nano"),
-        total(case((platform, 0), else_=column.cost_nano)).label("byok_nano"),
-        *(total(column[name]).label(name) for name in SUMS[3:]),
-    ]
+def _sums(table: Table, values: Mapping[str, ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    """The sums of ``Totals``."""
+    platform, status = table.c.source == "platform", table.c.status
+    calls, unpriced, cost = values["calls"], values["unpriced_calls"], values["cost_nano"]
+    found: dict[str, ColumnElement[Any]] = {
+        "calls": calls,
+        "platform_calls": case((platform, calls), else_=0),
+        "byok_calls": case((platform, 0), else_=calls),
+        **{
+            f"{name}_calls": case((status == name, calls), else_=0) for name in EVENT_STATUSES if name != "ok"
+        },
+        "platform_unpriced_calls": case((platform, unpriced), else_=0),
+        "byok_unpriced_calls": case((platform, 0), else_=unpriced),
+        "platform_nano": case((platform, cost), else_=0),
+        "byok_nano": case((platform, 0), else_=cost),
+        **{name: values[name] for name in SUMS[3:]},
+    }
+    return [func.coalesce(func.sum(found[name]), 0).label(name) for name in FIELDS]
 
 
 def sums_of(row: AnyRow) -> dict[str, int]:
-    """The sums of a row of ``sum_columns``, as ``Totals`` takes them."""
+    """The sums of a row, as ``Totals`` takes them."""
     # PostgreSQL sums BIGINT as NUMERIC, which arrives as Decimal; every sum is a whole number.
     return {name: int(getattr(row, name)) for name in FIELDS}

@@ -1,0 +1,178 @@
+"""What single calls say is exact over the calls that were looked at, and the answer names those."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import insert
+
+from lib.access.projects import Projects
+from lib.access.roles import Actor, Origin, local_administrator
+from lib.clock import DAY, HOUR, Micros
+from lib.db import Database
+from lib.db.tables import runs, usage_events
+from lib.usage import call_reports, rollups
+from lib.usage.call_reports import CallReports, LatestCalls, Spread
+from lib.usage.figures import UsageFilter
+
+ADMIN = local_administrator(Origin.COMMAND_LINE)
+START: Micros = 1_790_000_000_000_000 - 1_790_000_000_000_000 % DAY
+LENGTH = 30 * DAY
+PERIOD = UsageFilter(since=START, until=START + LENGTH)
+
+calls = st.lists(
+    st.fixed_dictionaries(
+        {
+            "occurred_at": st.integers(START, START + LENGTH - 1),
+            "project": st.sampled_from(["one", "two"]),
+            "source": st.sampled_from(["platform", "byok"]),
+            "model": st.sampled_from(["gpt-5", "gpt-5-mini"]),
+            "run_id": st.sampled_from(["run-a", "run-b", "elsewhere", None]),
+            "cost_nano": st.one_of(st.none(), st.integers(0, 10**13)),
+            "input_tokens": st.one_of(st.none(), st.integers(0, 10**6)),
+            "output_tokens": st.integers(0, 10**6),
+            "latency_ms": st.one_of(st.none(), st.integers(0, 10**5)),
+        }
+    ),
+    max_size=40,
+)
+
+
+@pytest.fixture
+def database(database_url):
+    database = Database(database_url)
+    ids = [Projects(database).add(slug, actor=ADMIN).id for slug in ("one", "two")]
+    with database.write() as connection:
+        for project_id in ids:
+            for name in ("run-a", "run-b"):
+                run = {"run_id": f"{name}-{project_id[:8]}", "kind": "scan", "status": "passed"}
+                run |= {"project_id": project_id, "started_at": START, "started_by": "worker"}
+                connection.execute(insert(runs), run)
+    yield database
+    database.close()
+
+
+def _fill(database: Database, drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    adder = rollups.Rollups()
+    ids = {project.slug: project.id for project in Projects(database).list(actor=ADMIN)}
+    with database.write() as connection:
+        for table in (usage_events, rollups.usage_hourly, rollups.usage_daily):
+            connection.execute(table.delete())
+        for number, call in enumerate(drawn):
+            project_id = ids[call["project"]]
+            if (call["run_id"] or "").startswith("run-"):
+                call["run_id"] = f"{call['run_id'][:5]}-{project_id[:8]}"
+            row = {name: value for name, value in call.items() if name != "project"}
+            row |= {"project_id": project_id, "event_id": f"e{number:03}", "provider": "openai"}
+            row |= {"endpoint": "responses", "status": "ok", "imported": True}
+            connection.execute(insert(usage_events), row)
+            adder.add(connection, row)
+    return drawn
+
+
+def call(at: Micros = START, **more: Any) -> dict[str, Any]:
+    plain = {"occurred_at": at, "project": "one", "source": "byok", "model": "gpt-5", "run_id": None}
+    return plain | {"cost_nano": 1, "input_tokens": 1, "output_tokens": 1, "latency_ms": 1} | more
+
+
+def _nearest_rank(values: list[int]) -> Spread:
+    """The smallest value that at least half, or 95 of a hundred, do not exceed."""
+    if not values:
+        return Spread()
+    values = sorted(values)
+    ranks = [-(-share * len(values) // 100) for share in (50, 95)]
+    return Spread(len(values), *(values[rank - 1] for rank in ranks))
+
+
+def _latest(database: Database, wanted: UsageFilter = PERIOD, actor: Actor = ADMIN) -> LatestCalls:
+    return CallReports(database).latest(wanted, actor=actor)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=calls, models=st.sampled_from([(), ("gpt-5",)]), slugs=st.sampled_from([(), ("one",)]))
+def test_of_few_calls_all_are_looked_at_and_every_number_is_that_of_the_events(
+    database, drawn, models, slugs
+):
+    _fill(database, drawn)
+    found = [
+        each
+        for each in drawn
+        if (not models or each["model"] in models) and (not slugs or each["project"] in slugs)
+    ]
+
+    latest = _latest(database, UsageFilter(projects=slugs, models=models, since=START, until=START + LENGTH))
+
+    assert (latest.whole, latest.since, latest.calls) == (True, START, len(found))
+    tokens = [(each["input_tokens"], each["output_tokens"]) for each in found]
+    assert latest.spreads == {
+        "input": _nearest_rank([given for given, _ in tokens if given is not None]),
+        "output": _nearest_rank([made for _, made in tokens]),
+        "tokens": _nearest_rank([given + made for given, made in tokens if given is not None]),
+        "latency": _nearest_rank([each["latency_ms"] for each in found if each["latency_ms"] is not None]),
+    }
+    costs = sorted((each["cost_nano"] for each in found if each["cost_nano"] is not None), reverse=True)
+    assert [each.cost_nano for each in latest.costliest_calls] == costs[:10]
+    assert {each.run_id for each in latest.costliest_calls} <= {each["run_id"] for each in found} | {None}
+    assert "elsewhere" not in {each.run_id for each in latest.costliest_calls}
+    by_run: dict[str, dict[str, int]] = {}
+    for each in found:
+        if (each["run_id"] or "").startswith("run-") and each["cost_nano"] is not None:
+            sums = by_run.setdefault(each["run_id"], {"platform": 0, "byok": 0})
+            sums[each["source"]] += each["cost_nano"]
+    assert {run.run_id: (run.platform_nano, run.byok_nano) for run in latest.costliest_runs} == {
+        run_id: (sums["platform"], sums["byok"]) for run_id, sums in by_run.items()
+    }
+    spent = [run.platform_nano + run.byok_nano for run in latest.costliest_runs]
+    assert spent == sorted(spent, reverse=True)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=calls, most=st.integers(1, 20))
+def test_of_many_calls_the_latest_are_looked_at_from_a_whole_hour_on(database, drawn, most):
+    _fill(database, drawn)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(call_reports, "MOST", most)
+        latest = _latest(database)
+
+    moments = [each["occurred_at"] for each in drawn]
+    assert latest.calls == sum(at >= latest.since for at in moments)
+    if latest.whole:
+        assert latest.since == START
+    else:
+        assert latest.since % HOUR == 0
+        first = min(at for at in moments if at >= latest.since)
+        one_hour = {at - at % HOUR for at in moments if at >= latest.since} == {first - first % HOUR}
+        assert latest.calls <= most or one_hour
+        before = max(at for at in moments if at < latest.since)
+        hour = before - before % HOUR
+        assert latest.calls + sum(hour <= at < hour + HOUR for at in moments) > most, "not one hour too few"
+
+
+def test_an_hour_of_more_calls_than_that_is_looked_at_whole(database, monkeypatch):
+    monkeypatch.setattr(call_reports, "MOST", 3)
+    _fill(database, [call(START + 5 * HOUR + second) for second in range(9)] + [call(START)])
+
+    latest = _latest(database)
+
+    assert (latest.calls, latest.since, latest.whole) == (9, START + HOUR, False)
+
+
+def test_calls_of_other_models_count_for_the_bound_too(database, monkeypatch):
+    """The bound is what is read, not what matches: else a rare model would read all of history."""
+    monkeypatch.setattr(call_reports, "MOST", 3)
+    _fill(database, [call(START, model="rare")] + [call(START + hour * HOUR) for hour in range(1, 9)])
+
+    latest = _latest(database, UsageFilter(models=("rare",), since=START, until=START + LENGTH))
+
+    assert (latest.calls, latest.since) == (0, START + 6 * HOUR)
+
+
+def test_nothing_is_said_of_projects_that_the_actor_may_not_see(database):
+    _fill(database, [call()])
+    outsider = Actor(name="x", origin=Origin.BROWSER)
+    latest = _latest(database, actor=outsider)
+    assert (latest.calls, latest.costliest_calls, latest.costliest_runs) == (0, [], [])
+    assert set(latest.spreads.values()) == {Spread()}
