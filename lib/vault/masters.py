@@ -6,29 +6,47 @@ import base64
 import binascii
 import logging
 import os
-import stat
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 
 from lib.errors import MasterKeyMissing, SettingsError
+from lib.secret import Secret
 from lib.settings import Settings
+from lib.vault import keyfile
 from lib.vault.sealing import KEY_BYTES, MasterKey
 
 log = logging.getLogger(__name__)
 
+VARIABLE = "QODEX_MASTER_KEYS"
 _PRINTABLE = range(0x20, 0x7F)
 _FEWEST_DISTINCT = 17  # 32 random bytes have fewer once in 10**13; "0000…" and repeated words always
 _NEW = 'python3 -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())"'
+_MISSING = (
+    "There is no master key, so no key can be saved. "
+    "Set QODEX_MASTER_KEYS, or put the file of QODEX_MASTER_KEY_FILE back."
+)
+
+Reread = Callable[[], list[MasterKey] | None]
+"""The keys as they are now, None where they are as they were. Raises SettingsError, MasterKeyMissing."""
 
 
 class Keyring:
-    """The master keys this process has. The first one seals; each opens what names its id."""
+    """The master keys this process has. The first one seals; each opens what names its id.
 
-    def __init__(self, keys: Iterable[MasterKey] = (), *, missing: str = "") -> None:
+    Args:
+        keys: the sealing one first.
+        missing: what to say where there is none.
+        reread: for keys in a file, which may change while this process runs. It is looked at before each
+            sealing and for each id that is not known: so a rotation needs no restart.
+    """
+
+    def __init__(
+        self, keys: Iterable[MasterKey] = (), *, missing: str = "", reread: Reread | None = None
+    ) -> None:
         self._keys = {key.id: key for key in keys}
         self._missing = missing
+        self._reread = reread
 
     @property
     def ids(self) -> list[str]:
@@ -37,14 +55,30 @@ class Keyring:
 
     def get(self, master_key_id: str) -> MasterKey | None:
         """The key of that id, None where this process does not have it."""
+        if master_key_id not in self._keys:
+            try:
+                self.refresh()
+            except (SettingsError, MasterKeyMissing) as problem:
+                log.warning("%s", problem)
         return self._keys.get(master_key_id)
 
     @property
     def first(self) -> MasterKey:
-        """The key that seals. Raises MasterKeyMissing, saying where to give one."""
+        """The key that seals. Raises MasterKeyMissing, saying where to give one.
+
+        Where the file cannot be read any more nothing is sealed (SettingsError): after a restart nobody
+        could open it.
+        """
+        self.refresh()
         for key in self._keys.values():
             return key
         raise MasterKeyMissing(self._missing or "There is no master key. Set QODEX_MASTER_KEYS.")
+
+    def refresh(self) -> None:
+        """Read the file again if it has changed. Where that fails, what is at hand goes on opening."""
+        keys = self._reread() if self._reread else None
+        if keys is not None:
+            self._keys = {key.id: key for key in keys}
 
 
 def load_keyring(settings: Settings, *, may_create: bool) -> Keyring:
@@ -59,25 +93,56 @@ def load_keyring(settings: Settings, *, may_create: bool) -> Keyring:
         SettingsError: a key is not base64 of 32 random bytes, or others may read the file.
     """
     if settings.master_keys:
-        return Keyring(_parse("QODEX_MASTER_KEYS", settings.master_keys.reveal().split(",")))
+        return Keyring(parse(VARIABLE, settings.master_keys.reveal().split(",")))
     path = settings.master_key_file
-    found = _read_private(path)
-    if found is None and may_create:
+    if may_create and keyfile.read(path) is None:
         _create(path, settings)
-        found = _read_private(path)
-    if found is not None:
-        return Keyring(_parse("QODEX_MASTER_KEY_FILE", found.splitlines()))
-    return Keyring(
-        missing="There is no master key, so no key can be saved. "
-        "Set QODEX_MASTER_KEYS, or put the file of QODEX_MASTER_KEY_FILE back."
-    )
+    source = _File(path)
+    try:
+        return Keyring(source() or (), missing=_MISSING, reread=source)
+    except MasterKeyMissing:
+        return Keyring(missing=_MISSING, reread=source)
 
 
-def _parse(variable: str, texts: Iterable[str]) -> list[MasterKey]:
-    found = [text.strip() for text in texts if text.strip() and not text.strip().startswith("#")]
+class _File:
+    """The keys of a file, each time it has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: object = None
+
+    def __call__(self) -> list[MasterKey] | None:
+        now = keyfile.version(self._path)
+        if now is not None and now == self._seen:
+            return None
+        text = keyfile.read(self._path)
+        if text is None:
+            raise MasterKeyMissing(_MISSING)
+        keys = parse(keyfile.VARIABLE, text.splitlines())
+        self._seen = now
+        return keys
+
+
+def parse(variable: str, texts: Iterable[str]) -> list[MasterKey]:
+    """The keys of these texts; empty ones and comments are none. Raises SettingsError."""
+    found = [text.strip() for text in texts if not _is_comment(text)]
     if not found:
         raise SettingsError(variable, f"holds no key. Make one: {_NEW}")
     return [MasterKey(_decode(variable, number, text)) for number, text in enumerate(found, start=1)]
+
+
+def id_of(line: str) -> str | None:
+    """The id of the key that a line of the file holds, None for a comment."""
+    return None if _is_comment(line) else parse(keyfile.VARIABLE, [line])[0].id
+
+
+def new_key() -> Secret:
+    """A new master key, as the file and the variable take it."""
+    return Secret(base64.b64encode(os.urandom(KEY_BYTES)).decode())
+
+
+def _is_comment(text: str) -> bool:
+    return not text.strip() or text.strip().startswith("#")
 
 
 def _decode(variable: str, number: int, text: str) -> bytes:
@@ -101,48 +166,11 @@ def _looks_random(raw: bytes, text: str) -> bool:
     return mixed and not few and not all(byte in _PRINTABLE for byte in raw)
 
 
-def _read_private(path: Path) -> str | None:
-    """The file's text, None where there is no such file."""
-    try:
-        with path.open(encoding="ascii", errors="replace") as file:
-            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                raise SettingsError(
-                    "QODEX_MASTER_KEY_FILE", f"others can read {path.name}. Run: chmod 600 on it."
-                )
-            return file.read(100_000)
-    except FileNotFoundError:
-        return None
-    except OSError as problem:
-        raise SettingsError("QODEX_MASTER_KEY_FILE", f"cannot be read ({problem.strerror}).") from None
-
-
 def _create(path: Path, settings: Settings) -> None:
     if settings.is_sqlite and path.parent == Path(settings.database_url.removeprefix("sqlite:///")).parent:
         log.warning("%s lies beside the database, and so in every copy of that folder. Better move it.", path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_whole(path, base64.b64encode(os.urandom(KEY_BYTES)) + b"\n")
+        keyfile.create(path, f"{new_key().reveal()}\n")
     except FileExistsError:
         return  # another process was first; its key is the one
-    except OSError as problem:
-        raise SettingsError("QODEX_MASTER_KEY_FILE", f"cannot be made ({problem.strerror}).") from None
     log.warning("A master key was made in %s. Back it up: without it no saved key can be opened.", path)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Make the file whole or not at all, and never over another one, also when two processes start at once."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(name, path)
-    finally:
-        Path(name).unlink()
-    # Keys will be saved that nothing else opens: the folder's entry must survive a power cut too.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
