@@ -151,6 +151,10 @@ class MasterKeyMissing(QodexError):
     """There is no master key to seal with."""
 
 
+class MasterKeyInUse(QodexError):
+    """The master key cannot go: it still seals, or is the one that encrypts."""
+
+
 class CapExceeded(QodexError):
     """A rolling cap has no room for the call.
 

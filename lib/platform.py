@@ -34,6 +34,7 @@ from lib.usage.runlog import RunDetail, RunLog
 from lib.usage.runs import RunStore, StartedRun
 from lib.vault.keys import KeyStore, ever_sealed
 from lib.vault.masters import load_keyring
+from lib.vault.rotation import Masters
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Platform:
         may_create = settings.is_sqlite and not ever_sealed(self.database)
         self.keyring = load_keyring(settings, may_create=may_create)
         store = KeyStore(self.database, self.keyring, settings.openai_api_key)
+        self.masters = Masters(self.database, self.keyring, settings)
         self.prices = PriceBook.load(settings.prices_file)
         self.projects = Projects(self.database)
         self.members = Members(self.database)

@@ -40,6 +40,7 @@ class Action(StrEnum):
     CREATE_PROJECT = "create projects"
     SET_PLAN = "change plans and caps"
     IMPORT_USAGE = "import usage"
+    MANAGE_MASTER_KEYS = "manage master keys"
 
 
 NEEDED: Mapping[Action, Role] = {
@@ -53,6 +54,7 @@ NEEDED: Mapping[Action, Role] = {
     Action.CREATE_PROJECT: Role.ADMIN,
     Action.SET_PLAN: Role.ADMIN,
     Action.IMPORT_USAGE: Role.ADMIN,
+    Action.MANAGE_MASTER_KEYS: Role.ADMIN,
 }
 
 

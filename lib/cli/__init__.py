@@ -11,6 +11,7 @@ from lib.cli.caps import caps, plans
 from lib.cli.demo import demo
 from lib.cli.doctor import doctor
 from lib.cli.keys import keys
+from lib.cli.master import master
 from lib.cli.members import members
 from lib.cli.projects import projects
 from lib.cli.runs import runs
@@ -31,7 +32,7 @@ def cli(context: click.Context, *, debug: bool) -> None:
     context.obj = context.with_resource(Session(debug=debug))
 
 
-for command in (projects, keys, members, runs, usage, caps, plans, demo, doctor):
+for command in (projects, keys, members, runs, usage, caps, plans, master, demo, doctor):
     cli.add_command(command)
 
 

@@ -39,6 +39,15 @@ class Safe:
             raise KeyLocked(row.last4, row.master_key_id, tampered=True)
         return Secret(text)
 
+    def reseal(self, row: AnyRow) -> Sealed:
+        """The row's box for the first master key, its content untouched. Raises KeyLocked, MasterKeyMissing."""
+        self.open(row)  # what does not open is not handed on
+        master = self._keyring.get(row.master_key_id)
+        if master is None:
+            raise KeyLocked(row.last4, row.master_key_id)
+        binding = self._binding(row.project_id, row.provider, row.secret_id, row.version)
+        return master.hand_over(_box(row), binding, self._keyring.first)
+
     def locked_why(self, row: AnyRow) -> str | None:
         """Why the row does not open, None if it does."""
         try:

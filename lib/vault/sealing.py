@@ -93,6 +93,18 @@ class MasterKey:
             raise DoesNotOpen from None
         return value.decode()
 
+    def hand_over(self, sealed: Sealed, binding: Binding, to: MasterKey) -> Sealed:
+        """The same box, its data key sealed by another master key. Raises DoesNotOpen."""
+        try:
+            data_key = _box(
+                to.__cipher,
+                _unbox(self.__cipher, sealed.data_key, binding.associated_data("data key", self.id)),
+                binding.associated_data("data key", to.id),
+            )
+        except (InvalidTag, ValueError):
+            raise DoesNotOpen from None
+        return Sealed(sealed.scheme, to.id, data_key, sealed.value)
+
 
 def _box(cipher: AESGCM, content: bytes, associated: bytes) -> bytes:
     nonce = os.urandom(_NONCE_BYTES)

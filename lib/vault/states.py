@@ -63,6 +63,53 @@ class PlatformKeyState:
     failure_request_id: str | None = None
 
 
+@dataclass(frozen=True)
+class MasterKeyState:
+    """One master key. ``use``: encrypts, opens, next (opens, and encrypts from the rotation on) or missing."""
+
+    id: str
+    use: str
+    stored_keys: int
+
+
+@dataclass(frozen=True)
+class StoredKey:
+    """A project's key that this server cannot open, and why."""
+
+    project: str
+    provider: str
+    last4: str
+    master_key_id: str
+    why: str
+
+
+@dataclass(frozen=True)
+class MasterKeys:
+    """The master keys of this server, the encrypting one first, and what is locked for want of another."""
+
+    source: str
+    master_keys: list[MasterKeyState]
+    locked: list[StoredKey]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``rotate`` would do: seal with ``to`` (which it makes the first one if ``promotes``) so many keys."""
+
+    to: str
+    promotes: bool
+    stored_keys: int
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """What it did; ``left`` are keys that do not open here. They are as they were."""
+
+    to: str
+    resealed: int
+    left: list[StoredKey]
+
+
 def no_key(slug: str, provider: str) -> KeyState:
     """The project has no key of its own."""
     return KeyState(slug, provider, "platform", "none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from streamlit.util import calc_hash
 from lib.access.auditlog import AuditFilter
 from lib.access.roles import Action, Actor, Origin, Role, allows, local_administrator
 from lib.cli import cli
-from lib.errors import Forbidden, ProjectUnknown
+from lib.errors import Forbidden, MasterKeyInUse, ProjectUnknown
 from lib.platform import Platform
 from lib.settings import Settings
 from lib.ui.server import front_door
@@ -40,10 +41,19 @@ EVERYWHERE = (
     Action.CREATE_PROJECT,
     Action.SET_PLAN,
     Action.IMPORT_USAGE,
+    Action.MANAGE_MASTER_KEYS,
 )
 """What is the organisation's: a role in one project is not enough."""
 
 Act = Callable[[Platform, str, Actor], object]
+
+
+def _retire(it: Platform, slug: str, who: Actor) -> None:
+    """Allowed or not; that the key in use never goes is another test's matter."""
+    with contextlib.suppress(MasterKeyInUse):
+        it.masters.retire(it.keyring.first.id, actor=who)
+
+
 FUNCTIONS: dict[str, tuple[Action, Act]] = {
     "see a project": (Action.SEE_SPEND, lambda it, slug, who: it.projects.get(slug, actor=who)),
     "see its key": (Action.SEE_SPEND, lambda it, slug, who: it.keys.describe(slug, actor=who)),
@@ -101,6 +111,10 @@ FUNCTIONS: dict[str, tuple[Action, Act]] = {
             it.database, it.prices, io.BytesIO(_CSV), name="usage.csv", actor=who
         ),
     ),
+    "see the master keys": (Action.MANAGE_MASTER_KEYS, lambda it, slug, who: it.masters.status(actor=who)),
+    "make a master key": (Action.MANAGE_MASTER_KEYS, lambda it, slug, who: it.masters.create(actor=who)),
+    "rotate the master key": (Action.MANAGE_MASTER_KEYS, lambda it, slug, who: it.masters.rotate(actor=who)),
+    "retire a master key": (Action.MANAGE_MASTER_KEYS, _retire),
 }
 _CSV = b"occurred_at,project,model,input_tokens,output_tokens\n2026-05-01T12:00:00Z,own,gpt-5-mini,1000,100\n"
 

@@ -36,6 +36,7 @@ EXAMPLES = [
     errors.KeyLocked("7777", "mk-0123456789ab"),
     errors.KeyLocked("7777", "mk-0123456789ab", tampered=True),
     errors.MasterKeyMissing(_SENTENCE),
+    errors.MasterKeyInUse(_SENTENCE),
     errors.CapExceeded(_SENTENCE, window="5h", returns_at=_WHEN),
     errors.RunWaiting(_SENTENCE, run_id="r-1", resumes_at=_WHEN),
     errors.BudgetExceeded(budget=200_000, used=200_001),

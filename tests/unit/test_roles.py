@@ -23,6 +23,7 @@ MATRIX = {
     Action.CREATE_PROJECT: (ADMIN,),
     Action.SET_PLAN: (ADMIN,),
     Action.IMPORT_USAGE: (ADMIN,),
+    Action.MANAGE_MASTER_KEYS: (ADMIN,),
 }
 CELLS = [(action, role) for action in Action for role in ROLES]
 NAMES = [f"{role.name.lower() if role else 'nobody'} may {action.value}" for action, role in CELLS]
