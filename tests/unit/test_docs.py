@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+
+import pytest
 
 from lib.settings import Settings
-from tests.write_docs import environment_table
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.write_docs import BLOCKS, ROOT, written
 
 
-def test_the_readme_lists_every_variable_of_the_settings():
-    text = (ROOT / "README.md").read_text()
-    block = re.search(r"<!-- settings:.*?-->\n(.*?)<!-- /settings -->", text, re.DOTALL)
-
-    assert block, "README.md has lost its settings block"
-    assert block[1] == environment_table(), "run: python -m tests.write_docs"
+@pytest.mark.parametrize("file", BLOCKS)
+def test_what_the_code_says_stands_in_the_docs(file: str):
+    assert (ROOT / file).read_text() == written(file), "run: python -m tests.write_docs"
 
 
 def test_every_setting_has_a_variable_and_a_description():
