@@ -86,7 +86,10 @@ DAILY_HEADER = (
 
 # --- writing ---------------------------------------------------------------------------------------
 
-_RISKY = frozenset("=+-@\t\r'")
+FORMULA = "=+-@\t\r'"
+"""What a cell may not begin with: a spreadsheet would run it, or hide the apostrophe."""
+
+_RISKY = frozenset(FORMULA)
 # A ``'`` counts only where a formula follows it; then it gets another one, so that reading takes off
 # exactly what writing put on.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")

@@ -6,35 +6,41 @@ the way, so that its receiver can tell that it is whole.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any, Protocol
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, select
 
 from lib.access import audit
 from lib.access.audit import Subject, Tag
+from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, require
 from lib.clock import iso
 from lib.db import Database
-from lib.db.tables import projects, usage_events
-from lib.errors import BadInput
-from lib.usage.columns import DAILY_HEADER, EVENT_COLUMNS, EVENT_HEADER, cell_writers, inert
+from lib.db.tables import projects
+from lib.errors import BadInput, Forbidden, ProjectUnknown, QodexError
 from lib.usage.events import sweep
+from lib.usage.export_csv import EventsAsCsv
+from lib.usage.export_days import Day, DaysAsCsv, single_days
+from lib.usage.export_events import TOKENS, Slice, slices
 from lib.usage.prices import plain_usd
-from lib.usage.reports import DailyRow, Reports, UsageFilter
-from lib.usage.summing import matching, visible_ids
+from lib.usage.reports import UsageFilter
+from lib.usage.summing import visible_ids
 
 FORMATS = ("csv", "daily-csv", "parquet")
-_BATCH = 5_000
 _BOM = b"\xef\xbb\xbf"
-_TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
-_PLACE = {name: place for place, name in enumerate(EVENT_HEADER)}
+
+
+class ExportBroken(QodexError):
+    """What was written is not what the database holds."""
+
+    def __init__(self) -> None:
+        super().__init__("The export was broken off: its rows and its sums do not agree. Tell an operator.")
 
 
 @dataclass
@@ -51,6 +57,16 @@ class Exported:
     unpriced_calls: int = 0
     tokens: Counter[str] = field(default_factory=Counter)
 
+    def add(self, source: str, nano: int, unpriced: int, tokens: Mapping[str, int]) -> None:
+        """Count what was written of one source."""
+        if source == "platform":
+            self.platform_nano += nano
+        else:
+            self.byok_nano += nano
+        self.unpriced_calls += unpriced
+        for name in TOKENS:
+            self.tokens[name] += tokens[name]
+
     def meta(self) -> dict[str, object]:
         """The content of the ``.meta.json`` beside an export."""
         chosen = {name: value for name, value in asdict(self.wanted).items() if name != "zone" and value}
@@ -66,25 +82,14 @@ class Exported:
                 "platform_usd": plain_usd(self.platform_nano),
                 "byok_usd": plain_usd(self.byok_nano),
                 "unpriced_calls": self.unpriced_calls,
-                **{name: self.tokens[name] for name in _TOKENS},
+                **{name: self.tokens[name] for name in TOKENS},
             },
             "bytes": self.bytes,
             "sha256": self.sha256,
         }
 
 
-class Writable(Protocol):
-    """Takes bytes."""
-
-    def write(self, data: bytes, /) -> object: ...
-
-
-class Sink(Protocol):
-    """One format: takes batches of rows in the order of EVENT_COLUMNS, as stored."""
-
-    def write(self, rows: Sequence[Sequence[Any]]) -> None: ...
-
-    def close(self) -> None: ...
+Progress = Callable[[int], object]
 
 
 def export_usage(
@@ -118,119 +123,91 @@ def export_usage(
     if format not in FORMATS:
         raise BadInput(f"An export is one of {', '.join(FORMATS)}.")
     sweep(database)
-    done = Exported(format, _allowed(database, wanted, actor))
-    counted = Counted(out)
+    counted, told = Counted(out), progress or _tell_nobody
     if bom and format != "parquet":
         counted.write(_BOM)
-    if format == "daily-csv":
-        _write_days(Reports(database).daily(done.wanted, actor=actor), counted, done, raw=raw)
-    else:
-        sink = _sink(format, counted, raw=raw)
-        with database.read() as connection, closing(_batches(connection, done.wanted, actor)) as batches:
-            for rows in batches:
-                sink.write(rows)
-                _add_events(done, rows)
-                if progress:
-                    progress(done.rows)
-        sink.close()
+    with _refusals_logged(database, actor, wanted), database.read() as connection:
+        allowed, ids = _allowed(connection, wanted, actor)
+        done = Exported(format, allowed)
+        if format == "daily-csv":
+            _write_days(DaysAsCsv(counted, raw=raw), single_days(connection, allowed, ids), done, told)
+        else:
+            writer = _event_writer(format, counted, raw=raw)
+            _write_events(writer, slices(connection, allowed, ids), done, told)
     done.bytes, done.sha256 = counted.bytes, counted.sha256
     _record(database, done, actor)
     return done
 
 
-def _allowed(database: Database, wanted: UsageFilter, actor: Actor) -> UsageFilter:
-    """The same filter with the projects spelled out."""
-    with database.read() as connection:
-        ids = visible_ids(connection, actor, wanted.projects, Action.EXPORT_USAGE, sample=wanted.sample)
-        if not ids:
-            require(actor, Action.EXPORT_USAGE, None)
-        known = select(projects.c.slug).where(projects.c.id.in_(ids)).order_by(projects.c.slug)
-        return replace(wanted, projects=tuple(connection.execute(known).scalars()))
+def _tell_nobody(_: int) -> None:
+    pass
 
 
-# --- events ----------------------------------------------------------------------------------------
-
-
-def _batches(connection: Connection, wanted: UsageFilter, actor: Actor) -> Generator[Sequence[Any]]:
+def _allowed(connection: Connection, wanted: UsageFilter, actor: Actor) -> tuple[UsageFilter, list[str]]:
+    """The same filter with the projects spelled out, and their ids."""
     ids = visible_ids(connection, actor, wanted.projects, Action.EXPORT_USAGE, sample=wanted.sample)
-    statement = matching(_in_order(connection), wanted, ids)
-    with connection.execution_options(yield_per=_BATCH).execute(statement) as result:
-        yield from result.partitions()
+    if not ids:
+        require(actor, Action.EXPORT_USAGE, None)
+    known = select(projects.c.slug).where(projects.c.id.in_(ids)).order_by(projects.c.slug)
+    return replace(wanted, projects=tuple(connection.execute(known).scalars())), ids
 
 
-def _in_order(connection: Connection) -> Select[Any]:
-    stored = [usage_events.c.get(column.stored, projects.c.slug) for column in EVENT_COLUMNS]
-    event_id: Any = usage_events.c.event_id
-    if connection.dialect.name == "postgresql":
-        event_id = event_id.collate("C")  # by bytes, as SQLite does, whatever language the server speaks
-    joined = select(*stored).join_from(usage_events, projects, projects.c.id == usage_events.c.project_id)
-    return joined.order_by(usage_events.c.occurred_at, event_id, projects.c.slug)
+@contextmanager
+def _refusals_logged(database: Database, actor: Actor, wanted: UsageFilter) -> Iterator[None]:
+    """Naming a project that one may not know of is a refused attempt, too; the sentence tells no more."""
+    slug = wanted.projects[0] if len(wanted.projects) == 1 else None
+    try:
+        with refusals_logged(database, actor, "export usage", slug):
+            try:
+                yield
+            except ProjectUnknown as unknown:
+                raise Forbidden(unknown.sentence) from unknown
+    except Forbidden as refused:
+        if isinstance(refused.__cause__, ProjectUnknown):
+            raise refused.__cause__ from None
+        raise
 
 
-def _add_events(done: Exported, rows: Sequence[Any]) -> None:
-    columns = list(zip(*rows, strict=True))
-    costs = list(zip(columns[_PLACE["source"]], columns[_PLACE["cost_usd"]], strict=True))
-    done.rows += len(rows)
-    done.platform_nano += sum(nano or 0 for source, nano in costs if source == "platform")
-    done.byok_nano += sum(nano or 0 for source, nano in costs if source == "byok")
-    done.unpriced_calls += sum(nano is None for _, nano in costs)
-    for name in _TOKENS:
-        done.tokens[name] += sum(count or 0 for count in columns[_PLACE[name]])
+# --- what is written -------------------------------------------------------------------------------
 
 
-def _sink(format: str, out: Counted, *, raw: bool) -> Sink:  # noqa: A002
+def _write_events(writer: EventWriter, found: Iterable[Slice], done: Exported, told: Progress) -> None:
+    for events in found:
+        sums = events.sums()
+        rows = writer.write(events) if sums else 0
+        if rows != sum(each.rows for each in sums):
+            raise ExportBroken
+        for each in sums:
+            done.add(each.source, each.nano, each.unpriced, dict(zip(TOKENS, each.tokens, strict=True)))
+        done.rows += rows
+        if rows:
+            told(done.rows)
+    writer.close()
+
+
+def _write_days(writer: DaysAsCsv, found: Iterable[list[Day]], done: Exported, told: Progress) -> None:
+    for days in found:
+        writer.write(days)
+        for day in days:
+            done.add(day.source, day.sums["cost_nano"], day.sums["unpriced_calls"], day.sums)
+        done.rows += len(days)
+        told(done.rows)
+
+
+class EventWriter(Protocol):
+    """One format of events."""
+
+    def write(self, events: Slice) -> int: ...
+
+    def close(self) -> None: ...
+
+
+def _event_writer(format: str, out: Counted, *, raw: bool) -> EventWriter:  # noqa: A002
     if format == "csv":
-        return CsvSink(out, raw=raw)
-    from lib.usage.export_parquet import ParquetSink  # noqa: PLC0415 - loads pyarrow
+        return EventsAsCsv(out, raw=raw)
+    from lib.usage.export_parquet import EventsAsParquet  # noqa: PLC0415 - loads pyarrow
 
-    return ParquetSink(out)
-
-
-class CsvSink:
-    """Events as CSV: RFC 4180, UTF-8."""
-
-    def __init__(self, out: Writable, *, raw: bool) -> None:
-        self._out = out
-        self._writers = cell_writers(raw=raw)
-        _write_csv(out, [EVENT_HEADER])
-
-    def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Write a batch."""
-        cells = ([write(value) for write, value in zip(self._writers, row, strict=True)] for row in rows)
-        _write_csv(self._out, cells)
-
-    def close(self) -> None:
-        """CSV has no end of its own."""
-
-
-def _write_csv(out: Writable, rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows)
-    out.write(text.getvalue().encode())
-
-
-# --- the daily summary -----------------------------------------------------------------------------
-
-
-def _write_days(rows: Iterable[DailyRow], out: Writable, done: Exported, *, raw: bool) -> None:
-    safe = (lambda text: text) if raw else inert
-    table: list[Sequence[object]] = [DAILY_HEADER]
-    for row in rows:
-        sums = row.totals
-        tokens = [getattr(sums, name) for name in _TOKENS]
-        names = [safe(row.project), row.source, safe(row.provider), safe(row.model)]
-        known = sums.calls > sums.unpriced_calls
-        cost = plain_usd(sums.total_nano if known else None)
-        table.append([row.day.isoformat(), *names, sums.calls, *tokens, cost, sums.unpriced_calls])
-        done.rows += 1
-        done.platform_nano += sums.platform_nano
-        done.byok_nano += sums.byok_nano
-        done.unpriced_calls += sums.unpriced_calls
-        done.tokens.update(dict(zip(_TOKENS, tokens, strict=True)))
-    _write_csv(out, table)
-
-
-# --- both ------------------------------------------------------------------------------------------
+    return EventsAsParquet(out)
 
 
 class Counted(io.RawIOBase):

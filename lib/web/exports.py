@@ -52,6 +52,7 @@ _TYPES = {
     "daily-csv": "text/csv; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
 }
+_TRIED = "export usage by a link"
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -164,12 +165,10 @@ class ExportDesk:
     def _write(self, link: Link, actor: Actor, gone: threading.Event) -> _Made:
         """In a thread: the file, open at its beginning."""
         platform = self._platform()
-        slug = link.wanted.projects[0] if len(link.wanted.projects) == 1 else None
         with ExitStack() as undo, _unwritable():
             file = undo.enter_context(tempfile.TemporaryFile(prefix="qodex-export-"))
             out = cast(IO[bytes], _Bounded(file, gone))
-            with _refusals_logged(platform, actor, slug):
-                done = export_usage(platform.database, link.wanted, out, actor=actor, format=link.format)
+            done = export_usage(platform.database, link.wanted, out, actor=actor, format=link.format)
             file.seek(0)
             undo.pop_all()
         projects = done.wanted.projects
@@ -201,7 +200,7 @@ def _read(platform: Platform, request: Request, kind: str) -> Link:
     try:
         return Signer(platform.settings).read(token, browser, kind, now)
     except LinkRefused as refusal:
-        with _refusals_logged(platform, Actor(refusal.owner, Origin.ROUTE)):
+        with refusals_logged(platform.database, Actor(refusal.owner, Origin.ROUTE), _TRIED):
             raise
 
 
@@ -210,7 +209,7 @@ def _owner(platform: Platform, link: Link) -> Actor:
     settings = platform.settings
     if settings.oidc_issuer is None:
         return local_administrator(Origin.ROUTE, link.owner)
-    with _refusals_logged(platform, Actor(link.owner, Origin.ROUTE)):
+    with refusals_logged(platform.database, Actor(link.owner, Origin.ROUTE), _TRIED):
         try:
             Sessions(platform.database).require_open(
                 link.session, link.owner, link.signed_in_at, Rules.of(settings)
@@ -218,17 +217,6 @@ def _owner(platform: Platform, link: Link) -> Actor:
         except (SessionEnded, SignInRefused) as ended:
             raise LinkRefused(f"This link's session is over: {ended.sentence}", link.owner) from ended
     return platform.members.actor(link.owner, Origin.ROUTE, settings.admins)
-
-
-@contextmanager
-def _refusals_logged(platform: Platform, actor: Actor, slug: str | None = None) -> Iterator[None]:
-    with refusals_logged(platform.database, actor, "export usage by a link", slug):
-        try:
-            yield
-        except (
-            ProjectUnknown
-        ) as unknown:  # on a page a slip; a signed link names what its owner once could see
-            raise Forbidden(unknown.sentence) from unknown
 
 
 @contextmanager
@@ -250,7 +238,7 @@ def _sentence(problem: QodexError | _Unwritable) -> Response:
         status = 413
     elif isinstance(problem, BadInput):
         status = 400
-    elif not isinstance(problem, Forbidden):
+    elif not isinstance(problem, Forbidden | ProjectUnknown):
         log.error("An export failed: %s", problem)
         status = 503
     return _refusal(problem.sentence, status)

@@ -347,7 +347,7 @@ def test_an_export_that_fails_leaves_no_file_and_no_piece_of_one(
     def fail(*_: object) -> None:
         raise RuntimeError(f"planted {GOOD_KEY}")
 
-    monkeypatch.setattr("lib.usage.export._add_events", fail)
+    monkeypatch.setattr("lib.usage.export_csv.EventsAsCsv.write", fail)
     broken = run("usage", "export", "-o", str(target), status=1)
     assert "Something went wrong inside Qodex (error " in broken.stderr
     assert run("usage", "export", status=1).stdout == ""

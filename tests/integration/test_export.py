@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,14 @@ from lib.db.migrate import migrate
 from lib.db.tables import audit_log, projects, usage_events
 from lib.errors import BadInput, Forbidden, ProjectUnknown
 from lib.usage.columns import DAILY_HEADER, EVENT_HEADER
-from lib.usage.export import FORMATS, Exported, export_usage
+from lib.usage.export import FORMATS, ExportBroken, Exported, export_usage
+from lib.usage.export_csv import EventsAsCsv
+from lib.usage.export_days import single_days
 from lib.usage.importing import import_usage
 from lib.usage.prices import PriceBook
-from lib.usage.reports import UsageFilter
+from lib.usage.reports import Reports, UsageFilter
 from lib.usage.rollups import Rollups
+from lib.usage.summing import visible_ids
 
 ADMIN = local_administrator(Origin.COMMAND_LINE, "operator")
 SLUGS = ("checkout-api", "search")
@@ -209,6 +213,33 @@ def test_the_daily_summary_belongs_to_a_time_zone(database: Database) -> None:
     ]
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "Australia/Lord_Howe"])
+@pytest.mark.parametrize("since", [None, START + 7 * HOUR + 1])
+def test_the_daily_summary_is_the_reports_own_a_day_at_a_time(
+    database: Database, zone: str, since: int | None
+) -> None:
+    """Only one day is held in memory, whatever the period."""
+    events = [
+        {"project": SLUGS[n % 2], "model": "ab"[n % 3 == 0], "source": ["byok", "platform"][n % 5 == 0]}
+        for n in range(90)
+    ]
+    put(database, *(event | {"occurred_at": START + n * 5 * HOUR} for n, event in enumerate(events)))
+    wanted = UsageFilter(zone=zone, since=since, until=START + 400 * HOUR)
+    with database.read() as connection:
+        ids = visible_ids(connection, ADMIN, ())
+        days = list(single_days(connection, wanted, ids))
+    assert all(len({row.day for row in rows}) <= 1 for rows in days)
+    found = [
+        (row.day, row.project, row.source, row.provider, row.model, row.sums["calls"], row.sums["cost_nano"])
+        for rows in days
+        for row in rows
+    ]
+    assert found == [
+        (row.day, row.project, row.source, row.provider, row.model, row.totals.calls, row.totals.total_nano)
+        for row in Reports(database).daily(wanted, actor=ADMIN)
+    ]
+
+
 def test_a_day_of_which_no_cost_is_known_has_none(database: Database) -> None:
     put(database, {"cost_nano": None})
     [row] = rows_of(export(database, format="daily-csv")[0])
@@ -288,17 +319,46 @@ def test_an_unknown_format_is_refused(database: Database) -> None:
         export(database, format="xlsx")
 
 
+def test_lines_that_the_database_writes_are_the_lines_that_python_writes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a text holds what stands between their cells, which only rows can tell apart."""
+    monkeypatch.setattr("lib.usage.export_events.SLICE", 7)
+    texts = [*HOSTILE, "plain", "a\x1fb", "\x1f=", "x" * 100, "=\x1f"]
+    put(
+        database,
+        *({"model": text, "run_id": text, "event_id": text[:100], "key_last4": text[:4]} for text in texts),
+        *({"cost_nano": 10**n, "price_input": 10**n - 1, "occurred_at": START - 10**n} for n in range(15)),
+    )
+    for raw in (False, True):
+        by_lines, _ = export(database, raw=raw)
+        with monkeypatch.context() as patch:
+            patch.setattr(EventsAsCsv, "_of_lines", lambda *_: None)
+            by_rows, _ = export(database, raw=raw)
+        assert by_lines == by_rows
+        assert len(rows_of(by_rows)) == len(texts) + 15
+
+
+def test_an_export_whose_rows_are_not_what_was_counted_is_broken_off(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(database, {}, {})
+    monkeypatch.setattr(EventsAsCsv, "write", lambda *_: 1)
+    with pytest.raises(ExportBroken, match="do not agree"):
+        export(database)
+
+
 def test_rows_that_come_during_an_export_are_not_in_it(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lib.usage.export._BATCH", 2)
-    put(database, *[{}] * 3)
+    monkeypatch.setattr("lib.usage.export_events.SLICE", 2)
+    put(database, {}, {}, {}, {"occurred_at": START + 20 * HOUR})
 
     def meanwhile(rows: int) -> None:
         put(database, {"event_id": f"meanwhile-{rows}", "occurred_at": START + 100 * HOUR})
 
-    assert export(database, progress=meanwhile)[1].rows == 3
-    assert export(database)[1].rows == 5
+    assert export(database, progress=meanwhile)[1].rows == 4
+    assert export(database)[1].rows == 6
 
 
 # --- rights ----------------------------------------------------------------------------------------
@@ -322,6 +382,27 @@ def test_an_analyst_gets_their_projects_whatever_they_ask_for(database: Database
 def test_who_may_see_nothing_exports_nothing(database: Database) -> None:
     with pytest.raises(Forbidden):
         export(database, actor=Actor("visitor@example.com", Origin.ROUTE))
+
+
+def test_a_refused_export_is_in_the_audit_log_from_wherever_it_was_tried(database: Database) -> None:
+    analyst = _analyst(database, "search")
+    tries: list[tuple[Actor, list[str]]] = [
+        (replace(analyst, origin=Origin.BROWSER), ["checkout-api"]),
+        (ADMIN, ["no-such-project"]),
+        (Actor("visitor@example.com", Origin.ROUTE), []),
+    ]
+    for actor, slugs in tries:
+        with pytest.raises((ProjectUnknown, Forbidden)):
+            export(database, actor=actor, wanted=UsageFilter(projects=slugs))
+    with database.read() as connection:
+        refused = select(audit_log).where(audit_log.c.action == "access:refused").order_by(audit_log.c.id)
+        rows = connection.execute(refused).all()
+    assert [(row.actor, row.origin, row.project) for row in rows] == [
+        ("analyst@example.com", "browser", "checkout-api"),
+        ("operator", "command line", None),
+        ("visitor@example.com", "route", None),
+    ]
+    assert {row.after for row in rows} == {'{"tried": "export usage"}'}
 
 
 def test_an_export_is_in_the_audit_log_with_its_filter_and_rows(database: Database) -> None:
