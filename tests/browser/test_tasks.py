@@ -1,0 +1,70 @@
+"""What people come for, done on the sample data as they would: look, click, read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.visit import PATIENCE, Served, Visit, served
+
+
+@pytest.fixture(scope="module")
+def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A dashboard with the sample data."""
+    from lib.usage import sample
+
+    with served(tmp_path_factory.mktemp("dashboard")) as running:
+        sample.load(running.platform.database, running.platform.keyring, running.platform.actor)
+        yield running
+
+
+@pytest.fixture
+def visit(dashboard: Served, page: Page) -> Visit:
+    """A person at ``dashboard``."""
+    return Visit(page, dashboard.address)
+
+
+def address(visit: Visit) -> tuple[str, dict[str, list[str]]]:
+    """Path and query of the page."""
+    parts = urlsplit(visit.page.url)
+    return parts.path, parse_qs(parts.query)
+
+
+def test_a_manager_finds_the_project_nearest_to_its_cap_and_what_spends_there(
+    dashboard: Served, visit: Visit
+):
+    rooms = dashboard.platform.caps.headroom_all(actor=dashboard.platform.actor, sample=True)
+    own = dashboard.platform.keys.describe_all(actor=dashboard.platform.actor, sample=True)
+    capped = {slug: room.nearest for slug, room in rooms.items() if not own[slug].version}
+    nearest = max(capped, key=lambda slug: capped[slug].percent)
+
+    visit.open(sample="1").sees("At cap", nearest)
+    visit.page.get_by_role("link", name="Open plan").first.click()
+    visit.sees("5-hour window", "At cap")
+    assert address(visit)[1]["project"] == [nearest]
+    visit.follow("Usage").sees("Spend by model, USD")
+    path, query = address(visit)
+    assert (path, query["project"]) == ("/usage", [nearest])
+
+
+def test_a_lead_finds_out_why_runs_fail_and_where_to_mend_it(visit: Visit):
+    visit.open(sample="1").sees("Key failing", "sample-mobile-bff")
+    visit.page.get_by_role("link", name="Fix key").first.click()
+    visit.sees("Failing since", "OpenAI says").settle()
+    visit.page.get_by_role("link", name="Show runs").first.click()
+    visit.sees("Run logs").settle()
+    path, query = address(visit)
+    assert (path, query["project"], query["status"]) == ("/run_logs", ["sample-mobile-bff"], ["error"])
+
+
+def test_an_operator_loads_and_removes_sample_data(tmp_path: Path, page: Page):
+    with served(tmp_path, platform_key=None) as empty:
+        visit = Visit(page, empty.address).open().press("Explore with sample data")
+        expect(page.get_by_text("sample-payments-core").first).to_be_visible(timeout=3 * PATIENCE)
+        visit.settle().press("Remove the sample data").press("Remove").closed()
+        visit.sees("No project yet")
+        assert empty.platform.projects.list(actor=empty.platform.actor, sample=None) == []
