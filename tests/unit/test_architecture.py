@@ -33,7 +33,6 @@ LAYERS = [
 HOMES = {
     "streamlit": ["app.py", "pages/", "lib/ui/"],
     "starlette": ["lib/web/"],
-    "altair": ["lib/ui/charts.py"],
     "cryptography": ["lib/vault/sealing.py"],
     "openai": ["lib/llm/"],
     "httpx2": ["lib/llm/"],
