@@ -26,10 +26,10 @@ from lib.db.tables import projects
 from lib.errors import BadInput, Forbidden, ProjectUnknown, QodexError
 from lib.usage.events import sweep
 from lib.usage.export_csv import EventsAsCsv
-from lib.usage.export_days import Day, DaysAsCsv, single_days
+from lib.usage.export_days import DaysAsCsv, single_days
 from lib.usage.export_events import TOKENS, Slice, slices
+from lib.usage.figures import DailyRow, UsageFilter
 from lib.usage.prices import plain_usd
-from lib.usage.reports import UsageFilter
 from lib.usage.summing import visible_ids
 
 FORMATS = ("csv", "daily-csv", "parquet")
@@ -185,13 +185,20 @@ def _write_events(writer: EventWriter, found: Iterable[Slice], done: Exported, t
     writer.close()
 
 
-def _write_days(writer: DaysAsCsv, found: Iterable[list[Day]], done: Exported, told: Progress) -> None:
-    for days in found:
-        writer.write(days)
-        for day in days:
-            done.add(day.source, day.sums["cost_nano"], day.sums["unpriced_calls"], day.sums)
-        done.rows += len(days)
-        told(done.rows)
+def _write_days(writer: DaysAsCsv, found: Iterable[list[DailyRow]], done: Exported, told: Progress) -> None:
+    for rows in found:
+        writer.write(rows)
+        for row in rows:
+            sums = row.totals
+            done.add(
+                row.source,
+                sums.total_nano,
+                sums.unpriced_calls,
+                {name: getattr(sums, name) for name in TOKENS},
+            )
+        done.rows += len(rows)
+        if rows:
+            told(done.rows)
 
 
 class EventWriter(Protocol):

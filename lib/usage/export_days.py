@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import date
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, func, select, union_all
+from sqlalchemy import Connection, func, select
 
 from lib.clock import DAY, Micros
-from lib.db.tables import projects, usage_daily
+from lib.db.tables import usage_daily
 from lib.usage.columns import DAILY_HEADER, inert
 from lib.usage.export_csv import Writable, write_csv
 from lib.usage.export_events import TOKENS
+from lib.usage.figures import DailyRow, Totals, UsageFilter
 from lib.usage.periods import day_of, days_between, midnight, zone_named
 from lib.usage.prices import plain_usd
-from lib.usage.reports import UsageFilter
-from lib.usage.rollups import SUMS, zone_of
-from lib.usage.segments import Segment, plan, plan_days
-from lib.usage.summing import part
+from lib.usage.rollups import zone_of
+from lib.usage.segments import plan, plan_days
+from lib.usage.summing import added_up, part, sums_of
 
-
-@dataclass
-class Day:
-    """A row: what one day, project, source, provider and model come to."""
-
-    day: date
-    project: str
-    source: str
-    provider: str
-    model: str
-    sums: Counter[str] = field(default_factory=Counter)
-
-    def cells(self, *, raw: bool) -> list[object]:
-        """In the order of DAILY_HEADER."""
-        sums = self.sums
-        names = [self.project, self.source, self.provider, self.model]
-        cost = plain_usd(sums["cost_nano"] if sums["calls"] > sums["unpriced_calls"] else None)
-        return [
-            self.day.isoformat(),
-            *(names if raw else map(inert, names)),
-            *(sums[name] for name in ("calls", *TOKENS)),
-            cost,
-            sums["unpriced_calls"],
-        ]
+_KEYS = ("project_id", "source", "provider", "model")
 
 
 class DaysAsCsv:
@@ -56,44 +30,41 @@ class DaysAsCsv:
         self._out, self._raw = out, raw
         write_csv(out, [DAILY_HEADER])
 
-    def write(self, days: Sequence[Day]) -> None:
+    def write(self, rows: Sequence[DailyRow]) -> None:
         """Write some rows."""
-        write_csv(self._out, (day.cells(raw=self._raw) for day in days))
+        write_csv(self._out, (_cells(row, raw=self._raw) for row in rows))
 
 
-def single_days(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> Iterator[list[Day]]:
+def _cells(row: DailyRow, *, raw: bool) -> list[object]:
+    sums = row.totals
+    names = [row.project, row.source, row.provider, row.model]
+    counts = [getattr(sums, name) for name in ("calls", *TOKENS)]
+    cost = plain_usd(sums.total_nano if sums.calls > sums.unpriced_calls else None)
+    return [row.day.isoformat(), *(names if raw else map(inert, names)), *counts, cost, sums.unpriced_calls]
+
+
+def single_days(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> Iterator[list[DailyRow]]:
     """All rows by date, project, source, provider and model, those of a day at a time."""
     zone, rollup_zone = zone_named(wanted.zone), zone_of(connection)
-    slugs = {row.id: row.slug for row in connection.execute(select(projects.c.id, projects.c.slug))}
     for since, until in _spans(connection, wanted, ids, zone):
         if zone.key == rollup_zone.key:
             segments = plan(since, until, rollup_zone)
         else:
             segments = plan_days(since, until, zone)
-        yield _summed(connection, segments, wanted, ids, zone, slugs)
-
-
-def _summed(
-    connection: Connection,
-    segments: Sequence[Segment],
-    wanted: UsageFilter,
-    ids: Sequence[str],
-    zone: ZoneInfo,
-    slugs: dict[str, str],
-) -> list[Day]:
-    found: dict[tuple[date, str, str, str, str], Day] = {}
-    for row in connection.execute(union_all(*(part(each, wanted, ids, days=True) for each in segments))):
-        key = (day_of(row.at, zone), slugs[row.project_id], row.source, row.provider, row.model)
-        sums = found.setdefault(key, Day(*key)).sums
-        for name in SUMS:
-            sums[name] += int(getattr(row, name))
-    return [found[key] for key in sorted(found)]
+        parts = [part(segment, wanted, ids, _KEYS) for segment in segments]
+        found = [
+            DailyRow(
+                day_of(since, zone), row.slug, row.source, row.provider, row.model, Totals(**sums_of(row))
+            )
+            for row in connection.execute(added_up(parts, _KEYS))
+        ]
+        yield sorted(found, key=lambda row: (row.project, row.source, row.provider, row.model))
 
 
 def _spans(
     connection: Connection, wanted: UsageFilter, ids: Sequence[str], zone: ZoneInfo
 ) -> Iterator[tuple[Micros, Micros]]:
-    """The period, or what of it has usage, cut at midnights."""
+    """The days of the period, or of what of it has usage."""
     day = usage_daily.c.day_at
     span = select(func.min(day), func.max(day)).where(usage_daily.c.project_id.in_(ids))
     first, last = connection.execute(span).one()

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, 
 from lib.clock import DAY, MINUTE, Micros
 from lib.db.tables import projects, usage_daily, usage_events
 from lib.usage.columns import EVENT_COLUMNS, Column, Kind
-from lib.usage.reports import UsageFilter
+from lib.usage.figures import UsageFilter
 from lib.usage.summing import matching
 
 SLICE = 5_000

@@ -230,12 +230,12 @@ def test_the_daily_summary_is_the_reports_own_a_day_at_a_time(
         days = list(single_days(connection, wanted, ids))
     assert all(len({row.day for row in rows}) <= 1 for rows in days)
     found = [
-        (row.day, row.project, row.source, row.provider, row.model, row.sums["calls"], row.sums["cost_nano"])
+        (row.day, row.project, row.source, row.provider, row.model, row.totals)
         for rows in days
         for row in rows
     ]
     assert found == [
-        (row.day, row.project, row.source, row.provider, row.model, row.totals.calls, row.totals.total_nano)
+        (row.day, row.project, row.source, row.provider, row.model, row.totals)
         for row in Reports(database).daily(wanted, actor=ADMIN)
     ]
 
