@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from itertools import pairwise
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -17,11 +16,16 @@ Grain = Literal["day", "hour", "event"]
 
 @dataclass(frozen=True)
 class Segment:
-    """A half-open stretch that one table answers exactly; None is without an end on that side."""
+    """A half-open stretch that one table answers exactly; None is without an end on that side.
+
+    ``cuts`` are hours that hold the beginning of a day. Hours with them are answered by two segments of the
+    same stretch: ``hour`` leaves them out, ``event`` counts nothing else.
+    """
 
     grain: Grain
     since: Micros | None
     until: Micros | None
+    cuts: tuple[Micros, ...] = ()
 
 
 def plan(since: Micros | None, until: Micros | None, rollup_zone: ZoneInfo) -> list[Segment]:
@@ -39,12 +43,23 @@ def plan(since: Micros | None, until: Micros | None, rollup_zone: ZoneInfo) -> l
 def plan_days(since: Micros, until: Micros, zone: ZoneInfo) -> list[Segment]:
     """The same for one sum a day of ``zone``, another one than the roll-ups': whole hours inside each day.
 
-    Where all days begin at a whole hour of UTC, neighbouring stretches of hours are one.
+    Where a day begins within an hour of UTC, the events of that hour are summed.
     """
-    cuts = [since, *(midnight(day, zone) for day in list(days_between(since, until, zone))[1:]), until]
-    if all(cut % HOUR == 0 for cut in cuts[1:-1]):
-        return list(plan_hours(since, until))
-    return [piece for start, end in pairwise(cuts) for piece in plan_hours(start, end)]
+    days = list(days_between(since, until, zone))[1:]
+    starts = [start for start in (midnight(day, zone) for day in days) if start % HOUR]
+    cuts = tuple(dict.fromkeys(start - start % HOUR for start in starts))
+    found: list[Segment] = []
+    for segment in plan_hours(since, until):
+        inside = tuple(cut for cut in cuts if _holds(segment, cut))
+        found.append(replace(segment, cuts=inside) if segment.grain == "hour" else segment)
+        if inside:
+            found.append(replace(segment, grain="event", cuts=inside))
+    return found
+
+
+def _holds(segment: Segment, hour: Micros) -> bool:
+    since, until = segment.since, segment.until
+    return segment.grain == "hour" and since is not None and until is not None and since <= hour < until
 
 
 def plan_hours(since: Micros | None, until: Micros | None) -> Iterator[Segment]:

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from lib.access.roles import Action, Actor, allows
-from lib.clock import Micros
+from lib.clock import HOUR, Micros
 from lib.db import AnyRow
 from lib.db.tables import EVENT_STATUSES, projects, usage_daily, usage_events, usage_hourly
 from lib.errors import BadInput, ProjectUnknown
@@ -67,9 +67,26 @@ def part(segment: Segment, wanted: UsageFilter, project_ids: Sequence[str], by: 
     table, moment = _TABLES[segment.grain]
     values = _event_values() if table is usage_events else {name: table.c[name] for name in SUMS}
     keys = [_instant(segment).label("at") if name == "at" else table.c[name] for name in by]
-    statement = select(*keys, *_sums(table, values))
-    statement = _narrowed(statement, table, moment, wanted, project_ids, segment.since, segment.until)
+    edges = (None, None) if segment.cuts and table is usage_events else (segment.since, segment.until)
+    statement = _narrowed(select(*keys, *_sums(table, values)), table, moment, wanted, project_ids, *edges)
+    statement = _with_cuts(statement, segment, project_ids)
     return statement.group_by(*keys) if keys else statement
+
+
+def _with_cuts(statement: Select[Any], segment: Segment, project_ids: Sequence[str]) -> Select[Any]:
+    hour = usage_hourly.c.hour_at
+    if not segment.cuts:
+        return statement
+    if segment.grain == "hour":
+        return statement.where(hour.not_in(segment.cuts))
+    # The roll-up knows which of those hours have events at all: one look-up for each that has.
+    busy = select(usage_hourly.c.project_id, hour).where(
+        usage_hourly.c.project_id.in_(project_ids), hour.in_(segment.cuts)
+    )
+    found = busy.distinct().subquery("busy")
+    event = usage_events.c
+    inside = (event.occurred_at >= found.c.hour_at) & (event.occurred_at < found.c.hour_at + HOUR)
+    return statement.join_from(found, usage_events, (event.project_id == found.c.project_id) & inside)
 
 
 def added_up(parts: Sequence[Select[Any]], by: Sequence[str]) -> Select[Any]:
@@ -163,4 +180,4 @@ def _sums(table: Table, values: Mapping[str, ColumnElement[Any]]) -> list[Column
 def sums_of(row: AnyRow) -> dict[str, int]:
     """The sums of a row, as ``Totals`` takes them."""
     # PostgreSQL sums BIGINT as NUMERIC, which arrives as Decimal; every sum is a whole number.
-    return {name: int(getattr(row, name)) for name in FIELDS}
+    return dict(zip(FIELDS, map(int, row[-len(FIELDS) :]), strict=True))
