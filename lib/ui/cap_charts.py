@@ -14,7 +14,7 @@ from lib.ui.vega import PLATFORM, Chart, Spec, usd
 from lib.usage.periods import day_of, midnight
 
 _MOST_STEPS = 5
-_MOST_DAYS = 7
+_WIDE, _HALF = 7, 4
 
 
 class Point(Protocol):
@@ -70,7 +70,7 @@ def consumption(points: Sequence[Point], *, name: str, cap_nano: int, zone: Zone
     columns = _columns(points, zone) | {"USD": [usd(point.nano) for point in points]}
     highest, now = max(point.nano for point in points), points[-1]
     top = max(highest, cap_nano)
-    x = _instants(points, zone)
+    x = _instants(points, zone, _WIDE)
     scale = {"domain": [0, usd(top) * 1.12 or 1.0], "nice": False}
     values = _steps_to(top)
     # A smaller tick count, also the theme's, would thin the values out and take the cap's own label away.
@@ -103,7 +103,7 @@ def cap_use(
     five = [_ratio(point.nano, caps["5h"]) for point in five_hours]
     seven = [_ratio(point.nano, caps["7d"]) for point in seven_days]
     columns = _columns(five_hours, zone) | {"5 hours": five, "7 days": seven}
-    x = _instants(five_hours, zone)
+    x = _instants(five_hours, zone, _HALF)
     axis = vega.labels() | {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1]} | vega.UPRIGHT
     scale = {"domain": [0, max(1.15, *five, *seven)], "nice": False}
     y: Spec = {"type": "quantitative", "scale": scale, "axis": axis}
@@ -123,7 +123,12 @@ def cap_use(
         "Cap use over time in percent, area: 5-hour window, line: 7-day window. "
         f"Now {five[-1]:.0%} and {seven[-1]:.0%}."
     )
-    return Chart(columns, vega.layered(*layers), alt, 250)
+    table = {
+        "Time": columns["Time"],
+        "5-hour cap": [wording.percent_down(point.nano, caps["5h"]) for point in five_hours],
+        "7-day cap": [wording.percent_down(point.nano, caps["7d"]) for point in seven_days],
+    }
+    return Chart(columns, vega.layered(*layers), alt, 250, table)
 
 
 # --- parts -----------------------------------------------------------------------------------------
@@ -163,22 +168,22 @@ def _cap_line(at: float, words: str) -> list[Spec]:
     ]
 
 
-def _instants(points: Sequence[Point], zone: ZoneInfo) -> Spec:
+def _instants(points: Sequence[Point], zone: ZoneInfo, most: int) -> Spec:
     """Instants on a straight scale, labelled at midnights of the zone: no change of the clocks bends it."""
-    names = _midnights(points[0].at, points[-1].at, zone)
+    names = _midnights(points[0].at, points[-1].at, zone, most)
     axis = vega.labels() | vega.labelled(names) | {"values": [int(at) for at in names], "ticks": False}
     scale = {"domain": [points[0].at // 1000, points[-1].at // 1000], "nice": False, "zero": False}
     return {"field": "At", "type": "quantitative", "scale": scale, "axis": axis | {"grid": False}}
 
 
-def _midnights(first: Micros, last: Micros, zone: ZoneInfo) -> dict[str, str]:
-    """Up to seven midnights between two instants, in milliseconds; within one day some hours instead."""
+def _midnights(first: Micros, last: Micros, zone: ZoneInfo, most: int) -> dict[str, str]:
+    """Up to ``most`` midnights between two instants, in milliseconds; within one day some hours instead."""
     day, end = day_of(first, zone) + timedelta(days=1), day_of(last, zone)
     if day > end:
         step = max(1, (last - first) // 4)
         hours = range(first, last + 1, step)
         return {str(at // 1000): f"{from_micros(at).astimezone(zone):%H:%M}" for at in hours}
-    every = timedelta(days=-(-((end - day).days + 1) // _MOST_DAYS))
+    every = timedelta(days=-(-((end - day).days + 1) // most))
     names = {}
     while day <= end:
         names[str(midnight(day, zone) // 1000)] = vega.short_day(day)

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from lib.ui import charts, vega
+from lib.ui import charts, tables, vega
 from lib.ui.navigation import Place, link
 from lib.ui.wording import badge, escape
 
@@ -52,6 +52,48 @@ def card_title(title: str, *badges: str, note: str = "") -> None:
             st.markdown(each, width="content")
         if note:
             st.caption(note, width="content")
+
+
+def chart_card(title: str, drawn: vega.Chart, *, name: str, note: str = "", height: str = "content") -> None:
+    """A card with a chart, which its button turns into a table of the same numbers, and back."""
+    with card(height=height):
+        _chart(title, drawn, name, note)
+
+
+@st.fragment
+def _chart(title: str, drawn: vega.Chart, name: str, note: str) -> None:
+    with st.container(gap="xxsmall"):
+        if as_table(title, name, note):
+            draw_table(drawn)
+        else:
+            vega.show(drawn)
+
+
+def as_table(title: str, name: str, note: str) -> bool:
+    """The head of a chart's card; whether its button was pressed and it shows a table."""
+    kept = f"table:{name}"
+    tabular = bool(st.session_state.get(kept))
+
+    def turn() -> None:
+        st.session_state[kept] = not tabular
+
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
+        with st.container(width="stretch"):
+            card_title(title, note=note)
+        st.button(
+            "Chart" if tabular else "Table",
+            key=f"turn:{name}",
+            type="tertiary",
+            icon=":material/bar_chart:" if tabular else ":material/table_rows:",
+            help=f"{title}: show {'the chart' if tabular else 'its numbers as a table'}",
+            on_click=turn,
+        )
+    return tabular
+
+
+def draw_table(drawn: vega.Chart) -> None:
+    """The numbers of a chart, in its place and as high."""
+    tables.draw(drawn.table, height=drawn.height, alt=drawn.alt)
 
 
 def section(title: str, note: str = "") -> None:
@@ -104,6 +146,7 @@ class Metric:
     color: str = "gray"
     course: Sequence[int] = ()
     help: str | None = None
+    note: str = ""
 
 
 _SLOT = {"violet": vega.PLATFORM, "blue": vega.BYOK, "gray": "Axis", "orange": "Near"}
@@ -111,7 +154,7 @@ _SLOT = {"violet": vega.PLATFORM, "blue": vega.BYOK, "gray": "Axis", "orange": "
 
 def metrics(found: Sequence[Metric], *, before: str) -> None:
     """A row of cards; more spend is not bad, so a change has the colour of its source."""
-    grid = st.grid(len(found), min_column_width=180, border=True)
+    grid = st.grid(len(found), min_column_width=150, border=True)
     for metric in found:
         with grid.cell(), st.container(gap="xsmall"):
             st.metric(
@@ -123,8 +166,10 @@ def metrics(found: Sequence[Metric], *, before: str) -> None:
                 delta_description=before if metric.change else None,
                 help=metric.help,
             )
+            if metric.note:
+                st.caption(metric.note)
             if len(metric.course) > 1:
-                alt = f"{metric.label} per day"
+                alt = f"{metric.label} over time"
                 vega.show(charts.sparkline(metric.course, slot=_SLOT[metric.color], alt=alt))
 
 

@@ -14,7 +14,7 @@ from lib.errors import BadInput
 from lib.ui import address
 from lib.ui.navigation import in_sample
 from lib.ui.server import front_door, now
-from lib.ui.wording import count, span
+from lib.ui.wording import span
 from lib.usage.figures import UsageFilter
 from lib.usage.periods import PRESETS, Period, custom, day_of, preset, zone_named
 
@@ -85,7 +85,7 @@ class Chosen:
     @property
     def before(self) -> str:
         """What a change is measured against."""
-        return f"vs {'24 hours' if self.name == '24h' else count(self.days, 'day')} before"
+        return f"vs {'24 h' if self.name == '24h' else f'{self.days} d'} before"
 
     @property
     def today(self) -> date:
@@ -108,11 +108,11 @@ def choose_period(*, default: str = "30d") -> Chosen:
     return Chosen(name, _period(name, zone, at), at)
 
 
-def narrow_to(day: date) -> None:
-    """Make one day the period of the page."""
+def narrow_to(first: date, last: date) -> None:
+    """Make these days the period of the page."""
     address.put("period", "custom")
-    address.put("from", day.isoformat())
-    address.put("to", day.isoformat())
+    address.put("from", first.isoformat())
+    address.put("to", last.isoformat())
 
 
 def _period(name: str, zone: ZoneInfo, at: Micros) -> Period:

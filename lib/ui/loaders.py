@@ -12,6 +12,7 @@ import streamlit as st
 
 from lib.access.roles import Actor
 from lib.ui.server import front_door
+from lib.usage.call_reports import LatestCalls
 from lib.usage.figures import Choices, DailyRow, DayRow, HourRow, ModelRow, ProjectRow, Totals, UsageFilter
 
 SECONDS_KEPT = 3
@@ -33,6 +34,11 @@ def by_hour(wanted: UsageFilter, actor: Actor) -> list[HourRow]:
     return cast(list[HourRow], _report("by_hour", wanted, _rights(actor), actor))
 
 
+def by_utc_hour(wanted: UsageFilter, actor: Actor) -> list[HourRow]:
+    """The sums of each hour of UTC that has usage."""
+    return cast(list[HourRow], _report("by_utc_hour", wanted, _rights(actor), actor))
+
+
 def by_model(wanted: UsageFilter, actor: Actor) -> list[ModelRow]:
     """The sums of each model, the most expensive first."""
     return cast(list[ModelRow], _report("by_model", wanted, _rights(actor), actor))
@@ -46,6 +52,16 @@ def by_project(wanted: UsageFilter, actor: Actor) -> dict[str, ProjectRow]:
 def courses(wanted: UsageFilter, actor: Actor) -> dict[str, dict[date, int]]:
     """What each project spent each day, nano-USD."""
     return cast(dict[str, dict[date, int]], _report("courses", wanted, _rights(actor), actor))
+
+
+def project_days(wanted: UsageFilter, actor: Actor) -> dict[str, dict[date, Totals]]:
+    """The sums of each project's days that have usage."""
+    return cast(dict[str, dict[date, Totals]], _report("project_days", wanted, _rights(actor), actor))
+
+
+def latest_calls(wanted: UsageFilter, actor: Actor) -> LatestCalls:
+    """What the latest calls say one by one."""
+    return _latest_calls(wanted, _rights(actor), actor)
 
 
 def daily(wanted: UsageFilter, actor: Actor) -> list[DailyRow]:
@@ -62,6 +78,7 @@ def forget() -> None:
     """After a change made here, so that the next page shows it at once."""
     _report.clear()
     _choices.clear()
+    _latest_calls.clear()
 
 
 @st.cache_data(ttl=SECONDS_KEPT, max_entries=500, show_spinner=False)
@@ -73,6 +90,11 @@ def _report(name: str, wanted: UsageFilter, rights: Rights, _actor: Actor) -> An
 @st.cache_data(ttl=SECONDS_KEPT, max_entries=100, show_spinner=False)
 def _choices(sample: bool, rights: Rights, _actor: Actor) -> Choices:  # noqa: ARG001, FBT001 - the key
     return front_door().reports.choices(actor=_actor, sample=sample)
+
+
+@st.cache_data(ttl=SECONDS_KEPT, max_entries=100, show_spinner=False)
+def _latest_calls(wanted: UsageFilter, rights: Rights, _actor: Actor) -> LatestCalls:  # noqa: ARG001 - the key
+    return front_door().call_reports.latest(wanted, actor=_actor)
 
 
 def _rights(actor: Actor) -> Rights:

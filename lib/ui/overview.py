@@ -16,7 +16,8 @@ from lib.ui.badges import badge_column
 from lib.ui.cards import Attention, Metric
 from lib.ui.filters import Chosen
 from lib.ui.key_panel import NEAR_CAP, failing_key, failing_platform_key
-from lib.ui.navigation import INTEGRATIONS, PLAN, USAGE, go
+from lib.ui.navigation import INTEGRATIONS, PLAN, USAGE, go, in_sample
+from lib.ui.server import front_door
 from lib.ui.tables import cell, height_of, known, money_column
 from lib.ui.wording import KEY_STATUS, change, count, duration, escape, exact, money, payer, shorten
 from lib.usage.caps import TITLES, Headroom, Window
@@ -87,21 +88,21 @@ def metrics(
     return [
         Metric(
             "Total spend",
-            money(known(sums.total_nano, sums.calls, sums)),
+            money(known(sums)),
             change(sums.total_nano, previous.total_nano),
             course=[row.total_nano for row in course],
             help=_unpriced(sums),
         ),
         Metric(
             "Platform-funded",
-            money(known(sums.platform_nano, sums.platform_calls, sums)),
+            money(known(sums, "platform")),
             change(sums.platform_nano, previous.platform_nano),
             "violet",
             [row.platform_nano for row in course],
         ),
         Metric(
             "BYOK",
-            money(known(sums.byok_nano, sums.byok_calls, sums)),
+            money(known(sums, "byok")),
             change(sums.byok_nano, previous.byok_nano),
             "blue",
             [row.byok_nano for row in course],
@@ -118,6 +119,18 @@ def metrics(
             help=f"Platform-funded projects that have used {NEAR_CAP}% or more of a cap.",
         ),
     ]
+
+
+def state_of_now(actor: Actor) -> object:
+    """What the page shows that changes without a call: keys, and room that returns."""
+    platform, sample = front_door(), in_sample()
+    keys = platform.keys.describe_all(actor=actor, sample=sample)
+    rooms = platform.caps.headroom_all(actor=actor, sample=sample)
+    return (
+        platform.keys.platform_state().status,
+        {slug: (key.status, key.version) for slug, key in keys.items()},
+        {slug: [window.percent for window in room.windows.values()] for slug, room in rooms.items()},
+    )
 
 
 def _unpriced(sums: Totals) -> str | None:
@@ -210,10 +223,8 @@ def draw_table(found: Sequence[Standing], *, alt: str) -> None:
         "Project": [shorten(each.project.slug, _NAME_LENGTH) for each in found],
         "Paid by": [[payer(each.key.source, each.key.last4)] for each in found],
         "Key": [_health(each.key) for each in found],
-        "Platform-funded": [
-            cell(each.sums.platform_nano, each.sums.platform_calls, each.sums) for each in found
-        ],
-        "BYOK": [cell(each.sums.byok_nano, each.sums.byok_calls, each.sums) for each in found],
+        "Platform-funded": [cell(each.sums, "platform") for each in found],
+        "BYOK": [cell(each.sums, "byok") for each in found],
         "Calls": [each.sums.calls or None for each in found],
         "Per day": [[value / 1e9 for value in each.course] for each in found],
         "5-hour cap": [_percent(each, "5h") for each in found],

@@ -1,46 +1,41 @@
-"""The card of spend over time, on Overview and Usage: by day, or by hour where the period is short."""
+"""The card of spend over time, on Overview and Usage; a click on a bar narrows the page to it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import cast
-
 import streamlit as st
 
-from lib.access.roles import Actor
-from lib.clock import HOUR
-from lib.ui import charts, filters, loaders, vega
-from lib.ui.cards import card, card_title
-from lib.ui.filters import Chosen
-from lib.usage.figures import DayRow, HourRow, UsageFilter
+from lib.ui import charts, filters, vega
+from lib.ui.cards import as_table, card, draw_table
+from lib.ui.steps import Course
 
 
-def steps(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> Sequence[DayRow] | Sequence[HourRow]:
-    """The sums of each day of the period, or of each hour up to now where it is short."""
-    if not chosen.hourly:
-        return loaders.by_day(wanted, actor)
-    # Up to the end of this hour: a period that ends with each look would never be found in the cache.
-    end = chosen.now - chosen.now % HOUR + HOUR
-    return loaders.by_hour(replace(wanted, until=min(chosen.period.until, end)), actor)
-
-
-def draw(wanted: UsageFilter, chosen: Chosen, actor: Actor, *, title: str) -> None:
-    """Draw it; a click on a day narrows the page to that day. ``title`` has ``{step}`` for day or hour."""
-    zone = chosen.zone.key
+def draw(course: Course, *, title: str, key: str) -> None:
+    """Draw it. ``title`` has ``{unit}`` for hour, day, week or month; ``key`` is another one in another period."""
     with card():
-        if chosen.hourly:
-            card_title(title.format(step="hour"), note=f"hours in {zone}")
-            hours = cast(Sequence[HourRow], steps(wanted, chosen, actor))
-            vega.show(charts.spend_per_hour(hours, zone=chosen.zone, now=chosen.now))
-            return
-        card_title(
-            title.format(step="day"), note=f"days in {zone}; click a bar to narrow the page to that day"
-        )
-        days = loaders.by_day(wanted, actor)
-        drawn = charts.spend_per_day(days, zone=zone, today=chosen.today)
-        # With another period it is another chart: a click that has been followed is not followed again.
-        clicked = vega.picked_day(drawn, key=f"spend:{wanted.since}:{wanted.until}")
-    if clicked:
-        filters.narrow_to(clicked)
+        _draw(course, title, key)
+
+
+@st.fragment
+def _draw(course: Course, title: str, key: str) -> None:
+    note = f"{course.unit}s in {course.zone}"
+    if course.unit != "hour":
+        note += f"; click a bar to narrow the page to that {course.unit}"
+    with st.container(gap="xxsmall"):
+        clicked = _chart_or_table(course, title, key, note)
+    found = [step for step in course.rows if step.key == clicked]
+    if found:
+        filters.narrow_to(found[0].first, found[0].last)
         st.rerun()
+
+
+def _chart_or_table(course: Course, title: str, key: str, note: str) -> str | None:
+    """Draw it; returns the bar that was clicked."""
+    drawn = charts.spend(course)
+    if as_table(title.format(unit=course.unit), "spend", note):
+        draw_table(drawn)
+        return None
+    if course.unit == "hour":
+        vega.show(drawn)
+        return None
+    # With another period it is another chart: a click that has been followed is not followed again.
+    return vega.picked(drawn, key=f"spend:{key}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -20,14 +20,19 @@ def dollars(nano: int | None) -> float | None:
     return None if nano is None else nano / _NANO
 
 
-def known(nano: int, calls: int, sums: Totals) -> int | None:
-    """The amount of some of the calls of ``sums``; None where none of them may have a known price."""
-    return None if nano == 0 and 0 < calls <= sums.unpriced_calls else nano
+def known(sums: Totals, source: str = "") -> int | None:
+    """The amount of one source, or of both together; None where none of its calls has a known price."""
+    nano, calls, unpriced = {
+        "platform": (sums.platform_nano, sums.platform_calls, sums.platform_unpriced_calls),
+        "byok": (sums.byok_nano, sums.byok_calls, sums.byok_unpriced_calls),
+        "": (sums.total_nano, sums.calls, sums.unpriced_calls),
+    }[source]
+    return None if 0 < calls == unpriced else nano
 
 
-def cell(nano: int, calls: int, sums: Totals) -> float | None:
-    """The same to be drawn in a column; an empty cell also where there was no call."""
-    return dollars(known(nano, calls, sums)) if calls else None
+def cell(sums: Totals, source: str = "") -> float | None:
+    """The same to be drawn in a column: $0.00 where there was no call, an empty cell where it is unknown."""
+    return dollars(known(sums, source))
 
 
 def height_of(rows: int, *, row: int, most: int) -> int:
@@ -48,3 +53,22 @@ def call_cost_column(values: Sequence[float | None], label: str | None = None) -
     amounts = [value for value in values if value]
     tiny = bool(amounts) and max(amounts) < _CENT and min(amounts) < _HUNDREDTH_CENT
     return st.column_config.NumberColumn(label, format="$%,.6f" if tiny else "$%,.4f")
+
+
+def draw(columns: Mapping[str, Sequence[Any]], *, height: int, alt: str) -> None:
+    """A table of what a chart shows: floats are USD, whole numbers are counts."""
+    money = [name for name, values in columns.items() if any(isinstance(value, float) for value in values)]
+    amounts = [value for name in money for value in columns[name]]
+    counts = [name for name, values in columns.items() if all(isinstance(value, int) for value in values)]
+    st.dataframe(
+        dict(columns),
+        hide_index=True,
+        row_height=34,
+        height=height,
+        placeholder="",
+        alt=alt,
+        column_config={
+            **{name: money_column(amounts) for name in money},
+            **dict.fromkeys(counts, st.column_config.NumberColumn(format="localized")),
+        },
+    )

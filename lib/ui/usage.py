@@ -1,4 +1,4 @@
-"""The parts of Settings > Usage: its filters, its numbers, its table and its export."""
+"""The parts of Settings > Usage: its filters, its numbers and its table of days."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Any
 import streamlit as st
 
 from lib.access.roles import Actor
-from lib.ui import address, cap_charts, loaders, vega
-from lib.ui.cards import Metric, card, card_title
+from lib.ui import address, loaders
+from lib.ui.cards import Metric
 from lib.ui.filters import Chosen
 from lib.ui.navigation import in_sample
-from lib.ui.server import front_door
 from lib.ui.tables import cell, height_of, known, money_column
-from lib.ui.wording import KIND, MINUS, SOURCE, change, count, escape, money, share
-from lib.usage.caps import WINDOWS
+from lib.ui.wording import KIND, SOURCE, change, count, escape, money, points, share
 from lib.usage.figures import DayRow, Totals, UsageFilter
 
 FILTERS = ("project", "source", "provider", "model", "kind", "status")
@@ -84,34 +82,42 @@ def count_line(sums: Totals, everything: Totals) -> str:
     matching = f"{count(sums.calls)} of {count(everything.calls, 'call')}"
     verb = "matches" if sums.calls == 1 else "match"
     line = f"{matching} {verb}; every number below counts only these."
+    unknown = {
+        "platform-funded": sums.platform_unpriced_calls,
+        "BYOK": sums.byok_unpriced_calls,
+    }
     if sums.unpriced_calls:
         have = "has" if sums.unpriced_calls == 1 else "have"
         are = "is" if sums.unpriced_calls == 1 else "are"
-        line += f" {count(sums.unpriced_calls)} of them {have} no known cost and {are} in no total."
+        whose = " and ".join(f"{count(number)} {source}" for source, number in unknown.items() if number)
+        line += f" {count(sums.unpriced_calls)} of them ({whose}) {have} no known cost and {are} in no total."
     return line
 
 
 def metrics(sums: Totals, previous: Totals) -> list[Metric]:
     """The five numbers of the page."""
     per, per_before = _per_thousand(sums), _per_thousand(previous)
-    platform, byok = (
-        known(sums.platform_nano, sums.platform_calls, sums),
-        known(sums.byok_nano, sums.byok_calls, sums),
-    )
-    total = known(sums.total_nano, sums.calls, sums)
     return [
-        Metric("Total spend", money(total), change(sums.total_nano, previous.total_nano)),
+        Metric("Total spend", money(known(sums)), change(sums.total_nano, previous.total_nano)),
         Metric(
-            "Platform-funded", money(platform), change(sums.platform_nano, previous.platform_nano), "violet"
+            "Platform-funded",
+            money(known(sums, "platform")),
+            change(sums.platform_nano, previous.platform_nano),
+            "violet",
         ),
-        Metric("BYOK", money(byok), change(sums.byok_nano, previous.byok_nano), "blue"),
+        Metric("BYOK", money(known(sums, "byok")), change(sums.byok_nano, previous.byok_nano), "blue"),
         Metric(
             "Cost per 1,000 calls",
             money(per),
             change(per, per_before) if per is not None and per_before is not None else None,
             help="Of calls with a known cost.",
         ),
-        Metric("Failed calls", share(sums.failed_calls, sums.calls, places=1), _points(sums, previous)),
+        Metric(
+            "Failed calls",
+            share(sums.failed_calls, sums.calls, places=1),
+            points(sums.failed_calls, sums.calls, previous.failed_calls, previous.calls),
+            help="Calls that were not answered in full, of all calls.",
+        ),
     ]
 
 
@@ -120,31 +126,14 @@ def _per_thousand(sums: Totals) -> int | None:
     return 1000 * sums.total_nano // priced if priced else None
 
 
-def _points(sums: Totals, previous: Totals) -> str | None:
-    """Change of the failed share in percentage points."""
-    if not sums.calls or not previous.calls:
-        return None
-    tenths = round(1000 * sums.failed_calls / sums.calls) - round(
-        1000 * previous.failed_calls / previous.calls
-    )
-    sign = MINUS if tenths < 0 else "+" if tenths else ""
-    return f"{sign}{abs(tenths) / 10:.1f} pt"
-
-
-def cache_share(sums: Totals) -> str:
-    """How much of the input came from the provider's cache."""
-    found = share(sums.cached_input_tokens, sums.input_tokens)
-    return f"cache share {found} of input" if found else ""
-
-
 def draw_days(days: Sequence[DayRow], *, alt: str) -> None:
     """The table of days, newest first."""
     rows = list(reversed(days))
     columns: dict[str, list[Any]] = {
         "Day": [f"{row.day:%a} {row.day.day} {row.day:%b %Y}" for row in rows],
-        "Total": [cell(row.total_nano, row.calls, row) for row in rows],
-        "Platform-funded": [cell(row.platform_nano, row.platform_calls, row) for row in rows],
-        "BYOK": [cell(row.byok_nano, row.byok_calls, row) for row in rows],
+        "Total": [cell(row) for row in rows],
+        "Platform-funded": [cell(row, "platform") for row in rows],
+        "BYOK": [cell(row, "byok") for row in rows],
         "Calls": [row.calls for row in rows],
         "Failed": [row.failed_calls for row in rows],
         "Cost unknown": [row.unpriced_calls for row in rows],
@@ -169,23 +158,3 @@ def draw_days(days: Sequence[DayRow], *, alt: str) -> None:
             "Input cached": st.column_config.TextColumn(alignment="right"),
         },
     )
-
-
-def draw_cap_use(wanted: UsageFilter, projects: Sequence[str], chosen: Chosen, actor: Actor) -> None:
-    """Both windows over the period, where the page is about one project that has caps."""
-    named = wanted.projects or projects
-    if len(named) != 1:
-        return
-    platform, slug = front_door(), named[0]
-    since, until = chosen.period.since, chosen.period.until
-    five, seven = (
-        platform.caps.consumption(slug, name, since=since, until=until, actor=actor) for name in WINDOWS
-    )
-    if not any(point.nano for point in seven):
-        return
-    caps = {
-        name: window.cap_nano for name, window in platform.caps.headroom(slug, actor=actor).windows.items()
-    }
-    with card():
-        card_title("Cap use, % of today's caps", note=f"{slug}; line: 7-day window, area: 5-hour window")
-        vega.show(cap_charts.cap_use(five, seven, caps=caps, zone=chosen.zone))

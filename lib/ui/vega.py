@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -30,12 +30,16 @@ _FEW = 6
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing: its columns (the table behind it shows them), how they are drawn, and the same in words."""
+    """A drawing: its columns, how they are drawn, the same in words, and as a table.
+
+    In the table, floats are USD and whole numbers are counts; None is an amount that nobody knows.
+    """
 
     columns: Columns
     spec: Spec
     alt: str
     height: int
+    table: Columns = field(default_factory=dict)
 
 
 def show(chart: Chart, *, key: str | None = None) -> None:
@@ -49,8 +53,8 @@ def level(*found: Chart) -> list[Chart]:
     return [replace(chart, height=height) for chart in found]
 
 
-def picked_day(chart: Chart, *, key: str) -> date | None:
-    """Draw a chart of days; returns the day whose bar was clicked."""
+def picked(chart: Chart, *, key: str) -> str | None:
+    """Draw a chart over time; returns the key of the bar that was clicked."""
     event: Any = st.vega_lite_chart(
         dict(chart.columns),
         chart.spec,
@@ -61,7 +65,7 @@ def picked_day(chart: Chart, *, key: str) -> date | None:
         selection_mode=PICKED,
     )
     chosen = event.selection.get(PICKED) if event else None
-    return date.fromisoformat(str(chosen[0]["Day"])) if chosen else None
+    return str(chosen[0]["At"]) if chosen else None
 
 
 # --- the whole -------------------------------------------------------------------------------------
@@ -213,12 +217,6 @@ def labelled(names: Mapping[str, str]) -> Spec:
     return {"labelExpr": f"({json.dumps(dict(names))})[toString(datum.value)]", "labelOverlap": True}
 
 
-def day_band(days: Sequence[date], *, most: int) -> Spec:
-    """An axis of days side by side, with about ``most`` labels."""
-    names = {day.isoformat(): short_day(day) for day in _with_label(days, most)}
-    return band("Day", len(days), names)
-
-
 def band(field: str, number: int, names: Mapping[str, str]) -> Spec:
     """An axis of ``number`` bands side by side, of which those in ``names`` have a label."""
     axis = labels() | labelled(names) | {"values": list(names), "ticks": False, "labelAngle": 0}
@@ -230,20 +228,6 @@ def band(field: str, number: int, names: Mapping[str, str]) -> Spec:
 def short_day(day: date) -> str:
     """``Mon 23 Nov``."""
     return f"{day:%a} {day.day} {day:%b}"
-
-
-def _with_label(days: Sequence[date], most: int) -> Sequence[date]:
-    """All of few; every second or third of some, the last among them; else Mondays; else firsts of months."""
-    if len(days) <= most + 1:
-        return days
-    if len(days) <= 3 * most:
-        step = -(-len(days) // most)
-        return days[(len(days) - 1) % step :: step]
-    mondays = [day for day in days if day.weekday() == 0]
-    if len(mondays) <= 2 * most:
-        return mondays
-    firsts = [day for day in days if day.day == 1]
-    return firsts[:: max(1, len(firsts) // (2 * most))]
 
 
 def small_text(slot: str, *, align: str, dx: int, dy: int, weight: int = 400) -> Spec:
@@ -275,6 +259,6 @@ def money_words(value: str) -> str:
     )
 
 
-def day_words(value: str) -> str:
-    """``Thu 19 Nov 2026``, as a Vega expression."""
-    return f"utcFormat(toDate({value}), '%a %-d %b %Y')"
+def count_words(value: str) -> str:
+    """What ``wording.count`` writes, as a Vega expression."""
+    return f"format({value}, ',')"

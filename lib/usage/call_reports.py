@@ -85,7 +85,7 @@ class LatestCalls:
     whole: bool
     calls: int
     spreads: dict[str, Spread]
-    """Of ``input``, ``output`` and all ``tokens`` of a call, and of its ``latency`` in milliseconds."""
+    """Of the ``tokens`` of a call, input and output, and of its ``latency`` in milliseconds."""
     costliest_calls: list[CostlyCall]
     costliest_runs: list[CostlyRun]
 
@@ -152,12 +152,7 @@ def _found(wanted: UsageFilter, ids: Sequence[str], since: Micros) -> CTE:
 
 
 def _measures(call: Any) -> dict[str, ColumnElement[int]]:
-    return {
-        "input": call.input_tokens,
-        "output": call.output_tokens,
-        "tokens": call.tokens,
-        "latency": call.latency_ms,
-    }
+    return {"tokens": call.input_tokens + call.output_tokens, "latency": call.latency_ms}
 
 
 def _spreads(found: CTE) -> Select[Any]:

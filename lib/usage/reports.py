@@ -84,7 +84,9 @@ class Reports:
         return hours
 
     def by_utc_hour(self, wanted: UsageFilter, *, actor: Actor) -> list[HourRow]:
-        """The sums of each hour of UTC that has usage, in order."""
+        """The sums of each hour of UTC that has usage, in order. Needs ``since`` and ``until``."""
+        if wanted.since is None or wanted.until is None:
+            raise BadInput("Hours need a period with a beginning and an end.")
         segments = list(plan_hours(wanted.since, wanted.until))
         hours: dict[int, HourRow] = {}
         for row in self._sums(wanted, actor, ("at",), segments=segments):

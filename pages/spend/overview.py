@@ -5,7 +5,18 @@ from __future__ import annotations
 import streamlit as st
 
 from lib.access.roles import Action
-from lib.ui import cards, filters, first_steps, loaders, new_project, notices, overview, spend_card
+from lib.ui import (
+    cards,
+    filters,
+    first_steps,
+    live,
+    loaders,
+    new_project,
+    notices,
+    overview,
+    spend_card,
+    steps,
+)
 from lib.ui.guards import guard
 from lib.ui.navigation import in_sample
 from lib.ui.server import front_door
@@ -22,8 +33,8 @@ if not projects or not loaders.totals(UsageFilter(sample=in_sample()), viewer.ac
     states = platform.keys.describe_all(actor=viewer.actor, sample=in_sample())
     slug = projects[0].slug if projects else None
     has_key = bool(slug) and (funding.status != "none" or bool(states[str(slug)].version))
-    steps = "Three steps, and the first call shows up here."
-    head.context(f"No project yet. {steps}" if slug is None else f"No call yet. {steps}")
+    three = "Three steps, and the first call shows up here."
+    head.context(f"No project yet. {three}" if slug is None else f"No call yet. {three}")
     first_steps.draw(viewer, slug, has_key=has_key)
     notices.draw()
     st.stop()
@@ -33,18 +44,18 @@ with head.right:
 wanted = UsageFilter(
     since=chosen.period.since, until=chosen.period.until, zone=chosen.zone.key, sample=in_sample()
 )
-head.context(f"{overview.all_projects(len(projects))} · {chosen.label}")
+head.context(f"{overview.all_projects(len(projects))} · {chosen.label}{live.note(chosen)}")
 
 standings = overview.standings(platform, projects, wanted, viewer.actor)
 cards.attention(overview.attention_of(platform, standings, wanted, viewer.actor, chosen))
 
-course = spend_card.steps(wanted, chosen, viewer.actor)
+course = steps.course(wanted, chosen, viewer.actor)
 sums = loaders.totals(wanted, viewer.actor)
 previous = loaders.totals(filters.before(wanted, chosen), viewer.actor)
-cards.metrics(overview.metrics(sums, previous, course, standings), before=chosen.before)
+cards.metrics(overview.metrics(sums, previous, course.rows, standings), before=chosen.before)
 
 if sums.calls:
-    spend_card.draw(wanted, chosen, viewer.actor, title="Spend per {step}, USD")
+    spend_card.draw(course, title="Spend per {unit}, USD", key=f"{wanted.since}:{wanted.until}")
 else:
     cards.empty("No calls in this period. Choose a longer period.")
 
@@ -63,3 +74,5 @@ overview.draw_table(standings, alt=f"{count(len(projects), 'project')}: who pays
 
 new_project.draw()
 notices.draw()
+if not notices.is_open(new_project.DIALOG):
+    live.watch(wanted, chosen, state=overview.state_of_now)

@@ -108,8 +108,6 @@ def test_of_few_calls_all_are_looked_at_and_every_number_is_that_of_the_events(
     assert (latest.whole, latest.since, latest.calls) == (True, START, len(found))
     tokens = [(each["input_tokens"], each["output_tokens"]) for each in found]
     assert latest.spreads == {
-        "input": _nearest_rank([given for given, _ in tokens if given is not None]),
-        "output": _nearest_rank([made for _, made in tokens]),
         "tokens": _nearest_rank([given + made for given, made in tokens if given is not None]),
         "latency": _nearest_rank([each["latency_ms"] for each in found if each["latency_ms"] is not None]),
     }

@@ -311,7 +311,8 @@ def test_hours_end_also_in_years_whose_clocks_ran_by_the_sun(year, zone):
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=events, wanted=filters)
 def test_hours_of_utc_and_days_of_projects_are_the_sums_of_their_events(database, drawn, wanted):
-    drawn, wanted = _fill(database, drawn), UsageFilter(**wanted)
+    whole = {"since": START, "until": START + SPAN}
+    drawn, wanted = _fill(database, drawn), UsageFilter(**(whole | wanted))
     found = [event for event in drawn if _matches(event, wanted)]
     hours: dict[int, list[dict[str, object]]] = defaultdict(list)
     days: dict[tuple[object, date], list[dict[str, object]]] = defaultdict(list)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,10 +12,13 @@ import pytest
 
 from lib.clock import HOUR, to_micros
 from lib.settings import ROOT
-from lib.ui import cap_charts, charts, vega
+from lib.ui import cap_charts, charts, heat_map, rankings, steps, vega
+from lib.ui.steps import Course
+from lib.ui.usage import STATUSES
 from lib.ui.vega import Chart
 from lib.usage.caps_view import Point
-from lib.usage.figures import DayRow, HourRow, ModelRow
+from lib.usage.figures import DayRow, HourRow, Totals
+from lib.usage.weekly import HourOfWeek
 
 CENT = 10_000_000
 MONDAY = date(2026, 11, 23)
@@ -31,15 +34,22 @@ def days(number: int, *, platform: int = 150 * CENT, byok: int = 50 * CENT) -> l
     ]
 
 
+def bars(number: int, **sums: int) -> Course:
+    return steps.days(days(number, **sums), "UTC", MONDAY)
+
+
 def week(*dollars: int) -> list[Point]:
     return [Point(NOW - (len(dollars) - 1 - each) * HOUR, nano * 10**9) for each, nano in enumerate(dollars)]
 
 
 def every_chart() -> dict[str, Chart]:
+    failed = [DayRow(day=MONDAY, calls=9, error_calls=2, unknown_calls=1)]
     return {
-        "spend": charts.spend_per_day(days(30), zone="UTC", today=MONDAY),
-        "tokens": charts.tokens_per_day(days(3)),
-        "models": charts.spend_by_model([ModelRow(model="gpt-5", platform_nano=CENT, calls=1)]),
+        "spend": charts.spend(bars(30)),
+        "tokens": charts.tokens(bars(3)),
+        "failures": charts.failures(steps.days(failed, "UTC", MONDAY), STATUSES),
+        "models": rankings.ranking([("gpt-5", Totals(platform_nano=CENT, calls=1))], "model"),
+        "hours": heat_map.heat_map([HourOfWeek(0, "14:00", hours=4, platform_nano=CENT)]),
         "sparkline": charts.sparkline([1, 2], slot="Axis", alt="Calls per day"),
         "window": cap_charts.window_bar("5-hour window", used_nano=1, reserved_nano=1, cap_nano=10**9),
         "week": cap_charts.consumption(week(1, 2), name="7-day", cap_nano=10**10, zone=UTC_ZONE),
@@ -78,20 +88,36 @@ def test_every_chart_says_in_words_what_it_shows(name: str):
     assert len(every_chart()[name].alt) > 10
 
 
+@pytest.mark.parametrize("name", ["spend", "tokens", "failures", "models", "hours", "use"])
+def test_every_chart_of_usage_has_a_table_of_equal_columns(name: str):
+    table = every_chart()[name].table
+    assert len(table) > 1
+    assert len({len(column) for column in table.values()}) == 1
+
+
 def test_the_words_of_a_chart_are_its_numbers():
-    alt = charts.spend_per_day(days(30), zone="UTC", today=MONDAY).alt
-    assert "30 days, Sun 25 Oct to Mon 23 Nov 2026: $45.00 platform-funded and $15.00 BYOK" in alt
+    alt = charts.spend(bars(30)).alt
+    assert "30 days, Sun 25 Oct 2026 to Mon 23 Nov 2026: $45.00 platform-funded and $15.00 BYOK" in alt
     assert "Highest: $2.00" in alt
 
 
 def test_platform_lies_below_byok():
-    spec = charts.spend_per_day(days(2), zone="UTC").spec
-    assert next(parts(spec, "fold")) == ["Platform-funded", "BYOK"]
+    assert next(parts(charts.spend(bars(2)).spec, "fold")) == ["Platform-funded", "BYOK"]
 
 
-def test_the_columns_behind_a_chart_are_named_as_the_page_names_them():
-    columns = charts.spend_per_day(days(1), zone="UTC").columns
-    assert columns == {"Day": ["2026-11-23"], "Platform-funded": [1.5], "BYOK": [0.5], "Total": [2.0]}
+def test_the_table_of_a_chart_is_named_as_the_page_names_things():
+    assert charts.spend(bars(1)).table == {
+        "Day (UTC)": ["Mon 23 Nov 2026"],
+        "Platform-funded": [1.5],
+        "BYOK": [0.5],
+        "Total": [2.0],
+    }
+
+
+def test_an_amount_that_nobody_knows_is_empty_in_the_table_of_its_own_source_alone():
+    row = DayRow(day=MONDAY, calls=3, platform_calls=2, byok_calls=1, byok_unpriced_calls=1)
+    table = charts.spend(steps.days([row], "UTC", MONDAY)).table
+    assert (table["BYOK"], table["Platform-funded"], table["Total"]) == ([None], [0.0], [0.0])
 
 
 @pytest.mark.parametrize(
@@ -103,46 +129,87 @@ def test_the_columns_behind_a_chart_are_named_as_the_page_names_them():
     ],
 )
 def test_days_are_labelled_where_weeks_begin(number: int, labelled: list[str]):
-    axis = charts.spend_per_day(days(number), zone="UTC").spec["layer"][0]["encoding"]["x"]["axis"]
+    axis = charts.spend(bars(number)).spec["layer"][0]["encoding"]["x"]["axis"]
     assert axis["values"] == labelled
 
 
-def test_a_year_is_labelled_by_months():
-    axis = charts.spend_per_day(days(365), zone="UTC").spec["layer"][0]["encoding"]["x"]["axis"]
-    assert 6 <= len(axis["values"]) <= 12
+def test_half_a_year_of_days_is_labelled_by_months():
+    axis = charts.spend(bars(183)).spec["layer"][0]["encoding"]["x"]["axis"]
+    assert 5 <= len(axis["values"]) <= 12
     assert all(day.endswith("-01") for day in axis["values"])
 
 
+@pytest.mark.parametrize("fold", [steps.weeks, steps.months])
+def test_longer_bars_hold_every_day_once(fold: Callable[..., Course]):
+    found = days(400)
+    course = fold(found, "UTC", MONDAY)
+    assert sum(row.total_nano for row in course.rows) == sum(row.total_nano for row in found)
+    assert course.rows[0].first == found[0].day
+    assert course.rows[-1].last == MONDAY
+    assert all(
+        after.first == before.last + timedelta(days=1)
+        for before, after in zip(course.rows, course.rows[1:], strict=False)
+    )
+    assert course.going_on == course.rows[-1].key
+
+
+def test_weeks_begin_on_monday_and_say_which_days_they_hold():
+    course = steps.weeks(days(10), "UTC", MONDAY)
+    assert [row.words for row in course.rows] == [
+        "Sat 14 Nov to Sun 15 Nov 2026",
+        "Mon 16 Nov to Sun 22 Nov 2026",
+        "Mon 23 Nov 2026",
+    ]
+
+
 def test_a_period_without_spend_is_no_division_by_zero():
-    charts.spend_per_day(days(3, platform=0, byok=0), zone="UTC")
-    charts.spend_by_model([ModelRow(model="gpt-5", calls=1)])
+    charts.spend(bars(3, platform=0, byok=0))
+    rankings.ranking([("gpt-5", Totals(calls=1))], "model")
+    heat_map.heat_map([HourOfWeek(0, "00:00", hours=1)])
 
 
 def test_a_model_without_a_known_price_has_no_amount():
     rows = [
-        ModelRow(model="gpt-5", platform_nano=2 * CENT, calls=3, byok_unpriced_calls=1),
-        ModelRow(model="mystery", calls=14, byok_unpriced_calls=14),
-        ModelRow(model="free", calls=1),
+        ("gpt-5", Totals(platform_nano=2 * CENT, calls=3, byok_unpriced_calls=1)),
+        ("mystery", Totals(calls=14, byok_unpriced_calls=14)),
+        ("free", Totals(calls=1)),
     ]
-    assert charts.spend_by_model(rows).columns["Sum"] == ["$0.02, 1 call unknown", "unknown", "$0.00"]
+    drawn = rankings.ranking(rows, "model")
+    assert drawn.columns["Sum"] == ["$0.02, 1 call unknown", "unknown", "$0.00"]
+    assert drawn.table["Total"] == [0.02, None, 0.0]
 
 
-def test_many_models_are_summed_up_in_the_last_bar():
-    rows = [ModelRow(model=f"model-{number}", platform_nano=CENT, calls=1) for number in range(20)]
-    columns = charts.spend_by_model(rows).columns
-    assert list(columns["Model"])[-1] == "9 other models"
-    assert columns["Sum"][-1] == "$0.09"
+def test_many_projects_are_summed_up_in_the_last_bar_and_stand_each_in_the_table():
+    rows = [(f"project-{number}", Totals(platform_nano=CENT, calls=1)) for number in range(500)]
+    drawn = rankings.ranking(rows, "project")
+    assert list(drawn.columns["Project"])[-1] == "489 other projects"
+    assert drawn.columns["Sum"][-1] == "$4.89"
+    assert len(drawn.table["Project"]) == 500
 
 
 def test_tokens_are_split_so_that_nothing_is_counted_twice():
     row = DayRow(day=MONDAY, input_tokens=100, cached_input_tokens=60, output_tokens=50, reasoning_tokens=20)
-    columns = charts.tokens_per_day([row]).columns
+    columns = charts.tokens(steps.days([row], "UTC", MONDAY)).columns
     assert [columns[name][0] for name in ("Input, cached", "Input, new", "Output", "Reasoning")] == [
         60,
         40,
         30,
         20,
     ]
+
+
+def test_failures_are_drawn_and_answered_calls_stand_in_the_table():
+    row = DayRow(day=MONDAY, calls=100, error_calls=2, unknown_calls=1)
+    drawn = charts.failures(steps.days([row], "UTC", MONDAY), STATUSES)
+    assert next(parts(drawn.spec, "fold")) == ["Error answer", "Outcome unknown"]
+    assert drawn.table["Answered"] == [97]
+    assert "3 of 100 calls: 2 error answer, 1 outcome unknown" in drawn.alt
+
+
+def test_an_average_hour_is_that_of_all_hours_of_its_weekday_also_of_those_without_calls():
+    drawn = heat_map.heat_map([HourOfWeek(0, "14:00", hours=4, platform_nano=3 * CENT, byok_nano=CENT)])
+    assert drawn.columns["Average"] == [0.01]
+    assert drawn.table["Mon"] == [0.01]
 
 
 def test_a_lowered_cap_does_not_push_its_bar_out_of_the_drawing():
@@ -191,14 +258,14 @@ def test_hours_are_told_apart_also_where_the_clock_shows_one_twice():
     """On 25 October 2026 Berlin has two o'clock twice."""
     first = to_micros(datetime(2026, 10, 24, 22, tzinfo=UTC))
     rows = [HourRow(at=first + hour * HOUR, platform_nano=CENT) for hour in range(25)]
-    chart = charts.spend_per_hour(rows, zone=BERLIN, now=first + 24 * HOUR + 1)
-    assert len(set(chart.columns["Hour"])) == 25
+    chart = charts.spend(steps.hours(rows, BERLIN, first + 24 * HOUR + 1))
+    assert len(set(chart.columns["At"])) == 25
     names = chart.spec["layer"][0]["encoding"]["x"]["axis"]["values"]
     assert names[0] == "2026-10-25T00:00:00+02:00"
-    assert chart.columns["Begins"][2:4] == ["Sun 25 Oct, 02:00 CEST", "Sun 25 Oct, 02:00 CET"]
+    assert chart.columns["When"][2:4] == ["Sun 25 Oct, 02:00 CEST", "Sun 25 Oct, 02:00 CET"]
     assert next(parts(chart.spec, "equal")) == "2026-10-25T23:00:00+01:00"
 
 
 def test_a_single_day_is_no_bar_as_wide_as_the_page():
-    scale = charts.spend_per_day(days(1), zone="UTC").spec["layer"][0]["encoding"]["x"]["scale"]
+    scale = charts.spend(bars(1)).spec["layer"][0]["encoding"]["x"]["scale"]
     assert scale["paddingOuter"] > 1

@@ -1,0 +1,48 @@
+"""A page that follows what happens: it runs again when there are new calls, and only then.
+
+Streamlit sends the browser what differs from what it shows; a chart that did not change is not drawn again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from lib.access.roles import Actor
+from lib.clock import SECOND
+from lib.ui.filters import Chosen
+from lib.ui.guards import acting
+from lib.ui.loaders import SECONDS_KEPT
+from lib.ui.server import front_door, now
+from lib.usage.figures import UsageFilter
+
+EVERY_SECONDS = 5
+NOTE = " · updates live"
+
+
+def note(chosen: Chosen) -> str:
+    """For the context line, where the period lasts until now."""
+    return NOTE if _lasts(chosen) else ""
+
+
+def watch(wanted: UsageFilter, chosen: Chosen, *, state: Callable[[Actor], Any] | None = None) -> None:
+    """Draw last. ``state``: what else the page shows of now; the page runs again when it is another."""
+    if _lasts(chosen):
+        _watch(wanted, chosen, state, state(acting()) if state else None)
+
+
+@st.fragment(run_every=EVERY_SECONDS)
+def _watch(wanted: UsageFilter, chosen: Chosen, state: Callable[[Actor], Any] | None, seen: object) -> None:
+    actor = acting()
+    # What the page shows may have been kept for some seconds before it was drawn.
+    since = chosen.now - SECONDS_KEPT * SECOND
+    newer = replace(wanted, since=since, until=now() + 1)
+    if (state and state(actor) != seen) or front_door().reports.totals(newer, actor=actor).calls:
+        st.rerun()
+
+
+def _lasts(chosen: Chosen) -> bool:
+    return chosen.period.until >= chosen.now

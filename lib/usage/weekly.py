@@ -1,0 +1,57 @@
+"""Hours of the week: when spend happens. Pure: sums by hour of UTC in, averages by weekday and hour out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from lib.clock import DAY, HOUR, Micros, from_micros
+from lib.usage.figures import HourRow
+
+WEEK: Micros = 7 * DAY
+WEEKS = 4
+"""So many at most are looked at, the latest of a period: whole weeks, so that every weekday counts alike."""
+
+
+@dataclass
+class HourOfWeek:
+    """All the hours that begin at ``clock`` of one weekday (0 is Monday), added up; nano-USD by source."""
+
+    weekday: int
+    clock: str
+    hours: int = 0
+    calls: int = 0
+    platform_nano: int = 0
+    byok_nano: int = 0
+
+    @property
+    def average_nano(self) -> int:
+        """Spend of an average hour, both ledgers together, rounded down."""
+        return (self.platform_nano + self.byok_nano) // self.hours if self.hours else 0
+
+
+def stretch(since: Micros, until: Micros, now: Micros) -> tuple[Micros, Micros] | None:
+    """The latest whole weeks of a period, of hours that are over; None where there is not one."""
+    end = min(until, now)
+    end -= end % HOUR
+    weeks = min(WEEKS, (end - since) // WEEK)
+    return (end - weeks * WEEK, end) if weeks > 0 else None
+
+
+def week(rows: Sequence[HourRow], since: Micros, until: Micros, zone: ZoneInfo) -> list[HourOfWeek]:
+    """Every hour of the week as the zone's clocks show it, Monday's first; ``rows`` are hours of UTC.
+
+    Where a zone is half an hour apart from UTC, its hours of the week begin at half past.
+    """
+    sums = {row.at: row for row in rows}
+    found: dict[tuple[int, int], HourOfWeek] = {}
+    for at in range(since, until, HOUR):
+        local = from_micros(at).astimezone(zone)
+        cell = found.setdefault((local.weekday(), local.hour), HourOfWeek(local.weekday(), f"{local:%H:%M}"))
+        cell.hours += 1
+        if row := sums.get(at):
+            cell.calls += row.calls
+            cell.platform_nano += row.platform_nano
+            cell.byok_nano += row.byok_nano
+    return [found[key] for key in sorted(found)]
