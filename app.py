@@ -10,14 +10,14 @@ import streamlit as st
 from lib.settings import ROOT
 from lib.ui import navigation, startup
 from lib.ui.failures import show_failure
-from lib.ui.server import front_door
+from lib.ui.server import export_desk
 from lib.web.routes import middleware, routes
 
 startup.refuse_open_door()
 startup.admit_public_name()
 app = st.App(
     ROOT / "lib" / "ui" / "main.py",
-    routes=routes(startup.check, front_door),
+    routes=routes(startup.check, export_desk),
     middleware=middleware(startup.hosts(), pages=navigation.paths(), https=startup.is_https()),
     secrets=startup.secrets(),
     lifespan=startup.lifespan,

@@ -8,6 +8,7 @@ from lib.access.roles import Actor, Origin, local_administrator
 from lib.clock import Micros
 from lib.platform import Platform
 from lib.settings import Settings
+from lib.web.exports import ExportDesk
 
 
 @st.cache_resource(show_spinner=False)
@@ -23,6 +24,10 @@ def front_door() -> Platform:
     return Platform(
         settings, actor=nobody if settings.oidc_issuer else local_administrator(Origin.BROWSER, "dashboard")
     )
+
+
+export_desk = ExportDesk(front_door)
+"""The one desk of this process: pages prepare files at it, and links lead to it."""
 
 
 def now() -> Micros:

@@ -53,6 +53,14 @@ def count(number: int, noun: str = "", plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def size(bytes_: int) -> str:
+    """Bytes for people: ``640 kB``, ``1.2 MB``."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6)):
+        if bytes_ >= factor:
+            return f"{bytes_ / factor:,.1f} {unit}"
+    return f"{-(-bytes_ // 1000):,} kB"
+
+
 def percent_down(part: int, whole: int) -> str:
     """Whole percent, rounded down: a cap says 100% only when nothing fits any more."""
     return "100%" if whole <= 0 or part >= whole else f"{100 * max(part, 0) // whole}%"

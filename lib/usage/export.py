@@ -139,6 +139,12 @@ def export_usage(
     return done
 
 
+def exportable(database: Database, wanted: UsageFilter, actor: Actor) -> tuple[str, ...]:
+    """The projects whose usage it would be. Raises ProjectUnknown, Forbidden, as ``export_usage``."""
+    with _refusals_logged(database, actor, wanted), database.read() as connection:
+        return tuple(_allowed(connection, wanted, actor)[0].projects)
+
+
 def _tell_nobody(_: int) -> None:
     pass
 

@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, func, select
 
+from lib.access.roles import Actor
 from lib.clock import DAY, Micros
+from lib.db import Database
 from lib.db.tables import usage_daily
 from lib.usage.columns import DAILY_HEADER, inert
 from lib.usage.export_csv import Writable, write_csv
@@ -17,8 +19,8 @@ from lib.usage.figures import DailyRow, Totals, UsageFilter
 from lib.usage.periods import day_of, days_between, midnight, zone_named
 from lib.usage.prices import plain_usd
 from lib.usage.rollups import zone_of
-from lib.usage.segments import plan, plan_days
-from lib.usage.summing import added_up, part, sums_of
+from lib.usage.segments import Segment, plan, plan_days
+from lib.usage.summing import added_up, part, sums_of, visible_ids
 
 _KEYS = ("project_id", "source", "provider", "model")
 
@@ -59,6 +61,15 @@ def single_days(connection: Connection, wanted: UsageFilter, ids: Sequence[str])
             for row in connection.execute(added_up(parts, _KEYS))
         ]
         yield sorted(found, key=lambda row: (row.project, row.source, row.provider, row.model))
+
+
+def about_rows(database: Database, wanted: UsageFilter, actor: Actor) -> int:
+    """How many rows the summary will have, without making it: exact where its days are those of the roll-up."""
+    with database.read() as connection:
+        ids = visible_ids(connection, actor, wanted.projects, sample=wanted.sample)
+        segment = Segment("day", None if wanted.since is None else wanted.since - DAY + 1, wanted.until)
+        days = part(segment, wanted, ids, (*_KEYS, "at")).subquery()
+        return int(connection.execute(select(func.count()).select_from(days)).scalar_one())
 
 
 def _spans(

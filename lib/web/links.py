@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from itsdangerous import BadData, URLSafeTimedSerializer
+from itsdangerous.encoding import base64_decode, base64_encode
 
 from lib.clock import HOUR, MINUTE, Micros, to_micros
 from lib.errors import Forbidden
@@ -66,9 +67,11 @@ class Signer:
 
     def address(self, link: Link, browser: str) -> str:
         """Where the file is, for that browser only: a path with a query."""
-        content = asdict(link) | {"browser": _fingerprint(browser)}
-        token = self._serializer.dumps(content)
-        return f"{FOLDER}/{FILES[link.format]}?t={quote(str(token))}"
+        return address_of(link, self.token(link, browser))
+
+    def token(self, link: Link, browser: str) -> str:
+        """What the address of the file ends with."""
+        return str(self._serializer.dumps(asdict(link) | {"browser": _fingerprint(browser)}))
 
     def read(self, token: str, browser: str | None, format: str, now: Micros) -> Link:  # noqa: A002
         """The link that was signed.
@@ -76,6 +79,8 @@ class Signer:
         Raises:
             LinkRefused: not signed here, too old, or made for another browser or format.
         """
+        if not _is_canonical(token):
+            raise LinkRefused("This is no link of this server.")
         try:
             content, signed_at = self._serializer.loads(token, return_timestamp=True)
             found, bound, age = _link(content), str(content["browser"]), now - to_micros(signed_at)
@@ -89,6 +94,11 @@ class Signer:
         if found.format != format:
             raise LinkRefused("This link is for another file.", found.owner)
         return found
+
+
+def address_of(link: Link, token: str) -> str:
+    """Where the file of a signed link is; with ``&meta=1`` behind it, its ``.meta.json``."""
+    return f"{FOLDER}/{FILES[link.format]}?t={quote(token)}"
 
 
 def new_browser() -> str:
@@ -124,6 +134,16 @@ def file_name(asked: UsageFilter, projects: int | str, format: str) -> str:  # n
     narrowed = [*asked.sources, *(["filtered"] if any(others) else [])]
     parts = ["qodex-usage", where, *narrowed, since, until, asked.zone, _ENDINGS[format]]
     return "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", part)[:80] for part in parts)
+
+
+def _is_canonical(token: str) -> bool:
+    """Whether there is no other way to write it: of base64's last character some bits mean nothing."""
+    try:
+        return all(
+            base64_encode(base64_decode(part)).decode() == part for part in token.lstrip(".").split(".")
+        )
+    except BadData:
+        return False
 
 
 def _fingerprint(browser: str) -> str:

@@ -11,20 +11,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lib.errors import QodexError
-from lib.platform import Platform
-from lib.web.exports import ExportDesk, NamedBrowser
+from lib.web.browsers import NamedBrowser
+from lib.web.exports import ExportDesk
 from lib.web.headers import Doorkeeper, SecurityHeaders
 from lib.web.signin import SecureCookies, WayBack
 
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-def routes(check: Callable[[], object], platform: Callable[[], Platform] | None = None) -> list[Route]:
+def routes(check: Callable[[], object], exports: ExportDesk | None = None) -> list[Route]:
     """The routes of this server.
 
     Args:
         check: raises a QodexError while this server cannot do its work.
-        platform: as ExportDesk takes it; without it there are no exports.
+        exports: answers the requests for files, if there are any.
     """
 
     async def healthz(_: Request) -> Response:
@@ -35,8 +35,7 @@ def routes(check: Callable[[], object], platform: Callable[[], Platform] | None 
             return JSONResponse({"status": "unavailable"}, 503, headers=NO_STORE)
         return JSONResponse({"status": "ok"}, headers=NO_STORE)
 
-    exports = ExportDesk(platform).routes() if platform else []
-    return [Route("/healthz", healthz, methods=["GET"]), *exports]
+    return [Route("/healthz", healthz, methods=["GET"]), *(exports.routes() if exports else [])]
 
 
 def middleware(

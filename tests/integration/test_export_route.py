@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import io
 import json
+import string
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
@@ -37,7 +38,8 @@ from lib.secret import Secret
 from lib.usage.export import export_usage
 from lib.usage.importing import import_usage
 from lib.usage.reports import UsageFilter
-from lib.web import exports
+from lib.web import exports, files, turns
+from lib.web.exports import ExportDesk
 from lib.web.links import COOKIE, Link, Signer, browser_of, file_name, new_browser
 from lib.web.routes import middleware, routes
 from tests.services import running_dashboard
@@ -81,7 +83,9 @@ def application(front_door: Callable[[], Platform]) -> Starlette:
         return PlainTextResponse("a page")
 
     inside = middleware(["localhost"], pages=["/usage"])
-    return Starlette(routes=[*routes(lambda: None, front_door), Route("/usage", page)], middleware=inside)
+    return Starlette(
+        routes=[*routes(lambda: None, ExportDesk(front_door)), Route("/usage", page)], middleware=inside
+    )
 
 
 @dataclass
@@ -236,9 +240,11 @@ def test_a_forged_link_is_refused_and_logged(browser: Browser, query: str):
 
 def test_each_character_of_a_link_counts(browser: Browser):
     address, token = browser.link().split("?t=")
-    # But the last: of its six bits base64 needs only some.
-    for place in range(0, len(token) - 1, 7):
-        other = "A" if token[place] != "A" else "B"
+    # Of the six bits of the last one base64 needs only some: each way to write the same bytes is tried.
+    alphabet = string.ascii_letters + string.digits + "-_"
+    tries = [(place, "A" if token[place] != "A" else "B") for place in range(0, len(token), 7)]
+    tries += [(len(token) - 1, letter) for letter in alphabet if letter != token[-1]]
+    for place, other in tries:
         forged = f"{address}?t={token[:place]}{other}{token[place + 1 :]}"
         assert browser.get(forged).status_code == 403, place
 
@@ -402,7 +408,7 @@ def test_a_domain_that_may_not_sign_in_any_more_takes_its_links_along(ann: Signe
 def test_a_file_that_would_be_too_large_is_not_begun(
     browser: Browser, kind: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(exports, "MOST_BYTES", 2_000)
+    monkeypatch.setattr(files, "MOST_BYTES", 2_000)
     before = open_files()
     answer = browser.get(browser.link(kind=kind))
     assert answer.status_code == 413
@@ -521,7 +527,7 @@ def test_a_client_that_goes_away_while_it_is_sent_frees_the_file(browser: Browse
     app, before = application(lambda: browser.platform), open_files()
 
     async def scene() -> None:
-        for _ in range(exports.MOST_AT_ONCE + 1):
+        for _ in range(turns.MOST_AT_ONCE + 1):
             left = Exchange(app, browser.link(), browser.name, takes_body=False)
             going = asyncio.create_task(left.run())
             await left.stuck.wait()
@@ -566,7 +572,7 @@ def test_a_server_that_stops_leaves_no_file_behind(browser: Browser):
 
     asyncio.run(scene())
     after = Exchange(app, browser.link(), browser.name)
-    for _ in range(exports.MOST_AT_ONCE):  # each thread is free again
+    for _ in range(turns.MOST_AT_ONCE):  # each thread is free again
         asyncio.run(replace(after, sent=[]).run())
     assert open_files() == before
 
@@ -585,18 +591,38 @@ def test_of_too_many_at_once_the_last_are_told_to_wait(browser: Browser):
     app = application(gate)
 
     async def scene() -> None:
-        some = [Exchange(app, browser.link(), browser.name) for _ in range(exports.MOST_AT_ONCE)]
+        owners = [f"person-{number % 2}" for number in range(turns.MOST_AT_ONCE)]
+        some = [Exchange(app, browser.link(owner=owner), browser.name) for owner in owners]
         async with gate.holding(*some):
-            last = Exchange(app, browser.link(), browser.name)
+            last = Exchange(app, browser.link(owner="another"), browser.name)
             await last.run()
             assert last.status == 503
             assert (b"retry-after", b"30") in last.sent[0]["headers"]
             assert last.sent[1]["body"] == b"3 exports are running already. Try again in a moment."
             gate.opened.set()
-        assert [exchange.status for exchange in some] == [200] * exports.MOST_AT_ONCE
+        assert [exchange.status for exchange in some] == [200] * turns.MOST_AT_ONCE
         again = Exchange(app, browser.link(), browser.name)
         await again.run()
         assert again.status == 200
+
+    asyncio.run(scene())
+
+
+def test_one_person_leaves_room_for_others(browser: Browser):
+    gate = Gate(browser.platform)
+    app = application(gate)
+
+    async def scene() -> None:
+        mine = [Exchange(app, browser.link(), browser.name) for _ in range(turns.MOST_EACH)]
+        theirs = Exchange(app, browser.link(owner="another"), browser.name)
+        async with gate.holding(*mine):
+            third = Exchange(app, browser.link(), browser.name)
+            await third.run()
+            assert third.status == 503
+            assert b"2 of your exports are running already" in third.sent[1]["body"]
+            async with gate.holding(theirs):
+                gate.opened.set()
+        assert [exchange.status for exchange in (*mine, theirs)] == [200] * (turns.MOST_EACH + 1)
 
     asyncio.run(scene())
 

@@ -25,6 +25,7 @@ from lib.usage.ledger import Ledger
 from lib.usage.prices import Tokens
 from lib.usage.runs import RunStore
 from lib.vault.keys import KeyStore
+from lib.web.exports import ExportDesk
 from lib.web.links import COOKIE, new_browser
 from lib.web.routes import routes
 from tests.pages import ADMIN, Dashboard, buttons, press, texts
@@ -263,7 +264,7 @@ def test_the_link_to_an_export_leads_to_what_the_filters_select(
     page = dashboard.open("usage", project="checkout-api")
     page.radio(key="export:format").set_value(choice).run()
     [link] = page.get("link_button")
-    app = Starlette(routes=routes(lambda: None, lambda: dashboard.platform))
+    app = Starlette(routes=routes(lambda: None, ExportDesk(lambda: dashboard.platform)))
     with TestClient(app, base_url="http://localhost:8501", cookies={COOKIE: browser}) as asked:
         answer = asked.get(link.proto.url)
     assert (answer.status_code, answer.headers["x-qodex-rows"]) == (200, str(rows))

@@ -1,0 +1,42 @@
+"""Who asks by a link to an export: whoever it was made for, in the browser and the session it was made in."""
+
+from __future__ import annotations
+
+from lib.access.refusals import refusals_logged
+from lib.access.roles import Actor, Origin, local_administrator
+from lib.access.sessions import Rules, Sessions
+from lib.errors import SessionEnded, SignInRefused
+from lib.platform import Platform
+from lib.web.links import Link, LinkRefused, Signer
+
+_TRIED = "export usage by a link"
+
+
+def admit(platform: Platform, token: str, browser: str | None, kind: str) -> tuple[Link, Actor]:
+    """The link, and its owner with the roles they have now.
+
+    Raises:
+        LinkRefused: forged, expired, of another browser or file, or its session is over.
+    """
+    with platform.database.read() as connection:
+        now = platform.database.now(connection)
+    try:
+        link = Signer(platform.settings).read(token, browser, kind, now)
+    except LinkRefused as refusal:
+        with refusals_logged(platform.database, Actor(refusal.owner, Origin.ROUTE), _TRIED):
+            raise
+    return link, _owner(platform, link)
+
+
+def _owner(platform: Platform, link: Link) -> Actor:
+    settings = platform.settings
+    if settings.oidc_issuer is None:
+        return local_administrator(Origin.ROUTE, link.owner)
+    with refusals_logged(platform.database, Actor(link.owner, Origin.ROUTE), _TRIED):
+        try:
+            Sessions(platform.database).require_open(
+                link.session, link.owner, link.signed_in_at, Rules.of(settings)
+            )
+        except (SessionEnded, SignInRefused) as ended:
+            raise LinkRefused(f"This link's session is over: {ended.sentence}", link.owner) from ended
+    return platform.members.actor(link.owner, Origin.ROUTE, settings.admins)
