@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
@@ -13,20 +13,19 @@ from lib.access.roles import Actor
 from lib.platform import Platform
 from lib.ui import loaders
 from lib.ui.badges import badge_column
-from lib.ui.cards import Attention, Metric
-from lib.ui.filters import Chosen
-from lib.ui.key_panel import NEAR_CAP, failing_key, failing_platform_key
-from lib.ui.navigation import INTEGRATIONS, PLAN, USAGE, go, in_sample
+from lib.ui.cards import Metric
+from lib.ui.key_panel import NEAR_CAP
+from lib.ui.navigation import USAGE, go, in_sample
 from lib.ui.server import front_door
 from lib.ui.tables import cell, height_of, known, money_column
-from lib.ui.wording import KEY_STATUS, change, count, duration, escape, exact, money, payer, shorten
-from lib.usage.caps import TITLES, Headroom, Window
+from lib.ui.wording import KEY_STATUS, change, count, money, payer, shorten
+from lib.usage.caps import Headroom
 from lib.usage.figures import ProjectRow, Totals, UsageFilter
 from lib.vault.states import KeyState
 
 _NAME_LENGTH = 24
-_MOST_LINES = 8
 _SHORT = 3
+_FULL = 100
 
 
 @dataclass(frozen=True)
@@ -116,9 +115,17 @@ def metrics(
         Metric(
             "At or near a cap",
             f"{len(near)} of {len(capped)}",
-            help=f"Platform-funded projects that have used {NEAR_CAP}% or more of a cap.",
+            help=f"Projects on the platform key that have used {NEAR_CAP}% or more of a cap, now.",
+            note=_how_near(near),
         ),
     ]
+
+
+def _how_near(near: Sequence[Standing]) -> str:
+    """What a change and a course would not say: caps move, so what was near before cannot be told exactly."""
+    full = sum(each.nearest >= _FULL for each in near)
+    parts = [(full, "at its cap" if full == 1 else "at their caps"), (len(near) - full, "near")]
+    return ", ".join(f"{number} {words}" for number, words in parts if number)
 
 
 def state_of_now(actor: Actor) -> object:
@@ -137,78 +144,6 @@ def _unpriced(sums: Totals) -> str | None:
     if not sums.unpriced_calls:
         return None
     return f"{count(sums.unpriced_calls, 'call')} without a known cost: in no total."
-
-
-def attention_of(
-    platform: Platform, found: Sequence[Standing], wanted: UsageFilter, actor: Actor, chosen: Chosen
-) -> list[Attention]:
-    """What is true and matters, worst first."""
-    lines = _platform_key(platform, found, chosen)
-    for each in found:
-        if each.key.status in {"failing", "locked"}:
-            line = failing_key(each.project, each.key, actor, chosen.zone, named=True)
-            lines.append(
-                replace(line, link="Fix key", place=INTEGRATIONS, address={"project": each.project.slug})
-            )
-    for each in found:
-        lines += _caps(each, chosen)
-    # Where the outcome is unknown the cost is too, but no price is missing.
-    answered = replace(wanted, statuses=("ok",))
-    for slug, row in sorted(loaders.by_project(answered, actor).items()):
-        if row.unpriced_calls:
-            whose = "Its cost is" if row.unpriced_calls == 1 else "Their cost is"
-            text = f"**{escape(slug)}**: {count(row.unpriced_calls, 'call')} without a known price. {whose} in no total."
-            lines.append(Attention("No price", "gray", text, "Show usage", USAGE, {"project": slug}))
-    return _cut(lines)
-
-
-def _platform_key(platform: Platform, found: Sequence[Standing], chosen: Chosen) -> list[Attention]:
-    funding = platform.keys.platform_state()
-    depending = sum(each.headroom is not None for each in found)
-    if funding.status == "failing":
-        return [failing_platform_key(funding, chosen.zone)]
-    if funding.status == "none" and depending:
-        who = (
-            "1 project without a key of its own"
-            if depending == 1
-            else f"{depending} projects without a key of their own"
-        )
-        text = (
-            f"{who} cannot make calls: this server has no platform key. An operator sets OPENAI\\_API\\_KEY."
-        )
-        return [Attention("No platform key", "red", text)]
-    return []
-
-
-def _caps(each: Standing, chosen: Chosen) -> list[Attention]:
-    """The window that is full, or else the one nearest to it."""
-    if each.headroom is None or each.nearest < NEAR_CAP:
-        return []
-    window = each.headroom.nearest
-    slug, cap = escape(each.project.slug), escape(money(window.cap_nano))
-    where = {"project": each.project.slug}
-    if window.free_nano:
-        text = f"**{slug}** has used {window.percent}% of its {TITLES[window.name]} cap of {cap}."
-        return [Attention("Near cap", "orange", text, "Open plan", PLAN, where)]
-    text = f"**{slug}** has used its {TITLES[window.name]} cap of {cap}. {_returns(window, chosen)}"
-    return [Attention("At cap", "red", text, "Open plan", PLAN, where)]
-
-
-def _returns(window: Window, chosen: Chosen) -> str:
-    if window.returns_at is None:
-        return "No room returns by itself."
-    moment = exact(window.returns_at, chosen.zone, now=chosen.now)
-    return f"Room returns in {duration(window.returns_at - chosen.now)} ({moment})."
-
-
-def _cut(lines: list[Attention]) -> list[Attention]:
-    if len(lines) <= _MOST_LINES:
-        return lines
-    more = len(lines) - _MOST_LINES + 1
-    return [
-        *lines[: _MOST_LINES - 1],
-        Attention("More", "gray", f"{more} more projects need a look, in the table below."),
-    ]
 
 
 def draw_table(found: Sequence[Standing], *, alt: str) -> None:

@@ -14,6 +14,7 @@ from lib.ui import (
     new_project,
     notices,
     overview,
+    overview_attention,
     spend_card,
     steps,
 )
@@ -47,7 +48,7 @@ wanted = UsageFilter(
 head.context(f"{overview.all_projects(len(projects))} · {chosen.label}{live.note(chosen)}")
 
 standings = overview.standings(platform, projects, wanted, viewer.actor)
-cards.attention(overview.attention_of(platform, standings, wanted, viewer.actor, chosen))
+cards.attention(overview_attention.attention_of(platform, standings, wanted, viewer.actor, chosen))
 
 course = steps.course(wanted, chosen, viewer.actor)
 sums = loaders.totals(wanted, viewer.actor)

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from streamlit.runtime.caching import cache_utils
 from streamlit.testing.v1 import AppTest
 
-from lib.clock import HOUR, SECOND, Micros, iso
+from lib.clock import DAY, HOUR, SECOND, Micros, iso
 from lib.secret import Secret
 from lib.ui import exports, loaders
 from lib.usage.calls import Ask, Outcome
@@ -413,6 +413,29 @@ def test_what_deserves_attention_comes_worst_first(
     assert "**full** has used its 5-hour cap of $10.00. Room returns in 4 h 59 min" in said
     assert "**near** has used 86% of its 5-hour cap of $10.00" in said
     assert "1 call without a known price. Its cost is in no total." in said
+
+
+def test_spend_that_jumped_is_named_with_what_it_is_compared_to(dashboard: Dashboard):
+    for slug in ("steady", "jumped"):
+        dashboard.add(slug)
+    # Noon of yesterday and of the seven days before, whatever the time of the test.
+    noon = _now(dashboard) % DAY / HOUR + 12
+    before = [f"{noon + 24 * back},{{}},platform,gpt-5,10" for back in range(1, 8)]
+    use(dashboard, *(row.format(slug) for row in before for slug in ("steady", "jumped")))
+    use(dashboard, f"{noon},steady,platform,gpt-5,12", f"{noon},jumped,byok,gpt-5,45.50")
+    said = texts(dashboard.open("overview"))
+    assert said.count("-badge[Jump]") == 1
+    assert "**jumped** spent $45.50 BYOK on " in said
+    assert "4.5 times the $10.00 median of the 7 days before." in said
+
+
+def test_how_many_are_at_and_near_a_cap_is_said_apart(dashboard: Dashboard, spender: Spender):
+    for slug, cents in (("near", 860), ("full", 1000), ("far", 100)):
+        dashboard.add(slug)
+        use_of_ten(dashboard, spender, slug, cents)
+    page = dashboard.open("overview")
+    assert metrics(page)["At or near a cap"] == "2 of 3"
+    assert "1 at its cap, 1 near" in texts(page)
 
 
 def test_the_projects_nearest_to_a_cap_come_first(dashboard: Dashboard, spender: Spender):

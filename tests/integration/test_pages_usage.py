@@ -1,0 +1,165 @@
+"""Usage: every chart has its numbers as a table, single calls say which were looked at, and runs lead to their log."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from lib.clock import DAY, HOUR, from_micros
+from lib.ui import loaders
+from lib.usage import call_reports
+from tests.integration.test_pages_spend import Spender, charts, metrics, use
+from tests.pages import Dashboard, texts
+
+pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
+
+
+@pytest.fixture(autouse=True)
+def _fresh(dashboard: Dashboard) -> None:
+    """What other tests loaded is forgotten."""
+    loaders.forget()
+
+
+def turn(page: AppTest, name: str) -> Any:
+    """Press the button of a chart's card; returns the table that is there then."""
+    said = alts(page)
+    page.button(key=f"turn:{name}").click().run()
+    [table] = [table for table in page.dataframe if table.proto.alt in said]
+    return table.value
+
+
+def alts(page: AppTest) -> list[str]:
+    return [chart.proto.alt for chart in charts(page)]
+
+
+@pytest.fixture
+def busy(dashboard: Dashboard) -> Dashboard:
+    """Two projects, two sources, an unknown price and a failure."""
+    for slug in ("checkout-api", "mobile-bff"):
+        dashboard.add(slug)
+    use(
+        dashboard,
+        "1,checkout-api,platform,gpt-5,1.50",
+        "30,checkout-api,platform,gpt-5,2.25",
+        "31,mobile-bff,byok,gpt-5-mini,0.25",
+        "32,mobile-bff,byok,mystery-1,",
+    )
+    return dashboard
+
+
+@pytest.mark.parametrize("name", ["spend", "models", "projects", "tokens", "hours"])
+def test_the_button_of_a_chart_shows_its_numbers_in_its_place_without_asking_the_database(
+    busy: Dashboard, name: str
+):
+    page = busy.open("usage")
+    before = len(charts(page))
+    table = turn(page, name)
+    assert len(charts(page)) == before - 1
+    assert len(table) > 1
+    page.button(key=f"turn:{name}").click().run()
+    assert len(charts(page)) == before
+
+
+def test_the_table_of_spend_is_the_total_and_says_its_zone(busy: Dashboard):
+    page = busy.open("usage", zone="Asia/Kolkata")
+    table = turn(page, "spend")
+    assert list(table) == ["Day (Asia/Kolkata)", "Platform-funded", "BYOK", "Total"]
+    assert table["Total"].sum() == pytest.approx(4)
+    assert metrics(page)["Total spend"] == "$4.00"
+
+
+def test_projects_are_compared_and_an_unknown_cost_is_told_apart(busy: Dashboard):
+    table = turn(busy.open("usage"), "projects")
+    assert table["Project"].tolist() == ["checkout-api", "mobile-bff"]
+    assert table["Total"].tolist() == [3.75, 0.25]
+    assert table["Cost unknown"].tolist() == [0, 1]
+
+
+def test_one_source_is_unknown_only_where_all_its_own_calls_are(dashboard: Dashboard):
+    """Two calls without a price on the project's own key say nothing of what the platform paid."""
+    dashboard.add("checkout-api")
+    use(dashboard, "1,checkout-api,byok,mystery-1,", "2,checkout-api,byok,mystery-1,")
+    use(dashboard, "3,checkout-api,platform,free,0")
+    shown = metrics(dashboard.open("usage"))
+    assert (shown["Platform-funded"], shown["BYOK"], shown["Total spend"]) == ("$0.00", "unknown", "$0.00")
+    loaders.forget()
+    overview = dashboard.open("overview").dataframe[0].value
+    assert overview["Platform-funded"].tolist() == [0]
+    assert overview["BYOK"].isna().all()
+
+
+def test_without_failures_there_is_a_sentence_instead_of_an_empty_chart(busy: Dashboard):
+    page = busy.open("usage")
+    assert "All 4 calls were answered in full." in texts(page)
+    assert not any("not answered in full" in alt for alt in alts(page))
+
+
+def test_failures_are_drawn_by_status_with_their_share(dashboard: Dashboard):
+    dashboard.add("checkout-api")
+    use(dashboard, "1,checkout-api,byok,gpt-5,1")
+    Spender(dashboard).spend("checkout-api", 1, unknown=True)
+    page = dashboard.open("usage")
+    assert "1 of 2 calls, 50.0%" in texts(page)
+    assert "1 outcome unknown" in " ".join(alts(page))
+    table = turn(page, "failures")
+    assert (table["Answered"].sum(), table["Outcome unknown"].sum(), table["Calls"].sum()) == (1, 1, 2)
+
+
+def test_more_than_half_a_year_is_drawn_by_weeks_and_more_than_two_years_by_months(busy: Dashboard):
+    today = from_micros(_now(busy)).date().isoformat()
+    for first, unit in (("2026-02-01", "week"), ("2022-01-01", "month")):
+        said = alts(busy.open("usage", period="custom", to=today, **{"from": first}))
+        assert said[0].startswith(f"Spend per {unit} in USD")
+        assert "$3.75 platform-funded and $0.25 BYOK" in said[0]
+        assert any(alt.startswith(f"Tokens per {unit}") for alt in said)
+
+
+def test_the_week_by_hours_is_drawn_where_the_period_has_a_week(busy: Dashboard):
+    assert any("by weekday and hour" in alt for alt in alts(busy.open("usage")))
+    assert not any("by weekday and hour" in alt for alt in alts(busy.open("usage", period="24h")))
+
+
+def test_single_calls_say_their_spread_and_which_were_looked_at(busy: Dashboard):
+    page = busy.open("usage")
+    shown = metrics(page)
+    assert "all 4 calls that match" in texts(page)
+    assert (shown["Tokens per call, median"], shown["Tokens, 95th percentile"]) == ("1,100", "1,100")
+    assert (shown["Latency, median"], shown["Latency, 95th percentile"]) == ("unknown", "unknown")
+
+
+def test_where_only_the_latest_calls_are_looked_at_the_page_says_so(
+    busy: Dashboard, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(call_reports, "MOST", 1)
+    said = texts(busy.open("usage"))
+    assert "the latest calls only: 1 that match since" in said
+
+
+def test_the_costliest_runs_and_calls_lead_to_their_run_logs(dashboard: Dashboard):
+    dashboard.add("checkout-api")
+    spender = Spender(dashboard)
+    for cents in (10, 30, 20):
+        spender.spend("checkout-api", cents)
+    page = dashboard.open("usage")
+    runs, calls, _ = (table.value for table in page.dataframe)
+    assert runs["Cost"].tolist() == calls["Cost"].tolist() == [0.3, 0.2, 0.1]
+    assert runs["Run"].tolist() == calls["Run"].tolist()
+    log = dashboard.open("run_logs", run=runs["Run"][0])
+    assert runs["Run"][0] in texts(log)
+    columns = json.loads(page.dataframe[0].proto.columns)
+    assert columns["Run"]["type_config"]["type"] == "button"
+
+
+def test_a_page_of_a_period_that_is_over_does_not_follow_new_calls(busy: Dashboard):
+    assert "updates live" in texts(busy.open("usage"))
+    yesterday = from_micros(_now(busy) - DAY).date().isoformat()
+    page = busy.open("usage", period="custom", to=yesterday, **{"from": "2026-01-01"})
+    assert "updates live" not in texts(page)
+
+
+def _now(dashboard: Dashboard) -> int:
+    with dashboard.platform.database.read() as connection:
+        return dashboard.platform.database.now(connection) // HOUR * HOUR

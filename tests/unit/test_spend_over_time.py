@@ -1,0 +1,106 @@
+"""Jumps of spend and the hours of the week: plain sums, compared by rules that can be said in a sentence."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.clock import DAY, HOUR, from_micros, to_micros
+from lib.usage import weekly
+from lib.usage.figures import HourRow, Totals
+from lib.usage.jumps import DAYS_BEFORE, FACTOR, FLOOR_NANO, Jump, jump
+
+DOLLAR = 10**9
+SUNDAY = date(2026, 11, 22)
+FIRST = to_micros(
+    datetime(2026, 10, 18, tzinfo=UTC)
+)  # the clocks of Berlin and New York change in these weeks
+
+
+def week_before(*dollars: int) -> dict[date, Totals]:
+    """Spend of the days before Sunday, the nearest first."""
+    return {
+        SUNDAY - timedelta(days=back): Totals(platform_nano=amount * DOLLAR)
+        for back, amount in enumerate(dollars, start=1)
+    }
+
+
+def on_sunday(dollars: int, *before: int) -> Jump | None:
+    return jump(week_before(*before) | {SUNDAY: Totals(byok_nano=dollars * DOLLAR)}, SUNDAY)
+
+
+@pytest.mark.parametrize(
+    ("spent", "before", "jumped"),
+    [
+        (30, [10] * 7, True),
+        (29, [10] * 7, False),  # not three times
+        (12, [1] * 7, True),
+        (10, [1] * 7, False),  # ten times, but not ten dollars more
+        (30, [10, 10, 10, 10, 500, 500, 500], True),  # the median does not mind a few days
+        (500, [0, 0, 0, 0, 100, 100, 100], False),  # quiet on most days: there is no usual day
+        (500, [100], False),  # a new project
+        (0, [10] * 7, False),
+    ],
+)
+def test_a_day_jumps_by_a_factor_and_by_a_floor(spent: int, before: list[int], *, jumped: bool):
+    assert (on_sunday(spent, *before) is not None) == jumped
+
+
+@given(spent=st.integers(0, 10**14), before=st.lists(st.integers(0, 10**13), min_size=7, max_size=7))
+def test_what_is_said_of_a_jump_is_what_was_spent(spent: int, before: list[int]):
+    course = {SUNDAY - timedelta(days=back): Totals(byok_nano=nano) for back, nano in enumerate(before, 1)}
+    found = jump(course | {SUNDAY: Totals(platform_nano=spent)}, SUNDAY)
+    median = sorted(before)[DAYS_BEFORE // 2]
+    if median and spent >= FACTOR * median and spent - median >= FLOOR_NANO:
+        assert found == Jump(SUNDAY, spent, 0, median)
+    else:
+        assert found is None
+
+
+@given(
+    hours=st.dictionaries(st.integers(0, 34 * 24), st.tuples(st.integers(0, 10**12), st.integers(0, 10**12))),
+    first=st.integers(0, 7 * 24),
+    weeks=st.integers(1, 4),
+    zone=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Pacific/Kiritimati"]),
+)
+def test_the_hours_of_a_week_hold_every_hour_once(
+    hours: dict[int, tuple[int, int]], first: int, weeks: int, zone: str
+):
+    rows = [
+        HourRow(at=FIRST + hour * HOUR, platform_nano=platform, byok_nano=byok, calls=1)
+        for hour, (platform, byok) in hours.items()
+    ]
+    since = FIRST + first * HOUR
+    until = since + weeks * weekly.WEEK
+
+    found = weekly.week(rows, since, until, ZoneInfo(zone))
+
+    inside = [row for row in rows if since <= row.at < until]
+    assert sum(cell.hours for cell in found) == weeks * 7 * 24
+    assert sum(cell.calls for cell in found) == len(inside)
+    for cell in found:
+        mine = [
+            row
+            for row in inside
+            if (local := from_micros(row.at).astimezone(ZoneInfo(zone))).weekday() == cell.weekday
+            and f"{local:%H:%M}" == cell.clock
+        ]
+        assert cell.platform_nano == sum(row.platform_nano for row in mine)
+        assert cell.byok_nano == sum(row.byok_nano for row in mine)
+
+
+@given(length=st.integers(0, 400 * DAY), left=st.integers(-3 * DAY, 3 * DAY))
+def test_whole_weeks_are_looked_at_of_hours_that_are_over(length: int, left: int):
+    until = FIRST + length
+    stretch = weekly.stretch(FIRST, until, until - left)
+    if stretch is None:
+        assert min(until, until - left) - FIRST < weekly.WEEK + HOUR
+        return
+    since, end = stretch
+    assert end <= min(until, until - left)
+    assert (end - since) % weekly.WEEK == end % HOUR == 0
+    assert FIRST <= since < end <= since + weekly.WEEKS * weekly.WEEK
