@@ -18,31 +18,36 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-    }
+from lib.db.rollup_tables import (
+    SOURCES,
+    metadata,
+    one_of,
+    rollup_zone,
+    usage_daily,
+    usage_daily_totals,
+    usage_hourly,
+    usage_models,
 )
+
+__all__ = [
+    "SOURCES",
+    "metadata",
+    "rollup_zone",
+    "usage_daily",
+    "usage_daily_totals",
+    "usage_hourly",
+    "usage_models",
+]
 
 _Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up INTEGER keys only
 
 
-def _one_of(column: str, *values: str) -> str:
-    return f"{column} IN ({', '.join(repr(value) for value in values)})"
-
-
-SOURCES = ("platform", "byok")
 EVENT_STATUSES = ("ok", "error", "broken", "abandoned", "unknown")
 RUN_KINDS = ("chat", "scheduled", "pr_review", "scan")
 RUN_STATUSES = ("running", "waiting", "passed", "failed", "error", "budget_exceeded", "lost", "refused")
@@ -80,7 +85,7 @@ projects = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", String(320), nullable=False),
     Column("sample", Boolean, nullable=False, server_default=text("false")),
-    CheckConstraint(_one_of("on_key_failure", "stop", "platform"), name="on_key_failure"),
+    CheckConstraint(one_of("on_key_failure", "stop", "platform"), name="on_key_failure"),
 )
 
 accounts = Table(
@@ -143,7 +148,7 @@ provider_keys = Table(
         "(ended_at IS NULL) = (sealed_value IS NOT NULL) AND (ended_at IS NULL) = (sealed_data_key IS NOT NULL)",
         name="sealed_while_in_use",
     ),
-    CheckConstraint(_one_of("failure", "rejected", "out_of_money"), name="failure"),
+    CheckConstraint(one_of("failure", "rejected", "out_of_money"), name="failure"),
     CheckConstraint("(failing_since IS NULL) = (failure IS NULL)", name="failing"),
 )
 Index(
@@ -195,10 +200,10 @@ runs = Table(
     Column("platform_calls", Integer, nullable=False, server_default="0"),
     Column("byok_calls", Integer, nullable=False, server_default="0"),
     Column("last4", String(4)),
-    CheckConstraint(_one_of("kind", *RUN_KINDS), name="kind"),
-    CheckConstraint(_one_of("status", *RUN_STATUSES), name="status"),
+    CheckConstraint(one_of("kind", *RUN_KINDS), name="kind"),
+    CheckConstraint(one_of("status", *RUN_STATUSES), name="status"),
     CheckConstraint("token_budget > 0", name="token_budget"),
-    CheckConstraint(_one_of("stopped_by", "cap", "budget"), name="stopped_by"),
+    CheckConstraint(one_of("stopped_by", "cap", "budget"), name="stopped_by"),
 )
 Index("uq_runs_run_id", runs.c.run_id, unique=True)
 Index("ix_runs_started", runs.c.project_id, runs.c.started_at)
@@ -239,7 +244,7 @@ open_calls = Table(
     Column("opened_at", BigInteger, nullable=False),
     Column("lease_until", BigInteger, nullable=False),
     Column("ceiling_nano", BigInteger),
-    CheckConstraint(_one_of("source", *SOURCES), name="source"),
+    CheckConstraint(one_of("source", *SOURCES), name="source"),
     CheckConstraint("(source = 'platform') = (ceiling_nano IS NOT NULL)", name="platform_reserves"),
 )
 Index("ix_open_calls_lease", open_calls.c.project_id, open_calls.c.lease_until)
@@ -277,8 +282,8 @@ usage_events = Table(
     Column("sequence", BigInteger),
     Column("counted_after_nano", BigInteger),
     Column("unknown_after_nano", BigInteger),
-    CheckConstraint(_one_of("source", *SOURCES), name="source"),
-    CheckConstraint(_one_of("status", *EVENT_STATUSES), name="status"),
+    CheckConstraint(one_of("source", *SOURCES), name="source"),
+    CheckConstraint(one_of("status", *EVENT_STATUSES), name="status"),
     CheckConstraint(
         "input_tokens >= 0 AND output_tokens >= 0 AND cached_input_tokens >= 0 AND reasoning_tokens >= 0",
         name="tokens",
@@ -311,41 +316,6 @@ Index(
 )
 
 
-def _rollup(name: str, moment: str) -> Table:
-    """Sums of usage events by hour or day, per project: what pages read instead of history."""
-    return Table(
-        name,
-        metadata,
-        Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
-        Column(moment, BigInteger, primary_key=True, autoincrement=False),
-        Column("source", String(10), primary_key=True),
-        Column("provider", String(40), primary_key=True),
-        Column("model", String(200), primary_key=True),
-        Column("run_kind", String(20), primary_key=True),  # empty for imports
-        Column("status", String(10), primary_key=True),
-        Column("calls", BigInteger, nullable=False),
-        Column("unpriced_calls", BigInteger, nullable=False),
-        Column("cost_nano", BigInteger, nullable=False),
-        Column("input_tokens", BigInteger, nullable=False),
-        Column("cached_input_tokens", BigInteger, nullable=False),
-        Column("output_tokens", BigInteger, nullable=False),
-        Column("reasoning_tokens", BigInteger, nullable=False),
-        CheckConstraint(_one_of("source", *SOURCES), name="source"),
-        CheckConstraint("unpriced_calls <= calls", name="unpriced_is_part"),
-    )
-
-
-usage_hourly = _rollup("usage_hourly", "hour_at")  # hours of UTC
-usage_daily = _rollup("usage_daily", "day_at")  # days of the zone in rollup_zone, by their first instant
-
-rollup_zone = Table(
-    "rollup_zone",
-    metadata,
-    Column("one", Integer, primary_key=True),
-    Column("zone", String(60), nullable=False),
-    CheckConstraint("one = 1", name="one_row"),
-)
-
 members = Table(
     "members",
     metadata,
@@ -355,7 +325,7 @@ members = Table(
     Column("role", String(10), nullable=False),
     Column("added_at", BigInteger, nullable=False),
     Column("added_by", String(320), nullable=False),
-    CheckConstraint(_one_of("role", "analyst", "manager", "lead", "admin"), name="role"),
+    CheckConstraint(one_of("role", "analyst", "manager", "lead", "admin"), name="role"),
 )
 Index("ix_members_email", members.c.email)
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, select
 from lib.access.roles import Actor
 from lib.clock import HOUR
 from lib.db import AnyRow, Database
-from lib.db.tables import usage_hourly
+from lib.db.tables import usage_hourly, usage_models
 from lib.errors import BadInput
 from lib.usage.events import sweep
 from lib.usage.figures import (
@@ -134,7 +134,10 @@ class Reports:
 
     def choices(self, *, actor: Actor, sample: bool = False) -> Choices:
         """Models and providers that occur."""
-        rows = self._sums(UsageFilter(sample=sample), actor, ("model", "provider"))
+        with self._database.read() as connection:
+            ids = visible_ids(connection, actor, (), sample=sample)
+            found = select(usage_models.c.provider, usage_models.c.model).distinct()
+            rows = connection.execute(found.where(usage_models.c.project_id.in_(ids))).all()
         return Choices(sorted({row.model for row in rows}), sorted({row.provider for row in rows}))
 
     def _sums(

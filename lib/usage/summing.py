@@ -21,10 +21,10 @@ from sqlalchemy import (
 from lib.access.roles import Action, Actor, allows
 from lib.clock import HOUR, Micros
 from lib.db import AnyRow
-from lib.db.tables import EVENT_STATUSES, projects, usage_daily, usage_events, usage_hourly
+from lib.db.tables import projects, usage_daily, usage_daily_totals, usage_events, usage_hourly
 from lib.errors import BadInput, ProjectUnknown
 from lib.usage.figures import FIELDS, UsageFilter
-from lib.usage.rollups import QUARTER, SUMS
+from lib.usage.rollups import FAILURES, QUARTER, SUMS
 from lib.usage.segments import Segment
 
 
@@ -64,9 +64,9 @@ def part(segment: Segment, wanted: UsageFilter, project_ids: Sequence[str], by: 
 
     By ``project_id`` or a dimension; ``at`` is the moment of the roll-up's row, or a quarter of an hour.
     """
-    table, moment = _TABLES[segment.grain]
+    table, moment = _table(segment, wanted, by)
     values = _event_values() if table is usage_events else {name: table.c[name] for name in SUMS}
-    keys = [_instant(segment).label("at") if name == "at" else table.c[name] for name in by]
+    keys = [_instant(table.c[moment], segment).label("at") if name == "at" else table.c[name] for name in by]
     edges = (None, None) if segment.cuts and table is usage_events else (segment.since, segment.until)
     statement = _narrowed(select(*keys, *_sums(table, values)), table, moment, wanted, project_ids, *edges)
     statement = _with_cuts(statement, segment, project_ids)
@@ -101,9 +101,15 @@ def added_up(parts: Sequence[Select[Any]], by: Sequence[str]) -> Select[Any]:
     return statement.group_by(*keys) if keys else statement
 
 
-def _instant(segment: Segment) -> ColumnElement[int]:
-    table, moment = _TABLES[segment.grain]
-    at: ColumnElement[int] = table.c[moment]
+def _table(segment: Segment, wanted: UsageFilter, by: Sequence[str]) -> tuple[Table, str]:
+    """The smallest table that knows what is asked for."""
+    narrow = wanted.providers or wanted.models or wanted.kinds or wanted.statuses
+    if segment.grain == "day" and not narrow and not {"provider", "model"} & set(by):
+        return usage_daily_totals, "day_at"
+    return _TABLES[segment.grain]
+
+
+def _instant(at: ColumnElement[int], segment: Segment) -> ColumnElement[int]:
     return _not_before(at - at % literal_column(str(QUARTER)), segment) if segment.grain == "event" else at
 
 
@@ -126,15 +132,15 @@ def _narrowed(
 ) -> Select[Any]:
     statement = statement.where(table.c.project_id.in_(project_ids))
     one_of = {
-        table.c.source: wanted.sources,
-        table.c.provider: wanted.providers,
-        table.c.model: wanted.models,
-        table.c.run_kind: wanted.kinds,
-        table.c.status: wanted.statuses,
+        "source": wanted.sources,
+        "provider": wanted.providers,
+        "model": wanted.models,
+        "run_kind": wanted.kinds,
+        "status": wanted.statuses,
     }
-    for column, values in one_of.items():
+    for name, values in one_of.items():
         if values:
-            statement = statement.where(column.in_(values))
+            statement = statement.where(table.c[name].in_(values))
     if since is not None:
         statement = statement.where(table.c[moment] >= since)
     if until is not None:
@@ -159,15 +165,13 @@ def _event_values() -> dict[str, ColumnElement[Any]]:
 
 def _sums(table: Table, values: Mapping[str, ColumnElement[Any]]) -> list[ColumnElement[Any]]:
     """The sums of ``Totals``."""
-    platform, status = table.c.source == "platform", table.c.status
+    platform = table.c.source == "platform"
     calls, unpriced, cost = values["calls"], values["unpriced_calls"], values["cost_nano"]
     found: dict[str, ColumnElement[Any]] = {
         "calls": calls,
         "platform_calls": case((platform, calls), else_=0),
         "byok_calls": case((platform, 0), else_=calls),
-        **{
-            f"{name}_calls": case((status == name, calls), else_=0) for name in EVENT_STATUSES if name != "ok"
-        },
+        **{f"{status}_calls": _of_status(table, status, calls) for status in FAILURES},
         "platform_unpriced_calls": case((platform, unpriced), else_=0),
         "byok_unpriced_calls": case((platform, 0), else_=unpriced),
         "platform_nano": case((platform, cost), else_=0),
@@ -175,6 +179,12 @@ def _sums(table: Table, values: Mapping[str, ColumnElement[Any]]) -> list[Column
         **{name: values[name] for name in SUMS[3:]},
     }
     return [func.coalesce(func.sum(found[name]), 0).label(name) for name in FIELDS]
+
+
+def _of_status(table: Table, status: str, calls: ColumnElement[Any]) -> ColumnElement[Any]:
+    if table is usage_daily_totals:
+        return table.c[f"{status}_calls"]
+    return case((table.c.status == status, calls), else_=0)
 
 
 def sums_of(row: AnyRow) -> dict[str, int]:

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import column, create_engine, func, inspect, select, table, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from lib.access import audit
 from lib.access.audit import Tag
-from lib.db import Database
+from lib.db import Database, migrations
 from lib.db.migrate import HEAD, current_revision, migrate
 from lib.db.tables import audit_log, metadata, plans
 from lib.errors import DatabaseUnavailable
@@ -144,6 +146,60 @@ def test_processes_that_start_at_once_on_an_empty_database_all_find_the_schema(e
     with database.read() as connection:
         assert len(connection.execute(text("SELECT id FROM deployment")).all()) == 1
     database.close()
+
+
+def test_totals_of_days_are_made_from_the_days_of_the_schema_before(empty_database_url):
+    """And go on with them from then on: what is added, changed and taken away."""
+    database = Database(empty_database_url)
+    with database.write() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO projects (id, slug, name, plan, created_at, created_by)"
+                " VALUES ('p', 'shop', 'Shop', 'Starter', 1, 'somebody')"
+            )
+        )
+        _add_day(connection, status="ok", calls=3)
+        _add_day(connection, status="error", calls=2)
+        _add_day(connection, status="ok", calls=4, source="byok", model="other")
+
+    migrate(database)
+
+    with database.write() as connection:
+        before = _totals_of_days(connection)
+        _add_day(connection, status="broken", calls=1)
+        connection.execute(text("UPDATE usage_daily SET calls = 5, cost_nano = 50 WHERE status = 'error'"))
+        connection.execute(text("DELETE FROM usage_daily WHERE source = 'byok'"))
+        after = _totals_of_days(connection)
+        models = connection.execute(text("SELECT model FROM usage_models ORDER BY model")).scalars().all()
+    database.close()
+    assert before == [("byok", 4, 0, 0, 40), ("platform", 5, 2, 0, 50)]
+    assert after == [("platform", 9, 5, 1, 90)]
+    assert models == ["gpt-5", "other"]
+
+
+def _add_day(
+    connection: Any, *, status: str, calls: int, source: str = "platform", model: str = "gpt-5"
+) -> None:
+    row = {"source": source, "model": model, "status": status, "calls": calls, "cost": 10 * calls}
+    connection.execute(
+        text(
+            "INSERT INTO usage_daily VALUES"
+            " ('p', 86400000000, :source, 'openai', :model, 'scan', :status, :calls, 0, :cost, 1, 1, 1, 1)"
+        ),
+        row,
+    )
+
+
+def _totals_of_days(connection: Any) -> list[tuple[Any, ...]]:
+    columns = "source, calls, error_calls, broken_calls, cost_nano"
+    return [
+        tuple(row)
+        for row in connection.execute(text(f"SELECT {columns} FROM usage_daily_totals ORDER BY source"))
+    ]
 
 
 def test_migrating_again_changes_nothing(database):
@@ -382,7 +438,7 @@ def test_a_look_goes_on_after_the_server_ended_its_connections(notes):
 _WRITER = """
 import sys
 from sqlalchemy import text
-from lib.db import Database
+from lib.db import Database, migrations
 database = Database(sys.argv[1])
 add = text("INSERT INTO notes (who) VALUES (:who)")
 print("ready", flush=True)

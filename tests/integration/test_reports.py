@@ -16,7 +16,7 @@ from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, local_administrator
 from lib.clock import HOUR, MINUTE, from_micros, to_micros
 from lib.db import Database
-from lib.db.tables import usage_events
+from lib.db.tables import usage_daily_totals, usage_events
 from lib.usage import rollups
 from lib.usage.figures import Totals, UsageFilter
 from lib.usage.periods import hours_between
@@ -191,6 +191,21 @@ def test_verify_names_a_difference_and_repair_mends_it(database):
         difference.events[2],
     ) == ("one", "usage_hourly", 8, 7)
     assert list(rollups.verify(database)) == []
+
+
+def test_verify_names_a_total_that_is_not_its_days_and_repair_mends_it(database):
+    event = {"project": "one", "source": "byok", "model": "gpt-5", "status": "error", "run_kind": None}
+    event |= {"occurred_at": START + 5, "cost_nano": 7, "input_tokens": 1, "output_tokens": 1}
+    _fill(database, [event])
+    with database.write() as connection:
+        connection.execute(usage_daily_totals.update().values(error_calls=8))
+
+    (difference,) = rollups.verify(database)
+    rollups.repair(database)
+
+    assert (difference.project, difference.table, difference.key[1]) == ("one", "usage_daily_totals", "byok")
+    assert list(rollups.verify(database)) == []
+    assert Reports(database).totals(UsageFilter(), actor=ADMIN).error_calls == 1
 
 
 @pytest.mark.parametrize("zone", ["Asia/Kolkata", "Asia/Kathmandu"])

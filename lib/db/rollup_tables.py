@@ -1,0 +1,85 @@
+"""The roll-ups: sums of usage events, which pages read instead of history. And what all tables are made with."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Integer, MetaData, String, Table
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+SOURCES = ("platform", "byok")
+
+
+def one_of(column: str, *values: str) -> str:
+    """A rule that a column holds one of these values; NULL passes."""
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+def _rollup(name: str, moment: str) -> Table:
+    """Sums of usage events by hour or day, per project: what pages read instead of history."""
+    return Table(
+        name,
+        metadata,
+        Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+        Column(moment, BigInteger, primary_key=True, autoincrement=False),
+        Column("source", String(10), primary_key=True),
+        Column("provider", String(40), primary_key=True),
+        Column("model", String(200), primary_key=True),
+        Column("run_kind", String(20), primary_key=True),  # empty for imports
+        Column("status", String(10), primary_key=True),
+        Column("calls", BigInteger, nullable=False),
+        Column("unpriced_calls", BigInteger, nullable=False),
+        Column("cost_nano", BigInteger, nullable=False),
+        Column("input_tokens", BigInteger, nullable=False),
+        Column("cached_input_tokens", BigInteger, nullable=False),
+        Column("output_tokens", BigInteger, nullable=False),
+        Column("reasoning_tokens", BigInteger, nullable=False),
+        CheckConstraint(one_of("source", *SOURCES), name="source"),
+        CheckConstraint("unpriced_calls <= calls", name="unpriced_is_part"),
+    )
+
+
+usage_hourly = _rollup("usage_hourly", "hour_at")  # hours of UTC
+usage_daily = _rollup("usage_daily", "day_at")  # days of the zone in rollup_zone, by their first instant
+
+# What the database itself keeps of usage_daily, by triggers (migration 0002): whoever writes days writes these.
+usage_daily_totals = Table(
+    "usage_daily_totals",
+    metadata,
+    # A project's days by source alone: a year of all projects is few rows, however many models there are.
+    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("day_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("source", String(10), primary_key=True),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in (
+            *("calls", "error_calls", "broken_calls", "abandoned_calls", "unknown_calls", "unpriced_calls"),
+            *("cost_nano", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"),
+        )
+    ),
+    sqlite_with_rowid=False,
+)
+usage_models = Table(
+    "usage_models",
+    metadata,
+    # What there is to filter by: every model that a project's days ever had.
+    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("provider", String(40), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+rollup_zone = Table(
+    "rollup_zone",
+    metadata,
+    Column("one", Integer, primary_key=True),
+    Column("zone", String(60), nullable=False),
+    CheckConstraint("one = 1", name="one_row"),
+)
