@@ -77,9 +77,11 @@ def as_table(title: str, name: str, note: str) -> bool:
     def turn() -> None:
         st.session_state[kept] = not tabular
 
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
-        with st.container(width="stretch"):
-            card_title(title, note=note)
+    # Not on the right: there Streamlit's own buttons appear while one points at the chart.
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.markdown(f"#### {title}", anchors=False, width="content")
+        if note:
+            st.caption(note, width="content")
         st.button(
             "Chart" if tabular else "Table",
             key=f"turn:{name}",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from lib.access.roles import Actor
+from lib.clock import HOUR, Micros
 from lib.platform import Platform
 from lib.ui import loaders
 from lib.ui.cards import Attention
@@ -15,7 +16,7 @@ from lib.ui.key_panel import NEAR_CAP, failing_key, failing_platform_key
 from lib.ui.navigation import INTEGRATIONS, PLAN, USAGE
 from lib.ui.overview import Standing
 from lib.ui.wording import count, duration, escape, exact, money
-from lib.usage import jumps
+from lib.usage import jumps, pace
 from lib.usage.caps import TITLES, Window
 from lib.usage.figures import UsageFilter
 from lib.usage.periods import midnight
@@ -34,8 +35,10 @@ def attention_of(
             lines.append(
                 replace(line, link="Fix key", place=INTEGRATIONS, address={"project": each.project.slug})
             )
-    for each in found:
-        lines += _caps(each, chosen)
+    # More lines than are shown need no forecast.
+    near = [each for each in found if each.nearest >= NEAR_CAP]
+    for number, each in enumerate(near):
+        lines += _caps(platform, each, actor, chosen, forecast=number < _MOST_LINES)
     lines += _jumps(wanted, actor, chosen)
     # Where the outcome is unknown the cost is too, but no price is missing.
     answered = replace(wanted, statuses=("ok",))
@@ -65,18 +68,38 @@ def _platform_key(platform: Platform, found: Sequence[Standing], chosen: Chosen)
     return []
 
 
-def _caps(each: Standing, chosen: Chosen) -> list[Attention]:
+def _caps(
+    platform: Platform, each: Standing, actor: Actor, chosen: Chosen, *, forecast: bool
+) -> list[Attention]:
     """The window that is full, or else the one nearest to it."""
-    if each.headroom is None or each.nearest < NEAR_CAP:
+    if each.headroom is None:
         return []
     window = each.headroom.nearest
     slug, cap = escape(each.project.slug), escape(money(window.cap_nano))
     where = {"project": each.project.slug}
     if window.free_nano:
         text = f"**{slug}** has used {window.percent}% of its {TITLES[window.name]} cap of {cap}."
+        text += _pace(platform, each.project.slug, window, actor) if forecast else ""
         return [Attention("Near cap", "orange", text, "Open plan", PLAN, where)]
     text = f"**{slug}** has used its {TITLES[window.name]} cap of {cap}. {_returns(window, chosen)}"
     return [Attention("At cap", "red", text, "Open plan", PLAN, where)]
+
+
+def _pace(platform: Platform, slug: str, window: Window, actor: Actor) -> str:
+    """When the cap is reached if spending goes on; nothing where nothing was spent of late."""
+    spent = platform.caps.spent_in(slug, pace.LOOK_BACK, actor=actor)
+    if not spent:
+        return ""
+    outlooks = platform.caps.forecast(slug, pace.AHEAD, actor=actor)
+    reached = pace.reached_in(outlooks, window.name, spent)
+    within = f"it is not reached within {_hours(pace.AHEAD[-1])}"
+    when = f"it is reached in about {_hours(reached)}" if reached else within
+    words = f"At the pace of the last {_hours(pace.LOOK_BACK)} ({money(spent)}), {when}."
+    return f" {escape(words)}"
+
+
+def _hours(length: Micros) -> str:
+    return count(length // HOUR, "hour")
 
 
 def _jumps(wanted: UsageFilter, actor: Actor, chosen: Chosen) -> list[Attention]:

@@ -61,7 +61,7 @@ def _cards(
     named = wanted.projects or projects
     yield _cap_use(named[0], chosen, actor) if len(named) == 1 else _projects(wanted, actor)
     tokens = f"Tokens per {course.unit}, {charts.tokens_unit(course)}"
-    yield Card("tokens", tokens, f"{course.unit}s in {course.zone}{_cached(sums)}", charts.tokens(course))
+    yield Card("tokens", tokens, f"{course.zone}{_cached(sums)}", charts.tokens(course))
     yield _failures(course, sums)
     if heat := _heat(wanted, chosen, actor):
         yield heat
@@ -81,7 +81,7 @@ def _projects(wanted: UsageFilter, actor: Actor) -> Card:
 
 
 def _failures(course: Course, sums: Totals) -> Card:
-    title, zone = f"Failed calls per {course.unit}, by status", f"{course.unit}s in {course.zone}"
+    title, zone = f"Failed calls per {course.unit}, by status", course.zone
     if not sums.failed_calls:
         answered = f"All {count(sums.calls, 'call')} were answered in full."
         return Card("failures", title, zone, None, answered)
@@ -99,7 +99,7 @@ def _heat(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> Card | None:
     rows = loaders.by_utc_hour(replace(wanted, since=since, until=until), actor)
     title, zone = "Spend by hour and weekday, USD", chosen.zone.key
     weeks = (until - since) // weekly.WEEK
-    note = f"average hour of the latest {count(weeks, 'week')}, {zone}"
+    note = f"average hour of the latest {count(weeks, 'week')}; {zone}"
     if not rows:
         return Card("hours", title, note, None, "No calls in these weeks.")
     return Card("hours", title, note, heat_map.heat_map(weekly.week(rows, since, until, chosen.zone)))
