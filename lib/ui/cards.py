@@ -79,9 +79,10 @@ def as_table(title: str, name: str, note: str) -> bool:
 
     # Not on the right: there Streamlit's own buttons appear while one points at the chart.
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        st.markdown(f"#### {title}", anchors=False, width="content")
-        if note:
-            st.caption(note, width="content")
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", width="content"):
+            st.markdown(f"#### {title}", anchors=False, width="content")
+            if note:
+                st.caption(note, width="content")
         st.button(
             "Chart" if tabular else "Table",
             key=f"turn:{name}",

@@ -57,9 +57,10 @@ def _cards(
     wanted: UsageFilter, course: Course, sums: Totals, projects: Sequence[str], chosen: Chosen, actor: Actor
 ) -> Iterator[Card]:
     models = [(row.model, row) for row in loaders.by_model(wanted, actor)]
-    yield Card("models", "Spend by model, USD", "both sources", rankings.ranking(models, "model"))
+    both = f"both sources; {course.zone}"
+    yield Card("models", "Spend by model, USD", both, rankings.ranking(models, "model"))
     named = wanted.projects or projects
-    yield _cap_use(named[0], chosen, actor) if len(named) == 1 else _projects(wanted, actor)
+    yield _cap_use(named[0], chosen, actor) if len(named) == 1 else _projects(wanted, both, actor)
     tokens = f"Tokens per {course.unit}, {charts.tokens_unit(course)}"
     yield Card("tokens", tokens, f"{course.zone}{_cached(sums)}", charts.tokens(course))
     yield _failures(course, sums)
@@ -73,11 +74,11 @@ def _cached(sums: Totals) -> str:
     return f"; {found} of input cached" if found else ""
 
 
-def _projects(wanted: UsageFilter, actor: Actor) -> Card:
+def _projects(wanted: UsageFilter, note: str, actor: Actor) -> Card:
     found = loaders.by_project(wanted, actor).values()
     rows = sorted(found, key=lambda row: (-row.total_nano, -row.calls, row.project))
     drawn = rankings.ranking([(row.project, row) for row in rows], "project")
-    return Card("projects", "Spend by project, USD", "both sources", drawn)
+    return Card("projects", "Spend by project, USD", note, drawn)
 
 
 def _failures(course: Course, sums: Totals) -> Card:
