@@ -10,6 +10,7 @@ import streamlit as st
 from lib.settings import ROOT
 from lib.ui import navigation, startup
 from lib.ui.failures import show_failure
+from lib.ui.messages import ExpectedMessages
 from lib.ui.server import export_desk
 from lib.web.routes import middleware, routes
 
@@ -18,7 +19,9 @@ startup.admit_public_name()
 app = st.App(
     ROOT / "lib" / "ui" / "main.py",
     routes=routes(startup.check, export_desk),
-    middleware=middleware(startup.hosts(), pages=navigation.paths(), https=startup.is_https()),
+    middleware=middleware(
+        startup.hosts(), pages=navigation.paths(), https=startup.is_https(), inside=[ExpectedMessages]
+    ),
     secrets=startup.secrets(),
     lifespan=startup.lifespan,
     on_script_error=show_failure,

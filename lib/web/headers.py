@@ -26,8 +26,9 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 
-CLOSED = ("/_stcore/metrics",)
-"""Streamlit answers these to anybody; nobody here needs them."""
+CLOSED = ("metrics", "upload_file", "agent", "script-health-check")
+"""Streamlit answers these, and what is below them, to anybody, before the pages' gate: numbers of the process,
+memory for uploads, another way to drive the pages. Nobody here needs them."""
 
 
 class SecurityHeaders:
@@ -78,10 +79,15 @@ class Doorkeeper:
         origin = headers.get("origin")
         if origin is not None and _place(origin) != host.lower():
             return "Requests from other sites are refused."
-        return _NOTHING_HERE if scope["path"].rstrip("/") in CLOSED else None
+        return _NOTHING_HERE if _is_closed(scope["path"]) else None
 
 
 _NOTHING_HERE = "Not found."
+
+
+def _is_closed(path: str) -> bool:
+    parts = [part for part in path.lower().split("/") if part not in {"", "."}]
+    return parts[:1] == ["_stcore"] and parts[1:2] != [] and parts[1] in CLOSED
 
 
 def _name(host: str) -> str:

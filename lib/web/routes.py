@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -39,7 +40,11 @@ def routes(check: Callable[[], object], exports: ExportDesk | None = None) -> li
 
 
 def middleware(
-    hosts: Collection[str], *, pages: Collection[str] = (), https: bool = False
+    hosts: Collection[str],
+    *,
+    pages: Collection[str] = (),
+    https: bool = False,
+    inside: Sequence[Callable[[Any], Any]] = (),
 ) -> list[Middleware]:
     """What every request passes, outermost first.
 
@@ -47,6 +52,7 @@ def middleware(
         hosts: as Doorkeeper takes them.
         pages: as WayBack and NamedBrowser take them.
         https: whether people come over https, so that cookies may ask for it.
+        inside: more of them, as pure ASGI, innermost.
     """
     return [
         Middleware(SecurityHeaders),
@@ -54,4 +60,5 @@ def middleware(
         Middleware(Doorkeeper, hosts=hosts),
         Middleware(WayBack, pages=pages),
         Middleware(NamedBrowser, pages=tuple(pages)),
+        *map(Middleware, inside),
     ]
