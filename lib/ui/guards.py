@@ -7,7 +7,7 @@ finds no open gate shows nothing. What a person may do is decided in lib by role
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -82,6 +82,16 @@ def acting() -> Actor:
     if viewer is None:
         raise SessionEnded("You are not signed in. Open this page again to sign in.")
     return viewer.actor
+
+
+def acting_later() -> Callable[[], Actor]:
+    """The same for what Streamlit does after this run, outside of it: who acts is read anew then.
+
+    What it returns raises SessionEnded, SignInRefused.
+    """
+    if front_door().settings.oidc_issuer is not None:
+        return signin.still_there()
+    return lambda: local_administrator(Origin.BROWSER, LOCAL_NAME)
 
 
 @dataclass(frozen=True)

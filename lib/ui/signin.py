@@ -122,6 +122,19 @@ def token() -> Token:
     return read_token(_claims())
 
 
+def still_there() -> Callable[[], Actor]:
+    """Whoever looks now, to be asked for later: then their session must still be open, with their roles of then."""
+    known = token()
+
+    def then() -> Actor:
+        platform = front_door()
+        rules = Rules.of(platform.settings)
+        Sessions(platform.database).require_open(known.id, known.email, known.issued_at, rules)
+        return platform.members.actor(known.email, Origin.BROWSER, platform.settings.admins)
+
+    return then
+
+
 def _sign_out() -> None:
     """End the session for every tab, then let Streamlit forget its cookie and tell the identity provider."""
     claims = _claims()

@@ -9,7 +9,7 @@ import streamlit as st
 from lib.access.auditlog import AuditFilter
 from lib.access.roles import Action
 from lib.ui import audit_list, cards, filters, paging
-from lib.ui.guards import Visit, page, warn_of_unknown_projects
+from lib.ui.guards import Visit, acting_later, page, warn_of_unknown_projects
 from lib.ui.navigation import in_sample
 from lib.ui.wording import count
 
@@ -43,9 +43,11 @@ def _file(visit: Visit, wanted: AuditFilter, total: int) -> None:
         st.caption(f"More than {audit_list.MOST_ROWS:,} changes: choose a shorter period for a file.")
         return
 
+    asking = acting_later()
+
     def content() -> bytes:
         whole = replace(wanted, limit=audit_list.MOST_ROWS, offset=0)
-        return audit_list.as_csv(visit.platform.audit.list(whole, actor=visit.actor)[0])
+        return audit_list.as_csv(visit.platform.audit.list(whole, actor=asking())[0])
 
     st.download_button(
         f"Download CSV ({count(total, 'change')})",
