@@ -12,7 +12,7 @@ from lib.db import Database
 from lib.errors import KeyRejected, SampleProject
 from lib.llm.providers import CheckResult, check_key, clean_key
 from lib.settings import Settings
-from lib.vault.attempts import require_attempts_left
+from lib.vault.attempts import attempt
 from lib.vault.keys import KeyStore, ResolvedKey, require_provider
 from lib.vault.states import PROVIDER, KeyState, PlatformKeyState, Verdict
 
@@ -63,13 +63,13 @@ class Keys:
         pasted = [key]
         del key  # where it is refused, a traceback that shows variables must not show it
         secret = clean_key(pasted.pop())
-        require_attempts_left(self._database, slug, who)
         seen = self.describe(slug, actor=who).version if expected_version is None else expected_version
-        try:
-            result = check_key(secret, self._settings)
-        except KeyRejected as refused:
-            self._store.record_refusal(slug, actor=who, code=refused.code)
-            raise
+        with attempt(self._database, slug, who):
+            try:
+                result = check_key(secret, self._settings)
+            except KeyRejected as refused:
+                self._store.record_refusal(slug, actor=who, code=refused.code)
+                raise
         return self._store.save(slug, secret, actor=who, expected_version=seen, verdict=_verdict(result))
 
     def check(self, slug: str, *, actor: Actor | None = None) -> KeyState:
@@ -85,20 +85,13 @@ class Keys:
         resolved = self._store.resolve(slug)
         if resolved.version is None:
             return self.describe(slug, actor=who)
-        require_attempts_left(self._database, slug, who)
-        try:
-            result = check_key(resolved.secret, self._settings)
-        except KeyRejected as refused:
-            failure: dict[str, object] = {
-                "failure": "rejected",
-                "failure_status": refused.status,
-                "failure_code": refused.code,
-                "failure_message": refused.message,
-                "failure_request_id": refused.request_id,
-            }
-            return self._store.record_check(
-                slug, actor=who, version=resolved.version, verdict=None, failure=failure
-            )
+        with attempt(self._database, slug, who):
+            try:
+                result = check_key(resolved.secret, self._settings)
+            except KeyRejected as refused:
+                return self._store.record_check(
+                    slug, actor=who, version=resolved.version, verdict=None, failure=_failure(refused)
+                )
         return self._store.record_check(slug, actor=who, version=resolved.version, verdict=_verdict(result))
 
     def remove(
@@ -133,6 +126,16 @@ class Keys:
         if project.sample:
             raise SampleProject(slug)
         return who
+
+
+def _failure(refused: KeyRejected) -> dict[str, object]:
+    return {
+        "failure": "rejected",
+        "failure_status": refused.status,
+        "failure_code": refused.code,
+        "failure_message": refused.message,
+        "failure_request_id": refused.request_id,
+    }
 
 
 def _verdict(result: CheckResult) -> Verdict:

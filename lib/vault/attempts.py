@@ -1,9 +1,15 @@
 """A limit on refused keys, so that our check is no tool for trying out stolen ones.
 
-Counted from the audit log: what is limited is what is logged. Accepted keys and outages do not count.
+Counted from the audit log: what is limited is what is logged. Accepted keys and outages do not count. Checks
+that this process is making right now count as refused until they are known, or many at once would all pass.
 """
 
 from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lib.access.audit import Tag, count_recent
 from lib.access.projects import find
@@ -16,19 +22,51 @@ WINDOW: Micros = 10 * MINUTE
 PER_PERSON = 20
 PER_PROJECT = 40
 
+_running: Counter[tuple[Database, str, str]] = Counter()
+_lock = threading.Lock()
 
-def require_attempts_left(database: Database, slug: str, actor: Actor) -> None:
-    """Return while the person and the project have refused keys left in this window. Raises TooManyChecks."""
+
+@contextmanager
+def attempt(database: Database, slug: str, actor: Actor) -> Iterator[None]:
+    """Around a check and the note of what came of it.
+
+    Raises:
+        TooManyChecks: the person or the project has no refused keys left in this window.
+    """
     with database.read() as connection:
-        project = find(connection, slug)
-        since = database.now(connection) - WINDOW
-        mine = count_recent(connection, since, [Tag.KEY_REFUSED], actor=actor.name)
-        ours = count_recent(connection, since, [Tag.KEY_REFUSED], project_id=project.id)
-    for (refused, oldest), limit, whose in ((mine, PER_PERSON, "you"), (ours, PER_PROJECT, "this project")):
-        if refused >= limit and oldest is not None:
-            retry_at = from_micros(oldest + WINDOW)
-            raise TooManyChecks(
-                f"OpenAI has refused {refused} keys from {whose} in the last 10 minutes, so no other is tried. "
-                f"Try again at {retry_at:%H:%M:%S} UTC.",
-                retry_at,
-            )
+        project_id = find(connection, slug).id
+    mine, ours = (database, "person", actor.name), (database, "project", project_id)
+    # Counted in before looking, and the log is looked at last: of many at once none sees too few.
+    with _lock:
+        _running.update((mine, ours))
+        running = {"you": _running[mine] - 1, "this project": _running[ours] - 1}
+    try:
+        _require_left(database, project_id, actor, running)
+        yield
+    finally:
+        with _lock:
+            _running.subtract((mine, ours))
+            for one in (mine, ours):
+                if not _running[one]:
+                    del _running[one]
+
+
+def _require_left(database: Database, project_id: str, actor: Actor, running: dict[str, int]) -> None:
+    with database.read() as connection:
+        now = database.now(connection)
+        tags = [Tag.KEY_REFUSED]
+        refused = {
+            "you": count_recent(connection, now - WINDOW, tags, actor=actor.name),
+            "this project": count_recent(connection, now - WINDOW, tags, project_id=project_id),
+        }
+    for whose, limit in (("you", PER_PERSON), ("this project", PER_PROJECT)):
+        count, oldest = refused[whose]
+        if count + running[whose] < limit:
+            continue
+        retry_at = from_micros(oldest + WINDOW if oldest is not None and count >= limit else now + MINUTE)
+        raise TooManyChecks(
+            f"OpenAI has refused {count} keys from {whose} in the last 10 minutes"
+            f"{f', and {running[whose]} more are being checked' if running[whose] else ''}, "
+            f"so no other is tried. Try again at {retry_at:%H:%M:%S} UTC.",
+            retry_at,
+        )
