@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("resolving", "calling", "importing", "caps")
+BENCHMARKS = ("resolving", "calling", "importing", "caps", "reporting", "pages")
 
 
 def main() -> None:

@@ -103,11 +103,16 @@ def secrets() -> dict[str, Secret]:
 def fill(url: str, events: int, seed: int = SEED) -> None:
     """Fill a new database."""
     rows = Rows(draw(events, seed), seed)
-    database = Database(url, clock=lambda: START)
-    migrate(database)
-    _add_projects(database, rows)
-    database.close()
+    migrated(url)
+    with closing_database(url) as database:
+        _add_projects(database, rows)
     (_fill_sqlite if database.is_sqlite else _fill_postgres)(url, rows)
+
+
+def migrated(url: str) -> None:
+    """Give a new database its tables."""
+    with closing_database(url) as database:
+        migrate(database)
 
 
 def _add_projects(database: Database, rows: Rows) -> None:
@@ -167,7 +172,7 @@ def _fill_postgres(url: str, rows: Rows) -> None:
 @contextmanager
 def closing_database(url: str) -> Iterator[Database]:
     """A database that is closed at the end of the block."""
-    database = Database(url)
+    database = Database(url, clock=lambda: START)
     try:
         yield database
     finally:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -197,16 +197,25 @@ def _wait_until_ready(folder: Path, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def running_dashboard(environment: dict[str, str], log: Path, *, public_url: bool = False) -> Iterator[str]:
+def running_dashboard(
+    environment: dict[str, str],
+    log: Path,
+    *,
+    public_url: bool = False,
+    script: str = "app.py",
+    options: Sequence[str] = (),
+) -> Iterator[str]:
     """Serve ``app.py`` as ``make run`` does, in a process of its own; gives its address.
 
     Args:
         environment: what is set besides this process's own environment, ``DATABASE_URL`` for one.
         log: the file that gets everything it prints.
         public_url: whether to set QODEX_PUBLIC_URL, for sign-in.
+        script, options: another application than ``app.py``, and what Streamlit is told besides; for benchmarks.
     """
     port = _free_port()
-    command: list[str | Path] = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}"]
+    command: list[str | Path] = [sys.executable, "-m", "streamlit", "run", script, f"--server.port={port}"]
+    command += options
     address = f"http://localhost:{port}"
     if public_url:
         environment = environment | {"QODEX_PUBLIC_URL": address}

@@ -205,8 +205,10 @@ def _sqlite_engine(url: str) -> Engine:
         connection.isolation_level = None  # the transactions are ours, below
         # recursive_triggers: REPLACE may not pass by the triggers that keep the audit log.
         # secure_delete: the sealed key that is removed is overwritten in its page, not left there.
+        # cache_size: 32 MiB, or a year's sums are sorted on disk.
         for pragma in (
             "journal_mode=WAL",
+            "cache_size=-32768",
             "foreign_keys=ON",
             "synchronous=FULL",
             "recursive_triggers=ON",

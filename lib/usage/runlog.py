@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Connection, Select, func, or_, select
 
 from lib.access.roles import Action, Actor, allows
-from lib.clock import Micros
+from lib.clock import DAY, Micros
 from lib.db import AnyRow, Database
 from lib.db.tables import open_calls, projects, run_log, runs, usage_events
 from lib.errors import RunUnknown
@@ -116,6 +116,7 @@ _RUN_COLUMNS = (
     *(runs.c[name] for name in RunRow.__dataclass_fields__ if name not in {"run_id", "project"}),
 )
 _RUNS = select(*_RUN_COLUMNS).join(projects, projects.c.id == runs.c.project_id)
+_REACHES = (DAY, 8 * DAY, 64 * DAY)
 _CALL_COLUMNS = tuple(usage_events.c[name] for name in CallRow.__dataclass_fields__)
 
 
@@ -130,10 +131,10 @@ class RunLog:
         sweep(self._database)
         with self._database.read() as connection:
             ids = visible_ids(connection, actor, wanted.projects, sample=wanted.sample)
-            statement = _filtered(_RUNS, wanted, ids)
-            total = connection.execute(select(func.count()).select_from(statement.subquery())).scalar_one()
-            page = statement.order_by(runs.c.started_at.desc(), runs.c.run_id).limit(wanted.limit)
-            rows = connection.execute(page.offset(wanted.offset)).all()
+            total = connection.execute(
+                _filtered(select(func.count()).select_from(runs), wanted, ids)
+            ).scalar_one()
+            rows = _newest(connection, wanted, ids, self._database.now(connection)) if total else []
         return [RunRow(**row._mapping) for row in rows], int(total)  # noqa: SLF001
 
     def show(self, run_id: str, *, actor: Actor) -> RunDetail:
@@ -165,6 +166,20 @@ class RunLog:
             [CallRow(**call._mapping) for call in calls] + [_running(call) for call in still_open],  # noqa: SLF001
             [LogLine(*line) for line in log],
         )
+
+
+def _newest(
+    connection: Connection, wanted: RunFilter, project_ids: Sequence[str], now: Micros
+) -> Sequence[AnyRow]:
+    """The page that is asked for, from as little of history as holds it: all of it would be sorted."""
+    page = _filtered(_RUNS, wanted, project_ids).order_by(runs.c.started_at.desc(), runs.c.run_id)
+    page = page.limit(wanted.limit).offset(wanted.offset)
+    until = now if wanted.until is None else wanted.until
+    for reach in _REACHES:
+        rows = connection.execute(page.where(runs.c.started_at >= until - reach)).all()
+        if len(rows) == wanted.limit:
+            return rows
+    return connection.execute(page).all()
 
 
 def _filtered(statement: Select[Any], wanted: RunFilter, project_ids: Sequence[str]) -> Select[Any]:

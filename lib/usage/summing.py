@@ -62,15 +62,26 @@ def matching(statement: Select[Any], wanted: UsageFilter, project_ids: Sequence[
 def part(segment: Segment, wanted: UsageFilter, project_ids: Sequence[str], by: Sequence[str]) -> Select[Any]:
     """The sums of ``Totals`` over one segment, from the table that answers it.
 
-    By ``project_id`` or a dimension; ``at`` is the moment of the roll-up's row, or a quarter of an hour.
+    By ``project_id`` or a dimension; ``at`` is the moment of the roll-up's row, or a quarter of an hour. And by
+    what stands before these in the roll-ups' index: SQLite sums as it reads then, and sorts nothing.
     """
     table, moment = _table(segment, wanted, by)
     values = _event_values() if table is usage_events else {name: table.c[name] for name in SUMS}
-    keys = [_instant(table.c[moment], segment).label("at") if name == "at" else table.c[name] for name in by]
+    keys = [
+        _instant(table.c[moment], segment).label("at") if name == "at" else table.c[name]
+        for name in _up_to(by)
+    ]
     edges = (None, None) if segment.cuts and table is usage_events else (segment.since, segment.until)
     statement = _narrowed(select(*keys, *_sums(table, values)), table, moment, wanted, project_ids, *edges)
     statement = _with_cuts(statement, segment, project_ids)
     return statement.group_by(*keys) if keys else statement
+
+
+_INDEX = ("project_id", "at", "source", "provider", "model")
+
+
+def _up_to(by: Sequence[str]) -> Sequence[str]:
+    return _INDEX[: max((_INDEX.index(name) for name in by), default=-1) + 1]
 
 
 def _with_cuts(statement: Select[Any], segment: Segment, project_ids: Sequence[str]) -> Select[Any]:
@@ -91,7 +102,7 @@ def _with_cuts(statement: Select[Any], segment: Segment, project_ids: Sequence[s
 
 def added_up(parts: Sequence[Select[Any]], by: Sequence[str]) -> Select[Any]:
     """The sums of several segments together, by project's slug in place of its id."""
-    if len(parts) == 1 and "project_id" not in by:
+    if len(parts) == 1 and not by:
         return parts[0]
     inner = union_all(*parts).subquery()
     keys = [projects.c.slug if name == "project_id" else inner.c[name] for name in by]

@@ -1,0 +1,183 @@
+"""The two pages in Chromium against an empty page of the same server, and fifty people at once.
+
+``BENCH_EVENTS`` is the number of events: 10000000 for the full size.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import BrowserContext, Page
+
+from bench import generator
+from bench.measure import median, table, verdict
+from bench.people import crowd
+from lib.settings import ROOT
+from tests.chromium import running_chromium
+from tests.services import running_dashboard
+
+EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))
+PEOPLE, SECONDS_BETWEEN, SECONDS = 50, 5.0, float(os.environ.get("BENCH_SECONDS", "60"))
+PAGES = {"Overview": "/", "Usage": "/usage", "Usage of one project": "/usage?project=project-001"}
+_ROUNDS = 7
+_PATIENCE = 60_000
+
+# In the browser itself, at each frame: what a person sees, not what the server has sent.
+_STILL = "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
+_PAINTED = f"""() => {{
+    const charts = [...document.querySelectorAll('[data-testid=stVegaLiteChart]')];
+    const drawn = charts.every(chart => {{
+        const picture = chart.querySelector('canvas, svg');
+        return picture && picture.getBoundingClientRect().height > 0;
+    }});
+    const waiting = document.querySelector('[data-testid=stSkeleton]');
+    return {_STILL} && charts.length && drawn && !waiting && WORDS && performance.now();
+}}"""
+_BARE = f"() => {_STILL} && WORDS && performance.now()"
+
+
+def main() -> None:
+    """Print the tables."""
+    path = generator.sqlite_file(EVENTS)
+    with served(path) as address, running_chromium() as browser:
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        _print_navigation(context, address)
+        _print_change(context, address)
+    _print_people(path)
+
+
+@contextmanager
+def served(database: Path, *, defaults: bool = False) -> Iterator[str]:
+    """Serve a generated database; ``defaults``: with Streamlit's settings, not ours."""
+    secrets = generator.secrets()
+    environment = {
+        "DATABASE_URL": f"sqlite:///{database}",
+        "QODEX_MASTER_KEYS": secrets["master_keys"].reveal(),
+        "OPENAI_API_KEY": secrets["openai_api_key"].reveal(),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+        **({"BENCH_DEFAULTS": "1"} if defaults else {}),
+    }
+    options = ["--server.fileWatcherType=auto"] if defaults else []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_dashboard(
+            environment, Path(folder) / "log", script="bench/served/app.py", options=options
+        ) as address,
+    ):
+        yield address
+
+
+# --- in the browser --------------------------------------------------------------------------------
+
+
+class Tab:
+    """One tab, and how many bytes came over its web socket."""
+
+    def __init__(self, page: Page) -> None:
+        self.page, self.received = page, 0
+        page.on("websocket", lambda socket: socket.on("framereceived", self._count))
+
+    def _count(self, payload: str | bytes) -> None:
+        self.received += len(payload)
+
+    def wait(self, condition: str, words: str = "") -> float:
+        """When, milliseconds after the navigation, the page is drawn and shows these words."""
+        shown = f"document.body.innerText.includes('{words}')" if words else "true"
+        found = self.page.wait_for_function(
+            condition.replace("WORDS", shown), polling="raf", timeout=_PATIENCE
+        )
+        return float(found.json_value())
+
+
+def _print_navigation(context: BrowserContext, address: str) -> None:
+    _navigation(context, f"{address}/empty", _BARE, "run 1.")  # warms both, server and browser
+    for path in PAGES.values():
+        _navigation(context, address + path, _PAINTED)
+    found: dict[str, list[tuple[float, int]]] = {name: [] for name in ("empty", *PAGES)}
+    for _ in range(_ROUNDS):
+        found["empty"].append(_navigation(context, f"{address}/empty", _BARE, "run 1."))
+        for name, path in PAGES.items():
+            found[name].append(_navigation(context, address + path, _PAINTED))
+    floor = median([took for took, _ in found["empty"]])
+    rows = []
+    for name, each in found.items():
+        took = median([one for one, _ in each])
+        share = "" if name == "empty" else verdict(took / floor, 1.5)
+        rows.append((name, f"{took:.0f}", share, f"{max(size for _, size in each) / 1e3:.0f}"))
+    header = ("page", "ms to painted charts", "against the empty page", "kB over the web socket")
+    table(f"Navigation in Chromium, {EVENTS:,} events, warm", header, rows)
+
+
+def _navigation(context: BrowserContext, url: str, condition: str, words: str = "") -> tuple[float, int]:
+    page = context.new_page()
+    tab = Tab(page)
+    page.goto(url, wait_until="commit")
+    took = tab.wait(condition, words)
+    page.close()
+    return took, tab.received
+
+
+def _print_change(context: BrowserContext, address: str) -> None:
+    empty = Tab(context.new_page())
+    empty.page.goto(f"{address}/empty")
+    empty.wait(_BARE, "run 1.")
+    floor = median([_again(empty, number) for number in range(2, 2 + _ROUNDS)])
+    rows = [("empty rerun", f"{floor:.0f}", "", "")]
+    for name in ("Overview", "Usage"):
+        tab = Tab(context.new_page())
+        tab.page.goto(address + PAGES[name])
+        tab.wait(_PAINTED)
+        times, sizes = [], []
+        for period, words in (("Last 7 days", "7 days before"), ("Last 30 days", "30 days before")) * 4:
+            before = tab.received
+            times.append(_choose(tab, period, f"vs {words}"))
+            sizes.append(tab.received - before)
+        added = median(times) - floor
+        target = f"{added:.0f} (target ≤ 300{'' if added <= 300 else ', MISSED'})"
+        rows.append((f"{name}: another period", f"{median(times):.0f}", target, f"{max(sizes) / 1e3:.0f}"))
+        tab.page.close()
+    header = ("change", "ms to painted charts", "above the empty rerun, ms", "kB over the web socket")
+    table(f"A filter change in Chromium, {EVENTS:,} events", header, rows)
+
+
+_CLOCK = "element => element.addEventListener('click', () => { window.clickedAt = performance.now() }, true)"
+
+
+def _again(tab: Tab, number: int) -> float:
+    button = tab.page.get_by_role("button", name="Again")
+    button.evaluate(_CLOCK)
+    button.click()
+    return tab.wait(_BARE, f"run {number}.") - float(tab.page.evaluate("window.clickedAt"))
+
+
+def _choose(tab: Tab, period: str, words: str) -> float:
+    tab.page.get_by_role("combobox", name="Period").click()
+    option = tab.page.get_by_role("option", name=period, exact=True)
+    option.evaluate(_CLOCK)
+    option.click()
+    done = tab.wait(_PAINTED, words)
+    tab.page.wait_for_timeout(700)  # the debt of one change is not paid by the next
+    return done - float(tab.page.evaluate("window.clickedAt"))
+
+
+# --- fifty people ----------------------------------------------------------------------------------
+
+
+def _print_people(database: Path) -> None:
+    rows: list[Sequence[str]] = []
+    for name, defaults in (("Streamlit's settings", True), ("ours", False)):
+        with served(database, defaults=defaults) as address:
+            for page in ("Overview", "Usage"):
+                told = crowd(address + PAGES[page], PEOPLE, SECONDS_BETWEEN, SECONDS)
+                cells = (f"{told.median * 1e3:.0f}", f"{told.p95 * 1e3:.0f}", f"{100 * told.cpu:.0f} %")
+                rows.append((name, page, str(told.answered), *cells))
+    header = ("settings", "page", "reruns", "median, ms", "p95, ms", "server's CPU, of one core")
+    table(f"{PEOPLE} people, another period every {SECONDS_BETWEEN:.0f} s, {EVENTS:,} events", header, rows)
+
+
+if __name__ == "__main__":
+    main()

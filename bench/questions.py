@@ -1,0 +1,85 @@
+"""What the pages Overview and Usage ask the database, as calls of the front door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from bench.generator import ACTOR
+from bench.traffic import END
+from lib.clock import DAY, HOUR, SECOND
+from lib.platform import Platform
+from lib.usage.periods import Period, custom, day_of, preset
+from lib.usage.reports import UsageFilter
+from lib.usage.runlog import RunFilter
+
+HOT = "project-001"
+Questions = dict[str, Callable[[], object]]
+
+
+def month(zone: str = "UTC") -> Period:
+    """The pages' own period: 30 days, today included."""
+    return preset("30d", ZoneInfo(zone), END)
+
+
+def year(zone: str = "UTC") -> Period:
+    """All of history."""
+    last = day_of(END, ZoneInfo(zone))
+    return custom(last - timedelta(days=364), last, ZoneInfo(zone))
+
+
+def over(period: Period, *projects: str, **more: object) -> UsageFilter:
+    """The filter of that period."""
+    told = {"since": period.since, "until": period.until, "zone": period.zone.key}
+    return UsageFilter(projects=projects, **told | more)  # type: ignore[arg-type]
+
+
+def of_pages(platform: Platform) -> Questions:
+    """Everything that the two pages ask with their own period and no filter, or with one project chosen."""
+    reports, caps = platform.reports, platform.caps
+    wanted, before, one = over(month()), over(month().previous()), over(month(), HOT)
+    week = over(Period(END - 8 * DAY, END, ZoneInfo("UTC")))
+    hours = over(Period(END - 28 * DAY - END % HOUR, END - END % HOUR, ZoneInfo("UTC")))
+    now = over(Period(END - 6 * SECOND, END + 1, ZoneInfo("UTC")))
+    return {
+        "Is there any call?": lambda: reports.totals(UsageFilter(), actor=ACTOR),
+        "Projects": lambda: platform.projects.list(actor=ACTOR),
+        "Totals": lambda: reports.totals(wanted, actor=ACTOR),
+        "Totals before": lambda: reports.totals(before, actor=ACTOR),
+        "By day": lambda: reports.by_day(wanted, actor=ACTOR),
+        "By project": lambda: reports.by_project(wanted, actor=ACTOR),
+        "Each project's days": lambda: reports.courses(wanted, actor=ACTOR),
+        "Answered calls by project": lambda: reports.by_project(over(month(), statuses=("ok",)), actor=ACTOR),
+        "Each project's last 8 days": lambda: reports.project_days(week, actor=ACTOR),
+        "Keys of all projects": lambda: platform.keys.describe_all(actor=ACTOR),
+        "Caps of all projects": lambda: caps.headroom_all(actor=ACTOR),
+        "Choices of the filters": lambda: reports.choices(actor=ACTOR),
+        "By model": lambda: reports.by_model(wanted, actor=ACTOR),
+        "One project by model": lambda: reports.by_model(one, actor=ACTOR),
+        "One model by day": lambda: reports.by_day(over(month(), models=("gpt-5",)), actor=ACTOR),
+        "By hour of 4 weeks": lambda: reports.by_utc_hour(hours, actor=ACTOR),
+        "Last 24 hours by hour": lambda: reports.by_hour(
+            over(preset("24h", ZoneInfo("UTC"), END)), actor=ACTOR
+        ),
+        "Latest calls": lambda: platform.call_reports.latest(wanted, actor=ACTOR),
+        "Latest calls of one project": lambda: platform.call_reports.latest(one, actor=ACTOR),
+        "One project's cap use": lambda: caps.consumption(
+            HOT, "7d", since=month().since, until=month().until, actor=ACTOR
+        ),
+        "Anything new?": lambda: reports.totals(now, actor=ACTOR),
+    }
+
+
+def beyond(platform: Platform) -> Questions:
+    """What a reader may choose besides: a year, other zones; and the newest runs."""
+    reports = platform.reports
+    found: Questions = {"Run logs: the newest": lambda: platform.runs.list(RunFilter(), actor=ACTOR)}
+    for name, zone in (("", "UTC"), (", Berlin", "Europe/Berlin"), (", Kolkata", "Asia/Kolkata")):
+        for length, period in (("30 days", month(zone)), ("year", year(zone))):
+            if (name, length) != ("", "30 days"):
+                wanted = over(period)
+                found[f"By day, {length}{name}"] = lambda wanted=wanted: reports.by_day(wanted, actor=ACTOR)
+    found["By model, year"] = lambda: reports.by_model(over(year()), actor=ACTOR)
+    found["Each project's days, year"] = lambda: reports.courses(over(year()), actor=ACTOR)
+    return found

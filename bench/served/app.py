@@ -1,0 +1,32 @@
+"""The dashboard as ``app.py`` serves it, at the time of a generated database; and an empty page, ``/empty``.
+
+``BENCH_DEFAULTS=1`` leaves out what our server does for speed.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+from bench.traffic import END
+from lib.platform import Platform
+from lib.ui import navigation, server, startup
+from lib.ui.failures import show_failure
+from lib.web.routes import middleware, routes
+
+_started = time.time_ns() // 1000
+server.Platform = partial(Platform, clock=lambda: END + time.time_ns() // 1000 - _started)  # type: ignore[misc]
+if os.environ.get("BENCH_DEFAULTS"):
+    gc.freeze = lambda: None
+app = st.App(
+    Path(__file__).parent / "main.py",
+    routes=routes(startup.check, server.export_desk),
+    middleware=middleware(startup.hosts(), pages=[*navigation.paths(), "/empty"]),
+    lifespan=startup.lifespan,
+    on_script_error=show_failure,
+)
