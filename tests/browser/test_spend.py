@@ -1,0 +1,85 @@
+"""Overview and Usage as a person meets them: bars, tables and names lead on, and new calls show up by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.sample import fill
+from tests.browser.visit import PATIENCE, Served, Visit, served
+
+_HEADER, _ROW = 35, 34  # pixels of a table
+
+
+@pytest.fixture(scope="module")
+def in_use(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Eight projects, ninety days of calls and a few runs."""
+    with served(tmp_path_factory.mktemp("spend")) as running:
+        fill(running.platform, running.upstream)
+        yield running
+
+
+def click_in(page: Page, element: Locator, x: float, y: float) -> None:
+    """A click so far right of and below an element's corner, once it is drawn."""
+    element.scroll_into_view_if_needed()
+    page.wait_for_timeout(1_000)  # charts and tables draw themselves after they are there
+    box = element.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + x, box["y"] + y)
+
+
+def asked(page: Page) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+@pytest.mark.parametrize("path", ["", "usage"])
+def test_a_click_on_a_bar_narrows_the_page_to_its_day(path: str, page: Page, in_use: Served):
+    visit = Visit(page, in_use.address).open(path)
+    chart = page.get_by_test_id("stVegaLiteChart").filter(has=page.locator("[aria-label^='Spend per day']"))
+    chart = chart.first if chart.count() else page.get_by_test_id("stVegaLiteChart").nth(0 if path else 4)
+    click_in(page, chart, 500, 150)
+    visit.sees("hours in UTC")
+    address = asked(page)
+    assert address["period"] == "custom"
+    assert address["from"] == address["to"]
+
+
+def test_a_chart_turns_into_its_table_and_back(page: Page, in_use: Served):
+    visit = Visit(page, in_use.address).open("usage")
+    tables = page.get_by_test_id("stDataFrame").count()
+    visit.page.get_by_role("button", name="Table").first.click()
+    expect(page.get_by_test_id("stDataFrame")).to_have_count(tables + 1, timeout=PATIENCE)
+    visit.page.get_by_role("button", name="Chart").first.click()
+    expect(page.get_by_test_id("stDataFrame")).to_have_count(tables, timeout=PATIENCE)
+
+
+def test_the_costliest_run_leads_to_its_log(page: Page, in_use: Served):
+    visit = Visit(page, in_use.address).open("usage")
+    click_in(page, page.get_by_test_id("stDataFrame").first, 50, _HEADER + _ROW / 2)
+    page.wait_for_url("**/run_logs?*", timeout=PATIENCE)
+    visit.settle().sees("payments-core")
+    assert asked(page)["project"] == "payments-core"
+
+
+def test_in_a_sorted_table_a_name_leads_to_the_project_that_it_names(page: Page, in_use: Served):
+    visit = Visit(page, in_use.address).open("")
+    table = page.get_by_test_id("stDataFrame").first
+    click_in(page, table, 40, _HEADER / 2)  # by name: checkout-api is the first
+    click_in(page, table, 40, _HEADER + 19)
+    page.wait_for_url("**/usage?*", timeout=PATIENCE)
+    visit.settle()
+    assert asked(page)["project"] == "checkout-api"
+
+
+@pytest.mark.parametrize("path", ["", "usage"])
+def test_a_new_call_shows_up_by_itself(path: str, page: Page, in_use: Served):
+    visit = Visit(page, in_use.address).open(path)
+    before = page.get_by_test_id("stMetricValue").all_inner_texts()
+    with in_use.platform.run("storefront-web", kind="scan") as run:
+        run.openai.responses.create(model="gpt-5", input="Write a test. " * 700, max_output_tokens=90_000)
+    value = page.get_by_test_id("stMetricValue").first
+    expect(value).not_to_have_text(before[0], timeout=PATIENCE)
+    assert visit.elsewhere == set()
