@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -45,12 +45,6 @@ class Chart:
 def show(chart: Chart, *, key: str | None = None) -> None:
     """Draw it."""
     st.vega_lite_chart(dict(chart.columns), chart.spec, height=chart.height, alt=chart.alt, key=key)
-
-
-def level(*found: Chart) -> list[Chart]:
-    """Charts that stand side by side, all as high as the highest."""
-    height = max(chart.height for chart in found)
-    return [replace(chart, height=height) for chart in found]
 
 
 def picked(chart: Chart, *, key: str) -> str | None:
