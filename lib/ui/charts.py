@@ -11,6 +11,7 @@ from lib.ui.vega import BYOK, PLATFORM, SOURCES, Chart, Columns, Spec, usd
 from lib.usage.figures import Totals
 
 _WIDE, _HALF = 7, 4
+_NARROW = 31  # bars; more of them are narrower than the words on one
 _MILLION, _THOUSAND = 1_000_000, 1_000
 
 
@@ -33,10 +34,15 @@ def spend(course: Course) -> Chart:
 
 
 def _so_far(band: Spec, course: Course) -> Spec:
+    """The words on the bar that is not over; above all bars where they are narrower than the words."""
+    y: Spec = {"field": "Total", "type": "quantitative"}
+    place: Spec = {"align": "center", "dx": 0, "dy": -8}
+    if len(course.rows) > _NARROW:
+        y, place = {"value": 0}, {"align": "right", "dx": 8, "dy": -7}
     return {
         "transform": [{"filter": {"field": "At", "equal": course.going_on}}],
-        "mark": vega.small_text("Axis", align="center", dx=0, dy=-8),
-        "encoding": {"x": band, "y": {"field": "Total", "type": "quantitative"}, "text": {"value": "so far"}},
+        "mark": vega.small_text("Axis", **place),
+        "encoding": {"x": band, "y": y, "text": {"value": "so far"}},
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import streamlit as st
@@ -17,6 +18,7 @@ from lib.ui.cards import Metric
 from lib.ui.key_panel import NEAR_CAP
 from lib.ui.navigation import USAGE, go, in_sample
 from lib.ui.server import front_door
+from lib.ui.steps import Course
 from lib.ui.tables import cell, height_of, known, money_column
 from lib.ui.wording import KEY_STATUS, change, count, money, payer, shorten
 from lib.usage.caps import Headroom
@@ -51,12 +53,12 @@ def all_projects(number: int) -> str:
 
 
 def standings(
-    platform: Platform, projects: Sequence[Project], wanted: UsageFilter, actor: Actor
+    platform: Platform, projects: Sequence[Project], wanted: UsageFilter, course: Course, actor: Actor
 ) -> list[Standing]:
-    """All projects, nearest to a cap first, then by spend."""
+    """All projects, nearest to a cap first, then by spend; each with its own spend in the bars of ``course``."""
     keys = platform.keys.describe_all(actor=actor, sample=wanted.sample)
     sums = loaders.by_project(wanted, actor)
-    courses = _courses(wanted, actor)
+    courses = _courses(wanted, course, actor)
     rooms = platform.caps.headroom_all(actor=actor, sample=wanted.sample)
     found = [
         Standing(
@@ -71,11 +73,21 @@ def standings(
     return sorted(found, key=lambda each: (-each.nearest, -each.sums.total_nano, each.project.slug))
 
 
-def _courses(wanted: UsageFilter, actor: Actor) -> dict[str, list[int]]:
-    """Spend of each day, by project."""
-    days = [row.day for row in loaders.by_day(wanted, actor)]
-    found = loaders.courses(wanted, actor)
-    return {slug: [course.get(day, 0) for day in days] for slug, course in found.items()}
+def _courses(wanted: UsageFilter, course: Course, actor: Actor) -> dict[str, list[int]]:
+    """Spend of each bar, by project."""
+    place = {
+        step.first + timedelta(days=day): number
+        for number, step in enumerate(course.rows)
+        for day in range((step.last - step.first).days + 1)
+    }
+    found = {}
+    for slug, days in loaders.courses(wanted, actor).items():
+        sums = [0] * len(course.rows)
+        for day, nano in days.items():
+            if day in place:  # hours end now; a call that is dated later has no bar
+                sums[place[day]] += nano
+        found[slug] = sums
+    return found
 
 
 def metrics(
@@ -146,7 +158,7 @@ def _unpriced(sums: Totals) -> str | None:
     return f"{count(sums.unpriced_calls, 'call')} without a known cost: in no total."
 
 
-def draw_table(found: Sequence[Standing], *, alt: str) -> None:
+def draw_table(found: Sequence[Standing], *, unit: str, alt: str) -> None:
     """The projects; a name leads to the project's Usage."""
     key = "overview:project"
 
@@ -161,11 +173,12 @@ def draw_table(found: Sequence[Standing], *, alt: str) -> None:
         "Platform-funded": [cell(each.sums, "platform") for each in found],
         "BYOK": [cell(each.sums, "byok") for each in found],
         "Calls": [each.sums.calls or None for each in found],
-        "Per day": [[value / 1e9 for value in each.course] for each in found],
+        f"Per {unit}": [[value / 1e9 for value in each.course] for each in found],
         "5-hour cap": [_percent(each, "5h") for each in found],
         "7-day cap": [_percent(each, "7d") for each in found],
     }
-    course = max((len(each.course) for each in found), default=0) > _SHORT
+    # A line of a day or two says nothing, and hours are not known of each project.
+    course = unit != "hour" and max((len(each.course) for each in found), default=0) > _SHORT
     payers = list(dict.fromkeys(name for cell in columns["Paid by"] for name in cell))
     st.dataframe(
         columns,
@@ -174,8 +187,7 @@ def draw_table(found: Sequence[Standing], *, alt: str) -> None:
         height=height_of(len(found), row=38, most=20),
         placeholder="",
         alt=alt,
-        # A line of a day or two says nothing.
-        column_order=[name for name in columns if name != "Per day" or course],
+        column_order=[name for name in columns if name != f"Per {unit}" or course],
         column_config={
             "Project": st.column_config.ButtonColumn(
                 type="tertiary",
@@ -192,7 +204,7 @@ def draw_table(found: Sequence[Standing], *, alt: str) -> None:
             "Platform-funded": money_column(columns["Platform-funded"]),
             "BYOK": money_column(columns["BYOK"]),
             "Calls": st.column_config.NumberColumn(format="localized"),
-            "Per day": st.column_config.AreaChartColumn(color="gray", y_min=0, width=110),
+            f"Per {unit}": st.column_config.AreaChartColumn(color="gray", y_min=0, width=110),
             "5-hour cap": _cap_column(),
             "7-day cap": _cap_column(),
         },

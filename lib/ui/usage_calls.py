@@ -32,7 +32,7 @@ def draw(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> None:
     left, right = st.columns(2)
     with left, cards.card(height="stretch"):
         cards.card_title("Costliest runs, USD", note="of these calls")
-        _draw_runs(latest.costliest_runs, chosen)
+        _draw_runs(latest.costliest_runs)
     with right, cards.card(height="stretch"):
         cards.card_title("Costliest calls, USD", note="of these calls")
         _draw_calls(latest.costliest_calls, chosen)
@@ -65,7 +65,7 @@ def _of(spread: Spread, latest: LatestCalls, what: str) -> str:
     return f"Of the {count(spread.calls)} of {count(latest.calls, 'call')} whose {what} are known, by nearest rank."
 
 
-def _draw_runs(found: list[CostlyRun], chosen: Chosen) -> None:
+def _draw_runs(found: list[CostlyRun]) -> None:
     if not found:
         st.caption("None of these calls with a known cost belongs to a run of the run log.")
         return
@@ -79,7 +79,6 @@ def _draw_runs(found: list[CostlyRun], chosen: Chosen) -> None:
         "Cost": [dollars(run.platform_nano + run.byok_nano) for run in found],
         "Calls": [run.calls for run in found],
         "Paid by": [[payer_word(source)] for source in sources],
-        "Started": [exact(run.started_at, chosen.zone) for run in found],
     }
     _table(columns, "runs", [(run.project, run.run_id) for run in found])
 

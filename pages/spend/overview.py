@@ -47,10 +47,10 @@ wanted = UsageFilter(
 )
 head.context(f"{overview.all_projects(len(projects))} · {chosen.label}{live.note(chosen)}")
 
-standings = overview.standings(platform, projects, wanted, viewer.actor)
+course = steps.course(wanted, chosen, viewer.actor)
+standings = overview.standings(platform, projects, wanted, course, viewer.actor)
 cards.attention(overview_attention.attention_of(platform, standings, wanted, viewer.actor, chosen))
 
-course = steps.course(wanted, chosen, viewer.actor)
 sums = loaders.totals(wanted, viewer.actor)
 previous = loaders.totals(filters.before(wanted, chosen), viewer.actor)
 cards.metrics(overview.metrics(sums, previous, course.rows, standings), before=chosen.before)
@@ -71,7 +71,9 @@ with st.container(horizontal=True, vertical_alignment="bottom", horizontal_align
             on_click=notices.open_dialog,
             args=(new_project.DIALOG,),
         )
-overview.draw_table(standings, alt=f"{count(len(projects), 'project')}: who pays, spend and caps")
+overview.draw_table(
+    standings, unit=course.unit, alt=f"{count(len(projects), 'project')}: who pays, spend and caps"
+)
 
 new_project.draw()
 notices.draw()

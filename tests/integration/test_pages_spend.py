@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from streamlit.runtime.caching import cache_utils
 from streamlit.testing.v1 import AppTest
 
-from lib.clock import DAY, HOUR, SECOND, Micros, iso
+from lib.clock import DAY, HOUR, SECOND, Micros, from_micros, iso
 from lib.secret import Secret
 from lib.ui import exports, loaders
 from lib.usage.calls import Ask, Outcome
@@ -429,6 +429,25 @@ def test_spend_that_jumped_is_named_with_what_it_is_compared_to(dashboard: Dashb
     assert said.count("-badge[Jump]") == 1
     assert "**jumped** spent $45.50 BYOK on " in said
     assert "4.5 times the $10.00 median of the 7 days before." in said
+
+
+def test_a_projects_course_has_the_bars_of_the_page_and_is_its_spend(dashboard: Dashboard):
+    dashboard.add("checkout-api")
+    use(
+        dashboard,
+        "1,checkout-api,byok,gpt-5,1.50",
+        "400,checkout-api,platform,gpt-5,2",
+        "1200,checkout-api,byok,gpt-5,4",
+    )
+    today = from_micros(_now(dashboard)).date().isoformat()
+    for address, unit in (
+        ({"period": "90d"}, "day"),
+        ({"period": "custom", "to": today, "from": "2025-01-01"}, "week"),
+    ):
+        table = dashboard.open("overview", **address).dataframe[0].value
+        course = table[f"Per {unit}"][0]
+        assert sum(course) == pytest.approx(7.5)
+        assert len(course) == 90 or unit == "week"
 
 
 def test_how_many_are_at_and_near_a_cap_is_said_apart(dashboard: Dashboard, spender: Spender):
