@@ -132,7 +132,7 @@ def _print_change(context: BrowserContext, address: str) -> None:
         tab.page.goto(address + PAGES[name])
         tab.wait(_PAINTED)
         times, sizes = [], []
-        for period, words in (("Last 7 days", "7 days before"), ("Last 30 days", "30 days before")) * 4:
+        for period, words in (("Last 7 days", "7 d before"), ("Last 30 days", "30 d before")) * 4:
             before = tab.received
             times.append(_choose(tab, period, f"vs {words}"))
             sizes.append(tab.received - before)

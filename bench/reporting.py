@@ -54,14 +54,18 @@ def _print_questions(engine: str, opened: Mapping[str, Platform]) -> None:
             size: {name: _milliseconds(ask) for name, ask in made(each).items()}
             for size, each in opened.items()
         }
-        smaller, largest = (list(times)[-2:] * 2)[-2:]
+        smaller, largest = (list(times)[-2:] * 2)[:2] if len(times) > 1 else (None, next(iter(times)))
         rows = [
-            (name, *(f"{times[size][name]:.1f}" for size in times), f"{took / times[smaller][name]:.2f}×")
+            (
+                name,
+                *(f"{of[name]:.1f}" for of in times.values()),
+                *([f"{took / times[smaller][name]:.2f}×"] if smaller else ()),
+            )
             for name, took in times[largest].items()
         ]
-        header = ("question", *times, f"{largest} / {smaller}")
+        header = ("question", *times, *([f"{largest} / {smaller}"] if smaller else ()))
         table(f"{engine}: what Overview and Usage ask, {title}, ms by events", header, rows)
-        if smaller != largest:
+        if smaller:
             slowest = max(times[largest], key=times[largest].__getitem__)
             grown = times[largest][slowest] / times[smaller][slowest]
             print(f"  Slowest: {slowest}, {verdict(grown, 1.5)}")

@@ -90,14 +90,16 @@ def _with_cuts(statement: Select[Any], segment: Segment, project_ids: Sequence[s
         return statement
     if segment.grain == "hour":
         return statement.where(hour.not_in(segment.cuts))
-    # The roll-up knows which of those hours have events at all: one look-up for each that has.
+    # The roll-up knows which of those hours have events at all: one look-up for each that has. The range is for
+    # SQLite's index; by the equal hour PostgreSQL hashes, where it would compare each event with each hour.
     busy = select(usage_hourly.c.project_id, hour).where(
         usage_hourly.c.project_id.in_(project_ids), hour.in_(segment.cuts)
     )
     found = busy.distinct().subquery("busy")
-    event = usage_events.c
-    inside = (event.occurred_at >= found.c.hour_at) & (event.occurred_at < found.c.hour_at + HOUR)
-    return statement.join_from(found, usage_events, (event.project_id == found.c.project_id) & inside)
+    event, at = usage_events.c, usage_events.c.occurred_at
+    inside = (at >= found.c.hour_at) & (at < found.c.hour_at + HOUR)
+    same = found.c.hour_at == at - at % literal_column(str(HOUR))
+    return statement.join_from(found, usage_events, (event.project_id == found.c.project_id) & inside & same)
 
 
 def added_up(parts: Sequence[Select[Any]], by: Sequence[str]) -> Select[Any]:
