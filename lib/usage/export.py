@@ -133,7 +133,8 @@ def export_usage(
             _write_days(DaysAsCsv(counted, raw=raw), single_days(connection, allowed, ids), done, told)
         else:
             writer = _event_writer(format, counted, raw=raw)
-            _write_events(writer, slices(connection, allowed, ids), done, told)
+            with counted.cut_off_by_errors():
+                _write_events(writer, slices(connection, allowed, ids), done, told)
     done.bytes, done.sha256 = counted.bytes, counted.sha256
     _record(database, done, actor)
     return done
@@ -229,7 +230,17 @@ class Counted(io.RawIOBase):
     def __init__(self, out: IO[bytes]) -> None:
         self._out = out
         self._hash = hashlib.sha256()
+        self._cut = False
         self.bytes = 0
+
+    @contextmanager
+    def cut_off_by_errors(self) -> Iterator[None]:
+        """After an error nothing more is passed on: a Parquet writer ends its file whenever it is forgotten."""
+        try:
+            yield
+        except BaseException:
+            self._cut = True
+            raise
 
     def writable(self) -> bool:
         """Writing is all it does."""
@@ -237,7 +248,8 @@ class Counted(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         """Pass ``data`` on; returns its length."""
-        self._out.write(data)
+        if not self._cut:
+            self._out.write(data)
         self._hash.update(data)
         written = memoryview(data).nbytes
         self.bytes += written

@@ -101,11 +101,12 @@ def _cuts(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> It
 
     The roll-up only says where to cut: whatever it holds, each event is in one slice.
     """
-    waiting = 0
+    # SQLite sorts fast what fits into its cache; PostgreSQL takes a while to begin.
+    waiting, most = 0, SLICE if connection.dialect.name == "sqlite" else 20 * SLICE
     for day_at, calls in connection.execute(_busy_days(wanted, ids)):
-        pieces = min(-(-int(calls) // SLICE), DAY // MINUTE)
+        pieces = min(-(-int(calls) // most), DAY // MINUTE)
         starts = [day_at + DAY * piece // pieces for piece in range(pieces)]
-        if waiting + calls <= SLICE:
+        if waiting + calls <= most:
             starts, waiting = [], waiting + calls
         else:
             waiting = calls // pieces

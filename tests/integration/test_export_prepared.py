@@ -320,3 +320,40 @@ def test_the_page_shows_progress_and_can_cancel(
     page = page.run()
     assert "Prepare CSV" in buttons(page)
     assert page.get("progress") == []
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_twenty_exports_at_once_all_arrive_whole_while_the_page_is_in_use(
+    dashboard: Dashboard, shop: Platform
+):
+    """A few at a time; who comes too early is told when to come again."""
+    loaders.forget()
+    counter, before, told, files = Counter(shop), open_files(), [], []
+
+    def download(number: int) -> None:
+        link = Link(f"person-{number % 7}", EVERYTHING, ("csv", "parquet", "daily-csv")[number % 3])
+        address = Signer(shop.settings).address(link, counter.browser)
+        with TestClient(counter.client.app, base_url=HERE, cookies={COOKIE: counter.browser}) as asked:
+            while (answer := asked.get(address)).status_code == 503:
+                told.append((answer.text, answer.headers["retry-after"]))
+                threading.Event().wait(0.05)
+        assert hashlib.sha256(answer.content).hexdigest() == answer.headers["x-qodex-sha256"]
+        files.append((link.format, answer.status_code, answer.headers["content-length"]))
+
+    threads = [threading.Thread(target=download, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    runs = 0
+    while runs < 3 or any(thread.is_alive() for thread in threads):
+        page = dashboard.open("usage")
+        assert not page.exception
+        assert "about 4, 1 kB" in texts(page)
+        runs += 1
+    assert len(files) == 20
+    assert len(set(files)) == 3  # one length a format
+    assert {row["rows"] for row in exported(shop)} == {3, 4}
+    assert len(exported(shop)) == 20
+    assert {retry for _, retry in told} <= {"30"}
+    assert all("are running already" in sentence for sentence, _ in told)
+    assert open_files() == before
+    counter.client.close()

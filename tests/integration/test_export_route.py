@@ -7,7 +7,11 @@ import hashlib
 import http.client
 import io
 import json
+import os
+import signal
+import socket
 import string
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
@@ -21,6 +25,7 @@ import pytest
 from click.testing import CliRunner
 from pyarrow import parquet
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -632,16 +637,7 @@ def test_one_person_leaves_room_for_others(browser: Browser):
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_the_real_server_sends_it_with_its_length_and_uncompressed(ann: SignedIn, tmp_path: Path):
-    settings = ann.platform.settings
-    environment = {
-        "DATABASE_URL": settings.database_url,
-        "QODEX_MASTER_KEYS": settings.master_keys.reveal() if settings.master_keys else "",
-        "QODEX_OIDC_ISSUER": SIGN_IN["oidc_issuer"],
-        "QODEX_OIDC_CLIENT_ID": SIGN_IN["oidc_client_id"],
-        "QODEX_OIDC_CLIENT_SECRET": "client-secret",
-        "QODEX_COOKIE_SECRET": SIGN_IN["cookie_secret"].reveal(),
-        "QODEX_PUBLIC_URL": SIGN_IN["public_url"],
-    }
+    settings, environment = ann.platform.settings, environment_of(ann)
     with running_dashboard(environment, tmp_path / "log") as address:
         named = ask(address, "/usage", {})
         cookie = next(value for value in named.headers.get_all("set-cookie", []) if COOKIE in value)
@@ -657,6 +653,20 @@ def test_the_real_server_sends_it_with_its_length_and_uncompressed(ann: SignedIn
         assert answer.headers["content-length"] == str(len(answer.body))
         assert ask(address, "/export/usage.csv?t=forged", {}).status == 403
     assert b"usage.csv?t=" not in (tmp_path / "log").read_bytes()
+
+
+def environment_of(ann: SignedIn) -> dict[str, str]:
+    """What a server of the same installation is started with."""
+    settings = ann.platform.settings
+    return {
+        "DATABASE_URL": settings.database_url,
+        "QODEX_MASTER_KEYS": settings.master_keys.reveal() if settings.master_keys else "",
+        "QODEX_OIDC_ISSUER": SIGN_IN["oidc_issuer"],
+        "QODEX_OIDC_CLIENT_ID": SIGN_IN["oidc_client_id"],
+        "QODEX_OIDC_CLIENT_SECRET": "client-secret",
+        "QODEX_COOKIE_SECRET": SIGN_IN["cookie_secret"].reveal(),
+        "QODEX_PUBLIC_URL": SIGN_IN["public_url"],
+    }
 
 
 def _actor(ann: SignedIn) -> Any:
@@ -677,3 +687,67 @@ def ask(address: str, path: str, headers: dict[str, str]) -> Answer:
         connection.request("GET", path, headers=given)
         with connection.getresponse() as answer:
             return Answer(answer.status, answer.headers, answer.read())
+
+
+@pytest.mark.parametrize("kind", ["csv", "daily-csv", "parquet"])
+def test_a_database_that_fails_in_the_middle_is_a_sentence_and_never_a_short_file(
+    browser: Browser, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    """On PostgreSQL the server ends the very connection that reads; SQLite is made to fail where it reads."""
+    where = "lib.usage.export_days.part" if kind == "daily-csv" else "lib.usage.export_events.Slice.rows"
+    where = "lib.usage.export_events.Slice.lines" if kind == "csv" else where
+
+    def fails(*given: Any, **_: object) -> Any:
+        if browser.platform.database.is_sqlite or kind == "daily-csv":
+            raise OperationalError("SELECT", {}, RuntimeError("disk I/O error"))
+        given[0]._connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    monkeypatch.setattr(where, fails)
+    before = open_files()
+    answer = browser.get(browser.link(kind=kind))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+    assert answer.text.startswith("The database did not answer.")
+    assert "content-disposition" not in answer.headers
+    assert open_files() == before
+    assert logged(browser.platform, "usage:exported") == []
+    monkeypatch.undo()
+    assert browser.get(browser.link(kind=kind)).status_code == 200
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_a_server_that_is_killed_while_it_sends_ends_the_download_as_an_error(ann: SignedIn, tmp_path: Path):
+    """And leaves no file behind: it never had a name."""
+    put(ann.platform, *["checkout-api,m" + "x" * 150] * 40_000)
+    environment = environment_of(ann)
+    name, token = new_browser(), read_token(ann.claims)
+    link = Link(ANN, NOVEMBER, "csv", token.id, token.issued_at)
+    with running_dashboard(environment, tmp_path / "log") as address:
+        place = urlsplit(address)
+        with closing(socket.socket()) as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.connect(("127.0.0.1", place.port))
+            asked = f"GET {Signer(ann.platform.settings).address(link, name)} HTTP/1.1"
+            slow.sendall(f"{asked}\r\nHost: qodex.example\r\nCookie: {COOKIE}={name}\r\n\r\n".encode())
+            answer = http.client.HTTPResponse(slow)
+            answer.begin()
+            assert answer.status == 200
+            promised = int(answer.headers["content-length"])
+            begun = answer.read(1000)
+            kill_server(place.port)
+            with pytest.raises((http.client.IncompleteRead, ConnectionResetError)) as cut:
+                answer.read()
+    assert len(begun) + len(getattr(cut.value, "partial", b"")) < promised
+    assert list(Path(tempfile.gettempdir()).glob("qodex-export-*")) == []
+
+
+def kill_server(port: int | None) -> None:
+    """Kill the dashboard that listens there, as nothing can be caught."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"app.py" in command and f"--server.port={port}".encode() in command and b"streamlit" in command:
+            if command[0].endswith(b"sh"):
+                continue
+            os.kill(int(folder.name), signal.SIGKILL)
