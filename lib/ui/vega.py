@@ -68,7 +68,7 @@ def picked(chart: Chart, *, key: str) -> str | None:
 def layered(*layers: Spec, pad: int = 0) -> Spec:
     """Layers on one another. A single view would get an empty legend title, so even one comes as a layer."""
     # Without padding of its own, a chart has 25 px of air below.
-    padding = {"left": pad, "right": pad + 4 * (not pad), "top": pad + 4 * (not pad), "bottom": pad}
+    padding = {"left": pad, "right": pad + 4 * (not pad), "top": pad + 4 * (not pad), "bottom": pad or 2}
     return {
         "layer": list(layers),
         "padding": padding,
