@@ -43,7 +43,7 @@ class Person:
 
     def reads(self, text: str) -> None:
         """Wait until the text is on the screen."""
-        expect(self.page.get_by_text(text).first).to_be_visible()
+        expect(self.page.get_by_text(text).filter(visible=True).first).to_be_visible()
 
     def keep_what_is_shown(self) -> None:
         """The whole document, once what was typed is gone from its field."""

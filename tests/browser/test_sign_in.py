@@ -175,7 +175,7 @@ def test_a_role_lowered_while_a_dialog_is_open_saves_no_key(dashboard: Served, v
     visit.fill("New OpenAI API key", "sk-test-lowered-role-0001")
     lead(dashboard, person, "analyst")
     visit.press("Check and save").settle()
-    expect(visit.page.get_by_text("You may not").first).to_be_visible(timeout=PATIENCE)
+    expect(visit.page.get_by_text("You may not").filter(visible=True).first).to_be_visible(timeout=PATIENCE)
     assert dashboard.platform.keys.describe("shop").status == "none"
 
 

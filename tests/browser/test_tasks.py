@@ -64,7 +64,9 @@ def test_a_lead_finds_out_why_runs_fail_and_where_to_mend_it(visit: Visit):
 def test_an_operator_loads_and_removes_sample_data(tmp_path: Path, page: Page):
     with served(tmp_path, platform_key=None) as empty:
         visit = Visit(page, empty.address).open().press("Explore with sample data")
-        expect(page.get_by_text("sample-payments-core").first).to_be_visible(timeout=3 * PATIENCE)
+        expect(page.get_by_text("sample-payments-core").filter(visible=True).first).to_be_visible(
+            timeout=3 * PATIENCE
+        )
         visit.settle().press("Remove the sample data").press("Remove").closed()
         visit.sees("No project yet")
         assert empty.platform.projects.list(actor=empty.platform.actor, sample=None) == []
