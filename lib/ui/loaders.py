@@ -13,7 +13,7 @@ import streamlit as st
 from lib.access.roles import Actor
 from lib.ui.server import front_door
 from lib.usage.call_reports import LatestCalls
-from lib.usage.figures import Choices, DailyRow, DayRow, HourRow, ModelRow, ProjectRow, Totals, UsageFilter
+from lib.usage.figures import Choices, DayRow, HourRow, ModelRow, ProjectRow, Totals, UsageFilter
 
 SECONDS_KEPT = 3
 Rights: TypeAlias = tuple[str, int, tuple[tuple[str, int], ...]]
@@ -62,11 +62,6 @@ def project_days(wanted: UsageFilter, actor: Actor) -> dict[str, dict[date, Tota
 def latest_calls(wanted: UsageFilter, actor: Actor) -> LatestCalls:
     """What the latest calls say one by one."""
     return _latest_calls(wanted, _rights(actor), actor)
-
-
-def daily(wanted: UsageFilter, actor: Actor) -> list[DailyRow]:
-    """Sums by date, project, source, provider and model."""
-    return cast(list[DailyRow], _report("daily", wanted, _rights(actor), actor))
 
 
 def choices(actor: Actor, *, sample: bool) -> Choices:

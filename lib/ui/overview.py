@@ -12,15 +12,15 @@ import streamlit as st
 from lib.access.projects import Project
 from lib.access.roles import Actor
 from lib.platform import Platform
-from lib.ui import loaders
+from lib.ui import loaders, spend_card
 from lib.ui.badges import badge_column
 from lib.ui.cards import Metric
 from lib.ui.key_panel import NEAR_CAP
 from lib.ui.navigation import USAGE, go, in_sample
 from lib.ui.server import front_door
 from lib.ui.steps import Course
-from lib.ui.tables import cell, height_of, known, money_column
-from lib.ui.wording import KEY_STATUS, change, count, money, payer, shorten
+from lib.ui.tables import cell, height_of, money_column
+from lib.ui.wording import KEY_STATUS, change, count, payer, shorten
 from lib.usage.caps import Headroom
 from lib.usage.figures import ProjectRow, Totals, UsageFilter
 from lib.vault.states import KeyState
@@ -97,27 +97,7 @@ def metrics(
     capped = [each for each in found if each.headroom]
     near = [each for each in capped if each.nearest >= NEAR_CAP]
     return [
-        Metric(
-            "Total spend",
-            money(known(sums)),
-            change(sums.total_nano, previous.total_nano),
-            course=[row.total_nano for row in course],
-            help=_unpriced(sums),
-        ),
-        Metric(
-            "Platform-funded",
-            money(known(sums, "platform")),
-            change(sums.platform_nano, previous.platform_nano),
-            "violet",
-            [row.platform_nano for row in course],
-        ),
-        Metric(
-            "BYOK",
-            money(known(sums, "byok")),
-            change(sums.byok_nano, previous.byok_nano),
-            "blue",
-            [row.byok_nano for row in course],
-        ),
+        *spend_card.amounts(sums, previous, course),
         Metric(
             "Calls",
             count(sums.calls),
@@ -150,12 +130,6 @@ def state_of_now(actor: Actor) -> object:
         {slug: (key.status, key.version) for slug, key in keys.items()},
         {slug: [window.percent for window in room.windows.values()] for slug, room in rooms.items()},
     )
-
-
-def _unpriced(sums: Totals) -> str | None:
-    if not sums.unpriced_calls:
-        return None
-    return f"{count(sums.unpriced_calls, 'call')} without a known cost: in no total."
 
 
 def draw_table(found: Sequence[Standing], *, unit: str, alt: str) -> None:

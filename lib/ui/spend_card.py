@@ -1,12 +1,50 @@
-"""The card of spend over time, on Overview and Usage; a click on a bar narrows the page to it."""
+"""Spend on Overview and Usage: its three amounts, and its card over time, where a click on a bar narrows the page."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import streamlit as st
 
 from lib.ui import charts, filters, vega
-from lib.ui.cards import as_table, card, draw_table
+from lib.ui.cards import Metric, as_table, card, draw_table
 from lib.ui.steps import Course
+from lib.ui.tables import known
+from lib.ui.wording import change, count, money
+from lib.usage.figures import Totals
+
+_PLATFORM = "Paid with Qodex's key, within each project's caps: [Plan](/plan) shows them."
+_BYOK = "Paid with the projects' own keys: OpenAI bills them, and no cap applies. [Integrations](/integrations) tells more."
+
+
+def amounts(sums: Totals, previous: Totals, course: Sequence[Totals] = ()) -> list[Metric]:
+    """Total, platform-funded and BYOK, with what each was in the period before."""
+    unpriced = f"{count(sums.unpriced_calls, 'call')} without a known cost: in no total."
+    return [
+        Metric(
+            "Total spend",
+            money(known(sums)),
+            change(sums.total_nano, previous.total_nano),
+            course=[row.total_nano for row in course],
+            help=unpriced if sums.unpriced_calls else None,
+        ),
+        Metric(
+            "Platform-funded",
+            money(known(sums, "platform")),
+            change(sums.platform_nano, previous.platform_nano),
+            "violet",
+            [row.platform_nano for row in course],
+            help=_PLATFORM,
+        ),
+        Metric(
+            "BYOK",
+            money(known(sums, "byok")),
+            change(sums.byok_nano, previous.byok_nano),
+            "blue",
+            [row.byok_nano for row in course],
+            help=_BYOK,
+        ),
+    ]
 
 
 def draw(course: Course, *, title: str, key: str) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import streamlit as st
 
 from lib.access.roles import Actor
-from lib.ui import address, loaders
+from lib.ui import address, loaders, spend_card
 from lib.ui.cards import Metric
 from lib.ui.filters import Chosen
 from lib.ui.navigation import in_sample
-from lib.ui.tables import cell, height_of, known, money_column
+from lib.ui.tables import cell, height_of, money_column
 from lib.ui.wording import KIND, SOURCE, change, count, escape, money, points, share
 from lib.usage.figures import DayRow, Totals, UsageFilter
 
@@ -98,14 +98,7 @@ def metrics(sums: Totals, previous: Totals) -> list[Metric]:
     """The five numbers of the page."""
     per, per_before = _per_thousand(sums), _per_thousand(previous)
     return [
-        Metric("Total spend", money(known(sums)), change(sums.total_nano, previous.total_nano)),
-        Metric(
-            "Platform-funded",
-            money(known(sums, "platform")),
-            change(sums.platform_nano, previous.platform_nano),
-            "violet",
-        ),
-        Metric("BYOK", money(known(sums, "byok")), change(sums.byok_nano, previous.byok_nano), "blue"),
+        *spend_card.amounts(sums, previous),
         Metric(
             "Cost per 1,000 calls",
             money(per),

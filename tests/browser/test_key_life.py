@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Download, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.visit import PATIENCE, Served, Visit, served
+from tests.browser.visit import Served, Visit, served
 from tests.upstream import GOOD_KEY, WRONG_KEY, ScriptedUpstream
 
 
@@ -233,20 +233,7 @@ def test_the_days_can_be_taken_as_csv(dashboard: Served, visit: Visit):
     visit.open("usage", project=slug)
     visit.page.get_by_text("Days (CSV)").first.click()
     visit.settle()
-    # The link opens a tab, which is gone once it turns out to be a file.
-    downloads: list[Download] = []
-
-    def keep(download: Download) -> None:
-        downloads.append(download)
-
-    visit.page.context.on("page", lambda tab: tab.on("download", keep))
-    visit.page.on("download", keep)
-    visit.page.get_by_role("link", name="Download CSV").click()
-    for _ in range(PATIENCE // 20):
-        if downloads:
-            break
-        visit.page.wait_for_timeout(20)
-    [download] = downloads
+    download = visit.download("Download CSV directly")
     lines = download.path().read_text().splitlines()
     assert download.suggested_filename.startswith(f"qodex-usage_{slug}_")
     assert lines[0].startswith("date,project,source,provider,model,calls")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,6 +13,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.visit import PATIENCE, Served, Visit, served
+
+PAIR = ("sample-checkout-api", "sample-search-ranking")
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +64,31 @@ def test_a_lead_finds_out_why_runs_fail_and_where_to_mend_it(visit: Visit):
     visit.sees("Run logs").settle()
     path, query = address(visit)
     assert (path, query["project"], query["status"]) == ("/run_logs", ["sample-mobile-bff"], ["error"])
+
+
+def test_an_analyst_takes_last_month_of_two_projects_in_another_zone(dashboard: Served, visit: Visit):
+    from lib.usage.figures import UsageFilter
+    from lib.usage.periods import preset, zone_named
+
+    visit.open("usage", sample="1").sees("Cost per 1,000 calls")
+    visit.choose("Period", "Last month").choose("Time zone", "Asia/Kolkata")
+    visit.page.get_by_role("button", name="Projects: all 8").click()
+    for slug in PAIR:
+        visit.choose("Projects", slug)
+    visit.page.keyboard.press("Escape")  # the list of options
+    visit.page.keyboard.press("Escape")  # what it is in
+    visit.settle().closed().sees("2 of 8")
+    visit.page.get_by_text("Days (CSV)").first.click()
+    file = visit.settle().press("Prepare CSV").sees("SHA-256").download("Download").path()
+
+    zone = zone_named("Asia/Kolkata")
+    period = preset("last_month", zone, time.time_ns() // 1000)
+    wanted = UsageFilter(projects=PAIR, since=period.since, until=period.until, zone=zone.key)
+    sums = dashboard.platform.reports.totals(wanted, actor=dashboard.platform.actor)
+    rows = list(csv.DictReader(file.read_text().splitlines()))
+    assert {row["project"] for row in rows} == set(PAIR)
+    assert sum(int(row["calls"]) for row in rows) == sums.calls > 0
+    assert sum(Decimal(row["cost_usd"]) for row in rows) == sums.total
 
 
 def test_an_operator_loads_and_removes_sample_data(tmp_path: Path, page: Page):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
-from playwright.sync_api import Locator, Page, Request, WebSocket, expect
+from playwright.sync_api import Download, Locator, Page, Request, WebSocket, expect
 
 from tests.services import running_dashboard
 from tests.upstream import PLATFORM_KEY, ScriptedUpstream
@@ -125,6 +125,30 @@ class Visit:
         """Type into a field of that label."""
         self.page.get_by_label(label, exact=True).fill(text)
         return self
+
+    def choose(self, label: str, option: str) -> Visit:
+        """Choose one of a list by typing its name."""
+        field = self.page.get_by_role("combobox", name=label).last
+        field.click()
+        field.fill(option)
+        self.page.get_by_role("option", name=option, exact=True).click()
+        return self.settle()
+
+    def download(self, link: str) -> Download:
+        """Follow a link to a file. It opens a tab, which is gone once it turns out to be a file."""
+        found: list[Download] = []
+
+        def keep(download: Download) -> None:
+            found.append(download)
+
+        self.page.context.on("page", lambda tab: tab.on("download", keep))
+        self.page.on("download", keep)
+        self.page.get_by_role("link", name=link, exact=True).click()
+        for _ in range(PATIENCE // 20):
+            if found:
+                return found[0]
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"{link} leads to no file.")
 
     def sees(self, *texts: str) -> Visit:
         """Expect each text to be visible, soon."""
