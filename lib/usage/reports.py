@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, select
 
 from lib.access.roles import Actor
 from lib.clock import HOUR
 from lib.db import AnyRow, Database
-from lib.db.tables import usage_hourly, usage_models
+from lib.db.tables import usage_daily_totals, usage_hourly, usage_models
 from lib.errors import BadInput
 from lib.usage.events import sweep
 from lib.usage.figures import (
@@ -48,6 +48,13 @@ class Reports:
         """The sums of everything that matches."""
         rows = self._sums(wanted, actor, ())
         return Totals(**sums_of(rows[0])) if rows else Totals()
+
+    def any_call(self, *, actor: Actor, sample: bool = False) -> bool:
+        """Whether the actor may see any call, of whenever it is."""
+        with self._database.read() as connection:
+            ids = visible_ids(connection, actor, (), sample=sample)
+            found = exists().where(usage_daily_totals.c.project_id.in_(ids))
+            return bool(connection.execute(select(found)).scalar())
 
     def by_day(self, wanted: UsageFilter, *, actor: Actor) -> list[DayRow]:
         """The sums of each day, without gaps between ``since`` and ``until`` (else: first and last call)."""

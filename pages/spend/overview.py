@@ -29,7 +29,7 @@ platform = front_door()
 projects = platform.projects.list(actor=viewer.actor, sample=in_sample())
 
 head = cards.header("Spend overview")
-if not projects or not loaders.totals(UsageFilter(sample=in_sample()), viewer.actor).calls:
+if not projects or not platform.reports.any_call(actor=viewer.actor, sample=in_sample()):
     funding = platform.keys.platform_state()
     states = platform.keys.describe_all(actor=viewer.actor, sample=in_sample())
     slug = projects[0].slug if projects else None
