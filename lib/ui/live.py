@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import streamlit as st
 
@@ -20,6 +19,7 @@ from lib.ui.server import front_door, now
 from lib.usage.figures import UsageFilter
 
 EVERY_SECONDS = 5
+_DRAWN = "live:drawn"
 NOTE = " · updates live"
 
 
@@ -28,14 +28,25 @@ def note(chosen: Chosen) -> str:
     return NOTE if _lasts(chosen) else ""
 
 
-def watch(wanted: UsageFilter, chosen: Chosen, *, state: Callable[[Actor], Any] | None = None) -> None:
-    """Draw last. ``state``: what else the page shows of now; the page runs again when it is another."""
+def watch(
+    wanted: UsageFilter,
+    chosen: Chosen,
+    *,
+    state: Callable[[Actor], object] | None = None,
+    seen: object = None,
+) -> None:
+    """Draw last. ``state``: what else there is of now; the page runs again when that is not what was ``seen``."""
     if _lasts(chosen):
-        _watch(wanted, chosen, state, state(acting()) if state else None)
+        st.session_state[_DRAWN] = True
+        _watch(wanted, chosen, state, seen)
 
 
 @st.fragment(run_every=EVERY_SECONDS)
-def _watch(wanted: UsageFilter, chosen: Chosen, state: Callable[[Actor], Any] | None, seen: object) -> None:
+def _watch(
+    wanted: UsageFilter, chosen: Chosen, state: Callable[[Actor], object] | None, seen: object
+) -> None:
+    if st.session_state.pop(_DRAWN, False):
+        return  # with the page itself, this very moment
     actor = acting()
     # What the page shows may have been kept for some seconds before it was drawn.
     since = chosen.now - SECONDS_KEPT * SECOND

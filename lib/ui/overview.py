@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -121,15 +121,24 @@ def _how_near(near: Sequence[Standing]) -> str:
 
 
 def state_of_now(actor: Actor) -> object:
-    """What the page shows that changes without a call: keys, and room that returns."""
+    """What changes without a call: keys, and room that returns."""
     platform, sample = front_door(), in_sample()
     keys = platform.keys.describe_all(actor=actor, sample=sample)
     rooms = platform.caps.headroom_all(actor=actor, sample=sample)
-    return (
-        platform.keys.platform_state().status,
-        {slug: (key.status, key.version) for slug, key in keys.items()},
-        {slug: [window.percent for window in room.windows.values()] for slug, room in rooms.items()},
-    )
+    return _state({slug: (key, None if key.version else rooms[slug]) for slug, key in keys.items()})
+
+
+def state_shown(found: Sequence[Standing]) -> object:
+    """The same, as the page shows it."""
+    return _state({each.project.slug: (each.key, each.headroom) for each in found})
+
+
+def _state(shown: Mapping[str, tuple[KeyState, Headroom | None]]) -> object:
+    projects = {
+        slug: (key.status, key.version, [each.percent for each in room.windows.values()] if room else None)
+        for slug, (key, room) in shown.items()
+    }
+    return front_door().keys.platform_state().status, projects
 
 
 def draw_table(found: Sequence[Standing], *, unit: str, alt: str) -> None:

@@ -40,14 +40,22 @@ def attention_of(
     for number, each in enumerate(near):
         lines += _caps(platform, each, actor, chosen, forecast=number < _MOST_LINES)
     lines += _jumps(wanted, actor, chosen)
-    # Where the outcome is unknown the cost is too, but no price is missing.
-    answered = replace(wanted, statuses=("ok",))
+    return _cut(lines + _unpriced(found, wanted, actor))
+
+
+def _unpriced(found: Sequence[Standing], wanted: UsageFilter, actor: Actor) -> list[Attention]:
+    """Projects with answered calls of unknown price: where the outcome is unknown, no price is missing."""
+    slugs = tuple(each.project.slug for each in found if each.sums.unpriced_calls)
+    if not slugs:
+        return []
+    answered = replace(wanted, projects=slugs, statuses=("ok",))
+    lines = []
     for slug, row in sorted(loaders.by_project(answered, actor).items()):
         if row.unpriced_calls:
             whose = "Its cost is" if row.unpriced_calls == 1 else "Their cost is"
             text = f"**{escape(slug)}**: {count(row.unpriced_calls, 'call')} without a known price. {whose} in no total."
             lines.append(Attention("No price", "gray", text, "Show usage", USAGE, {"project": slug}))
-    return _cut(lines)
+    return lines
 
 
 def _platform_key(platform: Platform, found: Sequence[Standing], chosen: Chosen) -> list[Attention]:

@@ -78,4 +78,4 @@ overview.draw_table(
 new_project.draw()
 notices.draw()
 if not notices.is_open(new_project.DIALOG):
-    live.watch(wanted, chosen, state=overview.state_of_now)
+    live.watch(wanted, chosen, state=overview.state_of_now, seen=overview.state_shown(standings))
