@@ -32,7 +32,7 @@ from lib.usage.events import sweep
 from lib.usage.figures import UsageFilter
 from lib.usage.summing import matching, visible_ids
 
-MOST = 10_000
+MOST = 4_000
 """Calls that are looked at; more only where a single hour has more."""
 
 _SHOWN = 10
