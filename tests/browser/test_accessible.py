@@ -127,7 +127,7 @@ def test_nothing_leaves_the_window_at_200_percent_zoom(path: str, browser: Brows
     context = browser.new_context(viewport={"width": 640, "height": 400}, device_scale_factor=2)
     try:
         visit = Visit(context.new_page(), in_use.address).open(path, sample="1", **STATES.get(path, {}))
-        wide = "(e => e.scrollWidth - e.clientWidth)(document.querySelector('[data-testid=stMain]'))"
-        assert visit.page.evaluate(wide) == 0
+        fits = "(e => e.scrollWidth === e.clientWidth)(document.querySelector('[data-testid=stMain]'))"
+        visit.page.wait_for_function(fits, timeout=PATIENCE)  # once all is drawn
     finally:
         context.close()

@@ -39,6 +39,11 @@ def address(visit: Visit) -> tuple[str, dict[str, list[str]]]:
     return parts.path, parse_qs(parts.query)
 
 
+def follow(visit: Visit, link: str, slug: str) -> None:
+    """Click the link of that name that is about that project."""
+    visit.page.locator(f"a[href*='project={slug}']").filter(has_text=link).first.click()
+
+
 def test_a_manager_finds_the_project_nearest_to_its_cap_and_what_spends_there(
     dashboard: Served, visit: Visit
 ):
@@ -48,7 +53,7 @@ def test_a_manager_finds_the_project_nearest_to_its_cap_and_what_spends_there(
     nearest = max(capped, key=lambda slug: capped[slug].percent)
 
     visit.open(sample="1").sees("At cap", nearest)
-    visit.page.get_by_role("link", name="Open plan").first.click()
+    follow(visit, "Open plan", nearest)
     visit.sees("5-hour window", "At cap")
     assert address(visit)[1]["project"] == [nearest]
     visit.follow("Usage").sees("Spend by model, USD")
@@ -58,7 +63,7 @@ def test_a_manager_finds_the_project_nearest_to_its_cap_and_what_spends_there(
 
 def test_a_lead_finds_out_why_runs_fail_and_where_to_mend_it(visit: Visit):
     visit.open(sample="1").sees("Key failing", "sample-mobile-bff")
-    visit.page.get_by_role("link", name="Fix key").first.click()
+    follow(visit, "Fix key", "sample-mobile-bff")
     visit.sees("Failing since", "OpenAI says").settle()
     visit.page.get_by_role("link", name="Show runs").first.click()
     visit.sees("Run logs").settle()
