@@ -66,7 +66,8 @@ def test_a_lead_finds_out_why_runs_fail_and_where_to_mend_it(visit: Visit):
     follow(visit, "Fix key", "sample-mobile-bff")
     visit.sees("Failing since", "OpenAI says").settle()
     visit.page.get_by_role("link", name="Show runs").first.click()
-    visit.sees("Run logs").settle()
+    visit.page.wait_for_url("**/run_logs?**", timeout=PATIENCE)
+    visit.settle()
     path, query = address(visit)
     assert (path, query["project"], query["status"]) == ("/run_logs", ["sample-mobile-bff"], ["error"])
 
