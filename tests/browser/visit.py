@@ -134,6 +134,12 @@ class Visit:
         self.page.get_by_role("option", name=option, exact=True).click()
         return self.settle()
 
+    def choose_days(self) -> Visit:
+        """Choose the daily summary on the export card, and wait until the card is about it."""
+        self.page.get_by_text("Days (CSV)").first.click()
+        self.page.locator("a[href*='/export/usage.daily.csv']").first.wait_for(timeout=PATIENCE)
+        return self.settle()
+
     def download(self, link: str) -> Download:
         """Follow a link to a file. It opens a tab, which is gone once it turns out to be a file."""
         found: list[Download] = []
