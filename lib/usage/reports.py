@@ -22,7 +22,6 @@ from lib.errors import BadInput
 from lib.usage.events import sweep
 from lib.usage.figures import (
     Choices,
-    DailyRow,
     DayRow,
     HourRow,
     ModelRow,
@@ -35,7 +34,7 @@ from lib.usage.rollups import zone_of
 from lib.usage.segments import Segment, plan, plan_days, plan_hours
 from lib.usage.summing import added_up, part, sums_of, visible_ids
 
-__all__ = ["DailyRow", "Reports", "Totals", "UsageFilter"]
+__all__ = ["Reports", "Totals", "UsageFilter"]
 
 
 class Reports:
@@ -129,15 +128,6 @@ class Reports:
             days = found.setdefault(row.slug, {})
             days.setdefault(day_of(row.at, zone), Totals()).add(Totals(**sums_of(row)))
         return found
-
-    def daily(self, wanted: UsageFilter, *, actor: Actor) -> list[DailyRow]:
-        """The daily summary, by date, project, source, provider and model."""
-        zone = zone_named(wanted.zone)
-        found: dict[tuple[date, str, str, str, str], Totals] = {}
-        for row in self._sums(wanted, actor, ("project_id", "source", "provider", "model", "at"), zone=zone):
-            key = (day_of(row.at, zone), row.slug, row.source, row.provider, row.model)
-            found.setdefault(key, Totals()).add(Totals(**sums_of(row)))
-        return [DailyRow(*key, totals) for key, totals in sorted(found.items(), key=lambda item: item[0])]
 
     def choices(self, *, actor: Actor, sample: bool = False) -> Choices:
         """Models and providers that occur."""
