@@ -1,11 +1,11 @@
-"""The pieces that every page is built of: header, card, card title, facts, attention lines, metrics."""
+"""The pieces that every page is built of: header, card, heading, facts, attention lines, metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -44,9 +44,11 @@ def card(*, height: str = "content") -> Iterator[None]:
         yield
 
 
-def card_title(title: str, *badges: str, note: str = "") -> None:
-    """A card's title, its state as badges, and in grey what it counts."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
+def heading(
+    title: str, *badges: str, note: str = "", width: Literal["stretch", "content"] = "stretch"
+) -> None:
+    """The title of a card, or of several: its state as badges, and in grey what it counts."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", width=width):
         st.markdown(f"#### {title}", anchors=False, width="content")
         for each in badges:
             st.markdown(each, width="content")
@@ -79,10 +81,7 @@ def as_table(title: str, name: str, note: str) -> bool:
 
     # Not on the right: there Streamlit's own buttons appear while one points at the chart.
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", width="content"):
-            st.markdown(f"#### {title}", anchors=False, width="content")
-            if note:
-                st.caption(note, width="content")
+        heading(title, note=note, width="content")
         st.button(
             "Chart" if tabular else "Table",
             key=f"turn:{name}",
@@ -97,14 +96,6 @@ def as_table(title: str, name: str, note: str) -> bool:
 def draw_table(drawn: vega.Chart) -> None:
     """The numbers of a chart, in its place and as high."""
     tables.draw(drawn.table, height=drawn.height, alt=drawn.alt)
-
-
-def section(title: str, note: str = "") -> None:
-    """A title between cards."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
-        st.markdown(f"#### {title}", anchors=False, width="content")
-        if note:
-            st.caption(note, width="content")
 
 
 def facts(rows: Mapping[str, str], *, alt: str) -> None:

@@ -10,7 +10,7 @@ from lib.access.roles import Actor
 from lib.clock import HOUR
 from lib.errors import QodexError
 from lib.ui import signin
-from lib.ui.cards import card, card_title, facts
+from lib.ui.cards import card, facts, heading
 from lib.ui.export_progress import JOB, draw_job, drop_job
 from lib.ui.filters import Chosen
 from lib.ui.guards import acting
@@ -40,7 +40,7 @@ def draw(wanted: UsageFilter, sums: Totals, chosen: Chosen, *, projects: int) ->
     """Format on the left; on the right what the file will hold, and how one gets it."""
     actor = acting()
     with card():
-        card_title("Export", note="exactly what the filters above select")
+        heading("Export", note="exactly what the filters above select")
         left, right = st.columns(2, gap="large")
         with left:
             kind = _choose_format()

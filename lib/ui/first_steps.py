@@ -8,7 +8,7 @@ import streamlit as st
 
 from lib.access.roles import Action
 from lib.ui import new_project, notices, workspace
-from lib.ui.cards import card, card_title
+from lib.ui.cards import card, heading
 from lib.ui.guards import Viewer
 from lib.ui.navigation import INTEGRATIONS, go
 from lib.ui.wording import badge
@@ -27,33 +27,33 @@ def draw(viewer: Viewer, slug: str | None, *, has_key: bool) -> None:
     done = badge("Done", "green", "check")
     due = badge("Next", "green")
     with first, card(height="stretch"):
-        card_title("1. Create a project", done if slug else due)
+        heading("1. Create a project", done if slug else due)
         st.markdown(
             "A project is one repository or service that Qodex tests. It has its own key, caps and numbers."
         )
         _create_button(viewer, primary=slug is None)
     with second, card(height="stretch"):
-        card_title("2. Choose who pays", _state(waits_for=1, ready=bool(slug), done=has_key))
+        heading("2. Choose who pays", _state(waits_for=1, ready=bool(slug), done=has_key))
         st.markdown(
             "Platform-funded: Qodex pays, within caps. Or bring your own OpenAI key: OpenAI bills you, and no cap applies."
         )
         _go_button("Choose who pays", slug, primary=bool(slug) and not has_key)
     with third, card(height="stretch"):
-        card_title("3. Make a first call", _state(waits_for=2, ready=bool(slug) and has_key, done=False))
+        heading("3. Make a first call", _state(waits_for=2, ready=bool(slug) and has_key, done=False))
         st.markdown(
             "Send a test call from the browser, or import the library in a worker. It appears here within seconds."
         )
         _go_button("Send a test call", slug if has_key else None, primary=has_key)
     left, right = st.columns(2, gap="small")
     with left, card(height="stretch"):
-        card_title("Just looking?")
+        heading("Just looking?")
         st.markdown(
             "Sample data shows every page in use: 8 projects with 120 days of calls, a key that fails, a project "
             "at its cap. It stays apart from real numbers, and one click removes it again."
         )
         workspace.draw_offer(viewer.actor)
     with right, card(height="stretch"):
-        card_title("From a worker", note="the same first call in Python")
+        heading("From a worker", note="the same first call in Python")
         st.code(_WORKER.format(slug=slug or "my-project"), language=None)
     new_project.draw()
 
@@ -61,7 +61,7 @@ def draw(viewer: Viewer, slug: str | None, *, has_key: bool) -> None:
 def draw_no_project(viewer: Viewer) -> None:
     """For pages that have nothing to show before there is a project."""
     with card():
-        card_title("There is no project yet")
+        heading("There is no project yet")
         st.markdown(
             "A project is one repository or service that Qodex tests. It has its own key, caps and numbers."
         )

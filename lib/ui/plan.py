@@ -102,7 +102,7 @@ def draw_window(window: Window, now: Micros, zone: ZoneInfo, *, applies: bool) -
     with cards.card(height="stretch"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
             with st.container(width="content"):
-                cards.card_title(title, _state(window, applies=applies))
+                cards.heading(title, _state(window, applies=applies))
             st.markdown(f"**{_usd(taken)}** :gray[of {_usd(window.cap_nano)}]", width="content")
         bar = cap_charts.window_bar(
             title, used_nano=window.used_nano, reserved_nano=window.reserved_nano, cap_nano=window.cap_nano
@@ -144,7 +144,7 @@ def _rolls_off(window: Window, now: Micros, zone: ZoneInfo) -> str:
 def draw_week(points: Sequence[Point], window: Window, spent: Totals, zone: ZoneInfo) -> None:
     """What the 7-day window held during the last 7 days; and what of the spend counts."""
     with cards.card(height="stretch"):
-        cards.card_title(
+        cards.heading(
             "Spend in the last 7 days, USD", note=f"rolling sum, platform-funded only; times in {zone.key}"
         )
         vega.show(cap_charts.consumption(points, name="7-day", cap_nano=window.cap_nano, zone=zone))
@@ -154,7 +154,7 @@ def draw_week(points: Sequence[Point], window: Window, spent: Totals, zone: Zone
 def draw_empty_week(spent: Totals) -> None:
     """The same where the window was empty all the time: then all the room is free, and stays so."""
     with cards.card():
-        cards.card_title("Spend in the last 7 days, USD")
+        cards.heading("Spend in the last 7 days, USD")
         st.markdown("Nothing platform-funded has counted in the last 7 days, so all of both caps is free.")
         st.caption(_what_counts(0, spent))
 
@@ -170,7 +170,7 @@ def _what_counts(counted: int, spent: Totals) -> str:
 def draw_outlook(rows: Sequence[Outlook], zone: ZoneInfo) -> None:
     """How much room there will be, if nothing new is spent."""
     with cards.card(height="stretch"):
-        cards.card_title("Headroom if nothing new is spent")
+        cards.heading("Headroom if nothing new is spent")
         times = [from_micros(row.at).astimezone(zone) for row in rows]
         free = {name: [row.free_nano[name] for row in rows] for name in TITLES}
         small = any(0 < nano < _CENTS for amounts in free.values() for nano in amounts)
@@ -195,7 +195,7 @@ def draw_outlook(rows: Sequence[Outlook], zone: ZoneInfo) -> None:
 
 def draw_ways(project: Project, plans: Sequence[Plan], *, administrator: bool) -> None:
     """What a project without a key of its own can do at the cap: wait, add a key, change the plan."""
-    cards.section("At the cap, you can")
+    cards.heading("At the cap, you can")
     wait, key, plan = st.columns(3)
     with wait, cards.card(height="stretch"):
         st.markdown("#### :material/schedule: Wait", anchors=False)

@@ -10,7 +10,7 @@ import streamlit as st
 from lib.access.roles import Actor
 from lib.clock import from_micros
 from lib.ui.badges import badge_column
-from lib.ui.cards import card, facts, section
+from lib.ui.cards import card, facts, heading
 from lib.ui.filters import Chosen
 from lib.ui.guards import Viewer
 from lib.ui.navigation import INTEGRATIONS, link
@@ -167,7 +167,7 @@ def _draw_failure(run: RunRow, failed: CallRow, chosen: Chosen, actor: Actor) ->
 def _draw_log(log: Sequence[LogLine], chosen: Chosen) -> None:
     if not log:
         return
-    section("Log", note="what happened besides the calls")
+    heading("Log", note="what happened besides the calls")
     for line in log:
         at = from_micros(line.at).astimezone(chosen.zone)
         st.markdown(f":gray[{at:%H:%M:%S}] {escape(line.message)}")
@@ -175,11 +175,11 @@ def _draw_log(log: Sequence[LogLine], chosen: Chosen) -> None:
 
 def _draw_calls(calls: Sequence[CallRow], chosen: Chosen) -> None:
     if not calls:
-        section("Calls", note="none was made")
+        heading("Calls", note="none was made")
         return
     shown = list(enumerate(calls, 1))[-_CALLS_SHOWN:]
     cut = f"last {len(shown)} of {len(calls)}" if len(shown) < len(calls) else str(len(calls))
-    section("Calls", note=cut)
+    heading("Calls", note=cut)
     results = [_result(call) for _, call in shown]
     columns: dict[str, list[Any]] = {
         "#": [number for number, _ in shown],

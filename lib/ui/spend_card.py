@@ -10,11 +10,14 @@ from lib.ui import charts, filters, vega
 from lib.ui.cards import Metric, as_table, card, draw_table
 from lib.ui.steps import Course
 from lib.ui.tables import known
-from lib.ui.wording import change, count, money
+from lib.ui.wording import SOURCE, SOURCE_COLOR, change, count, money
 from lib.usage.figures import Totals
 
-_PLATFORM = "Paid with Qodex's key, within each project's caps: [Plan](/plan) shows them."
-_BYOK = "Paid with the projects' own keys: OpenAI bills them, and no cap applies. [Integrations](/integrations) tells more."
+_MEANING = {
+    "platform": "Paid with Qodex's key, within each project's caps: [Plan](/plan) shows them.",
+    "byok": "Paid with the projects' own keys: OpenAI bills them, and no cap applies. "
+    "[Integrations](/integrations) tells more.",
+}
 
 
 def amounts(sums: Totals, previous: Totals, course: Sequence[Totals] = ()) -> list[Metric]:
@@ -28,23 +31,20 @@ def amounts(sums: Totals, previous: Totals, course: Sequence[Totals] = ()) -> li
             course=[row.total_nano for row in course],
             help=unpriced if sums.unpriced_calls else None,
         ),
-        Metric(
-            "Platform-funded",
-            money(known(sums, "platform")),
-            change(sums.platform_nano, previous.platform_nano),
-            "violet",
-            [row.platform_nano for row in course],
-            help=_PLATFORM,
-        ),
-        Metric(
-            "BYOK",
-            money(known(sums, "byok")),
-            change(sums.byok_nano, previous.byok_nano),
-            "blue",
-            [row.byok_nano for row in course],
-            help=_BYOK,
-        ),
+        *(_ledger(source, sums, previous, course) for source in _MEANING),
     ]
+
+
+def _ledger(source: str, sums: Totals, previous: Totals, course: Sequence[Totals]) -> Metric:
+    now, before = (getattr(each, f"{source}_nano") for each in (sums, previous))
+    return Metric(
+        SOURCE[source],
+        money(known(sums, source)),
+        change(now, before),
+        SOURCE_COLOR[source],
+        [getattr(row, f"{source}_nano") for row in course],
+        help=_MEANING[source],
+    )
 
 
 def draw(course: Course, *, title: str, key: str) -> None:

@@ -24,17 +24,17 @@ _PAYERS = {"Platform": "violet", "BYOK": "blue", "Platform and BYOK": "gray"}
 def draw(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> None:
     """The section; it says which calls were looked at."""
     latest = loaders.latest_calls(wanted, actor)
-    cards.section("Single calls", note=looked_at(latest, chosen))
+    cards.heading("Single calls", note=looked_at(latest, chosen))
     if not latest.calls:
         cards.empty("None of them matches. Choose fewer filters, or a shorter period.")
         return
     cards.metrics(metrics(latest), before="")
     left, right = st.columns(2)
     with left, cards.card(height="stretch"):
-        cards.card_title("Costliest runs, USD", note="of these calls")
+        cards.heading("Costliest runs, USD", note="of these calls")
         _draw_runs(latest.costliest_runs)
     with right, cards.card(height="stretch"):
-        cards.card_title("Costliest calls, USD", note="of these calls")
+        cards.heading("Costliest calls, USD", note="of these calls")
         _draw_calls(latest.costliest_calls, chosen)
 
 

@@ -49,7 +49,7 @@ def _draw(card: Card, height: int) -> None:
         cards.chart_card(card.title, drawn, name=card.name, note=card.note, height="stretch")
         return
     with cards.card(height="stretch"):
-        cards.card_title(card.title, note=card.note)
+        cards.heading(card.title, note=card.note)
         st.caption(escape(card.empty))
 
 

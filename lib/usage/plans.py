@@ -119,31 +119,35 @@ class Plans:
         """
         with refusals_logged(self._database, actor, "set the project's caps", slug):
             require(actor, Action.SET_PLAN, None)
-        _require_caps(cap_5h_nano, cap_7d_nano)
-        if not reason.strip() or len(reason) > _LONGEST_REASON or not reason.isprintable():
-            raise BadInput(f"Say why, on one line of at most {_LONGEST_REASON} characters.")
-        after = Override(cap_5h_nano, cap_7d_nano, reason.strip(), ends_at)
+        after = _override(cap_5h_nano, cap_7d_nano, reason, ends_at)
         with self._database.write() as connection:
             project = find(connection, slug, lock=True)
             now = self._database.now(connection)
             if ends_at is not None and ends_at <= now:
                 raise BadInput("The caps would have ended already. Choose a later date.")
-            of_project = cap_overrides.c.project_id == project.id
-            row = connection.execute(_OVERRIDE.where(of_project)).first()
-            connection.execute(delete(cap_overrides).where(of_project))
-            values = {"project_id": project.id, "set_at": now, "set_by": actor.name, **asdict(after)}
-            connection.execute(insert(cap_overrides), values)
-            before = Override(*row) if row else None
-            audit.record(
-                connection,
-                now,
-                actor,
-                Tag.CAPS_SET,
-                project.subject,
-                before=_audited(before),
-                after=_audited(after),
-            )
+            before = _replace(connection, project.id, after, now, actor)
+            told = {"before": _audited(before), "after": _audited(after)}
+            audit.record(connection, now, actor, Tag.CAPS_SET, project.subject, **told)
         return after
+
+
+def _override(cap_5h_nano: int, cap_7d_nano: int, reason: str, ends_at: Micros | None) -> Override:
+    _require_caps(cap_5h_nano, cap_7d_nano)
+    if not reason.strip() or len(reason) > _LONGEST_REASON or not reason.isprintable():
+        raise BadInput(f"Say why, on one line of at most {_LONGEST_REASON} characters.")
+    return Override(cap_5h_nano, cap_7d_nano, reason.strip(), ends_at)
+
+
+def _replace(
+    connection: Connection, project_id: str, after: Override, now: Micros, actor: Actor
+) -> Override | None:
+    """Put these caps in place of the project's earlier ones; returns those."""
+    of_project = cap_overrides.c.project_id == project_id
+    row = connection.execute(_OVERRIDE.where(of_project)).first()
+    connection.execute(delete(cap_overrides).where(of_project))
+    values = {"project_id": project_id, "set_at": now, "set_by": actor.name, **asdict(after)}
+    connection.execute(insert(cap_overrides), values)
+    return Override(*row) if row else None
 
 
 def _alike(connection: Connection, name: str) -> Plan | None:

@@ -22,28 +22,29 @@ def main() -> None:
     head.context(f"Services that the runs of {escape(project.slug)} use")
     keys = visit.platform.keys
     state, funding = keys.describe(project.slug, actor=visit.actor), keys.platform_state()
+    funded = funding.status != "none"
     wrong = key_panel.attention_of(project, state, funding, visit.actor, visit.zone)
     cards.attention(wrong, titled=False)
     st.header("LLM", anchor=False)
     left, right = st.columns([8, 5], gap="small")
     with left, cards.card(height="stretch"):
-        _key(visit, project, state, funded=funding.status != "none")
+        _key(visit, project, state, funded=funded)
     with right, cards.card(height="stretch"):
         _policy(visit, project) if state.version else _advice()
     for column, (company, models) in zip(st.columns(2, gap="small"), key_panel.PLANNED.items(), strict=True):
         with column, cards.card():
-            cards.card_title(f"{company} API key", badge("Planned", "gray"))
+            cards.heading(f"{company} API key", badge("Planned", "gray"))
             st.caption(f"Keys for {models} models cannot be saved yet.")
     with cards.card():
-        cards.card_title("What bringing your own key changes")
-        key_panel.draw_changes(own_key=bool(state.version), funded=funding.status != "none")
+        cards.heading("What bringing your own key changes")
+        key_panel.draw_changes(own_key=bool(state.version), funded=funded)
     key_entry.draw(project.slug, state)
     key_actions.draw_removal(project, state)
     call_dialog.draw(project.slug)
 
 
 def _key(visit: Visit, project: Project, state: KeyState, *, funded: bool) -> None:
-    cards.card_title("OpenAI API key", *key_panel.badges(state, funded=funded))
+    cards.heading("OpenAI API key", *key_panel.badges(state, funded=funded))
     st.markdown(key_panel.sentence(project, state, funded=funded))
     key_panel.draw_facts(visit.platform, project, state, visit, visit.now, visit.zone, funded=funded)
     checking = _buttons(visit, project, state)
@@ -86,13 +87,13 @@ def _opens(label: str, icon: str, dialog: str, kind: str) -> None:
 
 
 def _policy(visit: Visit, project: Project) -> None:
-    cards.card_title("If OpenAI refuses the key", note="for example revoked or out of money")
+    cards.heading("If OpenAI refuses the key", note="for example revoked or out of money")
     key_actions.choose_policy(project, allowed=visit.may(Action.SET_FAILURE_POLICY, project.id))
     st.caption(key_panel.policy_note(project, visit, visit.zone))
 
 
 def _advice() -> None:
-    cards.card_title("Before you add a key")
+    cards.heading("Before you add a key")
     st.markdown(key_panel.ADVICE)
 
 

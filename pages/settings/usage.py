@@ -62,7 +62,7 @@ usage_charts.draw(wanted, course, sums, projects, chosen, viewer.actor)
 usage_calls.draw(wanted, chosen, viewer.actor)
 
 days = loaders.by_day(wanted, viewer.actor)
-cards.section(
+cards.heading(
     "Days", note=f"newest first, days in {course.zone}; the same numbers as the charts and the export"
 )
 usage.draw_days(days, alt=f"Usage of {count(len(days), 'day')}, newest first")

@@ -62,7 +62,7 @@ else:
 
 with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
     with st.container(width="stretch"):
-        cards.section("Projects", note="nearest to a cap first; caps count platform-funded spend only")
+        cards.heading("Projects", note="nearest to a cap first; caps count platform-funded spend only")
     if viewer.may(Action.CREATE_PROJECT) and not in_sample():
         st.button(
             "New project",
