@@ -15,7 +15,7 @@ from sqlalchemy import insert, text
 
 from lib.db.tables import usage_events
 from lib.errors import CapExceeded
-from tests.spending import Shop, answer
+from tests.spending import PLATFORM_CALL, Shop, answer
 
 PROCESSES, THREADS = 4, 8
 _ANSWER_SECONDS = 0.003  # of the provider
@@ -54,14 +54,7 @@ def reserve_then_settle(shop: Shop, slug: str, _: int) -> Call:
 def check_then_record(shop: Shop, slug: str, cap: int) -> Call:
     """What others do: look at what is spent, call, write down what it cost."""
     run = shop.start(slug=slug)
-    plain = {
-        "source": "platform",
-        "provider": "openai",
-        "model": "unit",
-        "endpoint": "responses",
-        "status": "ok",
-    }
-    plain |= {"project_id": run.project_id, "run_id": run.run_id, "imported": True}
+    plain = PLATFORM_CALL | {"project_id": run.project_id, "run_id": run.run_id, "imported": True}
 
     def call(ceiling: int) -> bool:
         with shop.database.read() as connection:

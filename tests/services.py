@@ -227,6 +227,16 @@ def running_dashboard(
 # --- the identity provider -------------------------------------------------------------------------
 
 
+SIGN_IN = {
+    "QODEX_OIDC_ISSUER": "https://login.example",
+    "QODEX_OIDC_CLIENT_ID": "qodex",
+    "QODEX_OIDC_CLIENT_SECRET": "client-secret",
+    "QODEX_COOKIE_SECRET": "a-cookie-secret-of-enough-characters",
+    "QODEX_PUBLIC_URL": "https://qodex.example",
+}
+"""All that sign-in takes, with a provider that nobody ever asks."""
+
+
 @dataclass
 class IdentityProvider:
     """An OpenID provider on this machine, where anybody can sign in as anybody."""

@@ -6,8 +6,9 @@ Amounts are whole numbers: the model ``unit`` costs one nano-USD a token.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Row, func, insert, select, text, update
@@ -154,6 +155,16 @@ class Shop:
         self.database.close()
 
 
+@contextmanager
+def open_shop(url: str, clock: Callable[[], Micros] | None = None, **caps: int) -> Iterator[Shop]:
+    """The project ``shop`` with these caps, else without any that matter; its books are checked at the end."""
+    shop = Shop(url, clock)
+    shop.add(**caps)
+    yield shop
+    check_books(shop)
+    shop.close()
+
+
 def at_once(count: int, act: Callable[[int], object]) -> None:
     """Call ``act(0)``, ``act(1)`` … from as many threads at the same moment; raises what any of them raised."""
     start = threading.Barrier(count)
@@ -233,17 +244,19 @@ def check_history(shop: Shop, project_id: str, caps: dict[str, int]) -> int:
     return len(states)
 
 
+PLATFORM_CALL = {
+    "source": "platform",
+    "provider": "openai",
+    "model": "unit",
+    "endpoint": "responses",
+    "status": "ok",
+}
+
+
 def add_past_calls(shop: Shop, project_id: str, moments: list[Micros], cost: int) -> None:
     """Calls that settled in the past, as the ledger would have left them."""
-    plain = {
-        "source": "platform",
-        "provider": "openai",
-        "model": "unit",
-        "endpoint": "responses",
-        "status": "ok",
-    }
     rows = [
-        plain
+        PLATFORM_CALL
         | {"project_id": project_id, "event_id": f"past-{n}", "occurred_at": at, "cost_nano": cost}
         | {"sequence": n, "counted_after_nano": n * cost, "unknown_after_nano": 0}
         for n, at in enumerate(moments, start=1)

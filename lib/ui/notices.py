@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
@@ -24,6 +26,23 @@ def draw() -> None:
 def open_dialog(name: str) -> None:
     """For a button's ``on_click``: the page draws that dialog until it is closed."""
     st.session_state[_OPEN] = name
+
+
+def opener(
+    label: str,
+    dialog: str,
+    icon: str,
+    kind: Literal["primary", "secondary", "tertiary"] = "secondary",
+) -> None:
+    """The button that opens a dialog."""
+    st.button(
+        label,
+        key=f"open:{dialog}",
+        type=kind,
+        icon=f":material/{icon}:",
+        on_click=open_dialog,
+        args=(dialog,),
+    )
 
 
 def close_dialog() -> None:

@@ -36,14 +36,7 @@ def draw_sidebar(actor: Actor) -> None:
                 st.caption("Made up, and in no total of real projects.")
                 _switch("Back to real projects", "logout", sample_data=False)
                 if allows(actor, Action.CREATE_PROJECT, None):
-                    st.button(
-                        "Remove the sample data",
-                        key="sample:ask",
-                        type="tertiary",
-                        icon=":material/delete:",
-                        on_click=notices.open_dialog,
-                        args=(REMOVING,),
-                    )
+                    notices.opener("Remove the sample data", REMOVING, "delete", "tertiary")
                 _draw_removal()
             else:
                 _switch("Show the sample data", "experiment", sample_data=True)

@@ -16,6 +16,7 @@ from lib.errors import Forbidden, KeyLocked, SampleProject
 from lib.secret import Secret
 from lib.usage.events import note
 from lib.vault.keys import KeyStore
+from lib.vault.opening import SEALED_KEY
 from lib.vault.states import PROVIDER
 
 # One row: the run, its project, the project's key, and whether calls of dead workers wait to be settled.
@@ -32,14 +33,7 @@ RUN = (
         projects.c.slug,
         projects.c.sample,
         projects.c.on_key_failure,
-        provider_keys.c.provider,
-        provider_keys.c.version,
-        provider_keys.c.secret_id,
-        provider_keys.c.last4,
-        provider_keys.c.scheme,
-        provider_keys.c.master_key_id,
-        provider_keys.c.sealed_data_key,
-        provider_keys.c.sealed_value,
+        *SEALED_KEY,
         provider_keys.c.locked_since,
         exists()
         .where(open_calls.c.project_id == runs.c.project_id, open_calls.c.lease_until < bindparam("now"))

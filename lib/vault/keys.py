@@ -21,7 +21,7 @@ from lib.db.tables import platform_key_health, projects, provider_keys
 from lib.errors import BadInput, KeyChanged, KeyMissing, ProjectUnknown, SampleProject
 from lib.secret import Secret
 from lib.vault.masters import Keyring
-from lib.vault.opening import Safe
+from lib.vault.opening import SEALED_KEY, Safe
 from lib.vault.states import PROVIDER, KeyState, PlatformKeyState, Verdict, no_key, state_of
 
 
@@ -50,14 +50,7 @@ _RESOLVE = (
     select(
         projects.c.id.label("project_id"),
         projects.c.sample,
-        provider_keys.c.provider,
-        provider_keys.c.version,
-        provider_keys.c.secret_id,
-        provider_keys.c.last4,
-        provider_keys.c.scheme,
-        provider_keys.c.master_key_id,
-        provider_keys.c.sealed_data_key,
-        provider_keys.c.sealed_value,
+        *SEALED_KEY,
     )
     .select_from(projects)
     .outerjoin(

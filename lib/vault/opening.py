@@ -5,11 +5,23 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from lib.db import AnyRow, Database
-from lib.db.tables import deployment
+from lib.db.tables import deployment, provider_keys
 from lib.errors import KeyLocked
 from lib.secret import Secret
 from lib.vault.masters import Keyring
 from lib.vault.sealing import SCHEME, Binding, DoesNotOpen, Sealed
+
+SEALED_KEY = (
+    provider_keys.c.provider,
+    provider_keys.c.version,
+    provider_keys.c.secret_id,
+    provider_keys.c.last4,
+    provider_keys.c.scheme,
+    provider_keys.c.master_key_id,
+    provider_keys.c.sealed_data_key,
+    provider_keys.c.sealed_value,
+)
+"""What a row needs so that ``Safe`` can open it, besides ``project_id``."""
 
 
 class Safe:

@@ -61,29 +61,18 @@ def _buttons(visit: Visit, project: Project, state: KeyState) -> bool:
     with st.container(horizontal=True, gap="xsmall"):
         if may_set and state.version:
             due = state.status in {"failing", "locked"}
-            _opens("Replace", "sync", key_entry.DIALOG, "primary" if due else "secondary")
+            notices.opener("Replace", key_entry.DIALOG, "sync", "primary" if due else "secondary")
             checking = st.button("Check again", icon=":material/verified_user:")
         elif may_set:
-            _opens("Add your key", "add", key_entry.DIALOG, "primary")
+            notices.opener("Add your key", key_entry.DIALOG, "add", "primary")
         if visit.may(Action.MAKE_CALLS, project.id):
-            _opens("Send a test call", "send", call_dialog.DIALOG, "secondary")
+            notices.opener("Send a test call", call_dialog.DIALOG, "send")
         if may_set and state.version:
             st.space("stretch")
-            _opens(":red[Remove]", "delete", key_actions.REMOVAL, "tertiary")
+            notices.opener(":red[Remove]", key_actions.REMOVAL, "delete", "tertiary")
     if not may_set:
         st.caption("Leads of the project add, replace and remove its key.")
     return checking
-
-
-def _opens(label: str, icon: str, dialog: str, kind: str) -> None:
-    st.button(
-        label,
-        key=f"open:{dialog}",
-        type=kind,  # type: ignore[arg-type]
-        icon=f":material/{icon}:",
-        on_click=notices.open_dialog,
-        args=(dialog,),
-    )
 
 
 def _policy(visit: Visit, project: Project) -> None:

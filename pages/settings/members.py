@@ -23,7 +23,7 @@ def main() -> None:
     with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         wanted = address.search("Search", "q", placeholder="E-mail", width=230).strip().lower()
         st.space("stretch")
-        _opens("Add a member", "person_add", member_forms.ADDING, "secondary" if found else "primary")
+        notices.opener("Add a member", member_forms.ADDING, "person_add", "secondary" if found else "primary")
     shown = [member for member in found if wanted in member.email]
     if shown:
         _table(shown, visit)
@@ -39,8 +39,9 @@ def _table(shown: list[Member], visit: Visit) -> None:
         return
     oneself = member.email == visit.actor.name
     with st.container(horizontal=True, gap="xsmall"):
-        _opens("Change the role", "manage_accounts", member_forms.CHANGING, "secondary")
-        _opens(":red[Leave]" if oneself else ":red[Remove]", "delete", member_forms.REMOVING, "tertiary")
+        notices.opener("Change the role", member_forms.CHANGING, "manage_accounts")
+        leave = ":red[Leave]" if oneself else ":red[Remove]"
+        notices.opener(leave, member_forms.REMOVING, "delete", "tertiary")
     member_forms.draw_changing(member)
     member_forms.draw_removing(member, oneself=oneself)
 
@@ -49,17 +50,6 @@ def _nobody(visit: Visit) -> str:
     if visit.local:
         return "No members yet. In local mode everyone on this machine is an administrator."
     return "No members yet. Add the first lead."
-
-
-def _opens(label: str, icon: str, dialog: str, kind: str) -> None:
-    st.button(
-        label,
-        key=f"open:{dialog}",
-        type=kind,  # type: ignore[arg-type]
-        icon=f":material/{icon}:",
-        on_click=notices.open_dialog,
-        args=(dialog,),
-    )
 
 
 main()

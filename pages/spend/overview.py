@@ -64,13 +64,7 @@ with st.container(horizontal=True, vertical_alignment="bottom", horizontal_align
     with st.container(width="stretch"):
         cards.heading("Projects", note="nearest to a cap first; caps count platform-funded spend only")
     if viewer.may(Action.CREATE_PROJECT) and not in_sample():
-        st.button(
-            "New project",
-            key="overview:new",
-            icon=":material/add:",
-            on_click=notices.open_dialog,
-            args=(new_project.DIALOG,),
-        )
+        notices.opener("New project", new_project.DIALOG, "add")
 overview.draw_table(
     standings, unit=course.unit, alt=f"{count(len(projects), 'project')}: who pays, spend and caps"
 )

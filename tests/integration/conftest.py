@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,9 @@ from tests.upstream import GOOD_KEY, PLATFORM_KEY
 if TYPE_CHECKING:
     from lib.platform import Platform, Run
     from lib.settings import Settings
+    from tests.masters import Server
     from tests.pages import Dashboard
+    from tests.spending import Clock
     from tests.upstream import ScriptedUpstream
 
 
@@ -26,6 +29,30 @@ def shop(settings: Settings) -> Iterator[Platform]:
     front_door.projects.add("shop", actor=front_door.actor)
     yield front_door
     front_door.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Stands still at noon until a test moves it."""
+    from tests.spending import Clock
+
+    return Clock()
+
+
+@pytest.fixture
+def server(database_url: str, tmp_path: Path) -> Iterator[Server]:
+    """Three projects with a key each, sealed with the old master key."""
+    from lib.vault import keyfile
+    from tests.masters import ALL, OLD, OPERATOR, Server
+
+    path = tmp_path / "keys" / "master.key"
+    keyfile.create(path, f"{OLD.reveal()}\n")
+    made = Server(database_url, path)
+    for slug, key in ALL.items():
+        made.vault.projects.add(slug, actor=OPERATOR)
+        made.save(slug, key)
+    yield made
+    made.database.close()
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, local_administrator
 from lib.clock import DAY, HOUR, Micros
 from lib.db import Database
-from lib.db.tables import runs, usage_events
-from lib.usage import call_reports, rollups
+from lib.db.tables import runs
+from lib.usage import call_reports
 from lib.usage.call_reports import CallReports, LatestCalls, Spread
 from lib.usage.figures import UsageFilter
+from tests.events import put_anew
 
 ADMIN = local_administrator(Origin.COMMAND_LINE)
 START: Micros = 1_790_000_000_000_000 - 1_790_000_000_000_000 % DAY
@@ -55,22 +56,13 @@ def database(database_url):
     database.close()
 
 
-def _fill(database: Database, drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    adder = rollups.Rollups()
+def _fill(database: Database, drawn: list[dict[str, Any]]) -> None:
+    """Write these calls; ``run-…`` becomes the run of that name of the call's own project."""
     ids = {project.slug: project.id for project in Projects(database).list(actor=ADMIN)}
-    with database.write() as connection:
-        for table in (usage_events, rollups.usage_hourly, rollups.usage_daily):
-            connection.execute(table.delete())
-        for number, call in enumerate(drawn):
-            project_id = ids[call["project"]]
-            if (call["run_id"] or "").startswith("run-"):
-                call["run_id"] = f"{call['run_id'][:5]}-{project_id[:8]}"
-            row = {name: value for name, value in call.items() if name != "project"}
-            row |= {"project_id": project_id, "event_id": f"e{number:03}", "provider": "openai"}
-            row |= {"endpoint": "responses", "status": "ok", "imported": True}
-            connection.execute(insert(usage_events), row)
-            adder.add(connection, row)
-    return drawn
+    for each in drawn:
+        if (each["run_id"] or "").startswith("run-"):
+            each["run_id"] = f"{each['run_id'][:5]}-{ids[each['project']][:8]}"
+    put_anew(database, drawn)
 
 
 def call(at: Micros = START, **more: Any) -> dict[str, Any]:

@@ -15,24 +15,16 @@ from lib.usage.calls import Outcome
 from lib.usage.caps_view import CapsView
 from lib.usage.prices import Tokens
 from lib.usage.runs import StartedRun
-from tests.spending import ADMIN, LEASE, NOON, Clock, Shop, answer, check_books
+from tests.spending import ADMIN, LEASE, NOON, Clock, Shop, answer, open_shop
 
 CAP = 10_000
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def shop(database_url: str, clock: Clock) -> Iterator[Shop]:
     """``shop`` may spend 10,000 nano-USD in 5 hours and 30,000 in 7 days."""
-    shop = Shop(database_url, clock)
-    shop.add(cap_5h=CAP, cap_7d=3 * CAP)
-    yield shop
-    check_books(shop)
-    shop.close()
+    with open_shop(database_url, clock, cap_5h=CAP, cap_7d=3 * CAP) as shop:
+        yield shop
 
 
 @pytest.fixture

@@ -15,11 +15,6 @@ CEILING = 1_000
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def shop(database_url: str, clock: Clock) -> Iterator[Shop]:
     shop = Shop(database_url, clock)
     yield shop

@@ -16,11 +16,6 @@ from tests.spending import ADMIN, NOON, UNKNOWN, Clock, Shop
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def shop(database_url: str, clock: Clock) -> Iterator[Shop]:
     found = Shop(database_url, clock)
     yield found

@@ -35,24 +35,16 @@ from tests.spending import (
     answer,
     asking,
     at_once,
-    check_books,
+    open_shop,
 )
 
 FAILURES = ("rejected", "out_of_money")
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def shop(database_url: str, clock: Clock) -> Iterator[Shop]:
-    shop = Shop(database_url, clock)
-    shop.add()
-    yield shop
-    check_books(shop)
-    shop.close()
+    with open_shop(database_url, clock) as shop:
+        yield shop
 
 
 @pytest.fixture

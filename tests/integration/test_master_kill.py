@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -14,27 +14,10 @@ import pytest
 from sqlalchemy import event
 
 from lib.vault import keyfile
-from tests.integration.test_master_rotation import ALL, OLD, OPERATOR, SLUGS, Server, key_of
+from tests.masters import ALL, OPERATOR, SLUGS, Server, key_of
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    found = tmp_path / "keys" / "master.key"
-    keyfile.create(found, f"{OLD.reveal()}\n")
-    return found
-
-
-@pytest.fixture
-def server(database_url: str, path: Path) -> Iterator[Server]:
-    made = Server(database_url, path)
-    for slug in SLUGS:
-        made.vault.projects.add(slug, actor=OPERATOR)
-        made.save(slug, key_of(slug))
-    yield made
-    made.database.close()
 
 
 def killed(server: Server, prepare: Callable[[], object]) -> bool:

@@ -2,108 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from threading import Barrier, Event, Thread
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 
-from lib.access.projects import Projects
-from lib.access.roles import Origin, local_administrator
-from lib.db import Database
 from lib.errors import BadInput, KeyLocked, MasterKeyInUse, MasterKeyMissing
-from lib.secret import Secret
-from lib.settings import Settings
-from lib.vault import keyfile
-from lib.vault.keys import KeyStore
-from lib.vault.masters import id_of, load_keyring, new_key
-from lib.vault.rotation import Masters
-from lib.vault.states import Verdict
-from tests.vaults import Vault
-
-OPERATOR = local_administrator(Origin.COMMAND_LINE, "olga")
-LEAD = local_administrator(Origin.BROWSER, "lena@example.com")
-SLUGS = ("checkout", "payments", "search")
-OLD, LOST = new_key(), new_key()
-OLD_ID, LOST_ID = str(id_of(OLD.reveal())), str(id_of(LOST.reveal()))
-
-
-class Server:
-    """One server: its own key file and process, over the database of all."""
-
-    def __init__(self, url: str, path: Path, keys: str | None = None) -> None:
-        self.settings = Settings(
-            database_url=url, master_key_file=path, master_keys=Secret(keys) if keys else None
-        )
-        self.database = Database(url)
-        self.keyring = load_keyring(self.settings, may_create=False)
-        self.store = KeyStore(self.database, self.keyring, None)
-        self.masters = Masters(self.database, self.keyring, self.settings)
-        self.vault = Vault(url, self.database, Projects(self.database), self.store)
-        self.path = path
-
-    def opened(self) -> dict[str, str]:
-        return {slug: self.vault.opened(slug) for slug in SLUGS if self.vault.describe(slug).version}
-
-    def sealed_with(self) -> dict[str, str]:
-        """Project and the master key that its row names."""
-        rows = self.vault.sql(
-            "SELECT slug, master_key_id FROM provider_keys JOIN projects ON id = project_id "
-            "WHERE sealed_value IS NOT NULL ORDER BY slug"
-        )
-        return {row.slug: row.master_key_id for row in rows}
-
-    def log(self, begins: str) -> list[Any]:
-        return [
-            (
-                row.action,
-                row.actor,
-                row.project,
-                json.loads(row.before or "{}") | json.loads(row.after or "{}"),
-            )
-            for row in self.vault.sql("SELECT * FROM audit_log ORDER BY id")
-            if row.action.startswith(begins)
-        ]
-
-    def save(self, slug: str, key: str) -> None:
-        seen = self.vault.describe(slug).version
-        self.store.save(slug, Secret(key), actor=LEAD, expected_version=seen, verdict=Verdict())
-
-
-def key_of(slug: str) -> str:
-    return f"sk-test-{slug}-key-0001"
+from lib.vault.masters import id_of, new_key
+from tests.masters import ALL, LOST_ID, OLD, OLD_ID, OPERATOR, SLUGS, Server, key_of
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    found = tmp_path / "keys" / "master.key"
-    keyfile.create(found, f"{OLD.reveal()}\n")
-    return found
-
-
-@pytest.fixture
-def server(database_url: str, path: Path) -> Iterator[Server]:
-    """Three projects with a key each, sealed with the old master key."""
-    made = Server(database_url, path)
-    for slug in SLUGS:
-        made.vault.projects.add(slug, actor=OPERATOR)
-        made.save(slug, key_of(slug))
-    yield made
-    made.database.close()
-
-
-@pytest.fixture
-def another(database_url: str, path: Path, server: Server) -> Iterator[Server]:
+def another(database_url: str, server: Server) -> Iterator[Server]:
     """A second process of the same machine: it started before the rotation and is never restarted."""
-    made = Server(database_url, path)
+    made = Server(database_url, server.path)
     yield made
     made.database.close()
-
-
-ALL = {slug: key_of(slug) for slug in SLUGS}
 
 
 # --- the whole way ---------------------------------------------------------------------------------

@@ -8,16 +8,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lib.ui.server import front_door
+from tests import services
 from tests.pages import PAGES, ROOT, Dashboard, buttons, file_of, from_main, press, texts
 
-SIGN_IN = {
-    "QODEX_OIDC_ISSUER": "https://login.example",
-    "QODEX_OIDC_CLIENT_ID": "qodex",
-    "QODEX_OIDC_CLIENT_SECRET": "client-secret",
-    "QODEX_COOKIE_SECRET": "a-cookie-secret-of-enough-characters",
-    "QODEX_PUBLIC_URL": "https://qodex.example",
-    "QODEX_EMAIL_DOMAINS": "example.com",
-}
+SIGN_IN = services.SIGN_IN | {"QODEX_EMAIL_DOMAINS": "example.com"}
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 

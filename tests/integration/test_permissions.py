@@ -24,18 +24,12 @@ from lib.usage.importing import import_usage
 from lib.usage.reports import UsageFilter
 from lib.usage.runlog import RunFilter
 from tests.pages import PAGES, Dashboard, buttons, from_main, texts
+from tests.services import SIGN_IN
 from tests.upstream import GOOD_KEY
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 
 ROOT = local_administrator(Origin.COMMAND_LINE, "operator")
-SIGN_IN = {
-    "QODEX_OIDC_ISSUER": "https://login.example",
-    "QODEX_OIDC_CLIENT_ID": "qodex",
-    "QODEX_OIDC_CLIENT_SECRET": "client-secret",
-    "QODEX_COOKIE_SECRET": "a-cookie-secret-of-enough-characters",
-    "QODEX_PUBLIC_URL": "https://qodex.example",
-}
 ROLES = (None, Role.ANALYST, Role.MANAGER, Role.LEAD, Role.ADMIN)
 EVERYWHERE = (
     Action.CREATE_PROJECT,

@@ -10,13 +10,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert
 
 from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, local_administrator
 from lib.clock import HOUR, MINUTE, from_micros, to_micros
 from lib.db import Database
-from lib.db.tables import usage_daily_totals, usage_events
+from lib.db.tables import usage_daily_totals
 from lib.usage import rollups
 from lib.usage.export_days import single_days
 from lib.usage.figures import Totals, UsageFilter
@@ -24,6 +23,7 @@ from lib.usage.periods import hours_between
 from lib.usage.reports import Reports
 from lib.usage.segments import plan, plan_days
 from lib.usage.summing import visible_ids
+from tests.events import put_anew
 
 ADMIN = local_administrator(Origin.COMMAND_LINE)
 # Both changes of the clocks in Europe and America lie in this stretch.
@@ -86,28 +86,6 @@ def database(database_url):
     database.close()
 
 
-def _fill(database: Database, drawn: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Write the events and their roll-ups in one transaction, as live calls do, after those of before."""
-    adder = rollups.Rollups()
-    ids = {project.slug: project.id for project in Projects(database).list(actor=ADMIN)}
-    with database.write() as connection:
-        for table in (usage_events, rollups.usage_hourly, rollups.usage_daily):
-            connection.execute(table.delete())
-        for number, event in enumerate(drawn):
-            row = {name: value for name, value in event.items() if name != "project"} | {
-                "project_id": ids[str(event["project"])],
-                "event_id": f"e{number}",
-                "provider": "openai",
-                "endpoint": "responses",
-                "cached_input_tokens": 0,
-                "reasoning_tokens": 0,
-                "imported": True,
-            }
-            connection.execute(insert(usage_events), row)
-            adder.add(connection, row)
-    return drawn
-
-
 def _matches(event: dict[str, object], wanted: UsageFilter) -> bool:
     return (
         (not wanted.projects or event["project"] in wanted.projects)
@@ -132,7 +110,8 @@ def _money(found: list[dict[str, object]]) -> tuple[int, int, int, int]:
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=events, wanted=filters)
 def test_every_view_is_the_plain_sum_over_the_events(database, drawn, wanted):
-    drawn, wanted = _fill(database, drawn), UsageFilter(**wanted)
+    put_anew(database, drawn)
+    wanted = UsageFilter(**wanted)
     reports = Reports(database)
     found = [event for event in drawn if _matches(event, wanted)]
 
@@ -161,7 +140,7 @@ def test_every_view_is_the_plain_sum_over_the_events(database, drawn, wanted):
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=events, zone=st.sampled_from(ZONES))
 def test_another_reporting_zone_rebuilds_the_days_and_loses_nothing(database, drawn, zone):
-    _fill(database, drawn)
+    put_anew(database, drawn)
 
     rollups.set_zone(database, zone)
 
@@ -181,7 +160,7 @@ def test_verify_names_a_difference_and_repair_mends_it(database):
         "input_tokens": 1,
         "output_tokens": 1,
     }
-    _fill(database, [event])
+    put_anew(database, [event])
     with database.write() as connection:
         connection.execute(rollups.usage_hourly.update().values(cost_nano=8))
 
@@ -200,7 +179,7 @@ def test_verify_names_a_difference_and_repair_mends_it(database):
 def test_verify_names_a_total_that_is_not_its_days_and_repair_mends_it(database):
     event = {"project": "one", "source": "byok", "model": "gpt-5", "status": "error", "run_kind": None}
     event |= {"occurred_at": START + 5, "cost_nano": 7, "input_tokens": 1, "output_tokens": 1}
-    _fill(database, [event])
+    put_anew(database, [event])
     with database.write() as connection:
         connection.execute(usage_daily_totals.update().values(error_calls=8))
 
@@ -219,7 +198,8 @@ def test_years_of_days_that_begin_within_an_hour_are_summed_all_the_same(databas
     plain |= {"cost_nano": 1, "input_tokens": 0, "output_tokens": 0}
     evenings = [START - days * 24 * HOUR + 18 * HOUR for days in range(0, 730, 73)]
     moments = [evening + minutes * MINUTE for evening in evenings for minutes in range(0, 60, 5)]
-    drawn = _fill(database, [plain | {"occurred_at": moment} for moment in moments])
+    drawn = [plain | {"occurred_at": moment} for moment in moments]
+    put_anew(database, drawn)
     wanted = UsageFilter(since=START - 730 * 24 * HOUR, until=START + 2 * 24 * HOUR, zone=zone)
 
     days = Reports(database).by_day(wanted, actor=ADMIN)
@@ -232,7 +212,7 @@ def test_years_of_days_that_begin_within_an_hour_are_summed_all_the_same(databas
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_days_without_calls_are_there_with_zeros(database):
     since, until = START, START + 3 * 24 * HOUR
-    _fill(database, [])
+    put_anew(database, [])
 
     days = Reports(database).by_day(UsageFilter(since=since, until=until), actor=ADMIN)
 
@@ -260,7 +240,7 @@ def test_hours_of_a_day_with_25_hours_belong_to_one_day(database):
     first = to_micros(datetime(2026, 10, 25, tzinfo=berlin))
     base = {"project": "one", "source": "byok", "model": "m", "status": "ok", "run_kind": None}
     base |= {"cost_nano": 1, "input_tokens": 0, "output_tokens": 0}
-    _fill(database, [base | {"occurred_at": first + hour * HOUR} for hour in range(25)])
+    put_anew(database, [base | {"occurred_at": first + hour * HOUR} for hour in range(25)])
 
     days = Reports(database).by_day(UsageFilter(zone="Europe/Berlin"), actor=ADMIN)
 
@@ -269,7 +249,7 @@ def test_hours_of_a_day_with_25_hours_belong_to_one_day(database):
 
 def test_no_project_is_summed_that_the_actor_may_not_see(database):
     outsider = Actor(name="x", origin=Origin.BROWSER)
-    _fill(
+    put_anew(
         database,
         [
             {
@@ -296,7 +276,8 @@ def test_hours_are_those_of_the_clocks_of_the_zone_and_the_sums_of_their_events(
     database, drawn, since, length, zone
 ):
     """Also where they begin at half past or a quarter to an hour of UTC, and where the clocks change."""
-    drawn, wanted = _fill(database, drawn), UsageFilter(since=since, until=since + length, zone=zone)
+    put_anew(database, drawn)
+    wanted = UsageFilter(since=since, until=since + length, zone=zone)
     hours = Reports(database).by_hour(wanted, actor=ADMIN)
 
     clock = {at: _hour_on_the_clock(at, zone) for at in range(since - since % MINUTE, since + length, MINUTE)}
@@ -331,7 +312,8 @@ def test_hours_end_also_in_years_whose_clocks_ran_by_the_sun(year, zone):
 @given(drawn=events, wanted=filters)
 def test_hours_of_utc_and_days_of_projects_are_the_sums_of_their_events(database, drawn, wanted):
     whole = {"since": START, "until": START + SPAN}
-    drawn, wanted = _fill(database, drawn), UsageFilter(**(whole | wanted))
+    put_anew(database, drawn)
+    wanted = UsageFilter(**(whole | wanted))
     found = [event for event in drawn if _matches(event, wanted)]
     hours: dict[int, list[dict[str, object]]] = defaultdict(list)
     days: dict[tuple[object, date], list[dict[str, object]]] = defaultdict(list)
@@ -352,7 +334,8 @@ def test_hours_of_utc_and_days_of_projects_are_the_sums_of_their_events(database
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=events, wanted=filters)
 def test_each_status_and_each_sources_unknown_costs_are_counted_apart(database, drawn, wanted):
-    drawn, wanted = _fill(database, drawn), UsageFilter(**wanted)
+    put_anew(database, drawn)
+    wanted = UsageFilter(**wanted)
     found = [event for event in drawn if _matches(event, wanted)]
 
     sums = Reports(database).totals(wanted, actor=ADMIN)

@@ -26,7 +26,7 @@ from lib.usage.prices import Tokens
 from lib.usage.runlog import RunFilter
 from lib.usage.runs import LEASE as RUN_LEASE
 from lib.usage.runs import StartedRun
-from tests.spending import ADMIN, NOON, Clock, Shop, answer, at_once, check_books
+from tests.spending import ADMIN, NOON, Clock, Shop, answer, at_once, open_shop
 from tests.upstream import PLATFORM_KEY
 
 if TYPE_CHECKING:
@@ -39,18 +39,10 @@ REFUSED_KINDS = ("chat", "scan")
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def shop(database_url: str, clock: Clock) -> Iterator[Shop]:
     """``shop`` may spend 1,000 nano-USD in 5 hours."""
-    shop = Shop(database_url, clock)
-    shop.add(cap_5h=CAP, cap_7d=10 * CAP)
-    yield shop
-    check_books(shop)
-    shop.close()
+    with open_shop(database_url, clock, cap_5h=CAP, cap_7d=10 * CAP) as shop:
+        yield shop
 
 
 @pytest.fixture

@@ -21,16 +21,9 @@ from starlette.testclient import TestClient
 
 from lib.ui import navigation
 from lib.web.routes import middleware
-from tests.services import ROOT, running_dashboard
+from tests.services import ROOT, SIGN_IN, running_dashboard
 
 HERE = "http://localhost:8501"
-SIGN_IN = {
-    "QODEX_OIDC_ISSUER": "https://login.example",
-    "QODEX_OIDC_CLIENT_ID": "qodex",
-    "QODEX_OIDC_CLIENT_SECRET": "client-secret",
-    "QODEX_COOKIE_SECRET": "a-cookie-secret-of-enough-characters",
-    "QODEX_PUBLIC_URL": "https://qodex.example",
-}
 
 # --- the way back ----------------------------------------------------------------------------------
 
