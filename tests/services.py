@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import random
 import re
 import shutil
 import socket
@@ -264,8 +265,14 @@ def running_identity_provider(log: Path, *, token_seconds: int = 3600) -> Iterat
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+    """Below the ports that the system gives to connections: one of those could take it before the server does."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 30_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
 
 
 def _wait_until_answering(address: str, process: subprocess.Popen[bytes], log: Path) -> None:

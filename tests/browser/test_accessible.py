@@ -15,6 +15,9 @@ from tests.upstream import GOOD_KEY
 PAGES = ["", "usage", "run_logs", "integrations", "plan", "members", "audit_log"]
 STATES = {"integrations": {"project": "sample-mobile-bff"}, "plan": {"project": "sample-payments-core"}}
 BACKGROUNDS: dict[Literal["light", "dark"], str] = {"light": "rgb(255, 255, 255)", "dark": "rgb(16, 21, 28)"}
+# Half faded in, a text has half its contrast.
+NOTHING_FADES = """() => document.getAnimations().every(
+    (each) => each.playState !== "running" || each.effect.getComputedTiming().endTime === Infinity)"""
 AXE = "axe.run(document, {resultTypes: ['violations']})"
 
 
@@ -38,10 +41,11 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def serious(page: Page) -> list[str]:
     """What axe-core finds in either theme that is serious or critical: theme, rule and place."""
     page.evaluate(AXE_SCRIPT)
-    found = []
+    found: list[str] = []
     for theme, background in BACKGROUNDS.items():
         page.emulate_media(color_scheme=theme)
         expect(page.get_by_test_id("stApp")).to_have_css("background-color", background, timeout=PATIENCE)
+        page.wait_for_function(NOTHING_FADES, timeout=PATIENCE)
         found += [
             f"{theme}, {violation['id']}: {node['target']}"
             for violation in page.evaluate(AXE)["violations"]
@@ -109,7 +113,7 @@ def test_the_way_from_page_to_page_needs_no_mouse(page: Page, in_use: Served):
     visit = Visit(page, in_use.address).open(sample="1")
     _tab_to(page, page.get_by_role("link", name="Usage", exact=True).first)
     page.keyboard.press("Enter")
-    visit.settle().sees("Cost per 1,000 calls")
+    visit.sees("Cost per 1,000 calls")
 
 
 def _tab_to(page: Page, wanted: Locator) -> None:

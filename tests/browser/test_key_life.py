@@ -209,7 +209,7 @@ def test_the_failure_policy_is_the_projects_choice(
     slug = project(dashboard, "chooses", "sk-test-chooses-4444")
     visit.open("integrations", project=slug)
     visit.page.get_by_text("Fall back to the platform key").first.click()
-    visit.sees("Set to fall back by you").settle()
+    visit.sees("Set to fall back by you")
     assert dashboard.platform.projects.get(slug, actor=dashboard.platform.actor).on_key_failure == "platform"
     upstream.keys["sk-test-chooses-4444"] = "revoked"
     visit.press("Send a test call").press("Send").sees("Hello from the scripted upstream", "Qodex pays")

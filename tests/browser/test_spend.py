@@ -25,7 +25,12 @@ def in_use(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def click_in(page: Page, element: Locator, x: float, y: float) -> None:
     """A click so far right of and below an element's corner, once it is drawn."""
     element.scroll_into_view_if_needed()
-    page.wait_for_timeout(1_000)  # charts and tables draw themselves after they are there
+    element.locator("canvas, svg.marks").first.wait_for(timeout=PATIENCE)
+    before = b""
+    # Charts and tables draw themselves after they are there: until two pictures of them are the same.
+    while before != (now := element.screenshot()):
+        before = now
+        page.wait_for_timeout(500)
     box = element.bounding_box()
     assert box
     page.mouse.click(box["x"] + x, box["y"] + y)
@@ -59,7 +64,7 @@ def test_the_costliest_run_leads_to_its_log(page: Page, in_use: Served):
     visit = Visit(page, in_use.address).open("usage")
     click_in(page, page.get_by_test_id("stDataFrame").first, 50, _HEADER + _ROW / 2)
     page.wait_for_url("**/run_logs?*", timeout=PATIENCE)
-    visit.settle().sees("payments-core")
+    visit.sees("payments-core")
     assert asked(page)["project"] == "payments-core"
 
 

@@ -64,7 +64,7 @@ def test_a_manager_finds_the_project_nearest_to_its_cap_and_what_spends_there(
 def test_a_lead_finds_out_why_runs_fail_and_where_to_mend_it(visit: Visit):
     visit.open(sample="1").sees("Key failing", "sample-mobile-bff")
     follow(visit, "Fix key", "sample-mobile-bff")
-    visit.sees("Failing since", "OpenAI says").settle()
+    visit.sees("Failing since", "OpenAI says")
     visit.page.get_by_role("link", name="Show runs").first.click()
     visit.page.wait_for_url("**/run_logs?**", timeout=PATIENCE)
     visit.settle()
@@ -83,7 +83,7 @@ def test_an_analyst_takes_last_month_of_two_projects_in_another_zone(dashboard: 
         visit.choose("Projects", slug)
     visit.page.keyboard.press("Escape")  # the list of options
     visit.page.keyboard.press("Escape")  # what it is in
-    visit.settle().closed().sees("2 of 8")
+    visit.closed().sees("2 of 8")
     file = visit.choose_days().press("Prepare CSV").sees("SHA-256").download("Download").path()
 
     zone = zone_named("Asia/Kolkata")
@@ -102,6 +102,6 @@ def test_an_operator_loads_and_removes_sample_data(tmp_path: Path, page: Page):
         expect(page.get_by_text("sample-payments-core").filter(visible=True).first).to_be_visible(
             timeout=3 * PATIENCE
         )
-        visit.settle().press("Remove the sample data").press("Remove").closed()
+        visit.press("Remove the sample data").press("Remove").closed()
         visit.sees("No project yet")
         assert empty.platform.projects.list(actor=empty.platform.actor, sample=None) == []

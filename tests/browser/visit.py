@@ -13,13 +13,13 @@ from urllib.parse import urlencode, urlsplit
 
 from playwright.sync_api import Download, Locator, Page, Request, WebSocket, expect
 
+from tests.browser.runs import KEEP_COUNT, RUN_IS_DRAWN
 from tests.services import running_dashboard
 from tests.upstream import PLATFORM_KEY, ScriptedUpstream
 
 if TYPE_CHECKING:
     from lib.platform import Platform
 
-STILL = "[data-testid=stApp][data-test-script-state=notRunning]"
 PATIENCE = 20_000
 
 
@@ -68,7 +68,10 @@ def served(
 
 @dataclass
 class Visit:
-    """One tab. ``received`` is all that the server sent over its web sockets, ``asked`` every address asked for."""
+    """One tab. ``received`` is all that the server sent over its web sockets, ``asked`` every address asked for.
+
+    Whatever is done or looked at here waits until all that was done before is drawn.
+    """
 
     page: Page
     address: str
@@ -76,6 +79,7 @@ class Visit:
     asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.page.add_init_script(KEEP_COUNT)
         self.page.on("websocket", self._listen)
         self.page.on("request", self._note)
 
@@ -101,14 +105,13 @@ class Visit:
         return self.settle()
 
     def settle(self) -> Visit:
-        """Wait until the script has run and its elements are drawn."""
-        self.page.locator(STILL).wait_for(timeout=PATIENCE)
-        expect(self.page.locator("[data-testid=stSkeleton]")).to_have_count(0, timeout=PATIENCE)
+        """Wait until the run that was asked for last has ended and is drawn."""
+        self.page.wait_for_function(RUN_IS_DRAWN, timeout=PATIENCE)
         return self
 
     def follow(self, link: str) -> Visit:
         """Click a link of the sidebar or the page."""
-        self.page.get_by_role("link", name=link, exact=True).first.click()
+        self.settle().page.get_by_role("link", name=link, exact=True).first.click()
         return self.settle()
 
     def press(self, button: str) -> Visit:
@@ -117,18 +120,18 @@ class Visit:
         return self
 
     def button(self, name: str) -> Locator:
-        dialog = self.page.get_by_role("dialog")
+        dialog = self.settle().dialog
         place = dialog if dialog.count() else self.page
         return place.get_by_role("button", name=name, exact=True).last
 
     def fill(self, label: str, text: str) -> Visit:
         """Type into a field of that label."""
-        self.page.get_by_label(label, exact=True).fill(text)
+        self.settle().page.get_by_label(label, exact=True).fill(text)
         return self
 
     def choose(self, label: str, option: str) -> Visit:
         """Choose one of a list by typing its name."""
-        field = self.page.get_by_role("combobox", name=label).last
+        field = self.settle().page.get_by_role("combobox", name=label).last
         field.click()
         field.fill(option)
         self.page.get_by_role("option", name=option, exact=True).click()
@@ -136,7 +139,7 @@ class Visit:
 
     def choose_days(self) -> Visit:
         """Choose the daily summary on the export card, and wait until the card is about it."""
-        self.page.get_by_text("Days (CSV)").first.click()
+        self.settle().page.get_by_text("Days (CSV)").first.click()
         self.page.locator("a[href*='/export/usage.daily.csv']").first.wait_for(timeout=PATIENCE)
         return self.settle()
 
@@ -149,7 +152,7 @@ class Visit:
 
         self.page.context.on("page", lambda tab: tab.on("download", keep))
         self.page.on("download", keep)
-        self.page.get_by_role("link", name=link, exact=True).click()
+        self.settle().page.get_by_role("link", name=link, exact=True).click()
         for _ in range(PATIENCE // 20):
             if found:
                 return found[0]
@@ -158,6 +161,7 @@ class Visit:
 
     def sees(self, *texts: str) -> Visit:
         """Expect each text to be visible, soon."""
+        self.settle()
         for text in texts:
             # A table's canvas has hidden cells with the same texts, sooner or later.
             seen = self.page.get_by_text(text).filter(visible=True)
@@ -165,6 +169,7 @@ class Visit:
         return self
 
     def sees_no(self, *texts: str) -> Visit:
+        self.settle()
         for text in texts:
             expect(self.page.get_by_text(text)).to_have_count(0, timeout=PATIENCE)
         return self
