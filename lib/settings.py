@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import ssl
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from lib import addresses
 from lib.errors import SettingsError
 from lib.secret import Secret
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
-_LOOPBACK_NAMES = {"localhost"}
 SIGN_IN = (
     "QODEX_OIDC_ISSUER",
     "QODEX_OIDC_CLIENT_ID",
@@ -28,44 +26,10 @@ SIGN_IN = (
 )
 """Sign-in takes all of these; with none of them there is local mode."""
 _COOKIE_SECRET_LENGTH = 32
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def _list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host in _LOOPBACK_NAMES
-
-
-def _is_link_local(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return _is_link_local_number(host)
-    return address.is_link_local or _inner_address(address).is_link_local
-
-
-def _inner_address(address: _Address) -> _Address:
-    """The IPv4 address that an IPv6 one stands for: mapped, compatible or through NAT64."""
-    if isinstance(address, ipaddress.IPv6Address) and (
-        address in _NAT64 or address.ipv4_mapped or int(address) >> 32 == 0
-    ):
-        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-    return address
-
-
-def _is_link_local_number(host: str) -> bool:
-    """``https://2852039166`` is 169.254.169.254 to the resolver."""
-    try:
-        return ipaddress.ip_address(socket.inet_aton(host)).is_link_local
-    except OSError:
-        return False
 
 
 class Settings(BaseSettings):
@@ -219,10 +183,10 @@ class Settings(BaseSettings):
     def _safe_address(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        parts = _address(value.strip())
+        parts = addresses.split(value.strip())
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError("use an address without a name, ? and #")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        if parts.scheme == "http" and not addresses.is_loopback(parts.hostname or ""):
             raise ValueError("http:// is only for this machine (localhost); use https://")
         return value.strip().rstrip("/")
 
@@ -275,7 +239,7 @@ class Settings(BaseSettings):
     def _usable_proxy(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        parts = _address(value.strip())
+        parts = addresses.split(value.strip())
         if parts.path.strip("/") or parts.query or parts.fragment:
             raise ValueError("use http://host:port or https://host:port, with nothing after it")
         return value.strip()
@@ -290,15 +254,15 @@ class Settings(BaseSettings):
     @field_validator("openai_base_url")
     @classmethod
     def _safe_upstream(cls, value: str) -> str:
-        parts = _address(value.strip())
+        parts = addresses.split(value.strip())
         host = (parts.hostname or "").rstrip(".")
         if parts.username is not None:
             raise ValueError("an address with a name or password in it is refused")
         if parts.query or parts.fragment:
             raise ValueError("use an address without ? and #")
-        if _is_link_local(host):
+        if addresses.is_link_local(host):
             raise ValueError("a link-local address is never a provider")
-        if parts.scheme == "http" and not _is_loopback(host):
+        if parts.scheme == "http" and not addresses.is_loopback(host):
             raise ValueError("http:// is only for this machine (localhost); use https://")
         return value.strip().rstrip("/")
 
@@ -323,19 +287,3 @@ def read_certificates(path: Path) -> ssl.SSLContext:
     else:
         return context
     raise SettingsError("QODEX_CA_FILE", f"not a readable file of certificates in PEM form ({reason})")
-
-
-def _address(text: str) -> SplitResult:
-    """Split an http(s) address; what several readers might read differently is refused."""
-    problem = ValueError("not a usable address; write it like https://host/path, in plain ASCII")
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise problem from None
-    host = parts.hostname or ""
-    if parts.scheme not in {"https", "http"} or not host or "%" in host.partition("%25")[0] or port == 0:
-        raise problem
-    if not all("!" <= character <= "~" and character != "\\" for character in text):
-        raise problem
-    return parts

@@ -22,7 +22,8 @@ from lib.secret import Secret
 from lib.usage.calls import Ask, Outcome
 from lib.usage.caps import WINDOWS, Headroom
 from lib.usage.caps_view import CapsView
-from lib.usage.ledger import Ledger, OpenCall
+from lib.usage.ledger import Ledger
+from lib.usage.opened import OpenCall
 from lib.usage.plans import Plans
 from lib.usage.pricefile import FilePrice
 from lib.usage.prices import PriceBook, Tokens

@@ -25,7 +25,8 @@ from lib.llm.transport import CANNOT_TAKE_OVER, ERROR_PATIENCE
 from lib.llm.wire import async_inner_transport
 from lib.settings import Settings
 from lib.usage.calls import Outcome
-from lib.usage.ledger import Ledger, OpenCall
+from lib.usage.ledger import Ledger
+from lib.usage.opened import OpenCall
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -22,7 +22,7 @@ from lib.llm.outgoing import Plan, Trace, asks_for_usage, build
 from lib.llm.wire import ErrorAnswer, classify_error, request_id_of, scrub
 from lib.secret import HIDDEN, Secret
 from lib.usage.calls import KeyVerdict, Outcome, Status
-from lib.usage.ledger import OpenCall
+from lib.usage.opened import OpenCall
 
 LARGEST_ERROR_BODY = 1024 * 1024
 _FORGOTTEN = Secret("[forgotten]")

@@ -19,7 +19,7 @@ from lib.clock import SECOND, Micros
 from lib.errors import NotMetered
 from lib.llm.requests import CHAT, METERED, read_ask, with_output_limit, with_stream_usage
 from lib.usage.calls import Ask
-from lib.usage.ledger import OpenCall
+from lib.usage.opened import OpenCall
 
 PLACEHOLDER_KEY = "set-by-qodex-for-each-request"
 """What the SDK believes to be the key."""

@@ -8,10 +8,9 @@ provider answers. What is shared by projects is never written.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, update
+from sqlalchemy import Connection, bindparam, insert, update
 
 from lib.access.roles import Actor
 from lib.clock import Micros, from_micros
@@ -19,26 +18,23 @@ from lib.db import AnyRow, Database
 from lib.db.direct import execute
 from lib.db.tables import accounts, open_calls, runs
 from lib.errors import (
-    BudgetExceeded,
     CapExceeded,
     LeaseLost,
     PriceUnknown,
     QodexError,
-    RunEnded,
     RunUnknown,
 )
-from lib.secret import Secret
-from lib.usage import ceilings, health
+from lib.usage import ceilings, health, run_notes
 from lib.usage.calls import Ask, Outcome
 from lib.usage.caps import admit, standing
 from lib.usage.events import count_on_account, expire_calls, note, take_open_call, write_event
+from lib.usage.opened import OpenCall
 from lib.usage.payer import RUN, Payer, Payers
-from lib.usage.prices import PriceBook, plain_usd
+from lib.usage.prices import PriceBook
 from lib.usage.runs import LEASE as RUN_LEASE
 from lib.vault.keys import KeyStore
 from lib.vault.states import PROVIDER
 
-_BUDGET_WARNING = 80  # percent
 _TOKEN_COLUMNS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
 _PRICE_COLUMNS = ("price_input", "price_cached_input", "price_output")
 
@@ -55,28 +51,6 @@ _RESERVE = _ACCOUNT.values(
     last_settled_at=bindparam("now"),
 )
 _FREE = _ACCOUNT.values(reserved_nano=accounts.c.reserved_nano - bindparam("nano"))
-
-
-@dataclass(frozen=True)
-class OpenCall:
-    """One HTTP attempt that may leave now, and the key it leaves with."""
-
-    id: str
-    project_id: str
-    project: str
-    run_id: str
-    run_kind: str
-    source: str
-    secret: Secret = field(repr=False)
-    last4: str
-    key_version: int | None
-    model: str
-    endpoint: str
-    default_output_limit: int | None
-    """Output limit to write into the request, where it sets none itself and runs on the platform key."""
-    falls_back: bool
-    """True where the project chose to go on with the platform key if this key fails."""
-    lease_until: Micros
 
 
 class Ledger:
@@ -158,9 +132,9 @@ class Ledger:
                     connection, call.project_id, ceiling=opened.ceiling_nano, cost=cost, now=now
                 )
             run = write_event(connection, row)
-            _warn_of_budget(connection, call, run, now)
-            _note_failure(connection, call, outcome, now)
-            _note_excess(connection, call, opened.ceiling_nano, row["cost_nano"], now)
+            run_notes.warn_of_budget(connection, call, run, now)
+            run_notes.note_failure(connection, call, outcome, now)
+            run_notes.note_excess(connection, call, opened.ceiling_nano, row["cost_nano"], now)
             if call.key_version is not None:
                 health.note_own_key(connection, call.project_id, call.key_version, call.run_id, outcome, now)
         if news:
@@ -178,7 +152,7 @@ class Ledger:
     def _payer(
         self, connection: Connection, run: AnyRow, now: Micros, instead_of: OpenCall | None, why: str | None
     ) -> Payer:
-        _require_open(connection, run, now)
+        run_notes.require_open(connection, run, now)
         if instead_of is None or instead_of.key_version != run.version:
             # Also after a failure, where the key has been replaced or removed meanwhile.
             return self._payers.choose(connection, run, now)
@@ -222,7 +196,9 @@ class Ledger:
         if run.status == "lost":
             # Its worker was only slow: it lives. After the account: rows are locked in one order.
             alive = {"status": "running", "ended_at": None, "lease_until": now + RUN_LEASE}
-            connection.execute(update(runs).where(_this_run(run), runs.c.status == "lost").values(alive))
+            connection.execute(
+                update(runs).where(run_notes.this_run(run), runs.c.status == "lost").values(alive)
+            )
         return call
 
     def _reserve(self, connection: Connection, run: AnyRow, ask: Ask, now: Micros) -> tuple[int, int | None]:
@@ -233,7 +209,7 @@ class Ledger:
         try:
             admit(connection, at, ceiling)
         except CapExceeded as problem:
-            _stop(connection, run, now, "cap", problem)
+            run_notes.stop(connection, run, now, "cap", problem)
             raise
         execute(connection, _RESERVE, {"project": run.project_id, "nano": ceiling, "now": at.now})
         return ceiling, limit
@@ -280,73 +256,6 @@ class Ledger:
             unit = (cost.unit.input, cost.unit.cached_input, cost.unit.output)
             return {"cost_nano": cost.nano, **dict(zip(_PRICE_COLUMNS, unit, strict=True))}
         return prices | {"cost_nano": None}
-
-
-def _this_run(run: AnyRow) -> ColumnElement[bool]:
-    return and_(runs.c.project_id == run.project_id, runs.c.run_id == run.run_id)
-
-
-def _require_open(connection: Connection, run: AnyRow, now: Micros) -> None:
-    if run.status != "lost" and (run.run_ended_at is not None or run.status != "running"):
-        raise RunEnded("This run has ended. Start another one for more calls.")
-    if run.token_budget is not None and run.tokens >= run.token_budget:
-        problem = BudgetExceeded(budget=run.token_budget, used=run.tokens)
-        _stop(connection, run, now, "budget", problem)
-        raise problem
-
-
-def _stop(connection: Connection, run: AnyRow, now: Micros, by: str, problem: QodexError) -> None:
-    """From here on the run can only end ``budget_exceeded``; what it did is kept."""
-    if run.stopped_by == by:
-        return  # an agent that goes on asking must not fill the log
-    if run.stopped_by is None:
-        connection.execute(update(runs).where(_this_run(run)).values(stopped_by=by))
-    note(connection, run.project_id, run.run_id, now, f"{by}:stopped", problem.sentence)
-
-
-def _warn_of_budget(connection: Connection, call: OpenCall, run: AnyRow, now: Micros) -> None:
-    """Once, at 80 % of the run's own token budget."""
-    if run.token_budget is None or run.budget_warned_at is not None:
-        return
-    if 100 * run.tokens >= _BUDGET_WARNING * run.token_budget:
-        connection.execute(update(runs).where(runs.c.run_id == call.run_id).values(budget_warned_at=now))
-        message = (
-            f"{run.tokens:,} of the run's own {run.token_budget:,} tokens are used. At all of them it stops."
-        )
-        note(connection, call.project_id, call.run_id, now, "budget:warned", message)
-
-
-def _note_failure(connection: Connection, call: OpenCall, outcome: Outcome, now: Micros) -> None:
-    if outcome.key_verdict not in {"rejected", "out_of_money"}:
-        return
-    whose = "platform-funded key" if call.source == "platform" else f"key •••• {call.last4}"
-    words = outcome.error_message or outcome.error_code or str(outcome.http_status)
-    rejected = outcome.key_verdict == "rejected"
-    what = f"OpenAI rejected the {whose}" if rejected else f"The account of the {whose} is out of money"
-    stopped = call.source == "byok" and not call.falls_back
-    kept = " Nothing was spent on the platform key." if stopped else ""
-    note(
-        connection,
-        call.project_id,
-        call.run_id,
-        now,
-        "key:failed",
-        f"{what}: {words}{kept}",
-        event_id=call.id,
-    )
-
-
-def _note_excess(
-    connection: Connection, call: OpenCall, ceiling: int | None, cost: int | None, now: Micros
-) -> None:
-    """A provider that exceeds what it was given is paid and counted, and the log says so."""
-    if ceiling is None or cost is None or cost <= ceiling:
-        return
-    message = (
-        f"The call cost ${plain_usd(cost)}, more than the ${plain_usd(ceiling)} that its limits allow: "
-        "the provider went beyond them. The real cost counts."
-    )
-    note(connection, call.project_id, call.run_id, now, "cap:exceeded", message, event_id=call.id)
 
 
 def _token_columns(outcome: Outcome) -> dict[str, int | None]:

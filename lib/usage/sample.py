@@ -36,7 +36,8 @@ from lib.usage.caps import admit, standing
 from lib.usage.prices import NANO, PriceBook
 from lib.usage.sample_drafts import draft_runs
 from lib.usage.sample_keys import FakeKey, FakeKeys
-from lib.usage.sample_play import Cast, Played, Row, log_row, play, run_row
+from lib.usage.sample_play import Cast, Played, play
+from lib.usage.sample_rows import Row, log_row, run_row
 from lib.usage.sample_stories import STORIES, Story
 from lib.vault.masters import Keyring
 

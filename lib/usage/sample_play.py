@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any
 
 from lib.clock import DAY, SECOND, Micros, from_micros
 from lib.errors import BudgetExceeded, PriceUnknown
@@ -20,10 +19,9 @@ from lib.usage.prices import NANO, PriceBook, Tokens, UnitPrices, usd
 from lib.usage.runs import LEASE, WAITS
 from lib.usage.sample_drafts import SEED, DraftCall, DraftRun
 from lib.usage.sample_mishaps import MISHAPS, OUT_OF_MONEY, REJECTED, Mishap
+from lib.usage.sample_rows import PRICES, Row, add_call, event_row, log_row, run_row, token_columns
 from lib.usage.sample_stories import Story
-from lib.vault.states import PROVIDER
 
-Row = dict[str, Any]
 PLATFORM_LAST4 = "demo"
 _LONGEST_INPUT = 300_000
 _OUTPUT_LIMIT = 4_096
@@ -32,7 +30,6 @@ _ENOUGH_TO_SIZE = 15 * DAY
 _MOST_LOOKS = 6
 _BUDGET_WARNING = 80  # percent
 _NEARLY_FULL = NANO // 8
-_PRICED = ("price_input", "price_cached_input", "price_output")
 _BEFORE_ITS_SUCCESSOR = 900_000
 
 
@@ -192,15 +189,15 @@ class _Play:
         if not call.mishap:
             nano, unit = self._cost(call)
             event["cost_nano"] = nano
-            event |= _tokens(call.input, call.cached, call.output, call.reasoning)
+            event |= token_columns(call.input, call.cached, call.output, call.reasoning)
             if unit:
-                event |= dict(zip(_PRICED, (unit.input, unit.cached_input, unit.output), strict=True))
+                event |= dict(zip(PRICES, (unit.input, unit.cached_input, unit.output), strict=True))
         self._write(run, event, counted)
         if call.at >= self._now - 7 * DAY and not call.rush:
             self._played.week_nano += counted if source == "platform" else event["cost_nano"] or 0
 
     def _fail(self, run: _Run, call: DraftCall, mishap: Mishap, source: str) -> Row:
-        event = self._event(run, call, mishap, source) | _tokens(0, 0, 0, 0)
+        event = self._event(run, call, mishap, source) | token_columns(0, 0, 0, 0)
         event |= {"cost_nano": 0, "latency_ms": 120 + call.latency_ms % 400}
         self._write(run, event, 0)
         return event
@@ -218,39 +215,19 @@ class _Play:
             event["counted_after_nano"] = played.counted_nano
             event["unknown_after_nano"] = played.unknown_nano
         played.events.append(event)
-        _add_to_run(run, event)
+        add_call(run.row, event)
+        run.last_at = max(run.last_at, at)
         self._warn_of_budget(run, at)
 
     def _event(self, run: _Run, call: DraftCall, mishap: Mishap, source: str) -> Row:
-        key = self._story.key
-        own = key.last4 if key and source == "byok" else PLATFORM_LAST4
-        answered = mishap.status != "unknown"
-        return {
-            "project_id": self._cast.project_id,
-            "event_id": str(uuid.UUID(int=self._rng.getrandbits(128), version=4)),
-            "occurred_at": call.at,
-            "run_id": run.row["run_id"],
-            "run_kind": run.row["kind"],
-            "source": source,
-            "provider": PROVIDER,
-            "model": call.model,
-            "endpoint": call.endpoint,
-            "status": mishap.status,
-            **_tokens(None, None, None, None),
-            "cost_nano": None,
-            **dict.fromkeys(_PRICED),
-            "key_last4": own,
+        key, answered = self._story.key, mishap.status != "unknown"
+        event_id = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+        answer = {
+            "key_last4": key.last4 if key and source == "byok" else PLATFORM_LAST4,
             "upstream_request_id": f"req_{self._rng.getrandbits(128):032x}" if answered else None,
             "latency_ms": call.latency_ms if answered else None,
-            "imported": False,
-            "http_status": mishap.http_status,
-            "error_code": mishap.code,
-            "error_type": mishap.type,
-            "error_message": mishap.message,
-            "sequence": None,
-            "counted_after_nano": None,
-            "unknown_after_nano": None,
         }
+        return event_row(run.row, event_id, call, mishap) | answer | {"source": source}
 
     def _sized(self, call: DraftCall) -> DraftCall:
         if call.rush:
@@ -314,54 +291,6 @@ class _Play:
 
     def _log(self, run: _Run, at: Micros, tag: str, message: str, event_id: str | None = None) -> None:
         self._played.log.append(log_row(run.row, at, tag, message, event_id))
-
-
-def _tokens(*counts: int | None) -> Row:
-    names = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
-    return dict(zip(names, counts, strict=True))
-
-
-def log_row(run: Row, at: Micros, tag: str, message: str, event_id: str | None = None) -> Row:
-    """One line of a run's log."""
-    told = {"at": at, "tag": tag, "message": message, "event_id": event_id}
-    return {"project_id": run["project_id"], "run_id": run["run_id"], **told}
-
-
-def run_row(project_id: str, run_id: str, kind: str, status: str, started_at: Micros) -> Row:
-    """A run without calls so far."""
-    return {
-        "project_id": project_id,
-        "run_id": run_id,
-        "kind": kind,
-        "status": status,
-        "started_at": started_at,
-        "started_by": "worker",
-        "ended_at": None,
-        "lease_until": None,
-        "resumes_at": None,
-        "token_budget": None,
-        "budget_warned_at": None,
-        "stopped_by": None,
-        **_no_calls(),
-        "last4": None,
-    }
-
-
-def _no_calls() -> Mapping[str, int]:
-    counts = ("calls", "failed_calls", "unpriced_calls", "tokens", "platform_nano", "byok_nano")
-    return dict.fromkeys((*counts, "platform_calls", "byok_calls"), 0)
-
-
-def _add_to_run(run: _Run, event: Row) -> None:
-    row, source = run.row, event["source"]
-    row["calls"] += 1
-    row["failed_calls"] += event["status"] != "ok"
-    row["unpriced_calls"] += event["cost_nano"] is None
-    row["tokens"] += (event["input_tokens"] or 0) + (event["output_tokens"] or 0)
-    row[f"{source}_calls"] += 1
-    row[f"{source}_nano"] += event["cost_nano"] or 0
-    row["last4"] = event["key_last4"]
-    run.last_at = max(run.last_at, event["occurred_at"])
 
 
 def _end(run: _Run) -> None:

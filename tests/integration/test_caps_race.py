@@ -20,7 +20,7 @@ from lib.db.tables import open_calls, usage_events
 from lib.errors import CapExceeded, Forbidden, KeyChanged, KeyLocked, LeaseLost, RunEnded, RunWaiting
 from lib.usage.calls import Outcome
 from lib.usage.caps import WINDOWS
-from lib.usage.ledger import OpenCall
+from lib.usage.opened import OpenCall
 from lib.usage.prices import Tokens
 from tests.spenders import in_processes
 from tests.spending import (

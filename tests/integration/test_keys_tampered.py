@@ -17,7 +17,8 @@ from lib.clock import MINUTE
 from lib.errors import KeyLocked
 from lib.secret import Secret
 from lib.usage.calls import Ask
-from lib.usage.ledger import Ledger, OpenCall
+from lib.usage.ledger import Ledger
+from lib.usage.opened import OpenCall
 from lib.usage.prices import PriceBook
 from lib.usage.runs import RunStore
 from lib.vault.states import Verdict

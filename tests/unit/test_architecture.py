@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Imports run one way: from a higher layer to a lower one. Rooms of one layer may use each other, but not in a circle.
 LAYERS = [
-    {"errors", "settings", "secret", "clock"},
+    {"addresses", "clock", "errors", "secret", "settings"},
     {"db"},
     {"access", "vault"},
     {"usage"},
