@@ -39,18 +39,21 @@ def of_pages(platform: Platform) -> Questions:
     """Everything that the two pages ask with their own period and no filter, or with one project chosen."""
     reports, caps = platform.reports, platform.caps
     wanted, before, one = over(month()), over(month().previous()), over(month(), HOT)
-    week = over(Period(END - 8 * DAY, END, ZoneInfo("UTC")))
+    today = END - END % DAY
+    week = over(Period(today - 8 * DAY, today, ZoneInfo("UTC")))
     hours = over(Period(END - 28 * DAY - END % HOUR, END - END % HOUR, ZoneInfo("UTC")))
     now = over(Period(END - 6 * SECOND, END + 1, ZoneInfo("UTC")))
     return {
-        "Is there any call?": lambda: reports.totals(UsageFilter(), actor=ACTOR),
+        "Is there any call?": lambda: reports.any_call(actor=ACTOR),
         "Projects": lambda: platform.projects.list(actor=ACTOR),
         "Totals": lambda: reports.totals(wanted, actor=ACTOR),
         "Totals before": lambda: reports.totals(before, actor=ACTOR),
         "By day": lambda: reports.by_day(wanted, actor=ACTOR),
         "By project": lambda: reports.by_project(wanted, actor=ACTOR),
-        "Each project's days": lambda: reports.courses(wanted, actor=ACTOR),
-        "Answered calls by project": lambda: reports.by_project(over(month(), statuses=("ok",)), actor=ACTOR),
+        "Each project's days": lambda: reports.project_days(wanted, actor=ACTOR),
+        "Answered calls without a price": lambda: reports.without_price(
+            over(month(), statuses=("ok",)), actor=ACTOR
+        ),
         "Each project's last 8 days": lambda: reports.project_days(week, actor=ACTOR),
         "Keys of all projects": lambda: platform.keys.describe_all(actor=ACTOR),
         "Caps of all projects": lambda: caps.headroom_all(actor=ACTOR),
@@ -81,5 +84,5 @@ def beyond(platform: Platform) -> Questions:
                 wanted = over(period)
                 found[f"By day, {length}{name}"] = lambda wanted=wanted: reports.by_day(wanted, actor=ACTOR)
     found["By model, year"] = lambda: reports.by_model(over(year()), actor=ACTOR)
-    found["Each project's days, year"] = lambda: reports.courses(over(year()), actor=ACTOR)
+    found["Each project's days, year"] = lambda: reports.project_days(over(year()), actor=ACTOR)
     return found

@@ -49,22 +49,38 @@ def _rollup(name: str, moment: str) -> Table:
 usage_hourly = _rollup("usage_hourly", "hour_at")  # hours of UTC
 usage_daily = _rollup("usage_daily", "day_at")  # days of the zone in rollup_zone, by their first instant
 
-# What the database itself keeps of usage_daily, by triggers (migration 0002): whoever writes days writes these.
-usage_daily_totals = Table(
-    "usage_daily_totals",
-    metadata,
-    # A project's days by source alone: a year of all projects is few rows, however many models there are.
-    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
-    Column("day_at", BigInteger, primary_key=True, autoincrement=False),
-    Column("source", String(10), primary_key=True),
-    *(
-        Column(name, BigInteger, nullable=False)
-        for name in (
-            *("calls", "error_calls", "broken_calls", "abandoned_calls", "unknown_calls", "unpriced_calls"),
-            *("cost_nano", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"),
-        )
-    ),
-    sqlite_with_rowid=False,
+
+def _totals(name: str, moment: str, *texts: Column[str]) -> Table:
+    """Sums of a roll-up by fewer columns: few rows, however many calls, kinds of runs and statuses there are.
+
+    The database itself keeps them, by triggers (migrations 0002 and 0003): whoever writes a roll-up writes these.
+    """
+    return Table(
+        name,
+        metadata,
+        Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+        Column(moment, BigInteger, primary_key=True, autoincrement=False),
+        Column("source", String(10), primary_key=True),
+        *texts,
+        *(
+            Column(name, BigInteger, nullable=False)
+            for name in (
+                *("calls", "error_calls", "broken_calls", "abandoned_calls", "unknown_calls"),
+                *("unpriced_calls", "cost_nano"),
+                *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"),
+            )
+        ),
+        sqlite_with_rowid=False,
+    )
+
+
+usage_hourly_totals = _totals("usage_hourly_totals", "hour_at")
+usage_daily_totals = _totals("usage_daily_totals", "day_at")
+usage_daily_models = _totals(
+    "usage_daily_models",
+    "day_at",
+    Column("provider", String(40), primary_key=True),
+    Column("model", String(200), primary_key=True),
 )
 usage_models = Table(
     "usage_models",

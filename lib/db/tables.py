@@ -30,8 +30,10 @@ from lib.db.rollup_tables import (
     one_of,
     rollup_zone,
     usage_daily,
+    usage_daily_models,
     usage_daily_totals,
     usage_hourly,
+    usage_hourly_totals,
     usage_models,
 )
 
@@ -40,8 +42,10 @@ __all__ = [
     "metadata",
     "rollup_zone",
     "usage_daily",
+    "usage_daily_models",
     "usage_daily_totals",
     "usage_hourly",
+    "usage_hourly_totals",
     "usage_models",
 ]
 

@@ -11,9 +11,10 @@ from typing import Any, TypeAlias, cast
 import streamlit as st
 
 from lib.access.roles import Actor
+from lib.clock import Micros
 from lib.ui.server import front_door
 from lib.usage.call_reports import LatestCalls
-from lib.usage.figures import Choices, DayRow, HourRow, ModelRow, ProjectRow, Totals, UsageFilter
+from lib.usage.figures import Choices, DayRow, HourRow, ModelRow, ProjectRow, Spend, Totals, UsageFilter
 
 SECONDS_KEPT = 3
 Rights: TypeAlias = tuple[str, int, tuple[tuple[str, int], ...]]
@@ -34,9 +35,9 @@ def by_hour(wanted: UsageFilter, actor: Actor) -> list[HourRow]:
     return cast(list[HourRow], _report("by_hour", wanted, _rights(actor), actor))
 
 
-def by_utc_hour(wanted: UsageFilter, actor: Actor) -> list[HourRow]:
-    """The sums of each hour of UTC that has usage."""
-    return cast(list[HourRow], _report("by_utc_hour", wanted, _rights(actor), actor))
+def by_utc_hour(wanted: UsageFilter, actor: Actor) -> dict[Micros, Spend]:
+    """What was spent in each hour of UTC that has usage."""
+    return cast(dict[Micros, Spend], _report("by_utc_hour", wanted, _rights(actor), actor))
 
 
 def by_model(wanted: UsageFilter, actor: Actor) -> list[ModelRow]:
@@ -49,14 +50,14 @@ def by_project(wanted: UsageFilter, actor: Actor) -> dict[str, ProjectRow]:
     return cast(dict[str, ProjectRow], _report("by_project", wanted, _rights(actor), actor))
 
 
-def courses(wanted: UsageFilter, actor: Actor) -> dict[str, dict[date, int]]:
-    """What each project spent each day, nano-USD."""
-    return cast(dict[str, dict[date, int]], _report("courses", wanted, _rights(actor), actor))
+def project_days(wanted: UsageFilter, actor: Actor) -> dict[str, dict[date, Spend]]:
+    """What each project spent on each day that has usage."""
+    return cast(dict[str, dict[date, Spend]], _report("project_days", wanted, _rights(actor), actor))
 
 
-def project_days(wanted: UsageFilter, actor: Actor) -> dict[str, dict[date, Totals]]:
-    """The sums of each project's days that have usage."""
-    return cast(dict[str, dict[date, Totals]], _report("project_days", wanted, _rights(actor), actor))
+def without_price(wanted: UsageFilter, actor: Actor) -> dict[str, int]:
+    """How many calls have no known cost, by slug of the projects that have any."""
+    return cast(dict[str, int], _report("without_price", wanted, _rights(actor), actor))
 
 
 def latest_calls(wanted: UsageFilter, actor: Actor) -> LatestCalls:

@@ -81,11 +81,11 @@ def _courses(wanted: UsageFilter, course: Course, actor: Actor) -> dict[str, lis
         for day in range((step.last - step.first).days + 1)
     }
     found = {}
-    for slug, days in loaders.courses(wanted, actor).items():
+    for slug, days in loaders.project_days(wanted, actor).items():
         sums = [0] * len(course.rows)
-        for day, nano in days.items():
+        for day, spend in days.items():
             if day in place:  # hours end now; a call that is dated later has no bar
-                sums[place[day]] += nano
+                sums[place[day]] += spend.total_nano
         found[slug] = sums
     return found
 

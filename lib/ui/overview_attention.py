@@ -50,11 +50,10 @@ def _unpriced(found: Sequence[Standing], wanted: UsageFilter, actor: Actor) -> l
         return []
     answered = replace(wanted, projects=slugs, statuses=("ok",))
     lines = []
-    for slug, row in sorted(loaders.by_project(answered, actor).items()):
-        if row.unpriced_calls:
-            whose = "Its cost is" if row.unpriced_calls == 1 else "Their cost is"
-            text = f"**{escape(slug)}**: {count(row.unpriced_calls, 'call')} without a known price. {whose} in no total."
-            lines.append(Attention("No price", "gray", text, "Show usage", USAGE, {"project": slug}))
+    for slug, calls in sorted(loaders.without_price(answered, actor).items()):
+        whose = "Its cost is" if calls == 1 else "Their cost is"
+        text = f"**{escape(slug)}**: {count(calls, 'call')} without a known price. {whose} in no total."
+        lines.append(Attention("No price", "gray", text, "Show usage", USAGE, {"project": slug}))
     return lines
 
 

@@ -97,13 +97,13 @@ def _heat(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> Card | None:
     if stretch is None or chosen.hourly:
         return None
     since, until = stretch
-    rows = loaders.by_utc_hour(replace(wanted, since=since, until=until), actor)
+    spent = loaders.by_utc_hour(replace(wanted, since=since, until=until), actor)
     title, zone = "Spend by hour and weekday, USD", chosen.zone.key
     weeks = (until - since) // weekly.WEEK
     note = f"average hour of the latest {count(weeks, 'week')}; {zone}"
-    if not rows:
+    if not spent:
         return Card("hours", title, note, None, "No calls in these weeks.")
-    return Card("hours", title, note, heat_map.heat_map(weekly.week(rows, since, until, chosen.zone)))
+    return Card("hours", title, note, heat_map.heat_map(weekly.week(spent, since, until, chosen.zone)))
 
 
 def _cap_use(slug: str, chosen: Chosen, actor: Actor) -> Card:

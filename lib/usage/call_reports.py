@@ -7,26 +7,18 @@ whole period. What was looked at is part of the answer, so that a page can say i
 
 from __future__ import annotations
 
+from array import array
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from heapq import nsmallest
 
-from sqlalchemy import (
-    CTE,
-    ColumnElement,
-    Connection,
-    Select,
-    case,
-    func,
-    literal_column,
-    select,
-    union_all,
-)
+from sqlalchemy import Connection, func, select
 
 from lib.access.roles import Actor
 from lib.clock import DAY, HOUR, Micros
 from lib.db import AnyRow, Database
-from lib.db.tables import projects, runs, usage_events, usage_hourly
+from lib.db.tables import projects, runs, usage_events, usage_hourly_totals
 from lib.errors import BadInput
 from lib.usage.events import sweep
 from lib.usage.figures import UsageFilter
@@ -36,6 +28,7 @@ MOST = 4_000
 """Calls that are looked at; more only where a single hour has more."""
 
 _SHOWN = 10
+_LOOKED_UP = 100
 _REACH = (DAY, 8 * DAY, 64 * DAY)
 
 
@@ -104,15 +97,17 @@ class CallReports:
         with self._database.read() as connection:
             ids = visible_ids(connection, actor, wanted.projects, sample=wanted.sample)
             since = _cut(connection, ids, wanted.since, wanted.until)
-            found = _found(wanted, ids, since)
-            spreads = {row.what: _spread(row) for row in connection.execute(_spreads(found))}
+            look = _Look()
+            statement = matching(select(*_COLUMNS), replace(wanted, since=since), ids)
+            for calls in connection.execution_options(yield_per=MOST).execute(statement).partitions():
+                look.add(calls)
             return LatestCalls(
                 since=since,
                 whole=since == wanted.since,
-                calls=connection.execute(select(func.count()).select_from(found)).scalar_one(),
-                spreads={what: spreads.get(what, Spread()) for what in _measures(found.c)},
-                costliest_calls=[CostlyCall(**row._mapping) for row in connection.execute(_calls(found))],  # noqa: SLF001
-                costliest_runs=[_run(row) for row in connection.execute(_runs(found))],
+                calls=look.calls,
+                spreads={"tokens": _spread(look.tokens), "latency": _spread(look.latency)},
+                costliest_calls=_costliest_calls(connection, look.costliest),
+                costliest_runs=_costliest_runs(connection, look.runs),
             )
 
 
@@ -121,12 +116,12 @@ def _cut(connection: Connection, ids: Sequence[str], since: Micros, until: Micro
 
     The counts are those of the hourly roll-up, of further and further back until there are enough.
     """
-    hour = usage_hourly.c.hour_at
+    hour = usage_hourly_totals.c.hour_at
     for reach in (*_REACH, until - since):
         first = max(since, until - reach)
         counts = (
-            select(hour, func.sum(usage_hourly.c.calls).label("calls"))
-            .where(usage_hourly.c.project_id.in_(ids), hour >= first - first % HOUR, hour < until)
+            select(hour, func.sum(usage_hourly_totals.c.calls).label("calls"))
+            .where(usage_hourly_totals.c.project_id.in_(ids), hour >= first - first % HOUR, hour < until)
             .group_by(hour)
             .order_by(hour.desc())
         )
@@ -140,100 +135,137 @@ def _cut(connection: Connection, ids: Sequence[str], since: Micros, until: Micro
     return since
 
 
-def _found(wanted: UsageFilter, ids: Sequence[str], since: Micros) -> CTE:
-    """The calls that match, and what is shown of them."""
-    event = usage_events.c
-    kept = [event[name] for name in CostlyCall.__dataclass_fields__ if name not in {"project", "tokens"}]
-    tokens = (event.input_tokens + event.output_tokens).label("tokens")
-    columns = [event.project_id, event.event_id, event.input_tokens, event.output_tokens, tokens, *kept]
-    found = matching(select(*columns), replace(wanted, since=since), ids).cte("found")
-    # Otherwise SQLite groups by way of the index of runs, and reads all of history for it.
-    return found.prefix_with("MATERIALIZED")
+# --- one by one ------------------------------------------------------------------------------------
+
+_COLUMNS = [
+    usage_events.c[name]
+    for name in (
+        *("project_id", "run_id", "source", "cost_nano", "input_tokens", "output_tokens", "latency_ms"),
+        *("event_id", "occurred_at", "model", "status"),
+    )
+]
+RunKey = tuple[str, str]  # project's id, run
 
 
-def _measures(call: Any) -> dict[str, ColumnElement[int]]:
-    return {"tokens": call.input_tokens + call.output_tokens, "latency": call.latency_ms}
+@dataclass
+class _RunSums:
+    calls: int = 0
+    platform_nano: int = 0
+    byok_nano: int = 0
+    priced: bool = False
+
+    @property
+    def cost_nano(self) -> int:
+        return self.platform_nano + self.byok_nano
+
+    def add(self, source: str, cost_nano: int | None) -> None:
+        self.calls += 1
+        if cost_nano is not None:
+            self.priced = True
+            if source == "platform":
+                self.platform_nano += cost_nano
+            else:
+                self.byok_nano += cost_nano
 
 
-def _spreads(found: CTE) -> Select[Any]:
-    """For each measure the values at the ranks of median and 95th percentile, of the calls that have one."""
-    each = union_all(
-        *(
-            select(literal_column(f"'{what}'").label("what"), value.label("value")).where(value.is_not(None))
-            for what, value in _measures(found.c).items()
+@dataclass
+class _Look:
+    """What is kept of the calls while they go by: numbers, and few of the calls themselves."""
+
+    calls: int = 0
+    tokens: array[int] = field(default_factory=lambda: array("q"))
+    latency: array[int] = field(default_factory=lambda: array("q"))
+    costliest: list[AnyRow] = field(default_factory=list)
+    runs: dict[RunKey, _RunSums] = field(default_factory=lambda: defaultdict(_RunSums))
+
+    def add(self, calls: Sequence[AnyRow]) -> None:
+        self.calls += len(calls)
+        for project_id, run_id, source, cost_nano, asked, answered, latency, *_ in calls:
+            if asked is not None and answered is not None:
+                self.tokens.append(asked + answered)
+            if latency is not None:
+                self.latency.append(latency)
+            if run_id is not None:
+                self.runs[project_id, run_id].add(source, cost_nano)
+        priced = [call for call in calls if call.cost_nano is not None]
+        self.costliest = nsmallest(_SHOWN, [*self.costliest, *priced], key=_costlier)
+
+
+def _costlier(call: AnyRow) -> tuple[int, int, str]:
+    """The costliest first, the latest first among equals."""
+    return -call.cost_nano, -call.occurred_at, call.event_id
+
+
+def _spread(values: array[int]) -> Spread:
+    if not values:
+        return Spread()
+    ordered, number = sorted(values), len(values)
+    median, p95 = (ordered[-(-percent * number // 100) - 1] for percent in (50, 95))
+    return Spread(number, median, p95)
+
+
+def _costliest_calls(connection: Connection, found: Sequence[AnyRow]) -> list[CostlyCall]:
+    logged = _logged(connection, [(call.project_id, call.run_id) for call in found if call.run_id])
+    slugs = _slugs(connection, {call.project_id for call in found})
+    return [
+        CostlyCall(
+            occurred_at=call.occurred_at,
+            project=slugs[call.project_id],
+            run_id=call.run_id if (call.project_id, call.run_id) in logged else None,
+            source=call.source,
+            model=call.model,
+            status=call.status,
+            tokens=_tokens(call),
+            latency_ms=call.latency_ms,
+            cost_nano=call.cost_nano,
         )
-    ).subquery()
-    ranked = select(
-        each,
-        func.row_number().over(partition_by=each.c.what, order_by=each.c.value).label("rank"),
-        func.count().over(partition_by=each.c.what).label("calls"),
-    ).subquery()
-    rank, calls, value = ranked.c.rank, ranked.c.calls, ranked.c.value
-    return select(
-        ranked.c.what,
-        func.max(calls).label("calls"),
-        func.min(case((100 * rank >= 50 * calls, value))).label("median"),
-        func.min(case((100 * rank >= 95 * calls, value))).label("p95"),
-    ).group_by(ranked.c.what)
+        for call in found
+    ]
 
 
-def _spread(row: AnyRow) -> Spread:
-    return Spread(int(row.calls), int(row.median), int(row.p95))
+def _tokens(call: AnyRow) -> int | None:
+    if call.input_tokens is None or call.output_tokens is None:
+        return None
+    return int(call.input_tokens + call.output_tokens)
 
 
-def _calls(found: CTE) -> Select[Any]:
-    """The costliest calls with a known cost, the latest first among equals."""
-    call = found.c
-    kept = [call[name] for name in CostlyCall.__dataclass_fields__ if name not in {"project", "run_id"}]
-    in_log = (runs.c.project_id == call.project_id) & (runs.c.run_id == call.run_id)
-    return (
-        select(projects.c.slug.label("project"), runs.c.run_id, *kept)
-        .join(projects, projects.c.id == call.project_id)
-        .outerjoin(runs, in_log)
-        .where(call.cost_nano.is_not(None))
-        .order_by(call.cost_nano.desc(), call.occurred_at.desc(), call.event_id)
-        .limit(_SHOWN)
+def _costliest_runs(connection: Connection, sums: dict[RunKey, _RunSums]) -> list[CostlyRun]:
+    """Those of the run log; the latest first among equals. Imported calls name runs that it does not have."""
+    ranked = sorted((key for key in sums if sums[key].priced), key=lambda key: -sums[key].cost_nano)
+    found: list[tuple[RunKey, AnyRow]] = []
+    for start in range(0, len(ranked), _LOOKED_UP):
+        some = ranked[start : start + _LOOKED_UP]
+        if len(found) >= _SHOWN and sums[some[0]].cost_nano < sums[found[_SHOWN - 1][0]].cost_nano:
+            break
+        found += _logged(connection, some).items()
+        found.sort(key=lambda each: (-sums[each[0]].cost_nano, -each[1].started_at, each[0][1]))
+    slugs = _slugs(connection, {project_id for (project_id, _), _ in found[:_SHOWN]})
+    return [_costly_run(sums[key], run, slugs[key[0]]) for key, run in found[:_SHOWN]]
+
+
+def _costly_run(sums: _RunSums, run: AnyRow, slug: str) -> CostlyRun:
+    return CostlyRun(
+        run_id=run.run_id,
+        project=slug,
+        kind=run.kind,
+        status=run.status,
+        started_at=run.started_at,
+        calls=sums.calls,
+        platform_nano=sums.platform_nano,
+        byok_nano=sums.byok_nano,
     )
 
 
-def _runs(found: CTE) -> Select[Any]:
-    """The runs of the run log whose matching calls cost most together."""
-    call = found.c
-    platform = call.source == "platform"
-    cost = func.sum(call.cost_nano)
-    sums = (
-        select(
-            call.project_id,
-            call.run_id,
-            func.count().label("calls"),
-            func.coalesce(func.sum(case((platform, call.cost_nano), else_=0)), 0).label("platform_nano"),
-            func.coalesce(func.sum(case((platform, 0), else_=call.cost_nano)), 0).label("byok_nano"),
-            cost.label("cost"),
-        )
-        .where(call.run_id.is_not(None))
-        .group_by(call.project_id, call.run_id)
-        .having(cost.is_not(None))
-        .subquery()
-    )
-    in_log = (runs.c.project_id == sums.c.project_id) & (runs.c.run_id == sums.c.run_id)
-    summed = [sums.c[name] for name in ("calls", "platform_nano", "byok_nano")]
-    return (
-        select(
-            runs.c.run_id,
-            projects.c.slug.label("project"),
-            runs.c.kind,
-            runs.c.status,
-            runs.c.started_at,
-            *summed,
-        )
-        .join(runs, in_log)
-        .join(projects, projects.c.id == sums.c.project_id)
-        .order_by(sums.c.cost.desc(), runs.c.started_at.desc(), runs.c.run_id)
-        .limit(_SHOWN)
-    )
+def _logged(connection: Connection, keys: Sequence[RunKey]) -> dict[RunKey, AnyRow]:
+    """Those that the run log has."""
+    columns = [runs.c[name] for name in ("project_id", "run_id", "kind", "status", "started_at")]
+    # Two lists, not one of pairs: for those SQLite would read the whole table.
+    projects_named, runs_named = ({key[place] for key in keys} for place in (0, 1))
+    statement = select(*columns).where(runs.c.project_id.in_(projects_named), runs.c.run_id.in_(runs_named))
+    found = {(row.project_id, row.run_id): row for row in connection.execute(statement)}
+    return {key: found[key] for key in keys if key in found}
 
 
-def _run(row: AnyRow) -> CostlyRun:
-    # PostgreSQL sums BIGINT as NUMERIC.
-    sums = {name: int(getattr(row, name)) for name in ("calls", "platform_nano", "byok_nano")}
-    return CostlyRun(**{**row._mapping, **sums})  # noqa: SLF001
+def _slugs(connection: Connection, ids: set[str]) -> dict[str, str]:
+    found = connection.execute(select(projects.c.id, projects.c.slug).where(projects.c.id.in_(ids)))
+    return {row.id: row.slug for row in found}

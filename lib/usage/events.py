@@ -64,8 +64,13 @@ _LATE = (
     .where(open_calls.c.project_id == bindparam("project"), open_calls.c.lease_until < bindparam("now"))
     .order_by(open_calls.c.lease_until, open_calls.c.event_id)
 )
+_PROJECTS_LATE = select(open_calls.c.project_id).where(open_calls.c.lease_until < bindparam("now")).distinct()
 # Its lease may have been renewed since it was found late.
 _TAKE_LATE = _TAKE.where(open_calls.c.lease_until < bindparam("now"))
+
+
+_LOST = (runs.c.status == "running") & runs.c.ended_at.is_(None) & (runs.c.lease_until < bindparam("now"))
+_ANY_LOST = select(runs.c.run_id).where(_LOST).limit(1)
 
 
 def write_event(connection: Connection, row: Mapping[str, Any]) -> AnyRow:
@@ -198,10 +203,9 @@ def _expire(database: Database, project_id: str, event_id: str) -> bool:
 def sweep(database: Database, project_ids: Sequence[str] | None = None) -> None:
     """Before anybody looks: settle what died. Writes only where something has; else two cheap look-ups."""
     with database.read() as connection:
-        now = database.now(connection)
-        late = select(open_calls.c.project_id).where(open_calls.c.lease_until < now).distinct()
-        projects = set(connection.execute(late).scalars())
-        lost = connection.execute(select(runs.c.run_id).where(_lost(now)).limit(1)).first()
+        now = {"now": database.now(connection)}
+        projects = {row.project_id for row in execute(connection, _PROJECTS_LATE, now)}
+        lost = execute(connection, _ANY_LOST, now)
     for project_id in projects if project_ids is None else projects & set(project_ids):
         expire_calls(database, project_id)
     if lost:
@@ -211,11 +215,6 @@ def sweep(database: Database, project_ids: Sequence[str] | None = None) -> None:
 
 def _lose_runs(connection: Connection, now: Micros) -> None:
     """End the runs whose worker shows no sign of life any more; one that somebody writes just now lives."""
-    lost = select(runs.c.run_id).where(_lost(now)).with_for_update(key_share=True, skip_locked=True)
-    connection.execute(
-        update(runs).where(runs.c.run_id.in_(lost)).values(status="lost", ended_at=runs.c.lease_until)
-    )
-
-
-def _lost(now: Micros) -> Any:
-    return (runs.c.status == "running") & runs.c.ended_at.is_(None) & (runs.c.lease_until < now)
+    lost = select(runs.c.run_id).where(_LOST).with_for_update(key_share=True, skip_locked=True)
+    ended = update(runs).where(runs.c.run_id.in_(lost)).values(status="lost", ended_at=runs.c.lease_until)
+    connection.execute(ended, {"now": now})

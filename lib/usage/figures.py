@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
 from decimal import Decimal
-from typing import Self
+from typing import NamedTuple, Self
 
 from lib.clock import Micros
 from lib.usage.prices import usd
@@ -27,6 +27,22 @@ class UsageFilter:
     zone: str = "UTC"
     sample: bool = False
     """Count the sample data in place of what is real; without it, only where ``projects`` names it."""
+
+
+class Spend(NamedTuple):
+    """Money alone, in nano-USD of calls with a known price."""
+
+    platform_nano: int = 0
+    byok_nano: int = 0
+
+    @property
+    def total_nano(self) -> int:
+        """Both ledgers together."""
+        return self.platform_nano + self.byok_nano
+
+    def plus(self, platform_nano: int, byok_nano: int) -> Spend:
+        """The sum of both. PostgreSQL's sums arrive as Decimal; they are whole numbers."""
+        return Spend(self.platform_nano + int(platform_nano), self.byok_nano + int(byok_nano))
 
 
 @dataclass

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, select
+from sqlalchemy.dialects import postgresql
 
 from lib.clock import HOUR, Micros
-from lib.db.tables import usage_daily, usage_hourly
+from lib.db.tables import projects, usage_daily, usage_hourly, usage_models
 from lib.db.upsert import Upsert
 from lib.usage.periods import day_of, midnight
 from lib.usage.rollups import DIMENSIONS, QUARTER, SUMS, zone_of
@@ -33,6 +34,7 @@ def add_imported(connection: Connection, summed: Iterable[Any]) -> int:
     if connection.dialect.name != "sqlite":
         # Waits for a change of the reporting zone that is under way, and keeps the next one waiting.
         connection.exec_driver_sql("LOCK TABLE usage_daily IN ROW EXCLUSIVE MODE")
+        _take_turns(connection, rows)
     zone = zone_of(connection)
     days: dict[Micros, Micros] = {}
     for quarter in {row[1] for row in rows}:
@@ -40,6 +42,22 @@ def add_imported(connection: Connection, summed: Iterable[Any]) -> int:
     _add(connection, usage_hourly, "hour_at", rows, lambda quarter: quarter - quarter % HOUR)
     _add(connection, usage_daily, "day_at", rows, days.__getitem__)
     return sum(int(row[6]) for row in rows)
+
+
+def _take_turns(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+    """PostgreSQL: no ring of transactions that wait for each other's totals, which the database itself keeps.
+
+    Of a project one import at a time gets here; live calls go on. A call that is the first of its model waits for
+    the import, or the import for the call, before either holds totals.
+    """
+    ids = sorted({row[0] for row in rows})
+    mine = select(projects.c.id).where(projects.c.id.in_(ids)).order_by(projects.c.id)
+    connection.execute(mine.with_for_update(key_share=True))
+    models = sorted({(project_id, provider, model) for project_id, _, _, provider, model, *_ in rows})
+    names = ("project_id", "provider", "model")
+    for start in range(0, len(models), _BATCH):
+        some = [dict(zip(names, each, strict=True)) for each in models[start : start + _BATCH]]
+        connection.execute(postgresql.insert(usage_models).on_conflict_do_nothing(), some)
 
 
 def _add(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import median_low
 
-from lib.usage.figures import Totals
+from lib.usage.figures import Spend
 
 DAYS_BEFORE = 7
 FACTOR = 3
@@ -30,12 +30,12 @@ class Jump:
         return self.platform_nano + self.byok_nano
 
 
-def jump(course: Mapping[date, Totals], day: date) -> Jump | None:
+def jump(course: Mapping[date, Spend], day: date) -> Jump | None:
     """Whether spend jumped on ``day``. A project that was quiet on most days before has nothing to compare with."""
     before = [
-        course.get(day - timedelta(days=back), Totals()).total_nano for back in range(1, DAYS_BEFORE + 1)
+        course.get(day - timedelta(days=back), Spend()).total_nano for back in range(1, DAYS_BEFORE + 1)
     ]
-    usual, sums = median_low(before), course.get(day, Totals())
+    usual, sums = median_low(before), course.get(day, Spend())
     if usual == 0 or sums.total_nano < max(FACTOR * usual, usual + FLOOR_NANO):
         return None
     return Jump(day, sums.platform_nano, sums.byok_nano, usual)

@@ -15,17 +15,19 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, exists, func, select
 
 from lib.access.roles import Actor
-from lib.clock import HOUR
+from lib.clock import HOUR, Micros
 from lib.db import AnyRow, Database
-from lib.db.tables import usage_daily_totals, usage_hourly, usage_models
+from lib.db.tables import usage_daily_totals, usage_hourly_totals, usage_models
 from lib.errors import BadInput
 from lib.usage.events import sweep
 from lib.usage.figures import (
+    FIELDS,
     Choices,
     DayRow,
     HourRow,
     ModelRow,
     ProjectRow,
+    Spend,
     Totals,
     UsageFilter,
 )
@@ -35,6 +37,9 @@ from lib.usage.segments import Segment, plan, plan_days, plan_hours
 from lib.usage.summing import added_up, part, sums_of, visible_ids
 
 __all__ = ["Reports", "Totals", "UsageFilter"]
+
+
+_NOTHING = Spend()
 
 
 class Reports:
@@ -89,16 +94,16 @@ class Reports:
             hours[bisect_right(starts, row.at) - 1].add(Totals(**sums_of(row)))
         return hours
 
-    def by_utc_hour(self, wanted: UsageFilter, *, actor: Actor) -> list[HourRow]:
-        """The sums of each hour of UTC that has usage, in order. Needs ``since`` and ``until``."""
+    def by_utc_hour(self, wanted: UsageFilter, *, actor: Actor) -> dict[Micros, Spend]:
+        """What was spent in each hour of UTC that has usage, by its beginning. Needs ``since`` and ``until``."""
         if wanted.since is None or wanted.until is None:
             raise BadInput("Hours need a period with a beginning and an end.")
         segments = list(plan_hours(wanted.since, wanted.until))
-        hours: dict[int, HourRow] = {}
-        for row in self._sums(wanted, actor, ("at",), segments=segments):
-            at = row.at - row.at % HOUR
-            hours.setdefault(at, HourRow(at=at)).add(Totals(**sums_of(row)))
-        return [hours[at] for at in sorted(hours)]
+        hours: dict[Micros, Spend] = {}
+        for at, platform, byok in self._sums(wanted, actor, ("at",), segments=segments, names=Spend._fields):
+            hour = at - at % HOUR
+            hours[hour] = hours.get(hour, _NOTHING).plus(platform, byok)
+        return hours
 
     def by_model(self, wanted: UsageFilter, *, actor: Actor) -> list[ModelRow]:
         """The sums of each model, the most expensive first."""
@@ -111,23 +116,25 @@ class Reports:
         rows = self._sums(wanted, actor, ("project_id",))
         return {row.slug: ProjectRow(project=row.slug, **sums_of(row)) for row in rows}
 
-    def courses(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, dict[date, int]]:
-        """What each project spent each day, both ledgers together, in nano-USD; only days with usage."""
+    def project_days(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, dict[date, Spend]]:
+        """What each project spent each day; only days with usage."""
         zone = zone_named(wanted.zone)
-        found: dict[str, dict[date, int]] = {}
-        for row in self._sums(wanted, actor, ("project_id", "at"), zone=zone):
-            course, day = found.setdefault(row.slug, {}), day_of(row.at, zone)
-            course[day] = course.get(day, 0) + int(row.platform_nano) + int(row.byok_nano)
+        found: dict[str, dict[date, Spend]] = {}
+        days: dict[Micros, date] = {}
+        for slug, at, platform, byok in self._sums(
+            wanted, actor, ("project_id", "at"), zone=zone, names=Spend._fields
+        ):
+            day = days.get(at) or days.setdefault(at, day_of(at, zone))
+            course = found.setdefault(slug, {})
+            course[day] = course.get(day, _NOTHING).plus(platform, byok)
         return found
 
-    def project_days(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, dict[date, Totals]]:
-        """The sums of each project's days; only days with usage."""
-        zone = zone_named(wanted.zone)
-        found: dict[str, dict[date, Totals]] = {}
-        for row in self._sums(wanted, actor, ("project_id", "at"), zone=zone):
-            days = found.setdefault(row.slug, {})
-            days.setdefault(day_of(row.at, zone), Totals()).add(Totals(**sums_of(row)))
-        return found
+    def without_price(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, int]:
+        """How many calls have no known cost, by slug of the projects that have any."""
+        names = ("platform_unpriced_calls", "byok_unpriced_calls")
+        rows = self._sums(wanted, actor, ("project_id",), names=names)
+        found = {slug: int(platform) + int(byok) for slug, platform, byok in rows}
+        return {slug: calls for slug, calls in found.items() if calls}
 
     def choices(self, *, actor: Actor, sample: bool = False) -> Choices:
         """Models and providers that occur."""
@@ -145,8 +152,9 @@ class Reports:
         *,
         zone: ZoneInfo | None = None,
         segments: Sequence[Segment] | None = None,
+        names: Sequence[str] = FIELDS,
     ) -> Sequence[AnyRow]:
-        """Sum by the columns ``by``, over the period of the filter or over these ``segments`` of it.
+        """The sums ``names`` by the columns ``by``, over the period of the filter or over these ``segments`` of it.
 
         With ``zone``, ``at`` is an instant of the day that a row belongs to; of segments, one of its hour (or
         of its quarter of an hour, where events answer).
@@ -158,8 +166,8 @@ class Reports:
                 segments = _segments(connection, wanted, ids, zone)
             if not segments or not ids:
                 return []
-            parts = [part(segment, wanted, ids, by) for segment in segments]
-            return connection.execute(added_up(parts, by)).all()
+            parts = [part(segment, wanted, ids, by, names) for segment in segments]
+            return connection.execute(added_up(parts, by, names)).all()
 
 
 def _segments(
@@ -170,8 +178,8 @@ def _segments(
         return plan(wanted.since, wanted.until, rollup_zone)
     since, until = wanted.since, wanted.until
     if since is None or until is None:
-        hour = usage_hourly.c.hour_at
-        span = select(func.min(hour), func.max(hour)).where(usage_hourly.c.project_id.in_(ids))
+        hour = usage_hourly_totals.c.hour_at
+        span = select(func.min(hour), func.max(hour)).where(usage_hourly_totals.c.project_id.in_(ids))
         first, last = connection.execute(span).one()
         if first is None:
             return []

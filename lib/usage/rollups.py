@@ -15,14 +15,11 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
     Table,
     bindparam,
     case,
     delete,
     func,
-    insert,
-    literal,
     literal_column,
     select,
     update,
@@ -32,15 +29,14 @@ from lib.clock import HOUR, MINUTE, Micros
 from lib.db import Database
 from lib.db.direct import execute
 from lib.db.tables import (
-    EVENT_STATUSES,
     projects,
     rollup_zone,
     usage_daily,
-    usage_daily_totals,
     usage_events,
     usage_hourly,
 )
 from lib.db.upsert import Upsert
+from lib.usage import rollup_totals
 from lib.usage.periods import day_of, midnight
 
 QUARTER: Micros = 15 * MINUTE  # every zone's days are made of whole quarters of an hour
@@ -55,8 +51,6 @@ SUMS = (
     "reasoning_tokens",
 )
 _TOKENS = SUMS[3:]
-FAILURES = tuple(status for status in EVENT_STATUSES if status != "ok")
-_TOTALS = (*SUMS, *(f"{status}_calls" for status in FAILURES))
 _MOMENT = {usage_hourly: "hour_at", usage_daily: "day_at"}
 _BATCH = 1_000
 
@@ -152,8 +146,9 @@ def verify(database: Database) -> Iterator[Difference]:
                 stored = _stored(connection, table, project_id)
                 events = _summed(connection, table, project_id, None, None, zone)
                 yield from _compare(slug, table, stored, events)
-            # Where the days differ, that is said already; their totals have to be theirs.
-            yield from _compare(slug, usage_daily_totals, *_totals(connection, project_id))
+            # Where a roll-up differs, that is said already; its totals have to be its own.
+            for totals in rollup_totals.compared(connection, project_id):
+                yield from _compare(slug, *totals)
 
 
 def _compare(
@@ -172,7 +167,7 @@ def repair(database: Database, progress: Callable[[int, int], None] | None = Non
             zone = zone_of(connection)
             for table in _MOMENT:
                 _replace(connection, table, project_id, None, None, zone)
-            _replace_totals(connection, project_id)
+            rollup_totals.replace(connection, project_id)
         if progress:
             progress(done, len(ids))
 
@@ -232,35 +227,6 @@ def _replace(
     ]
     for start in range(0, len(rows), _BATCH):
         connection.execute(_SET[table].on(connection), rows[start : start + _BATCH])
-
-
-def _replace_totals(connection: Connection, project_id: str) -> None:
-    """Make the totals of days again from the days; else the database keeps them itself."""
-    connection.execute(delete(usage_daily_totals).where(usage_daily_totals.c.project_id == project_id))
-    names = ("day_at", "source", *_TOTALS)
-    columns = [literal(project_id), *_days_by_source(project_id).selected_columns]
-    days = _days_by_source(project_id).with_only_columns(*columns)
-    connection.execute(insert(usage_daily_totals).from_select(["project_id", *names], days))
-
-
-def _days_by_source(project_id: str) -> Select[Any]:
-    day, keys = usage_daily.c, (usage_daily.c.day_at, usage_daily.c.source)
-    sums = [func.sum(day[name]).label(name) for name in SUMS]
-    sums += [
-        func.sum(case((day.status == status, day.calls), else_=literal_column("0"))).label(f"{status}_calls")
-        for status in FAILURES
-    ]
-    return select(*keys, *sums).where(day.project_id == project_id).group_by(*keys)
-
-
-def _totals(connection: Connection, project_id: str) -> tuple[dict[Key, Sums], dict[Key, Sums]]:
-    """Totals of days by source: those stored, and those that the days come to."""
-    names = ("day_at", "source", *_TOTALS)
-    columns = [usage_daily_totals.c[name] for name in names]
-    stored = select(*columns).where(usage_daily_totals.c.project_id == project_id)
-    found = [connection.execute(each).all() for each in (stored, _days_by_source(project_id))]
-    one, other = ({tuple(row[:2]): tuple(map(int, row[2:])) for row in rows} for rows in found)
-    return one, other
 
 
 def _stored(connection: Connection, table: Table, project_id: str) -> dict[Key, Sums]:

@@ -21,11 +21,23 @@ from sqlalchemy import (
 from lib.access.roles import Action, Actor, allows
 from lib.clock import HOUR, Micros
 from lib.db import AnyRow
-from lib.db.tables import projects, usage_daily, usage_daily_totals, usage_events, usage_hourly
+from lib.db.direct import execute
+from lib.db.tables import (
+    projects,
+    usage_daily,
+    usage_daily_models,
+    usage_daily_totals,
+    usage_events,
+    usage_hourly,
+    usage_hourly_totals,
+)
 from lib.errors import BadInput, ProjectUnknown
 from lib.usage.figures import FIELDS, UsageFilter
-from lib.usage.rollups import FAILURES, QUARTER, SUMS
+from lib.usage.rollup_totals import FAILURES
+from lib.usage.rollups import QUARTER, SUMS
 from lib.usage.segments import Segment
+
+_PROJECTS = select(projects.c.slug, projects.c.id, projects.c.sample)
 
 
 def visible_ids(
@@ -42,8 +54,9 @@ def visible_ids(
         ProjectUnknown: one that is named does not exist, or the actor may not know of it.
         BadInput: real projects and sample data are named together; no sum mixes them.
     """
-    rows = connection.execute(select(projects.c.slug, projects.c.id, projects.c.sample))
-    visible = {row.slug: row for row in rows if allows(actor, action, row.id)}
+    rows = execute(connection, _PROJECTS, {})
+    everywhere = allows(actor, action, None)
+    visible = {row.slug: row for row in rows if everywhere or allows(actor, action, row.id)}
     named = dict.fromkeys(slugs)
     for slug in named:
         if slug not in visible:
@@ -59,41 +72,38 @@ def matching(statement: Select[Any], wanted: UsageFilter, project_ids: Sequence[
     return _narrowed(statement, usage_events, "occurred_at", wanted, project_ids, wanted.since, wanted.until)
 
 
-def part(segment: Segment, wanted: UsageFilter, project_ids: Sequence[str], by: Sequence[str]) -> Select[Any]:
-    """The sums of ``Totals`` over one segment, from the table that answers it.
+def part(
+    segment: Segment,
+    wanted: UsageFilter,
+    project_ids: Sequence[str],
+    by: Sequence[str],
+    names: Sequence[str] = FIELDS,
+) -> Select[Any]:
+    """The sums ``names`` of ``Totals`` over one segment, from the table that answers it.
 
-    By ``project_id`` or a dimension; ``at`` is the moment of the roll-up's row, or a quarter of an hour. And by
-    what stands before these in the roll-ups' index: SQLite sums as it reads then, and sorts nothing.
+    By ``project_id`` or a dimension; ``at`` is the moment of the roll-up's row, or a quarter of an hour.
     """
     table, moment = _table(segment, wanted, by)
     values = _event_values() if table is usage_events else {name: table.c[name] for name in SUMS}
-    keys = [
-        _instant(table.c[moment], segment).label("at") if name == "at" else table.c[name]
-        for name in _up_to(by)
-    ]
+    keys = [_instant(table.c[moment], segment).label("at") if name == "at" else table.c[name] for name in by]
     edges = (None, None) if segment.cuts and table is usage_events else (segment.since, segment.until)
-    statement = _narrowed(select(*keys, *_sums(table, values)), table, moment, wanted, project_ids, *edges)
-    statement = _with_cuts(statement, segment, project_ids)
+    sums = _sums(table, values, names)
+    statement = _narrowed(select(*keys, *sums), table, moment, wanted, project_ids, *edges)
+    if segment.cuts:
+        statement = _with_cuts(statement, segment, table, project_ids)
     return statement.group_by(*keys) if keys else statement
 
 
-_INDEX = ("project_id", "at", "source", "provider", "model")
-
-
-def _up_to(by: Sequence[str]) -> Sequence[str]:
-    return _INDEX[: max((_INDEX.index(name) for name in by), default=-1) + 1]
-
-
-def _with_cuts(statement: Select[Any], segment: Segment, project_ids: Sequence[str]) -> Select[Any]:
-    hour = usage_hourly.c.hour_at
-    if not segment.cuts:
-        return statement
+def _with_cuts(
+    statement: Select[Any], segment: Segment, table: Table, project_ids: Sequence[str]
+) -> Select[Any]:
     if segment.grain == "hour":
-        return statement.where(hour.not_in(segment.cuts))
+        return statement.where(table.c.hour_at.not_in(segment.cuts))
     # The roll-up knows which of those hours have events at all: one look-up for each that has. The range is for
     # SQLite's index; by the equal hour PostgreSQL hashes, where it would compare each event with each hour.
-    busy = select(usage_hourly.c.project_id, hour).where(
-        usage_hourly.c.project_id.in_(project_ids), hour.in_(segment.cuts)
+    hourly = usage_hourly_totals.c
+    busy = select(hourly.project_id, hourly.hour_at).where(
+        hourly.project_id.in_(project_ids), hourly.hour_at.in_(segment.cuts)
     )
     found = busy.distinct().subquery("busy")
     event, at = usage_events.c, usage_events.c.occurred_at
@@ -102,24 +112,29 @@ def _with_cuts(statement: Select[Any], segment: Segment, project_ids: Sequence[s
     return statement.join_from(found, usage_events, (event.project_id == found.c.project_id) & inside & same)
 
 
-def added_up(parts: Sequence[Select[Any]], by: Sequence[str]) -> Select[Any]:
+def added_up(parts: Sequence[Select[Any]], by: Sequence[str], names: Sequence[str] = FIELDS) -> Select[Any]:
     """The sums of several segments together, by project's slug in place of its id."""
     if len(parts) == 1 and not by:
         return parts[0]
     inner = union_all(*parts).subquery()
     keys = [projects.c.slug if name == "project_id" else inner.c[name] for name in by]
-    statement = select(*keys, *(func.sum(inner.c[name]).label(name) for name in FIELDS)).select_from(inner)
+    statement = select(*keys, *(func.sum(inner.c[name]).label(name) for name in names)).select_from(inner)
     if "project_id" in by:
         statement = statement.join(projects, projects.c.id == inner.c.project_id)
     return statement.group_by(*keys) if keys else statement
 
 
 def _table(segment: Segment, wanted: UsageFilter, by: Sequence[str]) -> tuple[Table, str]:
-    """The smallest table that knows what is asked for."""
-    narrow = wanted.providers or wanted.models or wanted.kinds or wanted.statuses
-    if segment.grain == "day" and not narrow and not {"provider", "model"} & set(by):
-        return usage_daily_totals, "day_at"
-    return _TABLES[segment.grain]
+    """The smallest table that knows what is asked for, and its column of moments."""
+    if segment.grain == "event":
+        return usage_events, "occurred_at"
+    every = bool(wanted.kinds or wanted.statuses)
+    models = bool(wanted.providers or wanted.models or {"provider", "model"} & set(by))
+    if segment.grain == "hour":
+        return usage_hourly if every or models else usage_hourly_totals, "hour_at"
+    if every:
+        return usage_daily, "day_at"
+    return usage_daily_models if models else usage_daily_totals, "day_at"
 
 
 def _instant(at: ColumnElement[int], segment: Segment) -> ColumnElement[int]:
@@ -161,13 +176,6 @@ def _narrowed(
     return statement
 
 
-_TABLES = {
-    "day": (usage_daily, "day_at"),
-    "hour": (usage_hourly, "hour_at"),
-    "event": (usage_events, "occurred_at"),
-}
-
-
 def _event_values() -> dict[str, ColumnElement[Any]]:
     """What one event adds to each sum of a roll-up."""
     event = usage_events.c
@@ -176,8 +184,10 @@ def _event_values() -> dict[str, ColumnElement[Any]]:
     return {"calls": literal_column("1"), "unpriced_calls": unpriced, **counted}
 
 
-def _sums(table: Table, values: Mapping[str, ColumnElement[Any]]) -> list[ColumnElement[Any]]:
-    """The sums of ``Totals``."""
+def _sums(
+    table: Table, values: Mapping[str, ColumnElement[Any]], names: Sequence[str]
+) -> list[ColumnElement[Any]]:
+    """These sums of ``Totals``."""
     platform = table.c.source == "platform"
     calls, unpriced, cost = values["calls"], values["unpriced_calls"], values["cost_nano"]
     found: dict[str, ColumnElement[Any]] = {
@@ -191,11 +201,11 @@ def _sums(table: Table, values: Mapping[str, ColumnElement[Any]]) -> list[Column
         "byok_nano": case((platform, 0), else_=cost),
         **{name: values[name] for name in SUMS[3:]},
     }
-    return [func.coalesce(func.sum(found[name]), 0).label(name) for name in FIELDS]
+    return [func.coalesce(func.sum(found[name]), 0).label(name) for name in names]
 
 
 def _of_status(table: Table, status: str, calls: ColumnElement[Any]) -> ColumnElement[Any]:
-    if table is usage_daily_totals:
+    if f"{status}_calls" in table.c:
         return table.c[f"{status}_calls"]
     return case((table.c.status == status, calls), else_=0)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from lib.clock import DAY, HOUR, Micros, from_micros
-from lib.usage.figures import HourRow
+from lib.usage.figures import Spend
 
 WEEK: Micros = 7 * DAY
 WEEKS = 4
@@ -21,7 +21,6 @@ class HourOfWeek:
     weekday: int
     clock: str
     hours: int = 0
-    calls: int = 0
     platform_nano: int = 0
     byok_nano: int = 0
 
@@ -39,19 +38,17 @@ def stretch(since: Micros, until: Micros, now: Micros) -> tuple[Micros, Micros] 
     return (end - weeks * WEEK, end) if weeks > 0 else None
 
 
-def week(rows: Sequence[HourRow], since: Micros, until: Micros, zone: ZoneInfo) -> list[HourOfWeek]:
-    """Every hour of the week as the zone's clocks show it, Monday's first; ``rows`` are hours of UTC.
+def week(spent: Mapping[Micros, Spend], since: Micros, until: Micros, zone: ZoneInfo) -> list[HourOfWeek]:
+    """Every hour of the week as the zone's clocks show it, Monday's first; ``spent`` is by hour of UTC.
 
     Where a zone is half an hour apart from UTC, its hours of the week begin at half past.
     """
-    sums = {row.at: row for row in rows}
     found: dict[tuple[int, int], HourOfWeek] = {}
     for at in range(since, until, HOUR):
         local = from_micros(at).astimezone(zone)
         cell = found.setdefault((local.weekday(), local.hour), HourOfWeek(local.weekday(), f"{local:%H:%M}"))
         cell.hours += 1
-        if row := sums.get(at):
-            cell.calls += row.calls
-            cell.platform_nano += row.platform_nano
-            cell.byok_nano += row.byok_nano
+        if spend := spent.get(at):
+            cell.platform_nano += spend.platform_nano
+            cell.byok_nano += spend.byok_nano
     return [found[key] for key in sorted(found)]

@@ -27,6 +27,7 @@ from lib.db import Database, migrations
 from lib.db.migrate import HEAD, current_revision, migrate
 from lib.db.tables import audit_log, metadata, plans
 from lib.errors import DatabaseUnavailable
+from lib.usage import rollup_totals
 from tests.vaults import ADMIN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,20 +149,25 @@ def test_processes_that_start_at_once_on_an_empty_database_all_find_the_schema(e
     database.close()
 
 
+def _begin_at(connection: Any, revision: str) -> None:
+    """Give an empty database the schema of then, and a project."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+    connection.execute(
+        text(
+            "INSERT INTO projects (id, slug, name, plan, created_at, created_by)"
+            " VALUES ('p', 'shop', 'Shop', 'Starter', 1, 'somebody')"
+        )
+    )
+
+
 def test_totals_of_days_are_made_from_the_days_of_the_schema_before(empty_database_url):
     """And go on with them from then on: what is added, changed and taken away."""
     database = Database(empty_database_url)
     with database.write() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        connection.execute(
-            text(
-                "INSERT INTO projects (id, slug, name, plan, created_at, created_by)"
-                " VALUES ('p', 'shop', 'Shop', 'Starter', 1, 'somebody')"
-            )
-        )
+        _begin_at(connection, "0001")
         _add_day(connection, status="ok", calls=3)
         _add_day(connection, status="error", calls=2)
         _add_day(connection, status="ok", calls=4, source="byok", model="other")
@@ -181,16 +187,68 @@ def test_totals_of_days_are_made_from_the_days_of_the_schema_before(empty_databa
     assert models == ["gpt-5", "other"]
 
 
-def _add_day(
-    connection: Any, *, status: str, calls: int, source: str = "platform", model: str = "gpt-5"
-) -> None:
-    row = {"source": source, "model": model, "status": status, "calls": calls, "cost": 10 * calls}
+def test_totals_of_hours_and_models_are_made_from_the_schema_before(empty_database_url):
+    """And go on with their roll-ups from then on; a model is known from the hour on."""
+    database = Database(empty_database_url)
+    with database.write() as connection:
+        _begin_at(connection, "0002")
+        for add in (_add_hour, _add_day):
+            add(connection, status="ok", calls=3)
+            add(connection, status="error", calls=2)
+            add(connection, status="ok", calls=4, source="byok", model="other")
+
+    migrate(database)
+
+    with database.write() as connection:
+        before = _totals_of_hours(connection), _totals_of_models(connection)
+        for add in (_add_hour, _add_day):
+            add(connection, status="broken", calls=1)
+            add(connection, status="ok", calls=1, model="third")
+        for table in ("usage_hourly", "usage_daily"):
+            connection.execute(text(f"UPDATE {table} SET calls = 5, cost_nano = 50 WHERE status = 'error'"))
+            connection.execute(text(f"DELETE FROM {table} WHERE source = 'byok'"))
+        after = _totals_of_hours(connection), _totals_of_models(connection)
+        kept = list(rollup_totals.compared(connection, "p"))
+    database.close()
+    assert before == (
+        [("byok", 4, 0, 40), ("platform", 5, 2, 50)],
+        [("byok", "other", 4, 0, 40), ("platform", "gpt-5", 5, 2, 50)],
+    )
+    assert after == (
+        [("platform", 10, 5, 100)],
+        [("platform", "gpt-5", 9, 5, 90), ("platform", "third", 1, 0, 10)],
+    )
+    assert all(stored == summed for _, stored, summed in kept)
+
+
+def _add_hour(connection: Any, **row: Any) -> None:
+    _add(connection, "usage_hourly", row)
+
+
+def _add_day(connection: Any, **row: Any) -> None:
+    _add(connection, "usage_daily", row)
+
+
+def _add(connection: Any, table: str, row: dict[str, Any]) -> None:
+    row = {"source": "platform", "model": "gpt-5", "cost": 10 * row["calls"]} | row
     connection.execute(
         text(
-            "INSERT INTO usage_daily VALUES"
+            f"INSERT INTO {table} VALUES"
             " ('p', 86400000000, :source, 'openai', :model, 'scan', :status, :calls, 0, :cost, 1, 1, 1, 1)"
         ),
         row,
+    )
+
+
+def _totals_of_hours(connection: Any) -> list[tuple[Any, ...]]:
+    columns = "source, calls, error_calls, cost_nano"
+    return list(map(tuple, connection.execute(text(f"SELECT {columns} FROM usage_hourly_totals ORDER BY 1"))))
+
+
+def _totals_of_models(connection: Any) -> list[tuple[Any, ...]]:
+    columns = "source, model, calls, error_calls, cost_nano"
+    return list(
+        map(tuple, connection.execute(text(f"SELECT {columns} FROM usage_daily_models ORDER BY 1, 2")))
     )
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import Connection, insert, select, text, update
 
 from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, Role, local_administrator
 from lib.clock import DAY, to_micros
 from lib.db import Database
-from lib.db.tables import audit_log, projects, usage_events
+from lib.db.tables import audit_log, projects, usage_events, usage_hourly
 from lib.errors import BadInput, Forbidden, ImportRejected
 from lib.usage.importing import ImportResult, import_usage
 from lib.usage.prices import PriceBook
@@ -252,6 +253,41 @@ def test_imports_and_live_calls_at_once_are_all_in_the_roll_ups(database: Databa
         assert sum(each.result() for each in added) == 900
     assert list(verify(database)) == []
     assert count(database) == 901
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_imports_that_share_an_hour_and_a_model_wait_for_each_other_but_not_in_a_ring(
+    database: Database,
+) -> None:
+    """The first stands between two models when the second comes with the last of them; they share all totals."""
+
+    def bring(tokens: int, *models: str) -> int:
+        rows = (GOOD.replace("gpt-5-mini", model).replace("1000", str(tokens)) for model in models)
+        file = io.BytesIO("\n".join([HEADER, *rows]).encode())
+        return import_usage(database, PRICES, file, name="usage.csv", actor=ADMIN).added
+
+    bring(1, "b")
+    with ThreadPoolExecutor() as pool:
+        with database.write() as connection:
+            connection.execute(select(usage_hourly).with_for_update())
+            first = pool.submit(bring, 2, "a", "b", "c")
+            wait_until_waiting(connection, 1)
+            second = pool.submit(bring, 3, "c")
+            wait_until_waiting(connection, 2)
+        assert (first.result(), second.result()) == (3, 1)
+    assert list(verify(database)) == []
+    assert count(database) == 5
+
+
+def wait_until_waiting(connection: Connection, transactions: int) -> None:
+    """Until so many wait for a lock of somebody else."""
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    for _ in range(2_000):
+        connection.execute(text("SELECT pg_stat_clear_snapshot()"))
+        if connection.execute(waiting).scalar_one() >= transactions:
+            return
+        time.sleep(0.005)
+    raise AssertionError("They do not wait.")
 
 
 # --- bad rows (attack 29) --------------------------------------------------------------------------

@@ -15,10 +15,10 @@ from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, local_administrator
 from lib.clock import HOUR, MINUTE, from_micros, to_micros
 from lib.db import Database
-from lib.db.tables import usage_daily_totals
+from lib.db.tables import usage_daily_models, usage_daily_totals, usage_hourly_totals
 from lib.usage import rollups
 from lib.usage.export_days import single_days
-from lib.usage.figures import Totals, UsageFilter
+from lib.usage.figures import Spend, Totals, UsageFilter
 from lib.usage.periods import hours_between
 from lib.usage.reports import Reports
 from lib.usage.segments import plan, plan_days
@@ -96,6 +96,10 @@ def _matches(event: dict[str, object], wanted: UsageFilter) -> bool:
         and (wanted.since is None or event["occurred_at"] >= wanted.since)
         and (wanted.until is None or event["occurred_at"] < wanted.until)
     )
+
+
+def _spend(found: list[dict[str, object]]) -> Spend:
+    return Spend(*_money(found)[1:3])
 
 
 def _money(found: list[dict[str, object]]) -> tuple[int, int, int, int]:
@@ -176,17 +180,20 @@ def test_verify_names_a_difference_and_repair_mends_it(database):
     assert list(rollups.verify(database)) == []
 
 
-def test_verify_names_a_total_that_is_not_its_days_and_repair_mends_it(database):
+@pytest.mark.parametrize(
+    "table", [usage_hourly_totals, usage_daily_totals, usage_daily_models], ids=lambda table: table.name
+)
+def test_verify_names_a_total_that_is_not_its_roll_ups_and_repair_mends_it(database, table):
     event = {"project": "one", "source": "byok", "model": "gpt-5", "status": "error", "run_kind": None}
     event |= {"occurred_at": START + 5, "cost_nano": 7, "input_tokens": 1, "output_tokens": 1}
     put_anew(database, [event])
     with database.write() as connection:
-        connection.execute(usage_daily_totals.update().values(error_calls=8))
+        connection.execute(table.update().values(error_calls=8))
 
     (difference,) = rollups.verify(database)
     rollups.repair(database)
 
-    assert (difference.project, difference.table, difference.key[1]) == ("one", "usage_daily_totals", "byok")
+    assert (difference.project, difference.table, difference.key[1]) == ("one", table.name, "byok")
     assert list(rollups.verify(database)) == []
     assert Reports(database).totals(UsageFilter(), actor=ADMIN).error_calls == 1
 
@@ -325,9 +332,9 @@ def test_hours_of_utc_and_days_of_projects_are_the_sums_of_their_events(database
     by_hour = Reports(database).by_utc_hour(wanted, actor=ADMIN)
     by_project = Reports(database).project_days(wanted, actor=ADMIN)
 
-    assert {at: _money(hours[at]) for at in sorted(hours)} == {row.at: _of(row) for row in by_hour}
-    assert {key: _money(rows) for key, rows in days.items()} == {
-        (slug, day): _of(sums) for slug, found in by_project.items() for day, sums in found.items()
+    assert {at: _spend(rows) for at, rows in hours.items()} == by_hour
+    assert {key: _spend(rows) for key, rows in days.items()} == {
+        (slug, day): spend for slug, found in by_project.items() for day, spend in found.items()
     }
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lib.clock import DAY, HOUR, from_micros, to_micros
 from lib.usage import pace, weekly
 from lib.usage.caps_view import Outlook
-from lib.usage.figures import HourRow, Totals
+from lib.usage.figures import Spend, Totals
 from lib.usage.jumps import DAYS_BEFORE, FACTOR, FLOOR_NANO, Jump, jump
 
 DOLLAR = 10**9
@@ -99,27 +99,24 @@ def test_a_cap_is_reached_when_what_is_spent_passes_what_is_free_by_then(
 def test_the_hours_of_a_week_hold_every_hour_once(
     hours: dict[int, tuple[int, int]], first: int, weeks: int, zone: str
 ):
-    rows = [
-        HourRow(at=FIRST + hour * HOUR, platform_nano=platform, byok_nano=byok, calls=1)
-        for hour, (platform, byok) in hours.items()
-    ]
+    spent = {FIRST + hour * HOUR: Spend(*nano) for hour, nano in hours.items()}
     since = FIRST + first * HOUR
     until = since + weeks * weekly.WEEK
 
-    found = weekly.week(rows, since, until, ZoneInfo(zone))
+    found = weekly.week(spent, since, until, ZoneInfo(zone))
 
-    inside = [row for row in rows if since <= row.at < until]
+    inside = {at: spend for at, spend in spent.items() if since <= at < until}
     assert sum(cell.hours for cell in found) == weeks * 7 * 24
-    assert sum(cell.calls for cell in found) == len(inside)
+    assert sum(cell.platform_nano + cell.byok_nano for cell in found) == sum(map(sum, inside.values()))
     for cell in found:
         mine = [
-            row
-            for row in inside
-            if (local := from_micros(row.at).astimezone(ZoneInfo(zone))).weekday() == cell.weekday
+            spend
+            for at, spend in inside.items()
+            if (local := from_micros(at).astimezone(ZoneInfo(zone))).weekday() == cell.weekday
             and f"{local:%H:%M}" == cell.clock
         ]
-        assert cell.platform_nano == sum(row.platform_nano for row in mine)
-        assert cell.byok_nano == sum(row.byok_nano for row in mine)
+        assert cell.platform_nano == sum(spend.platform_nano for spend in mine)
+        assert cell.byok_nano == sum(spend.byok_nano for spend in mine)
 
 
 @given(length=st.integers(0, 400 * DAY), left=st.integers(-3 * DAY, 3 * DAY))
