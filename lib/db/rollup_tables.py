@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Integer, MetaData, String, Table
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -48,6 +58,13 @@ def _rollup(name: str, moment: str) -> Table:
 
 usage_hourly = _rollup("usage_hourly", "hour_at")  # hours of UTC
 usage_daily = _rollup("usage_daily", "day_at")  # days of the zone in rollup_zone, by their first instant
+Index(
+    "ix_usage_daily_unpriced",
+    usage_daily.c.project_id,
+    usage_daily.c.day_at,
+    sqlite_where=usage_daily.c.unpriced_calls > 0,
+    postgresql_where=usage_daily.c.unpriced_calls > 0,
+)
 
 
 def _totals(name: str, moment: str, *texts: Column[str]) -> Table:

@@ -259,9 +259,7 @@ def _costly_run(sums: _RunSums, run: AnyRow, slug: str) -> CostlyRun:
 def _logged(connection: Connection, keys: Sequence[RunKey]) -> dict[RunKey, AnyRow]:
     """Those that the run log has."""
     columns = [runs.c[name] for name in ("project_id", "run_id", "kind", "status", "started_at")]
-    # Two lists, not one of pairs: for those SQLite would read the whole table.
-    projects_named, runs_named = ({key[place] for key in keys} for place in (0, 1))
-    statement = select(*columns).where(runs.c.project_id.in_(projects_named), runs.c.run_id.in_(runs_named))
+    statement = select(*columns).where(runs.c.run_id.in_([run_id for _, run_id in keys]))
     found = {(row.project_id, row.run_id): row for row in connection.execute(statement)}
     return {key: found[key] for key in keys if key in found}
 

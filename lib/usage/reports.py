@@ -34,7 +34,7 @@ from lib.usage.figures import (
 from lib.usage.periods import day_of, days_between, hours_between, zone_named
 from lib.usage.rollups import zone_of
 from lib.usage.segments import Segment, plan, plan_days, plan_hours
-from lib.usage.summing import added_up, part, sums_of, visible_ids
+from lib.usage.summing import UNPRICED, added_up, part, sums_of, visible_ids
 
 __all__ = ["Reports", "Totals", "UsageFilter"]
 
@@ -131,8 +131,7 @@ class Reports:
 
     def without_price(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, int]:
         """How many calls have no known cost, by slug of the projects that have any."""
-        names = ("platform_unpriced_calls", "byok_unpriced_calls")
-        rows = self._sums(wanted, actor, ("project_id",), names=names)
+        rows = self._sums(wanted, actor, ("project_id",), names=UNPRICED)
         found = {slug: int(platform) + int(byok) for slug, platform, byok in rows}
         return {slug: calls for slug, calls in found.items() if calls}
 

@@ -67,6 +67,9 @@ def visible_ids(
     return [row.id for row in chosen]
 
 
+UNPRICED = ("platform_unpriced_calls", "byok_unpriced_calls")
+
+
 def matching(statement: Select[Any], wanted: UsageFilter, project_ids: Sequence[str]) -> Select[Any]:
     """Narrow a SELECT over usage events to what the filter lets through, in these projects."""
     return _narrowed(statement, usage_events, "occurred_at", wanted, project_ids, wanted.since, wanted.until)
@@ -89,6 +92,9 @@ def part(
     edges = (None, None) if segment.cuts and table is usage_events else (segment.since, segment.until)
     sums = _sums(table, values, names)
     statement = _narrowed(select(*keys, *sums), table, moment, wanted, project_ids, *edges)
+    if set(names) <= set(UNPRICED):
+        # Few rows have any, and days have an index of those; the 0 is written out, as it is there.
+        statement = statement.where(values["unpriced_calls"] > literal_column("0"))
     if segment.cuts:
         statement = _with_cuts(statement, segment, table, project_ids)
     return statement.group_by(*keys) if keys else statement

@@ -349,6 +349,8 @@ def test_each_status_and_each_sources_unknown_costs_are_counted_apart(database, 
 
     for status in ("ok", "error", "broken", "abandoned", "unknown"):
         assert sum(event["status"] == status for event in found) == getattr(sums, f"{status}_calls")
+    without = Counter(event["project"] for event in found if event["cost_nano"] is None)
+    assert Reports(database).without_price(wanted, actor=ADMIN) == without
     unpriced = [event["source"] for event in found if event["cost_nano"] is None]
     assert unpriced.count("platform") == sums.platform_unpriced_calls
     assert unpriced.count("byok") == sums.byok_unpriced_calls

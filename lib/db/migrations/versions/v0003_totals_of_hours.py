@@ -1,5 +1,7 @@
 """Totals of hours by source, and of days by source and model: what pages ask most, kept by triggers.
 
+And an index of the few days with unpriced calls.
+
 As with the totals of days (0002), workers of the version before keep them too. Within a call everything is
 locked in one order: the models first, then the hour's totals, the day's totals, the day's models.
 """
@@ -52,6 +54,14 @@ def upgrade() -> None:
         _create(kept, keys)
         _fill(table, kept, ("project_id", *keys))
         _keep(table, kept, ("project_id", *keys))
+    unpriced = sa.text("unpriced_calls > 0")
+    op.create_index(
+        "ix_usage_daily_unpriced",
+        "usage_daily",
+        ["project_id", "day_at"],
+        sqlite_where=unpriced,
+        postgresql_where=unpriced,
+    )
 
 
 def _create(kept: str, keys: tuple[str, ...]) -> None:
