@@ -13,6 +13,7 @@ from lib.access.auditlog import AuditFilter, AuditRow
 from lib.clock import iso
 from lib.ui import address, paging
 from lib.ui.filters import Chosen
+from lib.ui.tables import arrow
 from lib.ui.wording import ago, count, exact_seconds, money, shorten
 from lib.usage.columns import inert
 
@@ -90,7 +91,7 @@ def draw(rows: Sequence[AuditRow], chosen: Chosen) -> None:
         "After": [_values(row.after) for row in rows],
     }
     st.dataframe(
-        columns,
+        arrow(columns),
         hide_index=True,
         row_height=34,
         height=36 + 34 * max(len(rows), 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -14,6 +15,7 @@ from lib.ui import notices
 from lib.ui.badges import badge_column
 from lib.ui.guards import Visit, acting
 from lib.ui.server import front_door
+from lib.ui.tables import arrow
 from lib.ui.wording import count, escape, exact
 
 ADDING, CHANGING, REMOVING = "member:add", "member:change", "member:remove"
@@ -29,14 +31,15 @@ _EVERYWHERE = "All projects"
 
 def draw_table(found: Sequence[Member], visit: Visit) -> Member | None:
     """The members; returns the chosen one."""
+    columns: dict[str, list[Any]] = {
+        "E-mail": [member.email for member in found],
+        "Role": [[member.role.name.title()] for member in found],
+        "In": [member.project or _EVERYWHERE for member in found],
+        "Added": [exact(member.added_at, visit.zone, now=visit.now) for member in found],
+        "By": [visit.called(member.added_by) for member in found],
+    }
     event = st.dataframe(
-        {
-            "E-mail": [member.email for member in found],
-            "Role": [[member.role.name.title()] for member in found],
-            "In": [member.project or _EVERYWHERE for member in found],
-            "Added": [exact(member.added_at, visit.zone, now=visit.now) for member in found],
-            "By": [visit.called(member.added_by) for member in found],
-        },
+        arrow(columns),
         hide_index=True,
         row_height=34,
         on_select="rerun",

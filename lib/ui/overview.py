@@ -19,7 +19,7 @@ from lib.ui.key_panel import NEAR_CAP
 from lib.ui.navigation import USAGE, go, in_sample
 from lib.ui.server import front_door
 from lib.ui.steps import Course
-from lib.ui.tables import cell, height_of, money_column
+from lib.ui.tables import arrow, cell, height_of, money_column
 from lib.ui.wording import KEY_STATUS, change, count, payer, shorten
 from lib.usage.caps import Headroom
 from lib.usage.figures import ProjectRow, Totals, UsageFilter
@@ -164,7 +164,7 @@ def draw_table(found: Sequence[Standing], *, unit: str, alt: str) -> None:
     course = unit != "hour" and max((len(each.course) for each in found), default=0) > _SHORT
     payers = list(dict.fromkeys(name for cell in columns["Paid by"] for name in cell))
     st.dataframe(
-        columns,
+        arrow(columns),
         hide_index=True,
         row_height=38,
         height=height_of(len(found), row=38, most=20),

@@ -9,7 +9,7 @@ import streamlit as st
 
 from lib.access.projects import Project
 from lib.clock import DAY, HOUR, MINUTE, Micros, from_micros
-from lib.ui import cap_charts, cards, vega
+from lib.ui import cap_charts, cards, tables, vega
 from lib.ui.cards import Attention
 from lib.ui.navigation import INTEGRATIONS, RUN_LOGS, USAGE, link
 from lib.ui.vega import usd
@@ -181,7 +181,7 @@ def draw_outlook(rows: Sequence[Outlook], zone: ZoneInfo) -> None:
             **{f"{TITLES[name]} free": [usd(nano) for nano in amounts] for name, amounts in free.items()},
         }
         st.dataframe(
-            columns,
+            tables.arrow(columns),
             hide_index=True,
             row_height=34,
             alt="Room in both windows by time, if nothing new is spent",

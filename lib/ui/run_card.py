@@ -15,7 +15,7 @@ from lib.ui.filters import Chosen
 from lib.ui.guards import Viewer
 from lib.ui.navigation import INTEGRATIONS, link
 from lib.ui.server import front_door
-from lib.ui.tables import call_cost_column
+from lib.ui.tables import arrow, call_cost_column
 from lib.ui.wording import (
     KIND,
     SOURCE,
@@ -200,7 +200,7 @@ def _draw_calls(calls: Sequence[CallRow], chosen: Chosen) -> None:
     number = st.column_config.NumberColumn(format="localized")
     payers = {payer(call.source, call.key_last4): SOURCE_COLOR[call.source] for _, call in shown}
     st.dataframe(
-        columns,
+        arrow(columns),
         hide_index=True,
         row_height=34,
         placeholder="",

@@ -13,7 +13,7 @@ from lib.ui.filters import Chosen
 from lib.ui.guards import acting
 from lib.ui.navigation import in_sample
 from lib.ui.server import front_door
-from lib.ui.tables import call_cost_column
+from lib.ui.tables import arrow, call_cost_column
 from lib.ui.wording import (
     KIND,
     RUN_STATUS,
@@ -106,7 +106,7 @@ def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
     }
     number = st.column_config.NumberColumn(format="localized")
     st.dataframe(
-        columns,
+        arrow(columns),
         hide_index=True,
         row_height=34,
         key=key,

@@ -12,7 +12,7 @@ from lib.ui import address, loaders, spend_card
 from lib.ui.cards import Metric
 from lib.ui.filters import Chosen
 from lib.ui.navigation import in_sample
-from lib.ui.tables import cell, height_of, money_column
+from lib.ui.tables import arrow, cell, height_of, money_column
 from lib.ui.wording import KIND, SOURCE, change, count, escape, money, points, share
 from lib.usage.figures import DayRow, Totals, UsageFilter
 
@@ -139,7 +139,7 @@ def draw_days(days: Sequence[DayRow], *, alt: str) -> None:
     number = st.column_config.NumberColumn(format="localized")
     money_cells = [*columns["Total"], *columns["Platform-funded"], *columns["BYOK"]]
     st.dataframe(
-        columns,
+        arrow(columns),
         hide_index=True,
         row_height=34,
         height=height_of(len(rows), row=34, most=14),

@@ -12,7 +12,7 @@ from lib.ui.badges import badge_column
 from lib.ui.cards import Metric
 from lib.ui.filters import Chosen
 from lib.ui.navigation import RUN_LOGS, go
-from lib.ui.tables import call_cost_column, dollars, height_of
+from lib.ui.tables import arrow, call_cost_column, dollars, height_of
 from lib.ui.wording import count, exact, latency, payer, shorten, weekday_time
 from lib.usage.call_reports import CostlyCall, CostlyRun, LatestCalls, Spread
 from lib.usage.figures import UsageFilter
@@ -117,7 +117,7 @@ def _table(columns: dict[str, list[Any]], noun: str, logs: list[tuple[str, str |
 
     number = st.column_config.NumberColumn(format="localized")
     st.dataframe(
-        columns,
+        arrow(columns),
         hide_index=True,
         row_height=34,
         height=height_of(len(logs), row=34, most=10),

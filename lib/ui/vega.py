@@ -17,6 +17,7 @@ from typing import Any
 import streamlit as st
 
 from lib.ui import wording
+from lib.ui.tables import arrow
 
 PLATFORM, BYOK = wording.SOURCE["platform"], wording.SOURCE["byok"]
 SLOTS = [PLATFORM, BYOK, "Limit", "OK", "Near", "Bad", "Axis", "S1", "S2", "S3", "S4", "Track"]
@@ -44,13 +45,13 @@ class Chart:
 
 def show(chart: Chart, *, key: str | None = None) -> None:
     """Draw it."""
-    st.vega_lite_chart(dict(chart.columns), chart.spec, height=chart.height, alt=chart.alt, key=key)
+    st.vega_lite_chart(arrow(chart.columns), chart.spec, height=chart.height, alt=chart.alt, key=key)
 
 
 def picked(chart: Chart, *, key: str) -> str | None:
     """Draw a chart over time; returns the key of the bar that was clicked."""
     event: Any = st.vega_lite_chart(
-        dict(chart.columns),
+        arrow(chart.columns),
         chart.spec,
         height=chart.height,
         alt=chart.alt,

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import streamlit as st
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
-from streamlit.runtime.caching import cache_utils
 from streamlit.testing.v1 import AppTest
 
 from lib.clock import DAY, HOUR, SECOND, Micros, from_micros, iso
@@ -495,13 +493,18 @@ def statements(look: Callable[[], object]) -> int:
     def note(*call: object) -> None:
         seen.append(str(call[2]))
 
+    kept: dict[str, Any] = {}
+
+    def answer(key: str, ask: Callable[[], Any]) -> Any:
+        if key not in kept:
+            kept[key] = ask()
+        return kept[key]
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cache_utils, "TTLCACHE_TIMER", lambda: 0.0)  # of caches that are made from now on
-        st.cache_data.clear()
+        patch.setattr(loaders, "_kept", answer)
         event.listen(Engine, "before_cursor_execute", note)
         try:
             look()
         finally:
             event.remove(Engine, "before_cursor_execute", note)
-            st.cache_data.clear()
     return len(seen)
