@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 import streamlit as st
@@ -41,7 +42,7 @@ class Standing:
     headroom: Headroom | None = None
     """None for a project on its own key: no cap applies."""
 
-    @property
+    @cached_property
     def nearest(self) -> int:
         """Percent of the nearest cap; -1 where none applies."""
         return self.headroom.nearest.percent if self.headroom else -1
