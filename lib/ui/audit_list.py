@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -14,7 +14,7 @@ from lib.clock import iso
 from lib.ui import address, paging
 from lib.ui.filters import Chosen
 from lib.ui.tables import arrow
-from lib.ui.wording import ago, count, exact_seconds, money, shorten
+from lib.ui.wording import ago, count, exact_seconds, key_name, money, shorten
 from lib.usage.columns import inert
 
 PAGE_ROWS = 25
@@ -62,6 +62,17 @@ _WORDS = {
 }
 
 
+_NAMES = {
+    "cap_5h_nano": "5-hour cap",
+    "cap_7d_nano": "7-day cap",
+    "ends_at": "until",
+    "last4": "key",
+    "master_key_id": "master key",
+    "on_key_failure": "if OpenAI refuses the key:",
+}
+"""Names of values that do not speak for themselves."""
+
+
 def choose(projects: Sequence[str], actors: Sequence[str], chosen: Chosen) -> AuditFilter:
     """Draw the filters and return what they come to, on the page that the address names."""
     slugs = address.select_many("Projects", "project", projects)
@@ -81,14 +92,14 @@ def choose(projects: Sequence[str], actors: Sequence[str], chosen: Chosen) -> Au
 def draw(rows: Sequence[AuditRow], chosen: Chosen) -> None:
     """The rows, newest first."""
     columns: dict[str, list[object]] = {
-        f"When ({chosen.zone.key})": [exact_seconds(row.at, chosen.zone) for row in rows],
+        "When": [exact_seconds(row.at, chosen.zone) for row in rows],
         "Ago": [ago(row.at, chosen.now) for row in rows],
         "What": [word(row.action) for row in rows],
         "Project": [shorten(row.project or "", 28) for row in rows],
         "By": [row.actor for row in rows],
         "From": [row.origin for row in rows],
-        "Before": [_values(row.before) for row in rows],
-        "After": [_values(row.after) for row in rows],
+        "Before": [values(row.before) for row in rows],
+        "After": [values(row.after) for row in rows],
     }
     st.dataframe(
         arrow(columns),
@@ -115,16 +126,31 @@ def word(action: str) -> str:
     return _WORDS.get(action, action)
 
 
-def _values(text: str | None) -> str:
-    """``plan Starter, cap 5h $20.00``: the JSON of a row for people."""
-    values = json.loads(text) if text else {}
-    return ", ".join(_pair(name, value) for name, value in values.items() if value not in (None, [], ""))
+def values(text: str | None) -> str:
+    """``plan Starter``, ``5-hour cap $20.00, 7-day cap $70.00``: the JSON of a row for people."""
+    return _pairs(json.loads(text) if text else {})
+
+
+def _pairs(found: Mapping[str, object]) -> str:
+    return ", ".join(_pair(name, value) for name, value in found.items() if value not in (None, [], {}, ""))
 
 
 def _pair(name: str, value: object) -> str:
-    if name.endswith("_nano") and isinstance(value, int):
-        return f"{name.removesuffix('_nano').replace('_', ' ')} {money(value)}"
-    if name.endswith("_at") and isinstance(value, int):
-        return f"{name.removesuffix('_at').replace('_', ' ')} {iso(value)}"
-    words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return f"{name.replace('_', ' ')} {words}"
+    title = _NAMES.get(name) or name.removesuffix("_nano").removesuffix("_at").replace("_", " ")
+    return f"{title} {_written(name, value)}"
+
+
+def _written(name: str, value: object) -> str:
+    match value:
+        case int() if name.endswith("_nano"):
+            return money(value)
+        case int() if name.endswith("_at"):
+            return iso(value)
+        case int():
+            return count(value)
+        case dict():
+            return f"({_pairs(value)})"
+        case list():
+            return ", ".join(map(str, value))
+        case _:
+            return key_name(str(value)) if name == "last4" else str(value)

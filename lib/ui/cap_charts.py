@@ -192,15 +192,15 @@ def _midnights(first: Micros, last: Micros, zone: ZoneInfo, most: int) -> dict[s
 
 
 def _steps_to(nano: int) -> list[float]:
-    """Zero and up to five even steps, the last of them the amount itself."""
+    """Zero and up to five even steps, the last of them the amount itself; none so near that labels would meet."""
     amount = Decimal(nano).scaleb(-9)
     if amount <= 0:
         return [0.0]
     power = Decimal(1).scaleb(amount.adjusted())
     sizes = (power * Decimal(part) for part in ("0.2", "0.25", "0.5", "1", "2", "2.5", "5"))
     size = next(size for size in sizes if amount / size <= _MOST_STEPS)
-    steps = [float(size * index) for index in range(int(amount / size) + 1)]
-    return steps if amount % size == 0 else [*steps, float(amount)]
+    steps = [size * index for index in range(int(amount / size) + 1)]
+    return [*(float(step) for step in steps if amount - step >= size / 2), float(amount)]
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -169,7 +169,7 @@ def attention_of(
     """What a lead has to do something about."""
     lines = []
     if state.status in {"failing", "locked"}:
-        lines.append(failing_key(project, state, actor, zone, named=False))
+        lines.append(failing_key(project, state, actor, zone))
     if not state.version and funding.status == "none":
         text = f"Runs of {escape(project.slug)} cannot make calls: it has no key, and this server has no platform key."
         lines.append(Attention("No key", "red", text))
@@ -178,9 +178,9 @@ def attention_of(
     return lines
 
 
-def failing_key(project: Project, state: KeyState, actor: Actor, zone: ZoneInfo, *, named: bool) -> Attention:
+def failing_key(project: Project, state: KeyState, actor: Actor, zone: ZoneInfo) -> Attention:
     """A key that fails or is locked: since when, and what followed."""
-    name = f"**{escape(project.slug)}**: " if named else ""
+    name = f"**{escape(project.slug)}**: "
     if state.status == "locked":
         text = f"{name}{escape(state.locked_why or 'its key cannot be opened here.')}"
         return Attention("Key locked", "red", text)

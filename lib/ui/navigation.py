@@ -93,7 +93,7 @@ def draw_sidebar(actor: Actor, *, local: bool) -> None:
                         st.page_link(place.page, query_params=_kept(), width="stretch", help="")
         if local:
             st.space("small")
-            st.caption(":material/lock_open: local mode: everyone on this machine is an administrator")
+            st.caption(":material/lock_open: Local mode: everyone on this machine is an administrator")
 
 
 def link(place: Place, label: str, *, icon: bool = True, **address: str | list[str]) -> None:

@@ -31,7 +31,7 @@ def attention_of(
     lines = _platform_key(platform, found, chosen)
     for each in found:
         if each.key.status in {"failing", "locked"}:
-            line = failing_key(each.project, each.key, actor, chosen.zone, named=True)
+            line = failing_key(each.project, each.key, actor, chosen.zone)
             lines.append(
                 replace(line, link="Fix key", place=INTEGRATIONS, address={"project": each.project.slug})
             )

@@ -19,7 +19,7 @@ def main() -> None:
     with head.right:
         project = visit.project()
     found = visit.platform.members.list(slug=project.slug, actor=visit.actor)
-    head.context(f"{count(len(found), 'member')} of {escape(project.slug)}, those of all projects included")
+    head.context(f"{count(len(found), 'member')} of {escape(project.slug)}, with those of all projects")
     with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         wanted = address.search("Search", "q", placeholder="E-mail", width=230).strip().lower()
         st.space("stretch")

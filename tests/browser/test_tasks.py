@@ -100,7 +100,7 @@ def test_an_operator_loads_and_removes_sample_data(tmp_path: Path, page: Page):
     with served(tmp_path, platform_key=None) as empty:
         visit = Visit(page, empty.address).open().press("Explore with sample data")
         expect(page.get_by_text("sample-payments-core").filter(visible=True).first).to_be_visible(
-            timeout=3 * PATIENCE
+            timeout=PATIENCE
         )
         visit.press("Remove the sample data").press("Remove").closed()
         visit.sees("No project yet")

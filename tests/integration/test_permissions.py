@@ -327,7 +327,7 @@ def test_the_sidebar_says_who_is_signed_in_as_what(signed_in: Platform):
     signed_in.members.put(who.name, "analyst", slug="other", actor=ROOT)
     page = visit(who.name, "overview")
     assert "lead in 1 project, analyst in 1 project" in said(page)
-    assert "local mode" not in said(page)
+    assert "Local mode" not in said(page)
     assert "Sign out" in buttons(page)
 
 

@@ -226,6 +226,7 @@ def test_a_lowered_cap_does_not_push_its_bar_out_of_the_drawing():
         (150, [0, 50, 100, 150]),
         (500, [0, 100, 200, 300, 400, 500]),
         (70, [0, 20, 40, 60, 70]),
+        (83, [0, 20, 40, 60, 83]),
     ],
 )
 def test_the_axis_of_a_cap_ends_at_the_cap(cap: int, steps: list[float]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from lib.access.audit import Tag
@@ -13,6 +15,21 @@ from lib.ui.tables import call_cost_column, money_column
 def test_every_change_has_a_word_and_a_kind_to_filter_by(tag: Tag):
     assert audit_list.word(tag.value) != tag.value
     assert tag.value.split(":")[0] in audit_list.KINDS
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        (None, ""),
+        ({"plan": "Starter", "warning": None, "note": ""}, "plan Starter"),
+        ({"cap_5h_nano": 20 * 10**9, "ends_at": 0}, "5-hour cap $20.00, until 1970-01-01T00:00:00Z"),
+        ({"last4": "x4Tz", "version": 2}, "key •••• x4Tz, version 2"),
+        ({"added": 3166, "projects": ["one", "two"]}, "added 3,166, projects one, two"),
+        ({"filter": {"sources": ["byok"], "models": []}, "rows": 5}, "filter (sources byok), rows 5"),
+    ],
+)
+def test_what_a_change_kept_is_told_in_words(kept: object, words: str):
+    assert audit_list.values(None if kept is None else json.dumps(kept)) == words
 
 
 @pytest.mark.parametrize(
