@@ -35,12 +35,13 @@ def heat_map(cells: Sequence[HourOfWeek]) -> Chart:
 
 
 def _layers(clocks: Sequence[str], top: float) -> list[Spec]:
-    axis = vega.labels() | {"ticks": False, "domain": False, "grid": False, "labelAngle": 0}
+    # Each label in the middle of its row or column, also the first and the last.
+    axis = vega.labels() | vega.UPRIGHT | {"ticks": False, "grid": False, "labelAngle": 0}
     x: Spec = {
         "field": "Hour",
         "type": "ordinal",
         "sort": None,
-        "axis": axis | {"values": list(clocks)[::_EVERY], "labelOverlap": True},
+        "axis": axis | {"values": list(clocks)[::_EVERY], "labelOverlap": True, "labelBaseline": "top"},
         "scale": {"domain": list(clocks), "paddingInner": 0.08, "paddingOuter": 0},
     }
     y: Spec = {

@@ -67,12 +67,7 @@ def _confirm(project: Project, state: KeyState) -> None:
             icon=":material/warning:",
         )
     failure = st.container()
-    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
-        if st.button("Cancel", key="removal:cancel"):
-            notices.close_dialog()
-            st.rerun()
-        confirmed = st.button("Remove the key", key="removal:confirm", type="primary")
-    if confirmed:
+    if notices.confirmed("Remove the key", REMOVAL):
         problem = _remove(project.slug, state.version)
         if problem is None:
             notices.close_dialog()

@@ -111,7 +111,7 @@ def _removing(member: Member) -> None:
         "What they did stays in the audit log."
     )
     failure = st.container()
-    if st.button("Remove", type="primary", key="member:remove:confirm"):
+    if notices.confirmed("Remove", REMOVING):
         _act(lambda: _remove(member), f"{escape(member.email)} was removed.", failure)
 
 

@@ -50,6 +50,16 @@ def close_dialog() -> None:
     st.session_state.pop(_OPEN, None)
 
 
+def confirmed(act: str, dialog: str) -> bool:
+    """The buttons of a dialog that asks first: the act itself, and Cancel, which closes it."""
+    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+        yes = st.button(act, key=f"confirm:{dialog}", type="primary")
+        if st.button("Cancel", key=f"cancel:{dialog}"):
+            close_dialog()
+            st.rerun()
+    return yes
+
+
 def is_open(name: str) -> bool:
     """Whether to draw that dialog."""
     return bool(st.session_state.get(_OPEN) == name)

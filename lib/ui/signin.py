@@ -88,17 +88,18 @@ def roles_of(actor: Actor) -> str:
 
 def _draw_gate(problem: SignInRefused | SessionEnded | None) -> None:
     provider = escape(urlsplit(front_door().settings.oidc_issuer or "").hostname or "")
-    st.title("Sign in", anchor=False)
-    if isinstance(problem, SignInRefused):
-        st.error(escape(f"{problem.sentence} Sign in with another account, or ask an operator."))
-    elif problem is not None:
-        st.warning(escape(problem.sentence))
-    st.caption(f"You sign in with your organisation's account at {provider}.")
-    st.button("Sign in", type="primary", icon=":material/login:", on_click=st.login, key="sign_in")
-    st.caption(
-        f"Signing out ends your session here, in all tabs. Your session at {provider} may go on: "
-        "on a shared computer sign out there, too."
-    )
+    with st.container(horizontal_alignment="center"), st.container(border=True, width=460):
+        st.title("Sign in", anchor=False)
+        if isinstance(problem, SignInRefused):
+            st.error(escape(f"{problem.sentence} Sign in with another account, or ask an operator."))
+        elif problem is not None:
+            st.warning(escape(problem.sentence))
+        st.caption(f"You sign in with your organisation's account at {provider}.")
+        st.button("Sign in", type="primary", icon=":material/login:", on_click=st.login, key="sign_in")
+        st.caption(
+            f"Signing out ends your session here, in all tabs. Your session at {provider} may go on: "
+            "on a shared computer sign out there, too."
+        )
 
 
 def _draw_waiting_room(actor: Actor) -> None:

@@ -79,12 +79,7 @@ def _draw_removal() -> None:
 def _removal() -> None:
     st.markdown("All sample projects go, with their calls, runs and keys. Real projects are not touched.")
     failure = st.container()
-    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
-        if st.button("Cancel", key="sample:cancel"):
-            notices.close_dialog()
-            st.rerun()
-        confirmed = st.button("Remove", key="sample:confirm", type="primary")
-    if not confirmed:
+    if not notices.confirmed("Remove", REMOVING):
         return
     try:
         removed = sample.remove(front_door().database, acting())

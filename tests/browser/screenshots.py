@@ -16,7 +16,7 @@ from playwright.sync_api import Browser
 from tests.browser.sample import fill
 from tests.browser.visit import Served, Visit, served
 from tests.chromium import running_chromium
-from tests.services import ROOT
+from tests.services import ROOT, SIGN_IN
 from tests.upstream import WRONG_KEY
 
 WIDTHS = {"wide": 1440, "laptop": 1280, "narrow": 420}
@@ -124,6 +124,7 @@ def main() -> None:
     with running_chromium() as browser, tempfile.TemporaryDirectory() as temporary:
         camera = Camera(browser, chosen.out, chosen.only)
         _empty(camera, Path(temporary) / "empty")
+        _gate(camera, Path(temporary) / "gate")
         _in_use(camera, Path(temporary) / "in-use")
 
 
@@ -132,6 +133,12 @@ def _empty(camera: Camera, folder: Path) -> None:
     with served(folder, platform_key=None) as dashboard:
         for name, path in EMPTY.items():
             camera.take(name, dashboard, lambda visit, path=path: visit.open(path), WIDTHS)
+
+
+def _gate(camera: Camera, folder: Path) -> None:
+    folder.mkdir()
+    with served(folder, sign_in=SIGN_IN) as dashboard:
+        camera.take("sign-in", dashboard, lambda visit: visit.open("usage"), WIDTHS)
 
 
 def _in_use(camera: Camera, folder: Path) -> None:
