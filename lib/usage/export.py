@@ -10,7 +10,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any, Protocol
 
@@ -24,10 +24,11 @@ from lib.clock import iso
 from lib.db import Database
 from lib.db.tables import projects
 from lib.errors import BadInput, Forbidden, ProjectUnknown, QodexError
+from lib.usage.ahead import ahead
 from lib.usage.events import sweep
 from lib.usage.export_csv import EventsAsCsv
 from lib.usage.export_days import DaysAsCsv, single_days
-from lib.usage.export_events import TOKENS, Slice, slices
+from lib.usage.export_events import TOKENS, Lines, Part, Rows, Slice, parts
 from lib.usage.figures import DailyRow, UsageFilter
 from lib.usage.prices import plain_usd
 from lib.usage.summing import visible_ids
@@ -133,8 +134,10 @@ def export_usage(
             _write_days(DaysAsCsv(counted, raw=raw), single_days(connection, allowed, ids), done, told)
         else:
             writer = _event_writer(format, counted, raw=raw)
-            with counted.cut_off_by_errors():
-                _write_events(writer, slices(connection, allowed, ids), done, told)
+            # The database reads on while Python writes what it has read.
+            found = ahead(parts(connection, allowed, ids, writer.reads))
+            with counted.cut_off_by_errors(), closing(found):
+                _write_events(writer, found, done, told)
     done.bytes, done.sha256 = counted.bytes, counted.sha256
     _record(database, done, actor)
     return done
@@ -178,17 +181,17 @@ def _refusals_logged(database: Database, actor: Actor, wanted: UsageFilter) -> I
 # --- what is written -------------------------------------------------------------------------------
 
 
-def _write_events(writer: EventWriter, found: Iterable[Slice], done: Exported, told: Progress) -> None:
-    for events in found:
-        sums = events.sums()
-        rows = writer.write(events) if sums else 0
-        if rows != sum(each.rows for each in sums):
-            raise ExportBroken
-        for each in sums:
+def _write_events(writer: EventWriter, found: Iterable[Part], done: Exported, told: Progress) -> None:
+    expected = 0
+    for part in found:
+        for each in part.sums:
+            expected += each.rows
             done.add(each.source, each.nano, each.unpriced, dict(zip(TOKENS, each.tokens, strict=True)))
-        done.rows += rows
-        if rows:
+        if part.batch:
+            done.rows += writer.write(part.batch)
             told(done.rows)
+    if done.rows != expected:
+        raise ExportBroken
     writer.close()
 
 
@@ -211,7 +214,12 @@ def _write_days(writer: DaysAsCsv, found: Iterable[list[DailyRow]], done: Export
 class EventWriter(Protocol):
     """One format of events."""
 
-    def write(self, events: Slice) -> int: ...
+    @staticmethod
+    def reads(events: Slice) -> Iterator[Lines | Rows]:
+        """What it takes of a slice."""
+        ...
+
+    def write(self, batch: Any) -> int: ...
 
     def close(self) -> None: ...
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from lib.usage.columns import EVENT_COLUMNS, EVENT_HEADER, FORMULA, Kind, cell_writers, inert
-from lib.usage.export_events import BETWEEN, Slice
+from lib.usage.export_events import BETWEEN, NEXT, Lines, Rows, Slice
 
-_BETWEEN = BETWEEN.encode()
+_BETWEEN, _NEXT = BETWEEN.encode(), NEXT.encode()
 _TEXTS = [place for place, column in enumerate(EVENT_COLUMNS) if column.kind is Kind.TEXT]
 # A character that is in none of the cells costs one search; only where it is found, a closer look.
-_QUOTED = [b'"', b","]
+_QUOTED = [b'"', b",", b"\n", b"\r"]
 _RISKY = [character.encode() for character in FORMULA]
 
 
@@ -31,39 +31,37 @@ class EventsAsCsv:
         self._writers = cell_writers(raw=raw)
         write_csv(out, [EVENT_HEADER])
 
-    def write(self, events: Slice) -> int:
-        """Write a slice; returns its rows."""
-        written = 0
-        for lines in events.lines():
-            data = self._of_lines(lines)
-            if data is None:
-                return written + self._write_rows(events, skip=written)
-            self._out.write(data)
-            written += len(lines)
-        return written
+    @staticmethod
+    def reads(events: Slice) -> Iterator[Lines | Rows]:
+        """What it takes of a slice."""
+        return events.lines()
+
+    def write(self, batch: Lines | Rows) -> int:
+        """Write some rows; returns how many."""
+        if isinstance(batch, Lines):
+            self._out.write(self._of_lines(batch.text))
+            return batch.rows
+        cells = ([write(value) for write, value in zip(self._writers, row, strict=True)] for row in batch)
+        write_csv(self._out, cells)
+        return len(batch)
 
     def close(self) -> None:
         """CSV has no end of its own."""
 
-    def _of_lines(self, lines: Sequence[str]) -> bytes | None:
-        """None where a text holds what stands between cells, so that nobody can tell where they end."""
-        data = "\r\n".join(lines).encode() + b"\r\n"
-        if data.count(_BETWEEN) != len(lines) * (len(EVENT_COLUMNS) - 1):
-            return None
-        if self._is_plain(data, len(lines)):
-            return data.replace(_BETWEEN, b",")
-        text = io.StringIO(newline="")
-        csv.writer(text).writerows(self._cells(line) for line in lines)
-        return text.getvalue().encode()
+    def _of_lines(self, text: str) -> bytes:
+        data = text.encode()
+        if self._is_plain(data):
+            return data.replace(_BETWEEN, b",").replace(_NEXT, b"\r\n") + b"\r\n"
+        written = io.StringIO(newline="")
+        csv.writer(written).writerows(self._cells(line) for line in text.split(NEXT))
+        return written.getvalue().encode()
 
-    def _is_plain(self, data: bytes, rows: int) -> bool:
+    def _is_plain(self, data: bytes) -> bool:
         """Whether no cell needs quotes, nor an apostrophe."""
         if any(character in data for character in _QUOTED):
             return False
-        if data.count(b"\n") != rows or data.count(b"\r") != rows:
-            return False
         return self._raw or not any(
-            risky in data and (_BETWEEN + risky in data or b"\n" + risky in data or data.startswith(risky))
+            risky in data and (_BETWEEN + risky in data or _NEXT + risky in data or data.startswith(risky))
             for risky in _RISKY
         )
 
@@ -73,14 +71,6 @@ class EventsAsCsv:
             for place in _TEXTS:
                 cells[place] = inert(cells[place]) or ""
         return cells
-
-    def _write_rows(self, events: Slice, *, skip: int) -> int:
-        written = 0
-        for rows in events.rows(skip=skip):
-            cells = ([write(value) for write, value in zip(self._writers, row, strict=True)] for row in rows)
-            write_csv(self._out, cells)
-            written += len(rows)
-        return written
 
 
 def write_csv(out: Writable, rows: Iterable[Sequence[Any]]) -> None:

@@ -1,13 +1,14 @@
 """Usage events in the order of exports, in slices of time that are small enough to be sorted in memory.
 
-Each slice comes as lines that the database itself has written, so that Python handles a text a row, or as
-rows; its sums come with it, from the same moment.
+Each slice comes as one text that the database itself has written, so that Python handles a few objects for
+thousands of rows, or as rows; its sums come with it, from the same moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -22,10 +23,11 @@ from lib.usage.summing import matching
 SLICE = 5_000
 """Events that a slice is to hold; where more come within a minute, it holds more."""
 
-BETWEEN = "\x1f"
-"""Stands between the cells of a line: a character that hardly any text holds."""
+BETWEEN, NEXT = "\x1f", "\x1e"
+"""Stand between the cells of a line, and between lines: characters that hardly any text holds."""
 
 TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
+_CELLS = len(EVENT_COLUMNS)
 _ORDER_OF_BYTES = {"postgresql": "C"}  # as SQLite does, whatever language the server speaks
 
 
@@ -40,12 +42,25 @@ class Sums:
     tokens: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Lines:
+    """Rows as one text of the cells of a CSV file. In no cell is what stands between them."""
+
+    rows: int
+    text: str
+
+
+Rows = Sequence[Sequence[Any]]
+"""Rows as stored, in the order of EVENT_COLUMNS."""
+
+
 class Slice:
     """Events of one stretch of time."""
 
     def __init__(self, connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> None:
         self._connection, self._wanted, self._ids = connection, wanted, ids
 
+    @cached_property
     def sums(self) -> list[Sums]:
         """Its sums, by source."""
         unpriced = func.count() - func.count(usage_events.c.cost_nano)
@@ -62,25 +77,45 @@ class Slice:
             for paid_by, rows, unknown, nano, *tokens in found
         ]
 
-    def lines(self) -> Iterator[list[str]]:
-        """Batches of rows, each row one text of the cells of a CSV file."""
-        with self._run(_line(self._connection.dialect.name)) as result:
-            for rows in result.partitions():
-                yield [line for (line,) in rows]
+    def lines(self) -> Iterator[Lines | Rows]:
+        """Its rows as texts; as rows from where a cell holds what stands between them."""
+        done = 0
+        for rows, text in self._texts():
+            if text.count(BETWEEN) != rows * (_CELLS - 1) or text.count(NEXT) != rows - 1:
+                yield from self.rows(skip=done)
+                return
+            yield Lines(rows, text)
+            done += rows
 
-    def rows(self, *, skip: int = 0) -> Iterator[Sequence[Sequence[Any]]]:
-        """Batches of rows as stored, in the order of EVENT_COLUMNS."""
+    def _texts(self) -> Iterator[tuple[int, str]]:
+        line = _line(self._connection.dialect.name).label("line")
+        if sum(each.rows for each in self.sums) <= 2 * _most(self._connection):
+            # Sorted before they are joined, because not every SQLite can say so within the joining.
+            sorted_ = self._select(line).subquery()
+            joined = select(func.count(), func.aggregate_strings(sorted_.c.line, NEXT))
+            rows, text = self._connection.execute(joined).one()
+            yield rows, text
+            return
+        with self._run(line) as result:
+            for batch in result.partitions():
+                yield len(batch), NEXT.join(text for (text,) in batch)
+
+    def rows(self, *, skip: int = 0) -> Iterator[Rows]:
+        """Its rows in batches."""
         with self._run(*(_stored(column) for column in EVENT_COLUMNS), skip=skip) as result:
             yield from result.partitions()
 
     def _run(self, *columns: ColumnElement[Any], skip: int = 0) -> Any:
+        statement = self._select(*columns)
+        if skip:
+            statement = statement.offset(skip)
+        return self._connection.execute(statement.execution_options(yield_per=SLICE))
+
+    def _select(self, *columns: ColumnElement[Any]) -> Select[Any]:
         chosen = select(*columns).join_from(
             usage_events, projects, projects.c.id == usage_events.c.project_id
         )
-        statement = matching(chosen, self._wanted, self._ids).order_by(*self._order())
-        if skip:
-            statement = statement.offset(skip)
-        return self._connection.execution_options(yield_per=SLICE).execute(statement)
+        return matching(chosen, self._wanted, self._ids).order_by(*self._order())
 
     def _order(self) -> list[ColumnElement[Any]]:
         collation = _ORDER_OF_BYTES.get(self._connection.dialect.name)
@@ -89,11 +124,35 @@ class Slice:
         return [usage_events.c.occurred_at, ids, projects.c.slug]
 
 
-def slices(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> Iterator[Slice]:
-    """All that the filter lets through in these projects, one stretch of time after the other."""
+@dataclass(frozen=True)
+class Part:
+    """The sums of a slice, or some of its rows."""
+
+    sums: Sequence[Sums] = ()
+    batch: Lines | Rows = ()
+
+
+def parts(
+    connection: Connection,
+    wanted: UsageFilter,
+    ids: Sequence[str],
+    reads: Callable[[Slice], Iterable[Lines | Rows]],
+) -> Iterator[Part]:
+    """All that the filter lets through in these projects, one stretch of time after the other.
+
+    Args:
+        connection: of one read.
+        wanted: which usage.
+        ids: of which projects.
+        reads: how a slice is read.
+    """
     edges = [wanted.since, *_cuts(connection, wanted, ids), wanted.until]
     for since, until in pairwise(edges):
-        yield Slice(connection, replace(wanted, since=since, until=until), ids)
+        events = Slice(connection, replace(wanted, since=since, until=until), ids)
+        if events.sums:
+            yield Part(events.sums)
+            for batch in reads(events):
+                yield Part(batch=batch)
 
 
 def _cuts(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> Iterator[Micros]:
@@ -101,8 +160,7 @@ def _cuts(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> It
 
     The roll-up only says where to cut: whatever it holds, each event is in one slice.
     """
-    # SQLite sorts fast what fits into its cache; PostgreSQL takes a while to begin.
-    waiting, most = 0, SLICE if connection.dialect.name == "sqlite" else 20 * SLICE
+    waiting, most = 0, _most(connection)
     for day_at, calls in connection.execute(_busy_days(wanted, ids)):
         pieces = min(-(-int(calls) // most), DAY // MINUTE)
         starts = [day_at + DAY * piece // pieces for piece in range(pieces)]
@@ -115,6 +173,11 @@ def _cuts(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> It
                 wanted.until is None or start < wanted.until
             ):
                 yield start
+
+
+def _most(connection: Connection) -> int:
+    # Both sort fast what fits into their memory for it; PostgreSQL takes a while to begin.
+    return SLICE if connection.dialect.name == "sqlite" else 2 * SLICE
 
 
 def _busy_days(wanted: UsageFilter, ids: Sequence[str]) -> Select[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import RawIOBase
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from lib.usage.columns import EVENT_COLUMNS, Column, Kind
-from lib.usage.export_events import Slice
+from lib.usage.export_events import Rows, Slice
 
 _USD = pa.decimal128(19, 9)
 _TYPES = {
@@ -30,18 +30,20 @@ class EventsAsParquet:
         self._writer = parquet.ParquetWriter(out, SCHEMA, compression="zstd")
         self._waiting: list[pa.RecordBatch] = []
 
-    def write(self, events: Slice) -> int:
-        """Write a slice; returns its rows, which wait until there are enough for a row group."""
-        written = 0
-        for rows in events.rows():
-            # A batch at a time: as Arrow has them they take a tenth of the memory.
-            columns = zip(*rows, strict=True)
-            arrays = [_array(column, values) for column, values in zip(EVENT_COLUMNS, columns, strict=True)]
-            self._waiting.append(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
-            written += len(rows)
-            if sum(batch.num_rows for batch in self._waiting) >= _ROW_GROUP:
-                self._flush()
-        return written
+    @staticmethod
+    def reads(events: Slice) -> Iterator[Rows]:
+        """What it takes of a slice."""
+        return events.rows()
+
+    def write(self, batch: Rows) -> int:
+        """Take some rows, which wait until there are enough for a row group; returns how many."""
+        # As Arrow has them they take a tenth of the memory.
+        columns = zip(*batch, strict=True)
+        arrays = [_array(column, values) for column, values in zip(EVENT_COLUMNS, columns, strict=True)]
+        self._waiting.append(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
+        if sum(batch.num_rows for batch in self._waiting) >= _ROW_GROUP:
+            self._flush()
+        return len(batch)
 
     def close(self) -> None:
         """Write what waits, and the end of the file."""
