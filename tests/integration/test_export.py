@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,9 +18,11 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 from sqlalchemy import insert, select
 
@@ -304,6 +307,30 @@ def test_each_format_and_its_totals_hold_what_the_filter_lets_through(database: 
     assert days.unpriced_calls == done.unpriced_calls
 
 
+@pytest.mark.parametrize("format_", FORMATS)
+def test_pandas_and_pyarrow_read_the_same_sums(database: Database, format_: str) -> None:
+    put(
+        database,
+        *({"model": text, "cost_nano": 10**n} for n, text in enumerate(HOSTILE)),
+        {"cost_nano": None},
+    )
+    content, done = export(database, format=format_)
+    read = _frame(content, format_)
+    table = _arrow(content, format_)
+    for name in TOKENS:
+        assert int(read[name].sum()) == pc.sum(table[name]).as_py() == done.tokens[name]
+    for costs in (read["cost_usd"].dropna(), filter(None, table["cost_usd"].to_pylist())):
+        assert sum(map(Decimal, costs), Decimal()).scaleb(9) == done.byok_nano
+
+
+def _arrow(content: bytes, format_: str) -> pa.Table:
+    if format_ == "parquet":
+        return parquet.read_table(io.BytesIO(content))
+    exact = arrow_csv.ConvertOptions(column_types={"cost_usd": pa.string()})
+    lines = arrow_csv.ParseOptions(newlines_in_values=True)
+    return arrow_csv.read_csv(io.BytesIO(content), parse_options=lines, convert_options=exact)
+
+
 def _frame(content: bytes, format_: str) -> pd.DataFrame:
     if format_ == "parquet":
         return pd.read_parquet(io.BytesIO(content))
@@ -356,6 +383,43 @@ def test_lines_that_the_database_writes_are_the_lines_that_python_writes(
             by_rows, _ = export(database, raw=raw)
         assert by_lines == by_rows
         assert len(rows_of(by_rows)) == len(texts) + 15
+
+
+@pytest.mark.parametrize("text", ["plain", "=formula", 'quote "', "back\\slash", "a\x1fb", "a\x1eb"])
+def test_more_events_of_a_minute_than_are_read_at_once_are_the_same_lines(
+    database: Database, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr("lib.usage.export_events.SLICE", 3)
+    moments = [{"event_id": f"{99 - n}", "occurred_at": START + 1 + n // 5} for n in range(30)]
+    put(database, *moments, {"event_id": "31", "occurred_at": START + 5, "run_id": text})
+    by_lines, done = export(database)
+    monkeypatch.setattr(Slice, "lines", Slice.rows)
+    assert by_lines == export(database)[0]
+    order = [(row["occurred_at"], row["event_id"]) for row in rows_of(by_lines)]
+    assert order == sorted(order)
+    assert len(order) == done.rows == 31
+
+
+def test_an_export_that_is_given_up_in_the_middle_leaves_nothing_running(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads ahead in a thread of its own, which must be done with the connection by then."""
+    monkeypatch.setattr("lib.usage.export_events.SLICE", 2)
+    put(database, *[{}] * 40)
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt):
+            export(database, progress=_give_up)
+        assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+        assert not any(thread.name.startswith("read ahead") for thread in threading.enumerate())
+    with database.read() as connection:
+        assert (
+            connection.execute(select(audit_log.c.id).where(audit_log.c.action == "usage:exported")).all()
+            == []
+        )
+
+
+def _give_up(_: int) -> None:
+    raise KeyboardInterrupt
 
 
 def test_an_export_whose_rows_are_not_what_was_counted_is_broken_off(
@@ -485,14 +549,17 @@ def test_an_export_comes_back_to_the_same_bytes_from_either_engine(
 _texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=200)
 
 
-@pytest.mark.parametrize("database_kind", ["sqlite"])
+_nasty = st.text(st.sampled_from("=+-@\t\r\n'\",\\\x1e\x1f \u202eé🧪a0"), min_size=1, max_size=20)
+
+
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(texts=st.lists(_texts, min_size=1, max_size=20))
-def test_any_text_comes_back(database: Database, elsewhere: Database, texts: list[str]) -> None:
+@given(texts=st.lists(_texts | _nasty, min_size=1, max_size=20))
+def test_any_text_comes_back(database: Database, elsewhere: Database, format_: str, texts: list[str]) -> None:
     with database.write() as connection:
         connection.execute(usage_events.delete())
     put(database, *({"model": text, "run_id": text} for text in texts))
-    first, again = _come_back(database, elsewhere)
+    first, again = _come_back(database, elsewhere, format=format_)
     assert again == first
     with elsewhere.read() as connection:
         models = connection.execute(
