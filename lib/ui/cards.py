@@ -140,7 +140,6 @@ class Metric:
     color: str = "gray"
     course: Sequence[int] = ()
     help: str | None = None
-    note: str = ""
 
 
 _SLOT = {"violet": vega.PLATFORM, "blue": vega.BYOK, "gray": "Axis", "orange": "Near"}
@@ -160,8 +159,6 @@ def metrics(found: Sequence[Metric], *, before: str) -> None:
                 delta_description=before if metric.change else None,
                 help=metric.help,
             )
-            if metric.note:
-                st.caption(metric.note)
             if len(metric.course) > 1:
                 alt = f"{metric.label} over time"
                 vega.show(charts.sparkline(metric.course, slot=_SLOT[metric.color], alt=alt))

@@ -1,11 +1,11 @@
 """Reports for pages, kept for a few seconds. What a person may see is an argument of every cached call.
 
-Keys, runs and caps are never kept: what is shown of them is read from the database each time.
+Keys, runs and today's caps are never kept: what is shown of them is read from the database each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from lib.access.roles import Actor
 from lib.clock import Micros
 from lib.ui.server import front_door
 from lib.usage.call_reports import LatestCalls
+from lib.usage.caps import Headroom
 from lib.usage.figures import Choices, DayRow, HourRow, ModelRow, ProjectRow, Spend, Totals, UsageFilter
 
 SECONDS_KEPT = 3
@@ -66,6 +67,18 @@ def latest_calls(wanted: UsageFilter, actor: Actor) -> LatestCalls:
         _key("latest", wanted, actor), lambda: front_door().call_reports.latest(wanted, actor=actor)
     )
     return cast(LatestCalls, found)
+
+
+def near_over_time(
+    rooms: Mapping[str, Headroom], percent: int, since: Micros, until: Micros, actor: Actor
+) -> list[int]:
+    """How many of these projects had used so much of a cap of today, at evenly spaced instants."""
+    caps = {slug: [window.cap_nano for window in room.windows.values()] for slug, room in rooms.items()}
+    found = _kept(
+        _key("near", (caps, percent, since, until), actor),
+        lambda: front_door().caps.near_over_time(rooms, percent, since=since, until=until, actor=actor),
+    )
+    return cast(list[int], found)
 
 
 def choices(actor: Actor, *, sample: bool) -> Choices:

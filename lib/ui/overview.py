@@ -12,16 +12,18 @@ import streamlit as st
 
 from lib.access.projects import Project
 from lib.access.roles import Actor
+from lib.clock import MINUTE
 from lib.platform import Platform
 from lib.ui import loaders, spend_card
 from lib.ui.badges import badge_column
 from lib.ui.cards import Metric
+from lib.ui.filters import Chosen
 from lib.ui.key_panel import NEAR_CAP
 from lib.ui.navigation import USAGE, go, in_sample
 from lib.ui.server import front_door
 from lib.ui.steps import Course
 from lib.ui.tables import arrow, cell, height_of, money_column
-from lib.ui.wording import KEY_STATUS, change, count, payer, shorten
+from lib.ui.wording import KEY_STATUS, change, count, difference, payer, shorten
 from lib.usage.caps import Headroom
 from lib.usage.figures import ProjectRow, Totals, UsageFilter
 from lib.vault.states import KeyState
@@ -92,11 +94,10 @@ def _courses(wanted: UsageFilter, course: Course, actor: Actor) -> dict[str, lis
 
 
 def metrics(
-    sums: Totals, previous: Totals, course: Sequence[Totals], found: Sequence[Standing]
+    sums: Totals, previous: Totals, course: Sequence[Totals], found: Sequence[Standing], near: Sequence[int]
 ) -> list[Metric]:
-    """The five numbers of the page."""
+    """The five numbers of the page; ``near`` is the course of the last one, up to now."""
     capped = [each for each in found if each.headroom]
-    near = [each for each in capped if each.nearest >= NEAR_CAP]
     return [
         *spend_card.amounts(sums, previous, course),
         Metric(
@@ -107,18 +108,33 @@ def metrics(
         ),
         Metric(
             "At or near a cap",
-            f"{len(near)} of {len(capped)}",
-            help=f"Projects on the platform key that have used {NEAR_CAP}% or more of a cap, now.",
-            note=_how_near(near),
+            f"{near[-1]} of {len(capped)}",
+            difference(near[-1], near[0]) if len(near) > 1 else None,
+            "orange" if near[-1] else "gray",
+            near,
+            help=_how_near(capped),
         ),
     ]
 
 
-def _how_near(near: Sequence[Standing]) -> str:
-    """What a change and a course would not say: caps move, so what was near before cannot be told exactly."""
-    full = sum(each.nearest >= _FULL for each in near)
-    parts = [(full, "at its cap" if full == 1 else "at their caps"), (len(near) - full, "near")]
-    return ", ".join(f"{number} {words}" for number, words in parts if number)
+def near_course(found: Sequence[Standing], chosen: Chosen, actor: Actor) -> list[int]:
+    """How many projects are at or near a cap; before it, how many were since the period began, where it goes on."""
+    rooms = {each.project.slug: each.headroom for each in found if each.headroom}
+    now = sum(each.nearest >= NEAR_CAP for each in found)
+    if not rooms or chosen.period.until < chosen.now:
+        return [now]
+    until = chosen.now - chosen.now % MINUTE  # what ends with each look would never be found in the cache
+    earlier = loaders.near_over_time(rooms, NEAR_CAP, chosen.period.since, until, actor)
+    return [*earlier[:-1], now]
+
+
+def _how_near(capped: Sequence[Standing]) -> str:
+    full = sum(each.nearest >= _FULL for each in capped)
+    near = sum(NEAR_CAP <= each.nearest < _FULL for each in capped)
+    return (
+        f"Projects on the platform key that have used {NEAR_CAP}% or more of a cap: {full} at "
+        f"{'its cap' if full == 1 else 'their caps'}, {near} near. The change and the line go by today's caps and keys."
+    )
 
 
 def state_of_now(actor: Actor) -> object:

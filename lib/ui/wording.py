@@ -82,6 +82,12 @@ def change(now: int, before: int) -> str | None:
     return f"{MINUS if size < 0 else '+'}{abs(size):,}%" if size else "0.0%"
 
 
+def difference(now: int, before: int) -> str:
+    """Signed change of a small number: ``+2``, ``-1`` (with a true minus sign), ``±0``."""
+    size = now - before
+    return f"{MINUS if size < 0 else '+'}{abs(size):,}" if size else "±0"
+
+
 def points(part: int, whole: int, part_before: int, whole_before: int) -> str | None:
     """How a share changed, in percentage points: ``+0.4 pt``; None where there was nothing before."""
     if whole <= 0 or whole_before <= 0:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, bindparam, literal, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, bindparam, literal, select
 
 from lib.access.projects import find
 from lib.access.roles import Action, Actor, allows
 from lib.clock import DAY, Micros
 from lib.db import Database
-from lib.db.tables import accounts, usage_events
+from lib.db.tables import accounts, projects, usage_events
 from lib.errors import ProjectUnknown
 from lib.usage.caps import WINDOWS, Headroom, Standing, Window, standing, standings, total_at, window
 from lib.usage.events import expire_calls, sweep
+from lib.usage.summing import visible_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,37 @@ class CapsView:
                 )
                 for at in found
             }
+
+    def near_over_time(
+        self,
+        rooms: Mapping[str, Headroom],
+        percent: int,
+        *,
+        since: Micros,
+        until: Micros,
+        points: int = 14,
+        actor: Actor | None = None,
+    ) -> list[int]:
+        """How many of these projects had used so much of a cap, at evenly spaced instants; running calls left out.
+
+        Args:
+            rooms: the projects, with the caps of today; no other caps are kept.
+            percent: of either cap.
+            since: the first instant.
+            until: the last instant; now, if that is later.
+            points: how many instants, at least two.
+            actor: for whom.
+        """
+        with self._database.read() as connection:
+            visible_ids(connection, actor or self._worker, rooms)
+            last = min(until, self._database.now(connection))
+            step = max(0, last - since) // (points - 1)
+            wanted = {"slugs": list(rooms), "last": last, "points": points, "step": step, **_LENGTHS}
+            found = Counter({last - step * number: 0 for number in range(points)})
+            for at, slug, *used in connection.execute(_USED_OVER_TIME, wanted):
+                caps = (window.cap_nano for window in rooms[slug].windows.values())
+                found[at] += any(100 * nano >= percent * cap for nano, cap in zip(used, caps, strict=True))
+        return [found[at] for at in sorted(found)]
 
     def consumption(
         self,
@@ -178,19 +211,40 @@ def _totals_at(count: int) -> Select[Any]:
 _TOTAL = usage_events.c.counted_after_nano
 
 
-def _series() -> Select[Any]:
-    """The running total at evenly spaced instants, and at as many a window's length before them."""
+def _moments() -> Any:
+    """Evenly spaced instants, the last one first."""
     first = select(bindparam("last", type_=BigInteger).label("at"), literal(1).label("number"))
     moments = first.cte("moments", recursive=True)
     earlier = select(moments.c.at - bindparam("step", type_=BigInteger), moments.c.number + 1)
-    moments = moments.union_all(earlier.where(moments.c.number < bindparam("points", type_=BigInteger)))
-    started = total_at(moments.c.at - bindparam("length", type_=BigInteger), _TOTAL)
+    return moments.union_all(earlier.where(moments.c.number < bindparam("points", type_=BigInteger)))
+
+
+def _used(at: ColumnElement[int], length: ColumnElement[int]) -> ColumnElement[int]:
+    """What a window that long held: the running total then, less that at its beginning."""
+    return total_at(at, _TOTAL) - total_at(at - length, _TOTAL)
+
+
+def _series() -> Select[Any]:
+    moments = _moments()
+    used = _used(moments.c.at, bindparam("length", type_=BigInteger))
     return (
-        select(moments.c.at, (total_at(moments.c.at, _TOTAL) - started).label("nano"))
+        select(moments.c.at, used.label("nano"))
         .select_from(moments.join(accounts, accounts.c.project_id == bindparam("project_id")))
         .order_by(moments.c.at)
     )
 
 
-# Two index look-ups for each point, in one SELECT; its text is the same however many points there are.
-_SERIES = _series()
+def _used_over_time() -> Select[Any]:
+    """Both windows of many projects."""
+    moments = _moments()
+    used = [_used(moments.c.at, bindparam(name, type_=BigInteger)) for name in _LENGTHS]
+    return (
+        select(moments.c.at, projects.c.slug, *used)
+        .select_from(moments.join(projects, projects.c.slug.in_(bindparam("slugs", expanding=True))))
+        .join(accounts, accounts.c.project_id == projects.c.id)
+    )
+
+
+_LENGTHS = {f"length_{name}": length for name, length in WINDOWS.items()}
+# A few index look-ups for each point, in one SELECT; its text is the same however many points there are.
+_SERIES, _USED_OVER_TIME = _series(), _used_over_time()

@@ -53,7 +53,8 @@ cards.attention(overview_attention.attention_of(platform, standings, wanted, vie
 
 sums = loaders.totals(wanted, viewer.actor)
 previous = loaders.totals(filters.before(wanted, chosen), viewer.actor)
-cards.metrics(overview.metrics(sums, previous, course.rows, standings), before=chosen.before)
+near = overview.near_course(standings, chosen, viewer.actor)
+cards.metrics(overview.metrics(sums, previous, course.rows, standings, near), before=chosen.before)
 
 if sums.calls:
     spend_card.draw(course, title="Spend per {unit}, USD", key=f"{wanted.since}:{wanted.until}")

@@ -22,14 +22,14 @@ def shop(database_url: str, clock: Clock) -> Iterator[Shop]:
     found.close()
 
 
-def spend_for_days(shop: Shop, clock: Clock, *, days: int, calls: int = 40) -> None:
+def spend_for_days(shop: Shop, clock: Clock, *, days: int, calls: int = 40, slug: str = "shop") -> None:
     """Calls at random moments of the days up to now; some at the very same one, some with an unknown outcome."""
     dice = random.Random(7)
     moments = sorted(NOON - dice.randrange(days * DAY) for _ in range(calls))
     moments[5] = moments[4]
     for moment in moments:
         clock.now = moment
-        run = shop.start()
+        run = shop.start(slug=slug)
         if dice.random() < 0.2:
             shop.ledger.settle(shop.open(run, dice.randrange(100, 1000)), UNKNOWN)
         else:
@@ -167,3 +167,41 @@ def _statements(shop: Shop) -> int:
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     return len(seen)
+
+
+def test_how_many_were_near_a_cap_is_what_each_projects_past_says(shop: Shop, clock: Clock):
+    """At the first instant, the last one, and all between; by the caps of today."""
+    slugs = ("shop", "search", "idle")
+    for slug in slugs:
+        shop.add(slug)
+    for days, slug in ((9, "shop"), (15, "search")):
+        spend_for_days(shop, clock, days=days, slug=slug)
+        shop.cap(800, 9_000, slug=slug)
+    rooms = shop.view.headroom_all(actor=ADMIN)
+    since, percent = NOON - 10 * DAY, 80
+
+    found = shop.view.near_over_time(rooms, percent, since=since, until=NOON, points=25, actor=ADMIN)
+
+    past = {
+        (slug, name): shop.view.consumption(slug, name, since=since, until=NOON, points=25)
+        for slug in slugs
+        for name in WINDOWS
+    }
+    caps = {(slug, name): rooms[slug].windows[name].cap_nano for slug, name in past}
+    expected = [
+        sum(
+            any(100 * past[slug, name][place].nano >= percent * caps[slug, name] for name in WINDOWS)
+            for slug in slugs
+        )
+        for place in range(25)
+    ]
+    assert found == expected
+    assert len(set(found)) > 1
+
+
+def test_how_many_were_near_a_cap_is_told_of_visible_projects_only(shop: Shop):
+    shop.add("shop")
+    rooms = shop.view.headroom_all(actor=ADMIN)
+    stranger = Actor("somebody", Origin.BROWSER, projects={"other": Role.ADMIN})
+    with pytest.raises(ProjectUnknown):
+        shop.view.near_over_time(rooms, 80, since=NOON - DAY, until=NOON, actor=stranger)

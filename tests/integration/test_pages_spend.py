@@ -453,8 +453,19 @@ def test_how_many_are_at_and_near_a_cap_is_said_apart(dashboard: Dashboard, spen
         dashboard.add(slug)
         use_of_ten(dashboard, spender, slug, cents)
     page = dashboard.open("overview")
-    assert metrics(page)["At or near a cap"] == "2 of 3"
-    assert "1 at its cap, 1 near" in texts(page)
+    (shown,) = (metric for metric in page.metric if metric.label == "At or near a cap")
+    assert (shown.value, shown.delta) == ("2 of 3", "+2")
+    assert "1 at its cap, 1 near" in shown.help
+
+
+def test_where_a_period_is_over_how_many_are_near_a_cap_now_is_not_compared_with_it(
+    dashboard: Dashboard, spender: Spender
+):
+    dashboard.add("full")
+    use_of_ten(dashboard, spender, "full", 1000)
+    page = dashboard.open("overview", period="last_month")
+    (shown,) = (metric for metric in page.metric if metric.label == "At or near a cap")
+    assert (shown.value, shown.delta) == ("1 of 1", "")
 
 
 def test_the_projects_nearest_to_a_cap_come_first(dashboard: Dashboard, spender: Spender):
