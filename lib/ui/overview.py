@@ -204,7 +204,7 @@ def draw_table(found: Sequence[Standing], *, unit: str, alt: str) -> None:
             "Platform-funded": money_column(columns["Platform-funded"]),
             "BYOK": money_column(columns["BYOK"]),
             "Calls": st.column_config.NumberColumn(format="localized"),
-            f"Per {unit}": st.column_config.AreaChartColumn(color="gray", y_min=0, width=110),
+            f"Per {unit}": st.column_config.AreaChartColumn(color="gray", y_min=0, width=95),
             "5-hour cap": _cap_column(),
             "7-day cap": _cap_column(),
         },
@@ -221,5 +221,5 @@ def _percent(each: Standing, window: str) -> int | None:
 
 def _cap_column() -> Any:
     return st.column_config.ProgressColumn(
-        color="violet", format="%d%%", min_value=0, max_value=100, width=120
+        color="violet", format="%d%%", min_value=0, max_value=100, width=105
     )
