@@ -42,6 +42,7 @@ def of_pages(platform: Platform) -> Questions:
     today = END - END % DAY
     week = over(Period(today - 8 * DAY, today, ZoneInfo("UTC")))
     hours = over(Period(END - 28 * DAY - END % HOUR, END - END % HOUR, ZoneInfo("UTC")))
+    rooms = caps.headroom_all(actor=ACTOR)
     now = over(Period(END - 6 * SECOND, END + 1, ZoneInfo("UTC")))
     return {
         "Is there any call?": lambda: reports.any_call(actor=ACTOR),
@@ -57,6 +58,9 @@ def of_pages(platform: Platform) -> Questions:
         "Each project's last 8 days": lambda: reports.project_days(week, actor=ACTOR),
         "Keys of all projects": lambda: platform.keys.describe_all(actor=ACTOR),
         "Caps of all projects": lambda: caps.headroom_all(actor=ACTOR),
+        "Near a cap over time": lambda: caps.near_over_time(
+            rooms, 80, since=month().since, until=END, actor=ACTOR
+        ),
         "Choices of the filters": lambda: reports.choices(actor=ACTOR),
         "By model": lambda: reports.by_model(wanted, actor=ACTOR),
         "One project by model": lambda: reports.by_model(one, actor=ACTOR),

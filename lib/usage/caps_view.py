@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, bindparam, literal, select
+from sqlalchemy import BigInteger, Connection, Select, bindparam, literal, select
 
 from lib.access.projects import find
 from lib.access.roles import Action, Actor, allows
@@ -86,7 +86,7 @@ class CapsView:
         *,
         since: Micros,
         until: Micros,
-        points: int = 14,
+        points: int = 12,
         actor: Actor | None = None,
     ) -> list[int]:
         """How many of these projects had used so much of a cap, at evenly spaced instants; running calls left out.
@@ -105,7 +105,8 @@ class CapsView:
             step = max(0, last - since) // (points - 1)
             wanted = {"slugs": list(rooms), "last": last, "points": points, "step": step, **_LENGTHS}
             found = Counter({last - step * number: 0 for number in range(points)})
-            for at, slug, *used in connection.execute(_USED_OVER_TIME, wanted):
+            for at, slug, total, *before in connection.execute(_TOTALS_OVER_TIME, wanted):
+                used = (total - each for each in before)
                 caps = (window.cap_nano for window in rooms[slug].windows.values())
                 found[at] += any(100 * nano >= percent * cap for nano, cap in zip(used, caps, strict=True))
         return [found[at] for at in sorted(found)]
@@ -219,27 +220,23 @@ def _moments() -> Any:
     return moments.union_all(earlier.where(moments.c.number < bindparam("points", type_=BigInteger)))
 
 
-def _used(at: ColumnElement[int], length: ColumnElement[int]) -> ColumnElement[int]:
-    """What a window that long held: the running total then, less that at its beginning."""
-    return total_at(at, _TOTAL) - total_at(at - length, _TOTAL)
-
-
 def _series() -> Select[Any]:
+    """The running total at evenly spaced instants, and at as many a window's length before them."""
     moments = _moments()
-    used = _used(moments.c.at, bindparam("length", type_=BigInteger))
+    before = total_at(moments.c.at - bindparam("length", type_=BigInteger), _TOTAL)
     return (
-        select(moments.c.at, used.label("nano"))
+        select(moments.c.at, (total_at(moments.c.at, _TOTAL) - before).label("nano"))
         .select_from(moments.join(accounts, accounts.c.project_id == bindparam("project_id")))
         .order_by(moments.c.at)
     )
 
 
-def _used_over_time() -> Select[Any]:
-    """Both windows of many projects."""
+def _totals_over_time() -> Select[Any]:
+    """The same of many projects, for both windows."""
     moments = _moments()
-    used = [_used(moments.c.at, bindparam(name, type_=BigInteger)) for name in _LENGTHS]
+    before = [total_at(moments.c.at - bindparam(name, type_=BigInteger), _TOTAL) for name in _LENGTHS]
     return (
-        select(moments.c.at, projects.c.slug, *used)
+        select(moments.c.at, projects.c.slug, total_at(moments.c.at, _TOTAL), *before)
         .select_from(moments.join(projects, projects.c.slug.in_(bindparam("slugs", expanding=True))))
         .join(accounts, accounts.c.project_id == projects.c.id)
     )
@@ -247,4 +244,4 @@ def _used_over_time() -> Select[Any]:
 
 _LENGTHS = {f"length_{name}": length for name, length in WINDOWS.items()}
 # A few index look-ups for each point, in one SELECT; its text is the same however many points there are.
-_SERIES, _USED_OVER_TIME = _series(), _used_over_time()
+_SERIES, _TOTALS_OVER_TIME = _series(), _totals_over_time()
