@@ -2,6 +2,7 @@
 
 ``BENCH_EVENTS`` is the number of events: 5000000 for the larger size. Each way runs in a process of its own, one
 after the other, and is timed from its first statement; its memory is what it took above what it had by then.
+And what exports by links cost somebody who uses a page of the same server meanwhile.
 """
 
 from __future__ import annotations
@@ -12,19 +13,30 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import ProxyHandler, Request, build_opener
 
 from bench import generator
 from bench.measure import median, table, verdict
-from lib.settings import ROOT
+from bench.pages import served
+from bench.people import Told, crowd
+from bench.traffic import END
+from lib.clock import SECOND
+from lib.settings import ROOT, Settings
+from lib.usage.reports import UsageFilter
+from lib.web import links
+from lib.web.links import COOKIE, Link, Signer, new_browser
 from tests.services import postgres_programs, running_postgres
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))
 ROUNDS = 3
+SECONDS = float(os.environ.get("BENCH_SECONDS", "20"))
 COLUMNS = (
     "event_id, occurred_at, slug, run_id, source, provider, model, endpoint, status, input_tokens, "
     "cached_input_tokens, output_tokens, reasoning_tokens, cost_nano, price_input, price_cached_input, "
@@ -70,6 +82,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=generator.folder()) as folder:
         own = _sqlite3 if shutil.which("sqlite3") else None
         _print("SQLite", f"sqlite:///{path}", Path(folder), "sqlite3 -csv", own, 3)
+    _print_pages(path)
     with _filled_postgres() as url, tempfile.TemporaryDirectory(dir=generator.folder()) as folder:
         _print("PostgreSQL", url, Path(folder), "psql \\copy", _psql if _psql_program() else None, 2)
 
@@ -150,6 +163,64 @@ def _program(command: list[str], file: Path) -> tuple[float, float]:
     with file.open("wb") as out:
         subprocess.run(command, check=True, stdout=out)
     return time.perf_counter() - start, -1
+
+
+# --- somebody at a page ----------------------------------------------------------------------------
+
+
+def _print_pages(path: Path) -> None:
+    found: dict[str, list[Told]] = {"nobody exports": [], "one CSV after the other": []}
+    secret = links._LOCAL_SECRET  # noqa: SLF001 - the server's own would be another one
+    with patch.dict(os.environ, BENCH_LINKS=secret), served(path) as address:
+        crowd(address, 1, 1, 5)
+        for _ in range(ROUNDS):
+            found["nobody exports"].append(crowd(address, 1, 1, SECONDS))
+            with _exporting(address, Settings(**generator.secrets())):
+                found["one CSV after the other"].append(crowd(address, 1, 1, SECONDS))
+    rows = []
+    for name, told in found.items():
+        middle, last = median([one.median for one in told]), median([one.p95 for one in told])
+        answered = str(sum(one.answered for one in told))
+        rows.append((name, answered, f"{middle * 1e3:.0f}", f"{last * 1e3:.0f}"))
+    header = ("meanwhile", "reruns", "median, ms", "p95, ms")
+    table(f"One person at the overview, {EVENTS:,} events, SQLite", header, rows)
+    quiet, busy = found.values()
+    share = median([b.median / a.median for a, b in zip(quiet, busy, strict=True)])
+    print(f"  During an export a rerun takes {verdict(share, 2)} of one without.")
+
+
+@contextmanager
+def _exporting(address: str, settings: Settings) -> Iterator[None]:
+    """Ask for all events by a link, again and again; the last file is waited for."""
+    stop, problems = threading.Event(), list[BaseException]()
+
+    def ask() -> None:
+        try:
+            while not stop.is_set():
+                _ask(address, settings)
+        except BaseException as problem:  # noqa: BLE001 - it is raised again
+            problems.append(problem)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    if problems:
+        raise problems[0]
+
+
+def _ask(address: str, settings: Settings) -> None:
+    browser = new_browser()
+    # Now is another time on that server: that of the generated database.
+    with patch("itsdangerous.timed.TimestampSigner.get_timestamp", return_value=END // SECOND):
+        link = Signer(settings).address(Link("local", UsageFilter(), "csv"), browser)
+    asked = Request(f"{address}{link}", headers={"Cookie": f"{COOKIE}={browser}"})
+    with build_opener(ProxyHandler({})).open(asked) as answer:
+        while answer.read(1 << 20):
+            pass
 
 
 if __name__ == "__main__":

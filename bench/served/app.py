@@ -1,6 +1,7 @@
 """The dashboard as ``app.py`` serves it, at the time of a generated database; and an empty page, ``/empty``.
 
-``BENCH_DEFAULTS=1`` leaves out what our server does for speed.
+``BENCH_DEFAULTS=1`` leaves out what our server does for speed; ``BENCH_LINKS`` is what links to exports are
+signed with, so that the benchmark can sign one.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from bench.traffic import END
 from lib.platform import Platform
 from lib.ui import navigation, server, startup
 from lib.ui.failures import show_failure
+from lib.web import links
 from lib.web.routes import middleware, routes
 
 _started = time.time_ns() // 1000
 server.Platform = partial(Platform, clock=lambda: END + time.time_ns() // 1000 - _started)  # type: ignore[misc]
+links._LOCAL_SECRET = os.environ.get("BENCH_LINKS", links._LOCAL_SECRET)  # noqa: SLF001
 if os.environ.get("BENCH_DEFAULTS"):
     gc.freeze = lambda: None
 app = st.App(

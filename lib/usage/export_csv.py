@@ -49,9 +49,9 @@ class EventsAsCsv:
         """CSV has no end of its own."""
 
     def _of_lines(self, text: str) -> bytes:
-        data = text.encode()
+        data = f"{text}{NEXT}".encode()
         if self._is_plain(data):
-            return data.replace(_BETWEEN, b",").replace(_NEXT, b"\r\n") + b"\r\n"
+            return data.replace(_BETWEEN, b",").replace(_NEXT, b"\r\n")
         written = io.StringIO(newline="")
         csv.writer(written).writerows(self._cells(line) for line in text.split(NEXT))
         return written.getvalue().encode()

@@ -6,13 +6,14 @@ thousands of rows, or as rows; its sums come with it, from the same moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
+from sqlalchemy import Column as SqlColumn
+from sqlalchemy import ColumnElement, Connection, Select, Text, cast, func, literal_column, select
 
 from lib.clock import DAY, MINUTE, Micros
 from lib.db.tables import projects, usage_daily, usage_events
@@ -210,18 +211,23 @@ _POSTGRES = {
 }
 
 
-def _stored(column: Column) -> ColumnElement[Any]:
-    found: ColumnElement[Any] = usage_events.c.get(column.stored, projects.c.slug)
-    return found
+def _stored(column: Column) -> SqlColumn[Any]:
+    return usage_events.c.get(column.stored, projects.c.slug)
 
 
 def _line(engine: str) -> ColumnElement[str]:
-    forms = _SQLITE if engine == "sqlite" else _POSTGRES
-    cells: list[ColumnElement[Any]] = [
-        literal_column(forms[column.kind].format(_stored(column))) for column in EVENT_COLUMNS
-    ]
     if engine == "sqlite":
-        form = BETWEEN.join(["%s"] * len(cells))
-        return func.printf(literal_column(f"'{form}'"), *cells)
+        form = BETWEEN.join(["%s"] * _CELLS)
+        return func.printf(literal_column(f"'{form}'"), *(_cell(column, _SQLITE) for column in EVENT_COLUMNS))
     between: ColumnElement[Any] = literal_column(f"chr({ord(BETWEEN)})")
-    return func.concat(*[part for cell in cells for part in (cell, between)][:-1])
+    return func.concat_ws(between, *(_never_null(column) for column in EVENT_COLUMNS))
+
+
+def _cell(column: Column, forms: Mapping[Kind, str]) -> ColumnElement[Any]:
+    return literal_column(forms[column.kind].format(_stored(column)))
+
+
+def _never_null(column: Column) -> ColumnElement[Any]:
+    # concat_ws would leave out what stands beside a NULL, too; concat leaves out nothing, but is slower.
+    cell = _cell(column, _POSTGRES)
+    return func.coalesce(cast(cell, Text), literal_column("''")) if _stored(column).nullable else cell
