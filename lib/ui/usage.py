@@ -81,6 +81,8 @@ def count_line(sums: Totals, everything: Totals) -> str:
     """How much of all the filters let through, and what has no price."""
     matching = f"{count(sums.calls)} of {count(everything.calls, 'call')}"
     verb = "matches" if sums.calls == 1 else "match"
+    if not sums.calls:
+        return f"{matching} {verb}."
     line = f"{matching} {verb}; every number below counts only these."
     unknown = {
         "platform-funded": sums.platform_unpriced_calls,

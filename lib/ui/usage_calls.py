@@ -13,7 +13,7 @@ from lib.ui.cards import Metric
 from lib.ui.filters import Chosen
 from lib.ui.navigation import RUN_LOGS, go
 from lib.ui.tables import arrow, call_cost_column, dollars, height_of
-from lib.ui.wording import count, exact, latency, payer, shorten, weekday_time
+from lib.ui.wording import count, day_time, latency, payer, shorten, weekday_time
 from lib.usage.call_reports import CostlyCall, CostlyRun, LatestCalls, Spread
 from lib.usage.figures import UsageFilter
 
@@ -94,7 +94,7 @@ def _draw_calls(found: list[CostlyCall], chosen: Chosen) -> None:
         "Model": [shorten(call.model, _NAME_LENGTH) for call in found],
         "Tokens": [call.tokens for call in found],
         "Paid by": [[payer_word(call.source)] for call in found],
-        "Settled": [exact(call.occurred_at, chosen.zone) for call in found],
+        f"Settled, {chosen.zone.key}": [day_time(call.occurred_at, chosen.zone) for call in found],
         "Latency": [latency(call.latency_ms) for call in found],
     }
     if not any(columns["Run"]):

@@ -139,10 +139,15 @@ def ago(moment: Micros, now: Micros) -> str:
 def exact(moment: Micros, zone: ZoneInfo, *, now: Micros | None = None) -> str:
     """``6 Nov 2026, 09:14 UTC``; only ``09:14 UTC`` where ``now`` is given and it is the same day."""
     at = from_micros(moment).astimezone(zone)
-    clock = f"{at:%H:%M} {zone_label(at)}"
     if now is not None and from_micros(now).astimezone(zone).date() == at.date():
-        return clock
-    return f"{at.day} {at:%b %Y}, {clock}"
+        return f"{at:%H:%M} {zone_label(at)}"
+    return f"{day_time(moment, zone)} {zone_label(at)}"
+
+
+def day_time(moment: Micros, zone: ZoneInfo) -> str:
+    """``6 Nov 2026, 09:14``, where the zone stands beside it already."""
+    at = from_micros(moment).astimezone(zone)
+    return f"{at.day} {at:%b %Y, %H:%M}"
 
 
 def exact_seconds(moment: Micros, zone: ZoneInfo) -> str:
