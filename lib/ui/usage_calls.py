@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -32,10 +33,10 @@ def draw(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> None:
     left, right = st.columns(2)
     with left, cards.card(height="stretch"):
         cards.heading("Costliest runs, USD", note="of these calls")
-        _draw_runs(latest.costliest_runs)
+        _draw_runs(latest.costliest_runs, wanted)
     with right, cards.card(height="stretch"):
         cards.heading("Costliest calls, USD", note="of these calls")
-        _draw_calls(latest.costliest_calls, chosen)
+        _draw_calls(latest.costliest_calls, wanted, chosen)
 
 
 def looked_at(latest: LatestCalls, chosen: Chosen) -> str:
@@ -65,7 +66,7 @@ def _of(spread: Spread, latest: LatestCalls, what: str) -> str:
     return f"Of the {count(spread.calls)} of {count(latest.calls, 'call')} whose {what} are known, by nearest rank."
 
 
-def _draw_runs(found: list[CostlyRun]) -> None:
+def _draw_runs(found: list[CostlyRun], wanted: UsageFilter) -> None:
     if not found:
         st.caption("None of these calls with a known cost belongs to a run of the run log.")
         return
@@ -75,7 +76,7 @@ def _draw_runs(found: list[CostlyRun]) -> None:
     ]
     columns: dict[str, list[Any]] = {
         "Run": [run.run_id for run in found],
-        "Project": [shorten(run.project, _NAME_LENGTH) for run in found],
+        **_projects(found, wanted),
         "Cost": [dollars(run.platform_nano + run.byok_nano) for run in found],
         "Calls": [run.calls for run in found],
         "Paid by": [[payer_word(source)] for source in sources],
@@ -83,23 +84,29 @@ def _draw_runs(found: list[CostlyRun]) -> None:
     _table(columns, "runs", [(run.project, run.run_id) for run in found])
 
 
-def _draw_calls(found: list[CostlyCall], chosen: Chosen) -> None:
+def _draw_calls(found: list[CostlyCall], wanted: UsageFilter, chosen: Chosen) -> None:
     if not found:
         st.caption("No call with a known cost.")
         return
     columns: dict[str, list[Any]] = {
         "Run": [call.run_id for call in found],
-        "Project": [shorten(call.project, _NAME_LENGTH) for call in found],
+        **_projects(found, wanted),
         "Cost": [dollars(call.cost_nano) for call in found],
+        "Paid by": [[payer_word(call.source)] for call in found],
         "Model": [shorten(call.model, _NAME_LENGTH) for call in found],
         "Tokens": [call.tokens for call in found],
-        "Paid by": [[payer_word(call.source)] for call in found],
         f"Settled, {chosen.zone.key}": [day_time(call.occurred_at, chosen.zone) for call in found],
         "Latency": [latency(call.latency_ms) for call in found],
     }
     if not any(columns["Run"]):
         del columns["Run"]
     _table(columns, "calls", [(call.project, call.run_id) for call in found])
+
+
+def _projects(found: Sequence[CostlyCall | CostlyRun], wanted: UsageFilter) -> dict[str, list[Any]]:
+    """Their projects, unless it is the one that the page is about."""
+    one = len(wanted.projects) == 1
+    return {} if one else {"Project": [shorten(each.project, _NAME_LENGTH) for each in found]}
 
 
 def payer_word(source: str) -> str:
@@ -130,7 +137,7 @@ def _table(columns: dict[str, list[Any]], noun: str, logs: list[tuple[str, str |
                 key=key,
                 on_click=leave,
                 help="Opens its run log",
-                width=130,
+                width=115,
             ),
             "Cost": call_cost_column(columns["Cost"]),
             "Paid by": badge_column(_PAYERS),

@@ -151,6 +151,9 @@ def test_the_costliest_runs_and_calls_lead_to_their_run_logs(dashboard: Dashboar
     assert runs["Run"][0] in texts(log)
     columns = json.loads(page.dataframe[0].proto.columns)
     assert columns["Run"]["type_config"]["type"] == "button"
+    assert runs["Project"].tolist() == calls["Project"].tolist() == ["checkout-api"] * 3
+    of_one = dashboard.open("usage", project="checkout-api")
+    assert ["Project" in table.value for table in of_one.dataframe] == [False] * 3
 
 
 def test_a_page_of_a_period_that_is_over_does_not_follow_new_calls(busy: Dashboard):
