@@ -32,14 +32,25 @@ def one_of(column: str, *values: str) -> str:
     return f"{column} IN ({', '.join(repr(value) for value in values)})"
 
 
+def _keys(moment: str) -> tuple[Column[str], Column[int], Column[str]]:
+    """What every sum is kept by: whose, when, and which ledger."""
+    return (
+        _of_project(),
+        Column(moment, BigInteger, primary_key=True, autoincrement=False),
+        Column("source", String(10), primary_key=True),
+    )
+
+
+def _of_project() -> Column[str]:
+    return Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+
+
 def _rollup(name: str, moment: str) -> Table:
     """Sums of usage events by hour or day, per project: what pages read instead of history."""
     return Table(
         name,
         metadata,
-        Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
-        Column(moment, BigInteger, primary_key=True, autoincrement=False),
-        Column("source", String(10), primary_key=True),
+        *_keys(moment),
         Column("provider", String(40), primary_key=True),
         Column("model", String(200), primary_key=True),
         Column("run_kind", String(20), primary_key=True),  # empty for imports
@@ -75,9 +86,7 @@ def _totals(name: str, moment: str, *texts: Column[str]) -> Table:
     return Table(
         name,
         metadata,
-        Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
-        Column(moment, BigInteger, primary_key=True, autoincrement=False),
-        Column("source", String(10), primary_key=True),
+        *_keys(moment),
         *texts,
         *(
             Column(name, BigInteger, nullable=False)
@@ -103,7 +112,7 @@ usage_models = Table(
     "usage_models",
     metadata,
     # What there is to filter by: every model that a project's days ever had.
-    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    _of_project(),
     Column("provider", String(40), primary_key=True),
     Column("model", String(200), primary_key=True),
     sqlite_with_rowid=False,

@@ -166,17 +166,7 @@ def draw_table(found: Sequence[Standing], *, unit: str, alt: str) -> None:
         click = st.session_state[key]
         go(USAGE, project=found[click.row].project.slug)
 
-    columns: dict[str, list[Any]] = {
-        "Project": [shorten(each.project.slug, _NAME_LENGTH) for each in found],
-        "Paid by": [[payer(each.key.source, each.key.last4)] for each in found],
-        "Key": [_health(each.key) for each in found],
-        "Platform-funded": [cell(each.sums, "platform") for each in found],
-        "BYOK": [cell(each.sums, "byok") for each in found],
-        "Calls": [each.sums.calls or None for each in found],
-        f"Per {unit}": [[value / 1e9 for value in each.course] for each in found],
-        "5-hour cap": [_percent(each, "5h") for each in found],
-        "7-day cap": [_percent(each, "7d") for each in found],
-    }
+    columns = _columns(found, unit)
     # A line of a day or two says nothing, and hours are not known of each project.
     course = unit != "hour" and max((len(each.course) for each in found), default=0) > _SHORT
     payers = list(dict.fromkeys(name for cell in columns["Paid by"] for name in cell))
@@ -209,6 +199,20 @@ def draw_table(found: Sequence[Standing], *, unit: str, alt: str) -> None:
             "7-day cap": _cap_column(),
         },
     )
+
+
+def _columns(found: Sequence[Standing], unit: str) -> dict[str, list[Any]]:
+    return {
+        "Project": [shorten(each.project.slug, _NAME_LENGTH) for each in found],
+        "Paid by": [[payer(each.key.source, each.key.last4)] for each in found],
+        "Key": [_health(each.key) for each in found],
+        "Platform-funded": [cell(each.sums, "platform") for each in found],
+        "BYOK": [cell(each.sums, "byok") for each in found],
+        "Calls": [each.sums.calls or None for each in found],
+        f"Per {unit}": [[value / 1e9 for value in each.course] for each in found],
+        "5-hour cap": [_percent(each, "5h") for each in found],
+        "7-day cap": [_percent(each, "7d") for each in found],
+    }
 
 
 def _health(state: KeyState) -> list[str]:

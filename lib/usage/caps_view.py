@@ -95,7 +95,7 @@ class CapsView:
             rooms: the projects, with the caps of today; no other caps are kept.
             percent: of either cap.
             since: the first instant.
-            until: the last instant; now, if that is later.
+            until: the last instant, but never later than now.
             points: how many instants, at least two.
             actor: for whom.
         """

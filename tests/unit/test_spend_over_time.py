@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lib.clock import DAY, HOUR, from_micros, to_micros
 from lib.usage import pace, weekly
 from lib.usage.caps_view import Outlook
-from lib.usage.figures import Spend, Totals
+from lib.usage.figures import Spend
 from lib.usage.jumps import DAYS_BEFORE, FACTOR, FLOOR_NANO, Jump, jump
 
 DOLLAR = 10**9
@@ -22,16 +22,16 @@ FIRST = to_micros(
 )  # the clocks of Berlin and New York change in these weeks
 
 
-def week_before(*dollars: int) -> dict[date, Totals]:
+def week_before(*dollars: int) -> dict[date, Spend]:
     """Spend of the days before Sunday, the nearest first."""
     return {
-        SUNDAY - timedelta(days=back): Totals(platform_nano=amount * DOLLAR)
+        SUNDAY - timedelta(days=back): Spend(platform_nano=amount * DOLLAR)
         for back, amount in enumerate(dollars, start=1)
     }
 
 
 def on_sunday(dollars: int, *before: int) -> Jump | None:
-    return jump(week_before(*before) | {SUNDAY: Totals(byok_nano=dollars * DOLLAR)}, SUNDAY)
+    return jump(week_before(*before) | {SUNDAY: Spend(byok_nano=dollars * DOLLAR)}, SUNDAY)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_a_day_jumps_by_a_factor_and_by_a_floor(spent: int, before: list[int], *
 
 @given(spent=st.integers(0, 10**14), before=st.lists(st.integers(0, 10**13), min_size=7, max_size=7))
 def test_what_is_said_of_a_jump_is_what_was_spent(spent: int, before: list[int]):
-    course = {SUNDAY - timedelta(days=back): Totals(byok_nano=nano) for back, nano in enumerate(before, 1)}
-    found = jump(course | {SUNDAY: Totals(platform_nano=spent)}, SUNDAY)
+    course = {SUNDAY - timedelta(days=back): Spend(byok_nano=nano) for back, nano in enumerate(before, 1)}
+    found = jump(course | {SUNDAY: Spend(platform_nano=spent)}, SUNDAY)
     median = sorted(before)[DAYS_BEFORE // 2]
     if median and spent >= FACTOR * median and spent - median >= FLOOR_NANO:
         assert found == Jump(SUNDAY, spent, 0, median)
