@@ -28,7 +28,8 @@ from lib.usage.ahead import ahead
 from lib.usage.events import sweep
 from lib.usage.export_csv import EventsAsCsv
 from lib.usage.export_days import DaysAsCsv, single_days
-from lib.usage.export_events import TOKENS, Lines, Part, Rows, Slice, parts
+from lib.usage.export_events import TOKENS, Part, Rows, Slice, number, parts
+from lib.usage.export_lines import Lines
 from lib.usage.figures import DailyRow, UsageFilter
 from lib.usage.prices import plain_usd
 from lib.usage.summing import visible_ids
@@ -138,6 +139,9 @@ def export_usage(
             found = ahead(parts(connection, allowed, ids, writer.reads))
             with counted.cut_off_by_errors(), closing(found):
                 _write_events(writer, found, done, told)
+                if done.rows != number(connection, allowed, ids):
+                    raise ExportBroken
+                writer.close()
     done.bytes, done.sha256 = counted.bytes, counted.sha256
     _record(database, done, actor)
     return done
@@ -192,7 +196,6 @@ def _write_events(writer: EventWriter, found: Iterable[Part], done: Exported, to
             told(done.rows)
     if done.rows != expected:
         raise ExportBroken
-    writer.close()
 
 
 def _write_days(writer: DaysAsCsv, found: Iterable[list[DailyRow]], done: Exported, told: Progress) -> None:

@@ -7,13 +7,14 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-from lib.usage.columns import EVENT_COLUMNS, EVENT_HEADER, FORMULA, Kind, cell_writers, inert
-from lib.usage.export_events import BETWEEN, NEXT, Lines, Rows, Slice
+from lib.usage.columns import EVENT_COLUMNS, EVENT_HEADER, FORMULA, Cell, Kind, cell_writers, inert
+from lib.usage.export_events import Rows, Slice
+from lib.usage.export_lines import BETWEEN, END, Lines
 
-_BETWEEN, _NEXT = BETWEEN.encode(), NEXT.encode()
+_BETWEEN, _END = BETWEEN.encode(), END.encode()
 _TEXTS = [place for place, column in enumerate(EVENT_COLUMNS) if column.kind is Kind.TEXT]
 # A character that is in none of the cells costs one search; only where it is found, a closer look.
-_QUOTED = [b'"', b",", b"\n", b"\r"]
+_QUOTED = [b'"', b",", b"\r"]
 _RISKY = [character.encode() for character in FORMULA]
 
 
@@ -38,39 +39,35 @@ class EventsAsCsv:
 
     def write(self, batch: Lines | Rows) -> int:
         """Write some rows; returns how many."""
-        if isinstance(batch, Lines):
-            self._out.write(self._of_lines(batch.text))
-            return batch.rows
-        cells = ([write(value) for write, value in zip(self._writers, row, strict=True)] for row in batch)
-        write_csv(self._out, cells)
-        return len(batch)
+        if isinstance(batch, Lines) and self._is_plain(batch.text):
+            self._out.write(batch.text.replace(_BETWEEN, b",").replace(_END, b"\r\n"))
+            return batch.text.count(_END)
+        rows = self._of_lines(batch) if isinstance(batch, Lines) else self._of_rows(batch)
+        write_csv(self._out, rows)
+        return len(rows)
 
     def close(self) -> None:
         """CSV has no end of its own."""
 
-    def _of_lines(self, text: str) -> bytes:
-        data = f"{text}{NEXT}".encode()
-        if self._is_plain(data):
-            return data.replace(_BETWEEN, b",").replace(_NEXT, b"\r\n")
-        written = io.StringIO(newline="")
-        csv.writer(written).writerows(self._cells(line) for line in text.split(NEXT))
-        return written.getvalue().encode()
-
-    def _is_plain(self, data: bytes) -> bool:
+    def _is_plain(self, text: bytes) -> bool:
         """Whether no cell needs quotes, nor an apostrophe."""
-        if any(character in data for character in _QUOTED):
+        if any(character in text for character in _QUOTED):
             return False
         return self._raw or not any(
-            risky in data and (_BETWEEN + risky in data or _NEXT + risky in data or data.startswith(risky))
+            risky in text and (_BETWEEN + risky in text or _END + risky in text or text.startswith(risky))
             for risky in _RISKY
         )
 
-    def _cells(self, line: str) -> list[str]:
-        cells = line.split(BETWEEN)
-        if not self._raw:
+    def _of_lines(self, lines: Lines) -> list[list[str]]:
+        text = io.StringIO(lines.text.decode(), newline="")
+        rows = list(csv.reader(text, delimiter=BETWEEN, strict=True))
+        for cells in rows if not self._raw else ():
             for place in _TEXTS:
                 cells[place] = inert(cells[place]) or ""
-        return cells
+        return rows
+
+    def _of_rows(self, rows: Rows) -> list[list[Cell]]:
+        return [[write(value) for write, value in zip(self._writers, row, strict=True)] for row in rows]
 
 
 def write_csv(out: Writable, rows: Iterable[Sequence[Any]]) -> None:

@@ -33,6 +33,7 @@ from lib.db import Database
 from lib.db.migrate import migrate
 from lib.db.tables import audit_log, projects, usage_events
 from lib.errors import BadInput, Forbidden, ProjectUnknown
+from lib.usage import rollups
 from lib.usage.columns import DAILY_HEADER, EVENT_HEADER
 from lib.usage.export import FORMATS, ExportBroken, Exported, export_usage
 from lib.usage.export_csv import EventsAsCsv
@@ -428,6 +429,29 @@ def test_an_export_whose_rows_are_not_what_was_counted_is_broken_off(
     put(database, {}, {})
     monkeypatch.setattr(EventsAsCsv, "write", lambda *_: 1)
     with pytest.raises(ExportBroken, match="do not agree"):
+        export(database)
+
+
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+def test_a_busy_day_of_23_hours_is_exported_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch, format_: str
+) -> None:
+    """It is cut into pieces of an hour and less, the last of which would lie in the next day."""
+    rollups.set_zone(database, "Europe/Berlin")
+    monkeypatch.setattr("lib.usage.export_events.SLICE", 1)
+    day = 1_774_738_800_000_000  # 2026-03-29 in Berlin: the clock goes from 2 to 3
+    put(database, *({"occurred_at": day + n * HOUR // 20, "event_id": f"{n:04}"} for n in range(1000)))
+    done = export(database, format=format_)[1]
+    assert (done.rows, done.byok_nano) == (1000, 1000 * 450_001)
+
+
+def test_an_export_that_leaves_events_out_is_broken_off(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However they are sliced: each slice agrees with its own sums."""
+    put(database, *[{}] * 5)
+    monkeypatch.setattr("lib.usage.export.parts", lambda *_: (part for part in ()))
+    with pytest.raises(ExportBroken):
         export(database)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -11,11 +11,11 @@ from lib.usage.ahead import ahead
 
 
 def test_the_items_come_in_their_order() -> None:
-    assert list(ahead(iter(range(100)))) == list(range(100))
+    assert list(ahead(number for number in range(100))) == list(range(100))
 
 
 def test_an_error_comes_after_what_was_there_before_it() -> None:
-    def items() -> Iterator[int]:
+    def items() -> Generator[int]:
         yield from (1, 2)
         raise ConnectionError("planted")
 
@@ -28,7 +28,7 @@ def test_an_error_comes_after_what_was_there_before_it() -> None:
 def test_one_item_is_read_ahead_and_no_more() -> None:
     begun = [threading.Event() for _ in range(4)]
 
-    def items() -> Iterator[int]:
+    def items() -> Generator[int]:
         for number, event in enumerate(begun):
             event.set()
             yield number
@@ -44,7 +44,7 @@ def test_one_item_is_read_ahead_and_no_more() -> None:
 def test_when_it_is_closed_nothing_is_being_read() -> None:
     reading, go_on, done = threading.Event(), threading.Event(), threading.Event()
 
-    def items() -> Iterator[int]:
+    def items() -> Generator[int]:
         yield 1
         reading.set()
         assert go_on.wait(30)
@@ -57,3 +57,18 @@ def test_when_it_is_closed_nothing_is_being_read() -> None:
     threading.Timer(0.01, go_on.set).start()
     found.close()
     assert done.is_set()
+
+
+def test_what_it_reads_from_is_closed_with_it() -> None:
+    closed = []
+
+    def items() -> Generator[int]:
+        try:
+            yield from range(10)
+        finally:
+            closed.append(threading.current_thread().name)
+
+    found = ahead(items())
+    next(found)
+    found.close()
+    assert len(closed) == 1
