@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("resolving", "calling", "importing", "exporting", "caps", "reporting", "pages")
+BENCHMARKS = ("resolving", "calling", "importing", "exporting", "downloading", "caps", "reporting", "pages")
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ def crowd(url: str, people: int, between: float, seconds: float) -> Told:
 
 async def _crowd(url: str, people: int, between: float, seconds: float) -> Told:
     parts = urlsplit(url)
-    process = _server(parts.port or 0)
+    process = server_process(parts.port or 0)
     everybody = asyncio.Barrier(people + 1)
     found: list[float] = []
     gate = asyncio.Semaphore(4)  # they do not all arrive in one moment
@@ -112,7 +112,7 @@ async def _rerun(socket: ClientConnection, url: str, query: str) -> None:
                 return
 
 
-def _server(port: int) -> int:
+def server_process(port: int) -> int:
     """The process that listens on the port, by way of /proc."""
     wanted = f":{port:04X}"
     inodes = set()
