@@ -56,16 +56,17 @@ def _draw_progress(job: Preparing, rows: int) -> None:
 
 def _draw_result(job: Preparing, made: Made, *, same: bool) -> None:
     done = made.done
+    st.markdown(f"**{escape(made.name)}**")
     content = {
-        "File": escape(made.name),
         "Rows": count(done.rows),
         SOURCE["platform"]: escape(money(done.platform_nano)),
         SOURCE["byok"]: escape(money(done.byok_nano)),
         "Cost unknown": count(done.unpriced_calls, "call"),
         "Size": f"{size(done.bytes)} ({count(done.bytes, 'byte')})",
-        "SHA-256": f"`{done.sha256}`",
     }
     facts(content, alt="What the prepared file holds")
+    st.caption("SHA-256")
+    st.code(done.sha256, language=None, wrap_lines=True)
     with st.container(horizontal=True, gap="small"):
         st.link_button("Download", job.address, type="primary", icon=":material/download:")
         st.link_button("Download .meta.json", f"{job.address}&meta=1", type="tertiary")

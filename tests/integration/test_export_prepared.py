@@ -281,7 +281,7 @@ def test_the_page_shows_rows_sums_and_hash_and_leads_to_the_file(
     assert job.ended.wait(30)
     page.run()
     told = texts(page)
-    assert job.made.done.sha256 in told
+    assert [code.value for code in page.code] == [job.made.done.sha256]
     for part in ("qodex-usage_all-projects_", "$0.50", "bytes)", "Kept for 10 minutes"):
         assert part in told
     links = {link.proto.label: link.proto.url for link in page.get("link_button")}
