@@ -149,11 +149,9 @@ def _cap(window: Window) -> str:
 def _last_platform_use(
     platform: Platform, project: Project, actor: Actor, at: Micros, zone: ZoneInfo
 ) -> dict[str, str]:
-    wanted = RunFilter(projects=(project.slug,), source="platform", limit=1)
-    rows, _ = platform.runs.list(wanted, actor=actor)
-    if not rows:
+    run = platform.runs.latest(RunFilter((project.slug,), source="platform"), actor=actor)
+    if run is None:
         return {"Last used": "never"}
-    run = rows[0]
     return {
         "Last used": _with_exact(run.ended_at or run.started_at, f" by run {escape(run.run_id)}", at, zone)
     }

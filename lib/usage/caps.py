@@ -164,10 +164,13 @@ _FIRST_WITH_TOTAL = (
     .order_by(usage_events.c.counted_after_nano, usage_events.c.sequence)
     .limit(1)
 )
+# The last one, not the maximum: that SQLite would look for among all totals, from the newest down.
 _TOTAL_AFTER = (
-    select(func.max(usage_events.c.counted_after_nano))
+    select(usage_events.c.counted_after_nano)
     .where(usage_events.c.project_id == bindparam("project_id"), usage_events.c.sequence.is_not(None))
     .where(usage_events.c.occurred_at == bindparam("moment"))
+    .order_by(usage_events.c.sequence.desc())
+    .limit(1)
 )
 _NEXT_LEASE_END = (
     select(open_calls.c.lease_until)

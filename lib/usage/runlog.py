@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, or_, select
@@ -116,6 +117,7 @@ _RUN_COLUMNS = (
     *(runs.c[name] for name in RunRow.__dataclass_fields__ if name not in {"run_id", "project"}),
 )
 _RUNS = select(*_RUN_COLUMNS).join(projects, projects.c.id == runs.c.project_id)
+_OPEN = frozenset({"running", "waiting"})
 _REACHES = (DAY, 8 * DAY, 64 * DAY)
 _CALL_COLUMNS = tuple(usage_events.c[name] for name in CallRow.__dataclass_fields__)
 
@@ -128,14 +130,28 @@ class RunLog:
 
     def list(self, wanted: RunFilter, *, actor: Actor) -> tuple[list[RunRow], int]:
         """The newest runs that ``actor`` may see, and how many match in all."""
+        with self._seen(wanted, actor) as (connection, ids):
+            total = _number(connection, wanted, ids)
+            rows = _newest(connection, wanted, ids, self._database.now(connection)) if total else []
+        return rows, total
+
+    def latest(self, wanted: RunFilter, *, actor: Actor) -> RunRow | None:
+        """The newest run alone, which takes no look at all the others."""
+        with self._seen(wanted, actor) as (connection, ids):
+            rows = _newest(connection, replace(wanted, limit=1), ids, self._database.now(connection))
+        return rows[0] if rows else None
+
+    def number(self, wanted: RunFilter, *, actor: Actor) -> int:
+        """How many runs match."""
+        with self._seen(wanted, actor) as (connection, ids):
+            return _number(connection, wanted, ids)
+
+    @contextmanager
+    def _seen(self, wanted: RunFilter, actor: Actor) -> Iterator[tuple[Connection, Sequence[str]]]:
+        """A read, and the projects in which ``actor`` may see what is wanted."""
         sweep(self._database)
         with self._database.read() as connection:
-            ids = visible_ids(connection, actor, wanted.projects, sample=wanted.sample)
-            total = connection.execute(
-                _filtered(select(func.count()).select_from(runs), wanted, ids)
-            ).scalar_one()
-            rows = _newest(connection, wanted, ids, self._database.now(connection)) if total else []
-        return [RunRow(**row._mapping) for row in rows], int(total)  # noqa: SLF001
+            yield connection, visible_ids(connection, actor, wanted.projects, sample=wanted.sample)
 
     def show(self, run_id: str, *, actor: Actor) -> RunDetail:
         """One run with its calls and log. Raises RunUnknown also where ``actor`` may not know of it."""
@@ -170,20 +186,34 @@ class RunLog:
 
 def _newest(
     connection: Connection, wanted: RunFilter, project_ids: Sequence[str], now: Micros
-) -> Sequence[AnyRow]:
+) -> list[RunRow]:
     """The page that is asked for, from as little of history as holds it: all of it would be sorted."""
     page = _filtered(_RUNS, wanted, project_ids).order_by(runs.c.started_at.desc(), runs.c.run_id)
     page = page.limit(wanted.limit).offset(wanted.offset)
     until = now if wanted.until is None else wanted.until
     for reach in _REACHES:
-        rows = connection.execute(page.where(runs.c.started_at >= until - reach)).all()
+        rows = _rows(connection, page.where(runs.c.started_at >= until - reach))
         if len(rows) == wanted.limit:
             return rows
-    return connection.execute(page).all()
+    return _rows(connection, page)
+
+
+def _rows(connection: Connection, page: Select[Any]) -> list[RunRow]:
+    return [RunRow(**row._mapping) for row in connection.execute(page)]  # noqa: SLF001
+
+
+def _number(connection: Connection, wanted: RunFilter, project_ids: Sequence[str]) -> int:
+    found = _filtered(select(func.count()).select_from(runs), wanted, project_ids)
+    return int(connection.execute(found).scalar_one())
 
 
 def _filtered(statement: Select[Any], wanted: RunFilter, project_ids: Sequence[str]) -> Select[Any]:
-    statement = statement.where(runs.c.project_id.in_(project_ids))
+    if wanted.statuses and _OPEN.issuperset(wanted.statuses):
+        # Few are open, and there is an index of them; but SQLite would take the one of the projects.
+        mine = runs.c.project_id.concat("").in_(project_ids)
+        statement = statement.where(runs.c.ended_at.is_(None), mine)
+    else:
+        statement = statement.where(runs.c.project_id.in_(project_ids))
     if wanted.kinds:
         statement = statement.where(runs.c.kind.in_(wanted.kinds))
     if wanted.statuses:

@@ -36,7 +36,7 @@ def _now(visit: Visit, project: Project) -> None:
     actor, platform = acting(), visit.platform
     key = platform.keys.describe(project.slug, actor=actor)
     room = platform.caps.headroom(project.slug, actor=actor)
-    _, waiting = platform.runs.list(RunFilter((project.slug,), statuses=("waiting",), limit=1), actor=actor)
+    waiting = platform.runs.number(RunFilter((project.slug,), statuses=("waiting",)), actor=actor)
     funded = project.sample or platform.keys.platform_state().status != "none"
     cards.attention(
         plan.attention_of(project, key, room, waiting=waiting, funded=funded, zone=visit.zone), titled=False
