@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from io import TextIOWrapper
 
@@ -38,7 +40,25 @@ for command in (projects, keys, members, runs, usage, caps, plans, master, demo,
 
 def main() -> None:
     """Run the command line of this process."""
+    signal.signal(signal.SIGTERM, _end)
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal without UTF-8 shows ? for a dot, and no traceback
             stream.reconfigure(errors="replace")
     cli(prog_name="python -m lib")
+
+
+def _end(number: int, _frame: object) -> None:
+    """End so that files that are half written are removed; told twice, at once."""
+    signal.signal(number, signal.SIG_DFL)
+    sys.exit(128 + number)
+
+
+def _open_what_is_closed() -> None:
+    """No file of ours may become a standard stream; and what nobody can receive is no success."""
+    refused = sys.stdout is None
+    for stream, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, stream) is None:
+            setattr(sys, stream, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    if refused:
+        sys.exit("Standard output is closed. Write it to a file, or to /dev/null.")

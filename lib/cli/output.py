@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 import time
@@ -26,8 +27,9 @@ def say(message: str) -> None:
 
 
 def show_json(value: object) -> None:
-    """Data for scripts, on standard output."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Data for scripts, on standard output: whole whatever it can write, so as escapes where it is no UTF-8."""
+    is_utf_8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+    click.echo(json.dumps(value, indent=2, ensure_ascii=not is_utf_8))
 
 
 def show_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -17,12 +11,13 @@ from typing import IO
 
 import click
 
+from lib.cli.destination import destination, is_stream
 from lib.cli.inputs import DAY
 from lib.cli.output import counted, json_option, progress, say, show_json
 from lib.cli.session import Session
 from lib.clock import iso
 from lib.db.tables import SOURCES
-from lib.errors import BadInput, ImportRejected
+from lib.errors import ImportRejected
 from lib.usage import rollups
 from lib.usage.export import FORMATS, Exported, export_usage
 from lib.usage.importing import ImportResult, import_usage
@@ -131,7 +126,7 @@ def take(  # noqa: PLR0913 - click hands over each option
         until=midnight(until, days) if until else None,
         zone=days.key,
     )
-    with _destination(to_file) as file:
+    with destination(to_file) as file:
         done = export_usage(
             session.platform.database,
             wanted,
@@ -151,7 +146,7 @@ def take(  # noqa: PLR0913 - click hands over each option
 def _require_sense(kind: str, to_file: Path | None, *, bom: bool, meta: bool) -> None:
     if bom and kind == "parquet":
         raise click.UsageError("--bom is for CSV.")
-    if meta and to_file is None:
+    if meta and (to_file is None or is_stream(to_file)):
         raise click.UsageError("--meta needs a file: -o FILE.")
     if kind == "parquet" and to_file is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is nothing for a terminal: -o FILE.")
@@ -159,37 +154,8 @@ def _require_sense(kind: str, to_file: Path | None, *, bom: bool, meta: bool) ->
 
 def _write_meta(beside: Path, done: Exported) -> None:
     content = json.dumps(done.meta() | {"file": beside.name}, indent=2, ensure_ascii=False)
-    with _whole_file(beside.with_name(f"{beside.name}.meta.json")) as file:
+    with destination(beside.with_name(f"{beside.name}.meta.json")) as file:
         file.write(f"{content}\n".encode())
-
-
-@contextmanager
-def _destination(path: Path | None) -> Iterator[IO[bytes]]:
-    """A file that appears whole, or else standard output, which gets all or nothing as well."""
-    if path is not None:
-        with _whole_file(path) as file:
-            yield file
-        return
-    with tempfile.TemporaryFile() as file:  # a slow reader must not keep the database's snapshot open
-        yield file
-        file.seek(0)
-        shutil.copyfileobj(file, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[IO[bytes]]:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as problem:
-        raise BadInput(f"{path.name} cannot be written: {problem.strerror}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 # --- verify ----------------------------------------------------------------------------------------
