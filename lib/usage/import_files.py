@@ -16,12 +16,14 @@ from operator import itemgetter
 from typing import IO, Any
 
 from lib.errors import BadInput
-from lib.usage.columns import EVENT_HEADER, NEEDED
+from lib.usage.columns import EVENT_COLUMNS, EVENT_HEADER, NEEDED, Kind
 
 _PARQUET = b"PAR1"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_COUNTS = frozenset(column.name for column in EVENT_COLUMNS if column.kind is Kind.COUNT)
 _LONGEST_LINE = 1_000_000
 _BATCH = 10_000
+_CHUNK = 128 * 1024
 
 Line = tuple[int, Sequence[str] | str]
 """A line's number, and its texts in the order of the source's columns or why it could not be read."""
@@ -43,8 +45,8 @@ def opened(file: IO[bytes]) -> Iterator[Source]:
     Raises:
         BadInput: it is neither, it is empty, or a column that is needed is missing.
     """
-    buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(file)  # type: ignore[type-var]
-    start = buffered.peek(4)[:4]
+    start = _first_bytes(file, len(_PARQUET))
+    buffered = io.BufferedReader(_Begun(start, file), _CHUNK)
     if start == _PARQUET:
         with tempfile.TemporaryFile() as copy:  # Parquet is read from its end, which a pipe does not have
             shutil.copyfileobj(buffered, copy)
@@ -59,6 +61,32 @@ def opened(file: IO[bytes]) -> Iterator[Source]:
             text.detach()
 
 
+def _first_bytes(file: IO[bytes], length: int) -> bytes:
+    """That many, however few of them a pipe gives at a time; fewer at the file's end."""
+    start = b""
+    while len(start) < length and (more := file.read(length - len(start))):
+        start += more
+    return start
+
+
+class _Begun(io.RawIOBase):
+    """A file of which the first bytes were read already."""
+
+    def __init__(self, start: bytes, rest: IO[bytes]) -> None:
+        self._start, self._rest = start, rest
+
+    def readable(self) -> bool:
+        """Reading is all it does."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer``; 0 at the end."""
+        given = self._start or self._rest.read(len(buffer))
+        self._start = b""
+        buffer[: len(given)] = given
+        return len(given)
+
+
 # --- CSV -------------------------------------------------------------------------------------------
 
 
@@ -66,7 +94,7 @@ def _csv(text: IO[str]) -> Source:
     lines = _Lines(text)
     reader = csv.reader(lines, strict=True)
     try:
-        header = [name.strip() for name in next(reader, [])]
+        header = [name.strip() for name in next(filter(None, reader), [])]  # blank lines may come before it
     except csv.Error:
         raise BadInput("The first line cannot be read; it must name the columns.") from None
     columns = _event_columns(header)
@@ -143,7 +171,7 @@ def _parquet_rows(file: Any, columns: tuple[str, ...]) -> Iterator[Line]:
     number = 0
     try:
         for batch in file.iter_batches(batch_size=_BATCH, columns=list(columns)):
-            for row in zip(*(_texts(batch.column(name)) for name in columns), strict=True):
+            for row in zip(*(_texts(batch.column(name), name) for name in columns), strict=True):
                 number += 1
                 yield number, row
     except (pa.ArrowException, OSError):
@@ -152,12 +180,18 @@ def _parquet_rows(file: Any, columns: tuple[str, ...]) -> Iterator[Line]:
         ) from None
 
 
-def _texts(column: Any) -> list[str]:
+def _texts(column: Any, name: str) -> list[str]:
     """A column as text, whatever its type: the same readers then judge CSV and Parquet."""
     import pyarrow as pa  # noqa: PLC0415
 
-    texts: list[str] = column.cast(pa.string()).fill_null("").to_pylist()
-    return texts
+    if name in _COUNTS and pa.types.is_floating(column.type):
+        column = column.cast(pa.float64())  # the text of a shorter one has fewer digits than its number
+    texts = column.cast(pa.string()).fill_null("")
+    try:
+        found: list[str] = texts.to_pylist()
+    except UnicodeDecodeError:  # of some row, as its reader will say
+        found = [text.decode(errors="surrogateescape") for text in texts.cast(pa.binary()).to_pylist()]
+    return found
 
 
 # --- both ------------------------------------------------------------------------------------------

@@ -148,6 +148,17 @@ def test_any_line_ending_a_byte_order_mark_and_blank_lines_are_fine(database: Da
     assert (result.rows, result.added) == (1, 1)
 
 
+@on_sqlite
+@pytest.mark.parametrize("blank", ["\n", "\r\n\r\n", "\ufeff\n"])
+def test_blank_lines_before_the_header_are_fine(database: Database, blank: str) -> None:
+    content = io.BytesIO(f"{blank}{HEADER}\n{GOOD}\nbad\n".encode())
+    with pytest.raises(ImportRejected) as rejected:
+        import_usage(database, PRICES, content, name="usage.csv", actor=ADMIN)
+    assert rejected.value.problems[0][0] == blank.count("\n") + 3
+    content = io.BytesIO(f"{blank}{HEADER}\n{GOOD}\n".encode())
+    assert import_usage(database, PRICES, content, name="usage.csv", actor=ADMIN).added == 1
+
+
 def test_text_that_an_export_made_inert_is_restored(
     database: Database, bring: Callable[..., ImportResult]
 ) -> None:
@@ -510,6 +521,75 @@ def test_parquet_comes_in_whatever_types_its_writer_chose(database: Database, tm
     assert result.added == 2
     assert rows["'=formula"]["cost_nano"] == 1
     assert rows["gpt-5-mini"]["occurred_at"] == to_micros(at[0])
+
+
+class Drops(io.RawIOBase):
+    """A pipe whose writer is slow: it gives one byte at a time."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        drop = self._content.read(1)
+        buffer[: len(drop)] = drop
+        return len(drop)
+
+
+def as_parquet(**columns: Any) -> bytes:
+    """One row of usage, with these columns in place of good ones."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    good = {
+        "occurred_at": ["2026-05-01T12:00:00Z"],
+        "project": ["search"],
+        "model": ["m"],
+        "input_tokens": [1],
+        "output_tokens": [1],
+    }
+    out = io.BytesIO()
+    parquet.write_table(pa.table(good | columns), out)
+    return out.getvalue()
+
+
+@on_sqlite
+def test_a_slow_pipe_hides_neither_parquet_nor_utf_16(database: Database) -> None:
+    for content in (f"{HEADER}\n{GOOD}\n".encode(), as_parquet()):
+        drops = io.BufferedReader(Drops(content))
+        drops.peek(1)
+        assert import_usage(database, PRICES, drops, name="pipe", actor=ADMIN).added == 1
+    drops = io.BufferedReader(Drops(HEADER.encode("utf-16")))
+    with pytest.raises(BadInput, match="UTF-16"):
+        import_usage(database, PRICES, drops, name="pipe", actor=ADMIN)
+
+
+@on_sqlite
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_counts_of_parquet_are_taken_as_they_are_whatever_their_width(database: Database, kind: str) -> None:
+    import pyarrow as pa
+
+    tokens = 2048 if kind == "float16" else 123_456_792
+    counts = pa.array([float(tokens)], getattr(pa, kind)())
+    cost = pa.array([0.1], pa.float32())
+    content = io.BytesIO(as_parquet(input_tokens=counts, cost_usd=cost))
+    import_usage(database, PRICES, content, name="usage.parquet", actor=ADMIN)
+    [row] = stored(database)
+    assert (row["input_tokens"], row["cost_nano"]) == (tokens, 100_000_000)
+
+
+@on_sqlite
+def test_text_of_parquet_that_is_no_utf_8_is_a_bad_row(database: Database) -> None:
+    import pyarrow as pa
+
+    offsets, latin_1 = pa.py_buffer(b"\0\0\0\0\6\0\0\0"), pa.py_buffer("modèle".encode("latin-1"))
+    models = pa.StringArray.from_buffers(1, offsets, latin_1)
+    content = io.BytesIO(as_parquet(model=models))
+    with pytest.raises(ImportRejected) as rejected:
+        import_usage(database, PRICES, content, name="usage.parquet", actor=ADMIN)
+    assert rejected.value.problems == [(1, "model is not UTF-8")]
 
 
 def test_a_time_in_parquet_needs_a_zone_as_well(database: Database, tmp_path: Path) -> None:
