@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lib.errors import BadInput
+from lib.usage.periods import FIRST_DAY, LAST_DAY, is_day
 from lib.usage.prices import parse_usd
 
 
@@ -39,9 +40,18 @@ class Day(click.ParamType[date]):
         if isinstance(value, date):
             return value
         try:
-            return date.fromisoformat(value)
+            day = date.fromisoformat(value)
         except ValueError:
             self.fail("Write a day like 2026-01-31.", param, ctx)
+        if not is_day(day):
+            self.fail(f"It must be a day from {FIRST_DAY} to {LAST_DAY}.", param, ctx)
+        return day
+
+
+def require_order(since: date | None, until: date | None) -> None:
+    """``--to`` is exclusive, so a period without a day is a slip. Raises click's UsageError."""
+    if since and until and until <= since:
+        raise click.UsageError("--to is the day after the last one, so it must be later than --from.")
 
 
 USD = Usd()

@@ -6,7 +6,7 @@ from datetime import date
 
 import click
 
-from lib.cli.inputs import DAY
+from lib.cli.inputs import DAY, require_order
 from lib.cli.output import clock_time, json_option, plain, say, show_fields, show_json, show_table
 from lib.cli.session import Session
 from lib.clock import Micros
@@ -48,6 +48,7 @@ def show_all(  # noqa: PLR0913, PLR0917 - click hands over each option
     as_json: bool,
 ) -> None:
     """List runs, the newest first."""
+    require_order(since, until)
     wanted = RunFilter(
         projects=projects,
         kinds=kinds,

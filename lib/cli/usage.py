@@ -12,7 +12,7 @@ from typing import IO
 import click
 
 from lib.cli.destination import destination, is_stream
-from lib.cli.inputs import DAY
+from lib.cli.inputs import DAY, require_order
 from lib.cli.output import counted, json_option, progress, say, show_json
 from lib.cli.session import Session
 from lib.clock import iso
@@ -117,6 +117,7 @@ def take(  # noqa: PLR0913 - click hands over each option
 ) -> None:
     """Write usage events, or their daily summary, to standard output or a file."""
     to_file = None if output is None or str(output) == "-" else output
+    require_order(since, until)
     _require_sense(kind, to_file, bom=bom, meta=meta)
     days = zone_named(zone or session.platform.settings.timezone)
     wanted = UsageFilter(

@@ -13,6 +13,8 @@ from typing import Any
 
 import streamlit as st
 
+from lib.usage.periods import is_day
+
 
 def one(name: str, options: Sequence[str], default: str) -> str:
     """What the address says of ``name``, if it is among the options."""
@@ -38,11 +40,12 @@ def number(name: str, *, most: int) -> int:
 
 
 def day(name: str) -> date | None:
-    """A date like 2026-11-23; None where it is none."""
+    """A date like 2026-11-23; None where it is none, or none that may be asked for."""
     try:
-        return date.fromisoformat(st.query_params.get(name, ""))
+        found = date.fromisoformat(st.query_params.get(name, ""))
     except ValueError:
         return None
+    return found if is_day(found) else None
 
 
 def put(name: str, value: str | Sequence[str] | None, *, default: str = "") -> None:

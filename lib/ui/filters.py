@@ -16,7 +16,7 @@ from lib.ui.navigation import in_sample
 from lib.ui.server import front_door, now
 from lib.ui.wording import span
 from lib.usage.figures import UsageFilter
-from lib.usage.periods import PRESETS, Period, custom, day_of, preset, zone_named
+from lib.usage.periods import FIRST_DAY, PRESETS, Period, custom, day_of, preset, zone_named
 
 # One or two for each offset, so that the list stays short; the address may name any other.
 ZONES = (
@@ -128,7 +128,7 @@ def _days(at: Micros, zone: ZoneInfo) -> tuple[date, date]:
     """First and last day of a custom period; the last seven days where the address does not say."""
     today = day_of(at, zone)
     last = address.day("to") or today
-    first = address.day("from") or last - timedelta(days=6)
+    first = address.day("from") or max(FIRST_DAY, last - timedelta(days=6))
     return max(first, last - _LONGEST) if first <= last else last, last
 
 

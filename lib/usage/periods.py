@@ -22,6 +22,9 @@ PRESETS = {
     "last_month": "Last month",
     "custom": "Custom",
 }
+FIRST_DAY, LAST_DAY = date(1970, 1, 2), date(2199, 12, 31)
+"""Days that may be asked for: usage is never earlier, and no calendar ends while one reckons with them."""
+
 _QUARTER: Micros = HOUR // 4
 _DAYS = {"7d": 7, "30d": 30, "90d": 90}
 
@@ -72,10 +75,14 @@ def day_of(moment: Micros, zone: ZoneInfo) -> date:
 
 
 def days_between(since: Micros, until: Micros, zone: ZoneInfo) -> Iterator[date]:
-    """Every day of the zone that shares an instant with the half-open period."""
+    """Every day of the zone that shares an instant with the half-open period.
+
+    Samoa had no 30 December 2011: of such a day there is no instant, so it is left out.
+    """
     day, last = day_of(since, zone), day_of(max(since, until - 1), zone)
     while day <= last:
-        yield day
+        if day_of(midnight(day, zone), zone) == day:
+            yield day
         day += timedelta(days=1)
 
 
@@ -114,8 +121,15 @@ def preset(name: str, zone: ZoneInfo, now: Micros) -> Period:
     raise BadInput("There is no period of that name.")
 
 
+def is_day(day: date) -> bool:
+    """Whether it may be asked for."""
+    return FIRST_DAY <= day <= LAST_DAY
+
+
 def custom(first: date, last: date, zone: ZoneInfo) -> Period:
-    """Whole days from ``first`` to ``last``, both included. Raises BadInput where they are reversed."""
+    """Whole days from ``first`` to ``last``, both included. Raises BadInput where they are reversed, or no days."""
+    if not (is_day(first) and is_day(last)):
+        raise BadInput(f"A period has days from {FIRST_DAY} to {LAST_DAY}.")
     if last < first:
         raise BadInput("The period ends before it begins. Choose the earlier day first.")
     return Period(midnight(first, zone), midnight(last + timedelta(days=1), zone), zone)

@@ -193,6 +193,29 @@ def test_a_custom_period_with_its_days_reversed_is_its_last_day(dashboard: Dashb
     assert "2 Jan 2026" in texts(page)
 
 
+@pytest.mark.parametrize("name", ["usage", "overview", "run_logs"])
+@pytest.mark.parametrize(
+    ("first", "last", "zone"),
+    [
+        ("9999-12-31", "9999-12-31", "UTC"),
+        ("", "0001-01-03", "UTC"),
+        ("0001-01-01", "0001-01-02", "Asia/Tokyo"),
+        ("1970-01-02", "2199-12-31", "Pacific/Kiritimati"),
+        ("", "1970-01-02", "Pacific/Honolulu"),
+        ("2011-12-30", "2011-12-30", "Pacific/Apia"),
+        ("2011-12-01", "2011-12-31", "Pacific/Apia"),
+    ],
+)
+def test_no_day_of_the_calendar_breaks_a_page(
+    dashboard: Dashboard, name: str, first: str, last: str, zone: str
+):
+    dashboard.add("checkout-api")
+    use(dashboard, "1,checkout-api,platform,gpt-5,1.50")
+    page = dashboard.open(name, period="custom", to=last, zone=zone, **{"from": first})
+    assert not page.exception
+    assert not page.error
+
+
 def test_a_cost_that_nobody_knows_is_never_zero(dashboard: Dashboard):
     dashboard.add("checkout-api")
     use(dashboard, "1,checkout-api,byok,mystery-1,", "2,checkout-api,byok,mystery-1,")

@@ -19,7 +19,7 @@ from lib.db.tables import usage_daily_models, usage_daily_totals, usage_hourly_t
 from lib.usage import rollups
 from lib.usage.export_days import single_days
 from lib.usage.figures import Spend, Totals, UsageFilter
-from lib.usage.periods import hours_between
+from lib.usage.periods import hours_between, midnight
 from lib.usage.reports import Reports
 from lib.usage.segments import plan, plan_days
 from lib.usage.summing import visible_ids
@@ -109,6 +109,31 @@ def _money(found: list[dict[str, object]]) -> tuple[int, int, int, int]:
         sum(event["cost_nano"] or 0 for event in found if event["source"] == "byok"),
         sum(event["cost_nano"] is None for event in found),
     )
+
+
+@pytest.mark.parametrize("kept", ["UTC", "Pacific/Apia"])
+def test_a_day_that_a_zone_skipped_is_no_day_of_any_view(database, kept):
+    """Samoa went from 29 to 31 December 2011, to the other side of the date line."""
+    zone = ZoneInfo("Pacific/Apia")
+    rollups.set_zone(database, kept)
+    times = [to_micros(datetime(2011, 12, 30, hour, 30, tzinfo=UTC)) for hour in (8, 9, 10, 11)]
+    put_anew(
+        database,
+        [
+            {"occurred_at": at, "project": "one", "source": "byok", "model": "m", "cost_nano": 1}
+            | {"input_tokens": 1, "output_tokens": 1}
+            for at in times
+        ],
+    )
+    calls = [(date(2011, 12, 29), 2), (date(2011, 12, 31), 2)]
+    since, until = midnight(date(2011, 12, 29), zone), midnight(date(2012, 1, 1), zone)
+    for period in (UsageFilter(), UsageFilter(since=since, until=until)):
+        wanted = replace(period, zone=zone.key)
+        assert [(row.day, row.calls) for row in Reports(database).by_day(wanted, actor=ADMIN)] == calls
+        with database.read() as connection:
+            ids = visible_ids(connection, ADMIN, ())
+            daily = [row for rows in single_days(connection, wanted, ids) for row in rows]
+        assert [(row.day, row.totals.calls) for row in daily] == calls
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
