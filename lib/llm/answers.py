@@ -85,7 +85,7 @@ def reader_for(method: str, ask: Ask, content_type: str | None, *, drop_usage: b
     if method != "POST" or not _REPORT_USAGE.fullmatch(ask.endpoint):
         return _Unread(spoken=kind == "application/json")
     if kind == "text/event-stream" or (ask.streaming and kind != "application/json"):
-        return EventReader(ask.endpoint, drop_usage=drop_usage)
+        return EventReader(ask.endpoint, ask.choices, drop_usage=drop_usage)
     return JsonReader(ask.endpoint)
 
 
@@ -127,9 +127,11 @@ class JsonReader:
 class EventReader:
     """Splits server-sent events wherever the network cut them, and reads those that tell something."""
 
-    def __init__(self, endpoint: str, *, drop_usage: bool) -> None:
+    def __init__(self, endpoint: str, choices: int, *, drop_usage: bool) -> None:
         self.reading = Reading(whole=endpoint not in {CHAT, RESPONSES})
         self._endpoint = endpoint
+        self._choices = choices
+        self._finished: set[int] = set()
         self._drops = drop_usage
         self._held = bytearray()
         self._blind = False
@@ -161,9 +163,7 @@ class EventReader:
     def _is_ours(self, event: bytes) -> bool:
         """Read one event; True for the usage event that only we asked for."""
         reading = self.reading
-        if _FINISHED.search(event):
-            reading.whole = True
-        telling = _TELLING.search(event)
+        telling = _TELLING.search(event) or _FINISHED.search(event)
         if not telling and reading.model is not None and b"[DONE]" not in event:
             return False
         data = _data(event)
@@ -172,7 +172,22 @@ class EventReader:
             return False
         content = _parse(data)
         _take(reading, self._endpoint, content)
+        self._note_end(content)
         return self._drops and _is_usage_only(content)
+
+    def _note_end(self, content: dict[str, Any]) -> None:
+        """Some servers count along and tell a usage with every piece: it is the last only once all is said."""
+        reading = self.reading
+        if content.get("type") in _LAST_EVENTS or _is_usage_only(content):
+            reading.final = reading.whole = True
+            return
+        if choices := content.get("choices"):
+            self._finished |= _finished(choices)
+            if len(self._finished) < self._choices:
+                return
+            reading.whole = True
+        if reading.whole and isinstance(content.get("usage"), dict):
+            reading.final = True
 
 
 def _data(event: bytes) -> bytes:
@@ -194,24 +209,26 @@ def _is_usage_only(content: dict[str, Any]) -> bool:
     return content.get("choices") == [] and bool(content.get("usage"))
 
 
+def _finished(choices: object) -> set[int]:
+    """The numbers of the choices that end here."""
+    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    ended = [choice.get("index") for choice in found if choice.get("finish_reason")]
+    return {index if isinstance(index, int) else 0 for index in ended}
+
+
 def _take(reading: Reading, endpoint: str, content: dict[str, Any]) -> None:
     """Note all that one JSON body or event tells."""
     reading.spoken = reading.spoken or bool(content)
-    kind = content.get("type")
     nested = content.get("response")
     body = nested if isinstance(nested, dict) else content
     reading.model = reading.model or shown(body.get("model"))
     reading.priceable = reading.priceable and _is_plain(body)
-    if kind in _LAST_EVENTS:
-        reading.final = reading.whole = True
-    if kind == "error" or body.get("error"):
+    if content.get("type") == "error" or body.get("error"):
         reading.failure = _failure(body)
     usage = body.get("usage")
     if isinstance(usage, dict):
         reading.tokens = read_usage(usage, endpoint)
         reading.priceable = reading.priceable and _is_plain_usage(usage)
-        reading.final = reading.final or reading.whole or _is_usage_only(content)
-        reading.whole = True
 
 
 def read_usage(usage: dict[str, Any], endpoint: str) -> Tokens | None:

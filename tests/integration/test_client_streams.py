@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import threading
 import time
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import openai
 import pytest
@@ -15,8 +20,11 @@ from lib.clock import HOUR
 from lib.db.tables import open_calls
 from lib.errors import LeaseLost
 from lib.llm.attempt import Attempt
-from tests.calls import CALLS, STREAMS, ask, both_ways, drive, on_sqlite, rows
+from tests.calls import CALLS, STREAMS, ask, both_ways, drive, loaned, on_sqlite, rows
 from tests.upstream import Behaviour
+
+if TYPE_CHECKING:
+    from lib.platform import Run
 
 
 @on_sqlite
@@ -81,6 +89,65 @@ def test_an_answer_that_breaks_off_is_broken(byok, run, upstream, way):
     with pytest.raises(openai.APIConnectionError):
         drive(run, way, lambda c: ask(c.with_options(max_retries=0)))
     assert rows(byok, "status", "cost_nano") == [("broken", None)]
+
+
+def _counting_along(pieces: int, end: str = "") -> Behaviour:
+    """A server that tells the usage so far with every piece."""
+
+    def event(at: int) -> str:
+        choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": "stop" if at == 9 else None}
+        usage = {"prompt_tokens": 20, "completion_tokens": 10 * (at + 1), "total_tokens": 0}
+        told = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5"}
+        return f"data: {json.dumps({**told, 'choices': [choice], 'usage': usage})}\n\n"
+
+    text = "".join(event(at) for at in range(pieces)) + end
+    return Behaviour(status=200, text=text, headers={"content-type": "text/event-stream"})
+
+
+@on_sqlite
+@both_ways
+@pytest.mark.parametrize(
+    ("left", "end", "status"), [(3, "early", "abandoned"), (None, "cut", "broken"), (None, "early", "broken")]
+)
+def test_a_usage_that_counts_along_is_not_the_cost_of_a_stream_without_end(
+    shop, upstream, way, left, end, status
+):
+    """The provider bills what it goes on to write, so the ceiling counts."""
+    cut = replace(_counting_along(10, "data: [DONE]\n\n"), fault="truncate")
+    upstream.queue(cut if end == "cut" else _counting_along(6))
+    with shop.run("shop") as run, suppress(openai.APIConnectionError):
+        _read_some(run, way, left)
+    assert rows(shop, "status", "output_tokens", "cost_nano") == [(status, None, None)]
+    (counted,) = rows(shop, "unknown_after_nano")
+    assert shop.caps.headroom("shop").windows["5h"].used_nano == counted > 0
+
+
+@on_sqlite
+@both_ways
+@pytest.mark.parametrize("end", ["data: [DONE]\n\n", ""])
+def test_a_usage_that_counts_along_to_the_end_is_the_cost(shop, upstream, way, end):
+    upstream.queue(_counting_along(10, end))
+    with shop.run("shop") as run:
+        _read_some(run, way, None)
+    assert rows(shop, "status", "input_tokens", "output_tokens") == [("ok", 20, 100)]
+
+
+def _read_some(run: Run, way: str, count: int | None) -> None:
+    async def read() -> None:
+        async with loaned(run) as client:
+            stream = await CALLS["chat stream"](client)
+            seen = 0
+            async for _ in stream:
+                if (seen := seen + 1) == count:
+                    break
+            await stream.close()
+
+    if way == "async":
+        asyncio.run(read())
+        return
+    stream = CALLS["chat stream"](run.openai)
+    list(islice(stream, count))
+    stream.close()
 
 
 @on_sqlite

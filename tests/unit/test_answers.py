@@ -33,8 +33,15 @@ TOKENS = Tokens(20, 8, 9, 5, 4)
 MODEL = "gpt-5-mini-2025-08-07"
 
 
-def reader(endpoint: str, *, stream: bool = False, drop_usage: bool = False, method: str = "POST") -> Reader:
-    asked = Ask(endpoint, "gpt-5-mini", 10, None, 1, False, None, False, stream)
+def reader(
+    endpoint: str,
+    *,
+    stream: bool = False,
+    drop_usage: bool = False,
+    method: str = "POST",
+    choices: int = 1,
+) -> Reader:
+    asked = Ask(endpoint, "gpt-5-mini", 10, None, choices, False, None, False, stream)
     kind = "text/event-stream; charset=utf-8" if stream else "application/json"
     return reader_for(method, asked, kind, drop_usage=drop_usage)
 
@@ -237,6 +244,69 @@ def test_the_last_usage_counts():
 def test_usage_before_the_end_is_not_final():
     """Some servers count along; who leaves then has not seen the real number."""
     assert not stream(events(says("Hi", usage=CHAT_USAGE), done=False))[1].final
+
+
+def counting(pieces: int, finish: int | None = None, index: int = 0) -> list[dict[str, Any]]:
+    """Chunks that each tell the usage so far; the one numbered ``finish`` ends its choice."""
+    told = [{"prompt_tokens": 20, "completion_tokens": at + 1} for at in range(pieces)]
+    ends = ["stop" if at == finish else None for at in range(pieces)]
+    delta = {"content": "a"}
+    return [
+        chunk(choices=[{"index": index, "delta": delta, "finish_reason": end}], usage=usage)
+        for usage, end in zip(told, ends, strict=True)
+    ]
+
+
+@given(some.integers(1, 20), some.booleans())
+def test_a_usage_that_counts_along_ends_nothing(pieces, drop_usage):
+    reading = stream(events(*counting(pieces), done=False), drop_usage=drop_usage)[1]
+    assert (reading.tokens, reading.final, reading.whole) == (Tokens(20, 0, pieces, 0), False, False)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        events(*counting(5, finish=4), done=False),
+        events(
+            *counting(4, finish=2), says("", usage={"prompt_tokens": 20, "completion_tokens": 5}), done=False
+        ),
+        events(*counting(5), done=True),
+        events(*counting(3), chunk(usage={"prompt_tokens": 20, "completion_tokens": 5}), done=False),
+    ],
+    ids=["with the reason", "after the reason", "[DONE]", "of its own"],
+)
+def test_the_usage_told_with_or_after_the_end_is_the_last(end):
+    reading = stream(end)[1]
+    assert (reading.tokens, reading.final, reading.whole) == (Tokens(20, 0, 5, 0), True, True)
+
+
+def test_the_reason_for_the_end_alone_does_not_make_an_earlier_usage_the_last():
+    reading = stream(events(*counting(5), says("", "stop"), done=False))[1]
+    assert (reading.final, reading.whole) == (False, True)
+
+
+def test_several_choices_are_at_their_end_when_each_of_them_is():
+    one = reader("chat/completions", stream=True, choices=2)
+    one.feed(events(*counting(2, finish=1), *counting(3, finish=1), *counting(3, index=1), done=False))
+    assert (one.reading.final, one.reading.whole) == (False, False)
+    one.feed(events(*counting(4, finish=3, index=1), done=False))
+    assert (one.reading.tokens, one.reading.final) == (Tokens(20, 0, 4, 0), True)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [{"finish_reason": "stop"}, ["stop"], [{"finish_reason": ""}], [{"finish_reason": None}], "stop"],
+)
+def test_what_is_no_reason_for_an_end_ends_nothing(choices):
+    usage = {"prompt_tokens": 20, "completion_tokens": 5}
+    reading = stream(events(chunk(choices=choices, usage=usage), done=False))[1]
+    assert (reading.tokens, reading.final, reading.whole) == (Tokens(20, 0, 5, 0), False, False)
+
+
+def test_a_first_event_without_choices_ends_nothing():
+    filtered = chunk(prompt_filter_results=[{"prompt_index": 0}], usage=None)
+    reading = stream(events(filtered, *counting(2), done=False))[1]
+    assert (reading.final, reading.whole) == (False, False)
 
 
 def test_a_stream_that_ends_without_any_mark_was_cut_off():
