@@ -36,6 +36,12 @@ _ADD_TO_RUN = (
     )
     .returning(runs.c.tokens, runs.c.token_budget, runs.c.budget_warned_at)
 )
+_UNCOUNTED = "budget:uncounted"
+_NOTED = select(run_log.c.id).where(
+    run_log.c.project_id == bindparam("project"),
+    run_log.c.run_id == bindparam("run"),
+    run_log.c.tag == bindparam("tag"),
+)
 _TAKE = (
     delete(open_calls)
     .where(open_calls.c.project_id == bindparam("project"), open_calls.c.event_id == bindparam("event"))
@@ -96,7 +102,28 @@ def write_event(connection: Connection, row: Mapping[str, Any]) -> AnyRow:
             "shown": row["key_last4"],
         },
     )
+    if run.token_budget is not None and row["input_tokens"] is None and row["cost_nano"] is None:
+        _note_uncounted(connection, row)
     return run
+
+
+def _note_uncounted(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Once a run; its row is locked by now."""
+    which = {"project": row["project_id"], "run": row["run_id"], "tag": _UNCOUNTED}
+    if connection.execute(_NOTED, which).first() is None:
+        message = (
+            "The size of a call is not known: the provider did not tell its tokens. Such calls do not count "
+            "against the run's token budget; on the platform key they count against the caps."
+        )
+        note(
+            connection,
+            row["project_id"],
+            row["run_id"],
+            row["occurred_at"],
+            _UNCOUNTED,
+            message,
+            event_id=row["event_id"],
+        )
 
 
 def count_on_account(

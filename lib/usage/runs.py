@@ -21,6 +21,7 @@ from lib.usage.events import expire_calls, note
 LEASE: Micros = 90 * SECOND
 HEARTBEAT_SECONDS = 30
 _CLAIM: Micros = 5 * MINUTE
+_LARGEST_BUDGET = 2**53
 WAITS = {"scheduled", "pr_review"}
 """Kinds that wait for room at a cap; the others are refused."""
 ENDINGS = ("passed", "failed", "error")
@@ -193,8 +194,8 @@ def _refusal(connection: Connection, project_id: str, now: Micros) -> CapExceede
 def _require_valid(kind: str, token_budget: int | None) -> None:
     if kind not in RUN_KINDS:
         raise BadInput(f"A run's kind is one of {', '.join(RUN_KINDS)}.")
-    if token_budget is not None and token_budget < 1:
-        raise BadInput("A token budget is a whole number above 0.")
+    if token_budget is not None and not (type(token_budget) is int and 0 < token_budget < _LARGEST_BUDGET):
+        raise BadInput(f"A token budget is a whole number above 0 and below {_LARGEST_BUDGET:,}.")
 
 
 def _waiting(run_id: str, refusal: CapExceeded) -> RunWaiting:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from lib.errors import (
 )
 from lib.secret import Secret
 from lib.usage.calls import Outcome
+from lib.usage.events import expire_calls
 from lib.usage.plans import Plans
 from lib.usage.prices import Tokens
 from lib.usage.runlog import RunFilter
@@ -120,10 +122,16 @@ def test_the_last_nano_dollar_of_room_lets_a_run_start(shop: Shop) -> None:
         shop.start("chat")
 
 
-@pytest.mark.parametrize("budget", [0, -1])
-def test_a_token_budget_is_above_nothing(shop: Shop, budget: int) -> None:
-    with pytest.raises(BadInput):
+@pytest.mark.parametrize("budget", [0, -1, 2**53, 10**30, 1.5, 5.0, float("nan"), True, "5", Decimal(5)])
+def test_a_token_budget_is_a_whole_number_above_nothing_and_not_beyond_all_reason(
+    shop: Shop, budget: Any
+) -> None:
+    with pytest.raises(BadInput, match="token budget is a whole number"):
         shop.start(token_budget=budget)
+
+
+def test_the_largest_token_budget_is_taken(shop: Shop) -> None:
+    assert shop.start(token_budget=2**53 - 1).token_budget == 2**53 - 1
 
 
 def test_a_kind_that_nobody_knows_and_an_actor_without_the_role_are_refused(shop: Shop) -> None:
@@ -345,6 +353,39 @@ def test_calls_that_settle_at_the_same_time_warn_of_the_budget_once(shop: Shop) 
     at_once(8, lambda number: shop.ledger.settle(calls[number], answer(100)))
     assert [line.tag for line in shop.show(run).log] == ["budget:warned"]
     assert (shop.show(run).run.tokens, shop.show(run).run.calls) == (800, 8)
+
+
+@pytest.mark.parametrize("own_key", [False, True])
+def test_a_run_with_a_budget_says_once_that_calls_of_unknown_size_do_not_count(
+    shop: Shop, clock: Clock, own_key: bool
+) -> None:
+    if own_key:
+        shop.save_key()
+    run = shop.start(token_budget=500)
+    left, lost = shop.open(run, 100), shop.open(run, 100, lease=SECOND)
+    shop.ledger.settle(shop.open(run, 100), Outcome("error", None, 500))
+    assert shop.show(run).log == []
+    shop.ledger.settle(left, Outcome("abandoned", None, 200))
+    clock.now += 2 * SECOND
+    expire_calls(shop.database, lost.project_id)
+    (line,) = shop.show(run).log
+    assert line.tag == "budget:uncounted"
+    assert "do not count" in line.message
+    assert shop.show(run).run.tokens == 0
+
+
+def test_a_call_whose_worker_died_says_that_the_budget_does_not_count_it(shop: Shop, clock: Clock) -> None:
+    run = shop.start(token_budget=500)
+    lost = shop.open(run, 100, lease=SECOND)
+    clock.now += 2 * SECOND
+    expire_calls(shop.database, lost.project_id)
+    assert [line.tag for line in shop.show(run).log] == ["budget:uncounted"]
+
+
+def test_without_a_budget_calls_of_unknown_size_leave_no_line(shop: Shop) -> None:
+    run = shop.start()
+    shop.ledger.settle(shop.open(run, 100), Outcome("abandoned", None, 200))
+    assert shop.show(run).log == []
 
 
 # --- signs of life ---------------------------------------------------------------------------------
