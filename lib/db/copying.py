@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any
 
+from psycopg import ClientCursor, Error
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
 from sqlalchemy import Connection, Select
 from sqlalchemy.exc import DBAPIError
 
@@ -28,23 +32,46 @@ def copied(connection: Connection, query: Select[Any], *, delimiter: str) -> Gen
     """
     found = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
     statement = f"COPY ({found}) TO STDOUT WITH (FORMAT csv, DELIMITER E'\\x{ord(delimiter):02x}')"
-    driver: Any = connection.connection.driver_connection
-    error = connection.dialect.loaded_dbapi.Error
     try:
-        with driver.cursor() as cursor, cursor.copy(statement, found.params) as lines:
-            yield from _blocks(lines)
-    except error as problem:
-        raise DBAPIError.instance(statement, None, problem, error, hide_parameters=True) from problem
+        yield from _blocks(connection.connection.driver_connection, statement, found.params)
+    except Error as problem:
+        raise DBAPIError.instance(statement, None, problem, Error, hide_parameters=True) from problem
 
 
-def _blocks(lines: Any) -> Generator[bytes]:
+def _blocks(driver: Any, statement: str, parameters: Any) -> Generator[bytes]:
+    # psycopg's own cursor.copy() spends as long on a row as the server does, so libpq is asked directly.
+    libpq = driver.pgconn
+    begun = libpq.exec_(ClientCursor(driver).mogrify(statement, parameters).encode())
+    if begun.status != ExecStatus.COPY_OUT:
+        raise error_from_result(begun)
+    whole = False
+    try:
+        yield from _joined(libpq)
+        whole = True
+    finally:
+        _end(driver, whole=whole)
+
+
+def _joined(libpq: Any) -> Generator[bytes]:
     waiting: list[Any] = []
     size = 0
-    for line in lines:
-        waiting.append(line)
-        size += len(line)
+    while (found := libpq.get_copy_data(0))[0] > 0:
+        waiting.append(found[1])
+        size += found[0]
         if size >= _BLOCK:
             yield b"".join(waiting)
             waiting, size = [], 0
     if waiting:
         yield b"".join(waiting)
+
+
+def _end(driver: Any, *, whole: bool) -> None:
+    """Leave the connection ready for the next statement, whatever is still on its way."""
+    if not whole:
+        with suppress(Error):
+            driver.cancel()
+            while driver.pgconn.get_copy_data(0)[0] > 0:
+                pass
+    while ended := driver.pgconn.get_result():
+        if whole and ended.status != ExecStatus.COMMAND_OK:
+            raise error_from_result(ended)

@@ -45,6 +45,21 @@ Rows = Sequence[Sequence[Any]]
 """Rows as stored, in the order of EVENT_COLUMNS."""
 
 
+def sums(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> list[Sums]:
+    """What the filter lets through in these projects, by source."""
+    unpriced = func.count() - func.count(usage_events.c.cost_nano)
+    totals = [func.coalesce(func.sum(usage_events.c[name]), 0) for name in ("cost_nano", *TOKENS)]
+    source = usage_events.c.source
+    found = connection.execute(
+        matching(select(source, func.count(), unpriced, *totals), wanted, ids).group_by(source)
+    )
+    # PostgreSQL sums BIGINT as NUMERIC, which arrives as Decimal.
+    return [
+        Sums(paid_by, rows, int(nano), unknown, tuple(map(int, tokens)))
+        for paid_by, rows, unknown, nano, *tokens in found
+    ]
+
+
 class Slice:
     """Events of one stretch of time."""
 
@@ -54,19 +69,7 @@ class Slice:
     @cached_property
     def sums(self) -> list[Sums]:
         """Its sums, by source."""
-        unpriced = func.count() - func.count(usage_events.c.cost_nano)
-        totals = [func.coalesce(func.sum(usage_events.c[name]), 0) for name in ("cost_nano", *TOKENS)]
-        source = usage_events.c.source
-        found = self._connection.execute(
-            matching(select(source, func.count(), unpriced, *totals), self._wanted, self._ids).group_by(
-                source
-            )
-        )
-        # PostgreSQL sums BIGINT as NUMERIC, which arrives as Decimal.
-        return [
-            Sums(paid_by, rows, int(nano), unknown, tuple(map(int, tokens)))
-            for paid_by, rows, unknown, nano, *tokens in found
-        ]
+        return sums(self._connection, self._wanted, self._ids)
 
     def lines(self) -> Iterator[Lines | Rows]:
         """Its rows as lines; as rows where the database has no such lines of them."""
@@ -121,7 +124,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Part:
-    """The sums of a slice, or some of its rows."""
+    """Sums of what comes, or some rows."""
 
     sums: Sequence[Sums] = ()
     batch: Lines | Rows = ()
@@ -141,15 +144,19 @@ def parts(
         ids: of which projects.
         reads: how a slice is read.
     """
-    if connection.dialect.name == "postgresql":
+    at_once = connection.dialect.name == "postgresql"
+    if (
+        at_once
+    ):  # it looks through the table with several processes; SQLite sums a slice while it has it in memory
         connection.execute(text(f"SET LOCAL work_mem = '{_SORTING}'"))
+        yield Part(sums(connection, wanted, ids))
     edges = [wanted.since, *_cuts(connection, wanted, ids), wanted.until]
     for since, until in pairwise(edges):
         events = Slice(connection, replace(wanted, since=since, until=until), ids)
-        if events.sums:
+        if not at_once:
             yield Part(events.sums)
-            for batch in reads(events):
-                yield Part(batch=batch)
+        for batch in reads(events) if at_once or events.sums else ():
+            yield Part(batch=batch)
 
 
 def number(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> int:
