@@ -144,19 +144,17 @@ def parts(
         ids: of which projects.
         reads: how a slice is read.
     """
+    # PostgreSQL looks through the table once, with several processes; SQLite sums a slice while it has it in memory.
     at_once = connection.dialect.name == "postgresql"
-    if (
-        at_once
-    ):  # it looks through the table with several processes; SQLite sums a slice while it has it in memory
+    if at_once:
         connection.execute(text(f"SET LOCAL work_mem = '{_SORTING}'"))
         yield Part(sums(connection, wanted, ids))
-    edges = [wanted.since, *_cuts(connection, wanted, ids), wanted.until]
-    for since, until in pairwise(edges):
+    for since, until in pairwise([wanted.since, *_cuts(connection, wanted, ids), wanted.until]):
         events = Slice(connection, replace(wanted, since=since, until=until), ids)
         if not at_once:
             yield Part(events.sums)
-        for batch in reads(events) if at_once or events.sums else ():
-            yield Part(batch=batch)
+        if at_once or events.sums:
+            yield from (Part(batch=batch) for batch in reads(events))
 
 
 def number(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> int:
