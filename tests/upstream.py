@@ -244,7 +244,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._drip(self._head(200, headers | {"transfer-encoding": "chunked"}), how, b"1\r\n \r\n")
         if how.status is not None:
             raw = how.text if how.text is not None else json.dumps(how.json)
-            body = self._fill(raw, seen).encode() + b"<p>padding</p>\n" * (how.pad // 15)
+            body = self._fill(raw, seen).encode(how.charset) + b"<p>padding</p>\n" * (how.pad // 15)
             self._whole(how.status, body, headers, how)
             return
         good = self.server.script.answer(number, seen, how)

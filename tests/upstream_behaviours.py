@@ -29,6 +29,7 @@ class Behaviour:
     break_after: int = 2  # events that still arrive before the stream breaks
     stream_usage: str = "asked"  # asked | never | with_choices
     gzip: bool = False
+    charset: str = "utf-8"  # of json and text
     pad: int = 0  # bytes of HTML after the text
 
 

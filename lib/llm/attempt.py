@@ -17,7 +17,7 @@ import httpx2
 from lib.clock import SECOND
 from lib.errors import LeaseLost, QodexError
 from lib.llm.answers import Reader, Reading, reader_for
-from lib.llm.cleaning import Headers, clean_body, clean_error, clean_headers
+from lib.llm.cleaning import Headers, clean_body, clean_error, clean_headers, without_charset
 from lib.llm.outgoing import Plan, Trace, asks_for_usage, build
 from lib.llm.wire import ErrorAnswer, classify_error, request_id_of, scrub
 from lib.secret import HIDDEN, Secret
@@ -95,15 +95,14 @@ class Attempt:
     def refuse(self, status: int, headers: httpx2.Headers, body: bytes, version: Any) -> Refusal:
         """An answer that is no 2xx, read as far as it is of interest."""
         secret = self.call.secret
+        body = clean_body(body, headers.get("content-type", ""), secret)
         error = classify_error(status, body, headers, secret)
         verdict = _KEY_VERDICTS.get(error.kind)
-        kept = self._clean_headers(headers)
+        kept = without_charset(self._clean_headers(headers))
         if error.kind == "out_of_money":
             kept = [pair for pair in kept if pair[0].lower() != b"x-should-retry"]
             kept.append((b"x-should-retry", b"false"))
-        response = httpx2.Response(
-            status, headers=kept, content=clean_body(body, secret), extensions={"http_version": version}
-        )
+        response = httpx2.Response(status, headers=kept, content=body, extensions={"http_version": version})
         falls_back = self.call.falls_back and self.plan.replayable
         self._forget()
         return Refusal(self._refused(error, verdict), response, verdict if falls_back else None)

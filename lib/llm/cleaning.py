@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import suppress
 
 import httpx2
 
@@ -12,6 +14,7 @@ from lib.secret import Secret, redact
 
 _LONGEST_TEXT = 4 * 1024 * 1024
 _PIECE = 8
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([^\s"';]+)""", re.IGNORECASE)
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -43,8 +46,24 @@ def _clean_bytes(raw: bytes, secret: Secret) -> bytes:
     return raw if clean == text else clean.encode("latin-1", "replace")
 
 
-def clean_body(body: bytes, secret: Secret) -> bytes:
-    """The body without the key, also where JSON escapes hide it; the same bytes where it is not in there."""
+def without_charset(headers: Headers) -> Headers:
+    """The headers of an answer that is UTF-8 by now."""
+    return [
+        (name, value.partition(b";")[0]) if name.lower() == b"content-type" else (name, value)
+        for name, value in headers
+    ]
+
+
+def clean_body(body: bytes, content_type: str, secret: Secret) -> bytes:
+    """The body in UTF-8 without the key; the same bytes where they are that already.
+
+    Read as UTF-8 first: a wrong charset would make letters of it that give the key back when they are encoded.
+    """
+    return _clean_utf8(_in_utf8(_clean_utf8(body, secret), content_type), secret)
+
+
+def _clean_utf8(body: bytes, secret: Secret) -> bytes:
+    """Also where JSON escapes hide the key."""
     text = body.decode("utf-8", "replace")
     try:
         plain = json.dumps(json.loads(text), ensure_ascii=False)
@@ -53,6 +72,28 @@ def clean_body(body: bytes, secret: Secret) -> bytes:
     if _clean_text(plain, secret) == plain and _clean_text(text, secret) == text:
         return body
     return _clean_text(plain, secret).encode("utf-8", "replace")
+
+
+def _in_utf8(body: bytes, content_type: str) -> bytes:
+    """The body as UTF-8 without NUL, whatever it came in: a key that nobody can read cannot be taken out.
+
+    The same bytes where they are that already. What cannot be decoded is lost.
+    """
+    with suppress(UnicodeDecodeError):
+        if "\0" not in body.decode():
+            return body
+    declared = _CHARSET.search(content_type)
+    found = json.detect_encoding(body)  # told from where its NULs are
+    charsets = [found if found != "utf-8" else None, declared and declared[1], "utf-8"]
+    text = next(filter(None, (_decoded(body, charset) for charset in charsets if charset)), "")
+    return text.replace("\0", "").encode("utf-8", "replace")
+
+
+def _decoded(body: bytes, charset: str) -> str | None:
+    try:
+        return body.decode(charset, "replace")
+    except (LookupError, ValueError):
+        return None
 
 
 def _clean_text(text: str, secret: Secret) -> str:
