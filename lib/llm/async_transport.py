@@ -107,7 +107,10 @@ class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
 
     async def _send(self, attempt: Attempt, request: httpx2.Request) -> httpx2.Response:
         try:
-            return await self._inner().handle_async_request(attempt.request(forget_key_async))
+            async with asyncio.timeout(attempt.time_left()):
+                return await self._inner().handle_async_request(attempt.request(forget_key_async))
+        except TimeoutError:
+            outcome, raised = attempt.unanswered(attempt.late(), request)
         except BaseException as error:  # noqa: BLE001 - its frames hold the key: none may travel on
             outcome, raised = attempt.unanswered(error, request)
         await settle(self._books, attempt, outcome)
@@ -197,6 +200,7 @@ class _MeteredStream(httpx2.AsyncByteStream):
 
     async def _next(self) -> bytes | None:
         try:
+            self._attempt.require_time()
             chunk = await anext(self._chunks, None) if self._chunks else None
             await self._keep_lease()
         except BaseException as error:  # noqa: BLE001 - its frames hold the request that left

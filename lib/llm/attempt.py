@@ -25,6 +25,9 @@ from lib.usage.calls import KeyVerdict, Outcome, Status
 from lib.usage.opened import OpenCall
 
 LARGEST_ERROR_BODY = 1024 * 1024
+LONGEST_CALL = 3600.0
+"""Seconds that one attempt may take in all: a time-out counts from byte to byte, which a drip outlives."""
+
 _FORGOTTEN = Secret("[forgotten]")
 _NEVER_SENT = (
     httpx2.ConnectError,
@@ -78,6 +81,21 @@ class Attempt:
             first = not self._settled
             self._settled = True
         return first
+
+    # --- the deadline
+
+    def time_left(self) -> float:
+        """Seconds until the attempt has taken too long."""
+        return self._begun + LONGEST_CALL - time.monotonic()
+
+    def late(self) -> httpx2.ReadTimeout:
+        """What it ends with then."""
+        return httpx2.ReadTimeout(f"The answer was not complete after {LONGEST_CALL:g} seconds.")
+
+    def require_time(self) -> None:
+        """Raises ``late()`` where there is none left."""
+        if self.time_left() < 0:
+            raise self.late()
 
     # --- ends without an answer
 

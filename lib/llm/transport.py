@@ -186,6 +186,7 @@ class _MeteredStream(httpx2.SyncByteStream):
 
     def _next(self) -> bytes | None:
         try:
+            self._attempt.require_time()
             chunk = next(self._chunks, None)
             self._keep_lease()
         except BaseException as error:  # noqa: BLE001 - its frames hold the request that left
