@@ -34,6 +34,7 @@ _ABANDONED: list[object] = []
 """Connections of a parent process. While they stand here, the child does not close them."""
 _POSTGRES_NOW = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
 _REASONS = {
+    "integer overflow": "A sum of cost or tokens is larger than the database can hold. Nothing was changed.",
     "locked": "The database is busy. Nothing was changed; try again in a moment.",
     "no space left": "The disk of the database is full. Nothing was changed; free some space and try again.",
     "full": "The disk of the database is full. Nothing was changed; free some space and try again.",

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.dialects import postgresql
 
 from lib.clock import HOUR, Micros
-from lib.db.tables import projects, usage_daily, usage_hourly, usage_models
+from lib.db.tables import projects, usage_daily, usage_daily_totals, usage_hourly, usage_models
 from lib.db.upsert import Upsert
+from lib.errors import BadInput
 from lib.usage.periods import day_of, midnight
 from lib.usage.rollups import DIMENSIONS, QUARTER, SUMS, zone_of
+
+LARGEST_SUM = 9 * 10**18
+"""Of nano-USD (so 9 billion USD) or tokens, in all; a little less than 64 bits hold, which is left to live calls."""
 
 _BATCH = 1_000
 _ADD = {table: Upsert(table, SUMS, "add") for table in (usage_hourly, usage_daily)}
@@ -35,6 +39,7 @@ def add_imported(connection: Connection, summed: Iterable[Any]) -> int:
         # Waits for a change of the reporting zone that is under way, and keeps the next one waiting.
         connection.exec_driver_sql("LOCK TABLE usage_daily IN ROW EXCLUSIVE MODE")
         _take_turns(connection, rows)
+    _require_room(connection, rows)
     zone = zone_of(connection)
     days: dict[Micros, Micros] = {}
     for quarter in {row[1] for row in rows}:
@@ -42,6 +47,17 @@ def add_imported(connection: Connection, summed: Iterable[Any]) -> int:
     _add(connection, usage_hourly, "hour_at", rows, lambda quarter: quarter - quarter % HOUR)
     _add(connection, usage_daily, "day_at", rows, days.__getitem__)
     return sum(int(row[6]) for row in rows)
+
+
+def _require_room(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+    """Every sum there can be fits the 64 bits of storage; SQLite would go on in floats without a word."""
+    of = [usage_daily_totals.c[name] for name in SUMS]
+    before = connection.execute(select(*(func.coalesce(func.sum(column), 0) for column in of))).one()
+    added = (sum(int(row[place]) for row in rows) for place in range(-len(SUMS), 0))
+    if any(int(old) + new > LARGEST_SUM for old, new in zip(before, added, strict=True)):
+        raise BadInput(
+            "With these rows the sums of cost or tokens would be larger than Qodex can keep. Nothing was imported."
+        )
 
 
 def _take_turns(connection: Connection, rows: list[tuple[Any, ...]]) -> None:

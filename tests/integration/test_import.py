@@ -18,7 +18,7 @@ from lib.access.roles import Actor, Origin, Role, local_administrator
 from lib.clock import DAY, to_micros
 from lib.db import Database
 from lib.db.tables import audit_log, projects, usage_events, usage_hourly
-from lib.errors import BadInput, Forbidden, ImportRejected
+from lib.errors import BadInput, Forbidden, ImportRejected, QodexError
 from lib.usage.importing import ImportResult, import_usage
 from lib.usage.prices import PriceBook
 from lib.usage.reports import Reports, UsageFilter
@@ -219,6 +219,33 @@ def test_many_rows_come_in_batches_and_equal_ones_are_found_far_apart(
     different = [GOOD.replace("1000", str(number)) for number in range(5000)]
     result = bring(GOOD.replace("1000", "7"), *different, GOOD.replace("1000", "4999"))
     assert (result.rows, result.added, count(database)) == (5002, 5002, 5002)
+
+
+def test_sums_that_64_bits_do_not_hold_are_refused_before_anything_is_written(
+    database: Database, bring: Callable[..., ImportResult]
+) -> None:
+    """5 billion USD twice: SQLite would add them up to a float, and every view of them would fail."""
+    costly = [f"{GOOD.replace('1000', str(number))},1000000" for number in range(5000)]
+    header = f"{HEADER},cost_usd"
+    assert bring(*costly, header=header).added == 5000
+    others = [line.replace("checkout-api", "search") for line in costly]
+    with pytest.raises(BadInput, match="larger than Qodex can keep"):
+        bring(*others, header=header)
+    assert bring(*costly, header=header).already_there == 5000
+    with pytest.raises(QodexError, match="larger than"):
+        bring(*[line.replace("5-mini", "5") for line in costly], *others, header=header)
+    assert count(database) == 5000
+    assert Reports(database).totals(UsageFilter(), actor=ADMIN).byok_nano == 5 * 10**18
+    assert list(verify(database)) == []
+
+
+@on_sqlite
+def test_sums_of_one_file_that_64_bits_do_not_hold_are_refused_with_a_sentence(
+    database: Database, bring: Callable[..., ImportResult]
+) -> None:
+    with pytest.raises(QodexError, match="A sum of cost or tokens is larger than"):
+        bring(*[f"{GOOD},1000000"] * 10_000, header=f"{HEADER},cost_usd")
+    assert count(database) == 0
 
 
 def test_reports_hold_what_came_in_however_late(
