@@ -51,7 +51,12 @@ def show_fields(fields: Iterable[tuple[str, object]]) -> None:
 
 def plain(row: Any) -> dict[str, object]:
     """A dataclass for JSON: times (``…_at``) as ISO 8601, money (``…_nano``) as ``…_usd`` in plain decimals."""
-    return dict(_plain(name, value) for name, value in asdict(row).items())
+    return plain_fields(asdict(row).items())
+
+
+def plain_fields(fields: Iterable[tuple[str, object]]) -> dict[str, object]:
+    """The same of names and values."""
+    return dict(_plain(name, value) for name, value in fields)
 
 
 def _plain(name: str, value: Any) -> tuple[str, object]:

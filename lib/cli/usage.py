@@ -13,7 +13,7 @@ import click
 
 from lib.cli.destination import destination, is_stream
 from lib.cli.inputs import DAY, require_order
-from lib.cli.output import counted, json_option, progress, say, show_json
+from lib.cli.output import counted, json_option, plain_fields, progress, say, show_json, visible
 from lib.cli.session import Session
 from lib.clock import iso
 from lib.db.tables import SOURCES
@@ -91,7 +91,11 @@ def _say_result(result: ImportResult) -> None:
 )
 @click.option("--tz", "zone", help="Time zone of the days; QODEX_TIMEZONE by default.")
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="csv", show_default=True)
-@click.option("--raw", is_flag=True, help="Leave text as it is, also where a spreadsheet would run it.")
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="Leave text as it is, also where a spreadsheet would run it; not for an import.",
+)
 @click.option("--bom", is_flag=True, help="Begin with a byte-order mark, for Excel.")
 @click.option("--meta", is_flag=True, help="Write FILE.meta.json too: filter, zone, rows, sums, SHA-256.")
 @click.option(
@@ -171,10 +175,10 @@ def verify(session: Session, *, repair: bool, as_json: bool) -> None:
     database = session.platform.database
     found = list(rollups.verify(database))
     if as_json:
-        show_json([asdict(difference) for difference in found])
+        show_json([_public(difference) for difference in found])
     else:
         for difference in found[:_PROBLEMS_SHOWN]:
-            say(_difference(difference))
+            click.echo(visible(_line(difference)))
     if found and repair:
         rollups.repair(database)
         found = list(rollups.verify(database))
@@ -182,22 +186,30 @@ def verify(session: Session, *, repair: bool, as_json: bool) -> None:
     say(
         "The sums agree with the events."
         if not found
-        else f"{counted(len(found), 'sum')} differ from the events."
+        else f"{counted(len(found), 'sum')} differ{'s' if len(found) == 1 else ''} from the events."
     )
     if found:
         raise click.exceptions.Exit(1)
 
 
-def _difference(found: rollups.Difference) -> str:
+def _public(found: rollups.Difference) -> dict[str, object]:
+    sums = {
+        side: None if values is None else plain_fields(zip(found.sums, values, strict=True))
+        for side, values in (("stored", found.stored), ("events", found.events))
+    }
+    key = plain_fields(zip(found.columns, found.key, strict=True))
+    return {"project": found.project, "table": found.table, **key, **sums}
+
+
+def _line(found: rollups.Difference) -> str:
     moment, *what = found.key
-    stored = (
-        "missing"
-        if found.stored is None
-        else f"{plain_usd(found.stored[2])} USD in {found.stored[0]:,} calls"
-    )
-    events = (
-        "none" if found.events is None else f"{plain_usd(found.events[2])} USD in {found.events[0]:,} calls"
-    )
+    stored = "missing" if found.stored is None else _said(found, found.stored)
+    events = "none" if found.events is None else _said(found, found.events)
     return (
         f"{found.project}, {found.table} {iso(moment)}, {' '.join(what)}: {stored}; the events say {events}"
     )
+
+
+def _said(found: rollups.Difference, values: rollups.Sums) -> str:
+    sums = dict(zip(found.sums, values, strict=True))
+    return f"{plain_usd(sums['cost_nano'])} USD in {counted(sums['calls'], 'call')}"

@@ -128,11 +128,16 @@ def rebuild(connection: Connection, project_id: str, since: Micros, until: Micro
 
 @dataclass(frozen=True)
 class Difference:
-    """One roll-up row that is not the sum of its events; None where there is no such row, or no such event."""
+    """One roll-up row that is not the sum of its events; None where there is no such row, or no such event.
+
+    ``columns`` names what is in ``key``, ``sums`` what is in ``stored`` and ``events``.
+    """
 
     project: str
     table: str
+    columns: tuple[str, ...]
     key: Key
+    sums: tuple[str, ...]
     stored: Sums | None
     events: Sums | None
 
@@ -154,9 +159,11 @@ def verify(database: Database) -> Iterator[Difference]:
 def _compare(
     project: str, table: Table, stored: Mapping[Key, Sums], events: Mapping[Key, Sums]
 ) -> Iterator[Difference]:
+    names = tuple(column.name for column in table.c if column.name != "project_id")
     for key in sorted({*stored, *events}):
         if stored.get(key) != events.get(key):
-            yield Difference(project, table.name, key, stored.get(key), events.get(key))
+            columns, sums = names[: len(key)], names[len(key) :]
+            yield Difference(project, table.name, columns, key, sums, stored.get(key), events.get(key))
 
 
 def repair(database: Database, progress: Callable[[int, int], None] | None = None) -> None:

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import update
 
 from lib.cli import cli
+from lib.db import Database
+from lib.db.tables import usage_daily_totals, usage_events
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,3 +144,28 @@ def test_a_closed_stream_is_a_sentence(environment: dict[str, str], words: str, 
 def test_json_is_whole_in_any_encoding(run: Run, environment: dict[str, str], encoding: str) -> None:
     told = program(environment, "projects list --json", PYTHONIOENCODING=encoding)
     assert json.loads(told.stdout.decode(encoding))[0]["name"] == "Caffè 🧪"
+
+
+# --- what differs ----------------------------------------------------------------------------------
+
+
+def test_verify_writes_differences_to_standard_output_with_the_names_of_all_json(
+    run: Run, environment: dict[str, str]
+) -> None:
+    assert json.loads(run("usage", "verify", "--json").stdout) == []
+    database = Database(environment["DATABASE_URL"])
+    with database.write() as connection:
+        connection.execute(update(usage_events).values(cost_nano=None, status="broken"))
+        connection.execute(usage_daily_totals.delete())
+    database.close()
+    told = run("usage", "verify", status=1)
+    said = "checkout-api, usage_daily_totals 2026-05-01T00:00:00Z, byok: missing; the events say 0.00045 USD in 1 call"
+    assert said in told.stdout.splitlines()
+    assert told.stderr == "5 sums differ from the events.\n"
+    found = json.loads(run("usage", "verify", "--json", status=1).stdout)
+    hour = next(each for each in found if each["table"] == "usage_hourly" and each["status"] == "ok")
+    assert hour["hour_at"] == "2026-05-01T12:00:00Z"
+    assert hour["stored"]["cost_usd"] == "0.00045"
+    assert hour["events"] is None
+    assert json.loads(run("usage", "verify", "--repair", "--json").stdout) == found
+    assert run("usage", "verify").stdout == ""
