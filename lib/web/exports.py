@@ -22,6 +22,7 @@ from lib.access.roles import Actor
 from lib.errors import BadInput, DatabaseUnavailable, Forbidden, ProjectUnknown, QodexError
 from lib.platform import Platform
 from lib.usage.export import exportable
+from lib.usage.prices import plain_usd
 from lib.web import files
 from lib.web.askers import admit
 from lib.web.files import Made, TooLarge, Unwritable
@@ -83,7 +84,7 @@ class ExportDesk:
             with nullcontext() if made else self._turns.turn(link.owner):
                 made = made or await self._make(link, actor, gone)
                 # From here on nothing else can be said: a file that breaks off is an error to the browser.
-                meta = "meta" in request.query_params
+                meta = request.query_params.get("meta") == "1"
                 await _send_unless_away(made, send, away, meta=meta)
         except GoneAway:
             log.info("An export was given up: nobody waits for it.")
@@ -199,6 +200,9 @@ async def _begin(send: Send, name: str, kind: str, length: int, made: Made) -> N
         "Content-Disposition": f'attachment; filename="{name}"',
         "X-Qodex-Rows": str(made.done.rows),
         "X-Qodex-SHA256": made.done.sha256,
+        "X-Qodex-Platform-USD": plain_usd(made.done.platform_nano),
+        "X-Qodex-BYOK-USD": plain_usd(made.done.byok_nano),
+        "X-Qodex-Unpriced-Calls": str(made.done.unpriced_calls),
     }
     await send(
         {"type": "http.response.start", "status": 200, "headers": Response(headers=headers).raw_headers}

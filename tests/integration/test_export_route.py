@@ -13,6 +13,8 @@ import socket
 import string
 import tempfile
 import threading
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
@@ -52,6 +54,7 @@ from tests.services import running_dashboard
 HERE = "http://localhost:8501"
 ADMIN = local_administrator(Origin.BROWSER)
 NOVEMBER = UsageFilter(since=1_793_491_200_000_000, until=1_796_083_200_000_000)  # of 2026, in UTC
+SOON = 5  # a second, and some patience with a machine that runs other tests besides
 ANN = "ann@example.com"
 SIGN_IN: dict[str, Any] = {
     "oidc_issuer": "https://login.example",
@@ -150,10 +153,33 @@ def test_the_file_has_the_bytes_of_the_command_line_and_says_how_many_and_which(
     assert answer.content == file.read_bytes()
     assert answer.headers["content-length"] == str(len(answer.content))
     assert answer.headers["x-qodex-sha256"] == hashlib.sha256(answer.content).hexdigest()
+    sums = [answer.headers[f"x-qodex-{name}"] for name in ("platform-usd", "byok-usd", "unpriced-calls")]
+    assert sums == ["0", "40", "0"]
     if kind != "parquet":
         assert answer.headers["x-qodex-rows"] == str(answer.content.count(b"\r\n") - 1)
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_sums_in_headers_are_plain_decimals_of_each_ledger_and_unknown_is_counted(browser: Browser):
+    lines = "occurred_at,project,source,status,model,input_tokens,output_tokens,cost_usd\n" + "\n".join(
+        f"2026-11-01T10:00:00Z,search,{rest}"
+        for rest in ("platform,ok,m,1,1,0.000000001", "platform,ok,m,2,1,1000000", "byok,ok,no-price,1,1,")
+    )
+    file = io.BytesIO(lines.encode())
+    database = browser.platform.database
+    import_usage(database, browser.platform.prices, file, name="more.csv", actor=ADMIN)
+    headers = browser.get(browser.link()).headers
+    assert headers["x-qodex-platform-usd"] == "1000000.000000001"
+    assert headers["x-qodex-byok-usd"] == "40"
+    assert headers["x-qodex-unpriced-calls"] == "1"
+
+
+def test_only_meta_1_asks_for_the_meta_file(browser: Browser):
+    link = browser.link()
+    assert browser.get(f"{link}&meta=1").headers["content-type"] == "application/json"
+    for query in ("", "&meta=0", "&meta="):
+        assert browser.get(f"{link}{query}").headers["content-type"] == "text/csv; charset=utf-8"
 
 
 def test_a_filter_holds_and_the_audit_log_has_it_with_its_rows(browser: Browser):
@@ -715,6 +741,59 @@ def test_a_database_that_fails_in_the_middle_is_a_sentence_and_never_a_short_fil
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_a_client_that_goes_away_in_the_middle_frees_the_servers_file_and_connection(
+    ann: SignedIn, tmp_path: Path
+):
+    put(ann.platform, *["checkout-api,m" + "x" * 150] * 40_000)
+    name, token = new_browser(), read_token(ann.claims)
+    link = Signer(ann.platform.settings).address(Link(ANN, NOVEMBER, "csv", token.id, token.issued_at), name)
+    with running_dashboard(environment_of(ann), tmp_path / "log") as address:
+        place = urlsplit(address)
+        [server] = servers(place.port)
+        for _ in range(2):  # whatever a server opens once is open
+            assert ask(address, link, {"Cookie": f"{COOKIE}={name}"}).status == 200
+        before = held_soon(server, lambda held: held["files"] == 0)
+        with closing(slow_download(place.port, link, name)) as slow:
+            assert slow.recv(1000).startswith(b"HTTP/1.1 200")
+            during = held(server)
+            assert (during["files"], during["sockets"]) == (before["files"] + 1, before["sockets"] + 1)
+        assert held_soon(server, before.__eq__) == before
+        assert ask(address, link, {"Cookie": f"{COOKIE}={name}"}).status == 200
+
+
+def held(server: int) -> Counter[str]:
+    """What a process has open of what an export takes: files without a name, sockets, the database."""
+    found = Counter(files=0, sockets=0, database=0)
+    for descriptor in Path(f"/proc/{server}/fd").iterdir():
+        try:
+            target = str(descriptor.readlink())
+        except FileNotFoundError:
+            continue
+        found["files"] += "qodex-export-" in target or target.endswith("(deleted)")
+        found["sockets"] += target.startswith("socket:")
+        found["database"] += target.endswith(".db")
+    return found
+
+
+def held_soon(server: int, wanted: Callable[[Counter[str]], bool]) -> Counter[str]:
+    """The same, once it is as wanted."""
+    began = time.monotonic()
+    while not wanted(found := held(server)) and time.monotonic() - began < SOON:
+        time.sleep(0.02)
+    return found
+
+
+def slow_download(port: int | None, link: str, browser: str) -> socket.socket:
+    """A client that asked for a file, with little room to take it."""
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.settimeout(30)
+    slow.connect(("127.0.0.1", port))
+    slow.sendall(f"GET {link} HTTP/1.1\r\nHost: qodex.example\r\nCookie: {COOKIE}={browser}\r\n\r\n".encode())
+    return slow
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_a_server_that_is_killed_while_it_sends_ends_the_download_as_an_error(ann: SignedIn, tmp_path: Path):
     """And leaves no file behind: it never had a name."""
     put(ann.platform, *["checkout-api,m" + "x" * 150] * 40_000)
@@ -723,11 +802,8 @@ def test_a_server_that_is_killed_while_it_sends_ends_the_download_as_an_error(an
     link = Link(ANN, NOVEMBER, "csv", token.id, token.issued_at)
     with running_dashboard(environment, tmp_path / "log") as address:
         place = urlsplit(address)
-        with closing(socket.socket()) as slow:
-            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            slow.connect(("127.0.0.1", place.port))
-            asked = f"GET {Signer(ann.platform.settings).address(link, name)} HTTP/1.1"
-            slow.sendall(f"{asked}\r\nHost: qodex.example\r\nCookie: {COOKIE}={name}\r\n\r\n".encode())
+        address_of_file = Signer(ann.platform.settings).address(link, name)
+        with closing(slow_download(place.port, address_of_file, name)) as slow:
             answer = http.client.HTTPResponse(slow)
             answer.begin()
             assert answer.status == 200
@@ -742,12 +818,19 @@ def test_a_server_that_is_killed_while_it_sends_ends_the_download_as_an_error(an
 
 def kill_server(port: int | None) -> None:
     """Kill the dashboard that listens there, as nothing can be caught."""
+    for server in servers(port):
+        os.kill(server, signal.SIGKILL)
+
+
+def servers(port: int | None) -> list[int]:
+    """The process of the dashboard that listens there."""
+    found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"app.py" in command and f"--server.port={port}".encode() in command and b"streamlit" in command:
-            if command[0].endswith(b"sh"):
-                continue
-            os.kill(int(folder.name), signal.SIGKILL)
+        words = {b"streamlit", b"app.py", f"--server.port={port}".encode()}
+        if words <= set(command) and not command[0].endswith(b"sh"):
+            found.append(int(folder.name))
+    return found
