@@ -26,6 +26,7 @@ SLICE = 5_000
 """Events that a slice is to hold; where more come within a minute, it holds more."""
 
 TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
+_AT_ONCE = 1_000  # rows that become Python's objects; three times as many are held, as one reads ahead
 _SORTING = "32MB"  # of PostgreSQL's memory: a slice is sorted in it, not on disk
 _ORDER_OF_BYTES = {"postgresql": "C"}  # as SQLite does, whatever language the server speaks
 
@@ -107,7 +108,7 @@ class Slice:
         statement = self._select(*columns)
         if skip:
             statement = statement.offset(skip)
-        return self._connection.execute(statement.execution_options(yield_per=SLICE))
+        return self._connection.execute(statement.execution_options(yield_per=min(SLICE, _AT_ONCE)))
 
     def _select(self, *columns: ColumnElement[Any]) -> Select[Any]:
         chosen = select(*columns).join_from(

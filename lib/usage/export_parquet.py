@@ -19,7 +19,7 @@ _TYPES = {
     Kind.COUNT: pa.int64(),
     Kind.USD: _USD,
 }
-_ROW_GROUP = 20_000
+_ROW_GROUP = 10_000
 SCHEMA = pa.schema([(column.name, _TYPES[column.kind]) for column in EVENT_COLUMNS])
 
 
