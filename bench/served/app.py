@@ -1,4 +1,4 @@
-"""The dashboard as ``app.py`` serves it, at the time of a generated database; and an empty page, ``/empty``.
+"""The dashboard as ``app.py`` serves it, at the time of a generated database; and two pages to compare it with.
 
 ``BENCH_DEFAULTS=1`` leaves out what our server does for speed; ``BENCH_LINKS`` is what links to exports are
 signed with, so that the benchmark can sign one.
@@ -29,7 +29,7 @@ if os.environ.get("BENCH_DEFAULTS"):
 app = st.App(
     Path(__file__).parent / "main.py",
     routes=routes(startup.check, server.export_desk),
-    middleware=middleware(startup.hosts(), pages=[*navigation.paths(), "/empty"]),
+    middleware=middleware(startup.hosts(), pages=[*navigation.paths(), "/empty", "/plain"]),
     lifespan=startup.lifespan,
     on_script_error=show_failure,
 )
