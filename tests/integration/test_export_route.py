@@ -14,7 +14,6 @@ import string
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
@@ -750,37 +749,39 @@ def test_a_client_that_goes_away_in_the_middle_frees_the_servers_file_and_connec
     with running_dashboard(environment_of(ann), tmp_path / "log") as address:
         place = urlsplit(address)
         [server] = servers(place.port)
-        for _ in range(2):  # whatever a server opens once is open
-            assert ask(address, link, {"Cookie": f"{COOKIE}={name}"}).status == 200
-        before = held_soon(server, lambda held: held["files"] == 0)
+        assert ask(address, link, {"Cookie": f"{COOKIE}={name}"}).status == 200
+        assert wait_until(lambda: not files_of(held(server)))
+        before = held(server)
         with closing(slow_download(place.port, link, name)) as slow:
             assert slow.recv(1000).startswith(b"HTTP/1.1 200")
-            during = held(server)
-            assert (during["files"], during["sockets"]) == (before["files"] + 1, before["sockets"] + 1)
-        assert held_soon(server, before.__eq__) == before
+            taken = held(server) - before
+            assert (len(files_of(taken)), len(taken)) == (1, 2), "a file and a connection"
+        assert wait_until(lambda: not taken & held(server))
         assert ask(address, link, {"Cookie": f"{COOKIE}={name}"}).status == 200
 
 
-def held(server: int) -> Counter[str]:
-    """What a process has open of what an export takes: files without a name, sockets, the database."""
-    found = Counter(files=0, sockets=0, database=0)
+def held(server: int) -> set[str]:
+    """What a process has open of what a download takes: files without a name, and sockets."""
+    found = set()
     for descriptor in Path(f"/proc/{server}/fd").iterdir():
         try:
             target = str(descriptor.readlink())
         except FileNotFoundError:
             continue
-        found["files"] += "qodex-export-" in target or target.endswith("(deleted)")
-        found["sockets"] += target.startswith("socket:")
-        found["database"] += target.endswith(".db")
+        if target.startswith("socket:") or target.endswith("(deleted)"):
+            found.add(target)
     return found
 
 
-def held_soon(server: int, wanted: Callable[[Counter[str]], bool]) -> Counter[str]:
-    """The same, once it is as wanted."""
+def files_of(targets: set[str]) -> set[str]:
+    return {target for target in targets if target.endswith("(deleted)")}
+
+
+def wait_until(done: Callable[[], bool]) -> bool:
     began = time.monotonic()
-    while not wanted(found := held(server)) and time.monotonic() - began < SOON:
+    while not (is_done := done()) and time.monotonic() - began < SOON:
         time.sleep(0.02)
-    return found
+    return is_done
 
 
 def slow_download(port: int | None, link: str, browser: str) -> socket.socket:
