@@ -61,7 +61,7 @@ def served(database: Path, *, defaults: bool = False) -> Iterator[str]:
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
         **({"BENCH_DEFAULTS": "1"} if defaults else {}),
     }
-    options = ["--server.fileWatcherType=auto"] if defaults else []
+    options = ["--server.fileWatcherType=auto", "--runner.postScriptGC=true"] if defaults else []
     with (
         tempfile.TemporaryDirectory() as folder,
         running_dashboard(

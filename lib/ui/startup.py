@@ -101,7 +101,7 @@ def _start() -> None:
     install_log_redaction(everywhere=True)
     for name in _WARM:
         import_module(name)
-    # Streamlit collects garbage after every run of every page; what is loaded for good need not be looked at.
+    # What is loaded for good need not be looked at each time that garbage is collected.
     gc.collect()
     gc.freeze()
     try:
