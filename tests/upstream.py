@@ -242,6 +242,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._drip(b"HTTP/1.1 200 OK\r\nx-drip: ", how)
         if how.fault == "drip_body":
             self._drip(self._head(200, headers | {"transfer-encoding": "chunked"}), how, b"1\r\n \r\n")
+        if how.fault == "bad_chunk":  # its length is no number but most of the key
+            self._send(self._head(200, headers | {"transfer-encoding": "chunked"}))
+            self._send(f"{(seen.key or '')[3:]}\r\n".encode())
+            raise _Gone
         if how.status is not None:
             raw = how.text if how.text is not None else json.dumps(how.json)
             body = self._fill(raw, seen).encode(how.charset) + b"<p>padding</p>\n" * (how.pad // 15)

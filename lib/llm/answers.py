@@ -1,17 +1,20 @@
 """Reading an answer while it passes through: tokens, model, and whether it was whole.
 
-A reader is fed what the provider sends and returns what the caller gets: the very bytes, except for the one
-usage event of a chat stream that we asked for and the caller did not. What a provider says may be wrong,
-broken or hostile: an answer that cannot be read has unknown tokens, and never an exception.
+A reader is fed what the provider sends and returns what the caller gets, event by event or a body at its end:
+the very bytes, except for the key, and for the one usage event of a chat stream that we asked for and the
+caller did not. What a provider says may be wrong, broken or hostile: an answer that cannot be read has unknown
+tokens, and never an exception.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lib.llm.cleaning import Cleaner, in_utf8
 from lib.llm.requests import CHAT, RESPONSES
 from lib.usage.calls import Ask
 from lib.usage.prices import Tokens
@@ -21,6 +24,7 @@ _LONGEST_TEXT = 500
 _MOST_TOKENS = 1_000_000_000
 _REPORT_USAGE = re.compile(rf"{CHAT}|{RESPONSES}(/compact)?|embeddings|completions|(images|audio)/\w+")
 _PLAIN_OUTPUT = ("message", "reasoning", "function_call", "custom_tool_call")
+_BINARY = re.compile(r"(audio|image|video)/|application/(octet-stream|pdf|zip)")
 _STANDARD_TIERS = (None, "auto", "default")
 _LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
 
@@ -30,7 +34,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 # Most events hold a few letters of text and are not worth parsing. Inside JSON text quotes are escaped, so
 # that a model cannot write these by saying them.
 _TELLING = re.compile(
-    rb'"usage"\s*:\s*\{|"error"\s*:\s*[{"]|"service_tier"\s*:\s*"(?!default"|auto")'
+    rb'"usage"\s*:\s*\{|"error"\s*:\s*(?!\s|null|false)|"service_tier"\s*:\s*"(?!default"|auto")'
     rb'|"annotations"\s*:\s*\[\s*\{|"audio"\s*:\s*\{'
     rb'|"type"\s*:\s*"(?:error|response\.(?:completed|incomplete|failed))"'
 )
@@ -39,7 +43,7 @@ _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error told inside an answer that began well. The provider's own words: not scrubbed yet."""
+    """An error told inside an answer that began well, without the key."""
 
     code: str | None
     type: str | None
@@ -72,31 +76,38 @@ class Reader(Protocol):
     def finish(self) -> bytes: ...
 
 
-def reader_for(method: str, ask: Ask, content_type: str | None, *, drop_usage: bool) -> Reader:
+def reader_for(method: str, ask: Ask, content_type: str, cleaner: Cleaner, *, drop_usage: bool) -> Reader:
     """Choose the reader for an answer.
 
     Args:
         method: the request's; what is merely looked up again was billed when it was made.
         ask: what the request asked for.
         content_type: of the answer.
+        cleaner: takes the key out.
         drop_usage: the usage event was asked for by us, not by the caller.
     """
-    kind = (content_type or "").partition(";")[0].strip().lower()
-    if method != "POST" or not _REPORT_USAGE.fullmatch(ask.endpoint):
-        return _Unread(spoken=kind == "application/json")
-    if kind == "text/event-stream" or (ask.streaming and kind != "application/json"):
-        return EventReader(ask.endpoint, ask.choices, drop_usage=drop_usage)
-    return JsonReader(ask.endpoint)
+    kind = content_type.partition(";")[0].strip().lower()
+    is_json = kind == "application/json"
+    counts = method == "POST" and _REPORT_USAGE.fullmatch(ask.endpoint) is not None
+    endpoint = ask.endpoint if counts else None
+    if kind == "text/event-stream":
+        return EventReader(endpoint, ask.choices, cleaner, drop_usage=drop_usage)
+    if _BINARY.match(kind) or not (counts or is_json):
+        return _Unread(cleaner)
+    if ask.streaming and not is_json:
+        return EventReader(endpoint, ask.choices, cleaner, drop_usage=drop_usage)
+    return JsonReader(endpoint, content_type, cleaner)
 
 
 class _Unread:
-    """For what reports no usage."""
+    """For what reports no usage and is no text of one piece: files, sound."""
 
-    def __init__(self, *, spoken: bool) -> None:
-        self.reading = Reading(whole=True, spoken=spoken)
+    def __init__(self, cleaner: Cleaner) -> None:
+        self.reading = Reading(whole=True)
+        self._clean = cleaner.clean
 
     def feed(self, chunk: bytes) -> bytes:
-        return chunk
+        return self._clean(chunk)
 
     def finish(self) -> bytes:
         self.reading.final = True
@@ -104,33 +115,54 @@ class _Unread:
 
 
 class JsonReader:
-    """Reads a whole JSON body at its end."""
+    """Reads a whole JSON body at its end, and passes it on then.
 
-    def __init__(self, endpoint: str) -> None:
+    Without an ``endpoint`` it counts nothing.
+    """
+
+    def __init__(self, endpoint: str | None, content_type: str, cleaner: Cleaner) -> None:
         self.reading = Reading(whole=True)
         self._endpoint = endpoint
+        self._content_type = content_type
+        self._clean = cleaner.clean
         self._body = bytearray()
+        self._blind = False
 
     def feed(self, chunk: bytes) -> bytes:
-        if len(self._body) <= _LONGEST_BODY:
-            self._body += chunk
-        return chunk
+        if self._blind:
+            return self._clean(chunk)
+        self._body += chunk
+        self._blind = len(self._body) > _LONGEST_BODY
+        return self._clean(self._taken()) if self._blind else b""
 
     def finish(self) -> bytes:
-        if len(self._body) <= _LONGEST_BODY:
-            _take(self.reading, self._endpoint, _parse(bytes(self._body)))
-        self._body.clear()
         self.reading.final = True
-        return b""
+        body = self._taken()
+        readable = in_utf8(body, self._content_type)
+        if readable is not body:  # read as it is first, as the body of an error answer
+            body = self._clean(body)
+            readable = in_utf8(body, self._content_type)
+        passed, content = _cleaned(readable, bytes, self._clean)
+        _take(self.reading, self._endpoint, content)
+        return body if passed == readable else passed
+
+    def _taken(self) -> bytes:
+        body = bytes(self._body)
+        self._body.clear()
+        return body
 
 
 class EventReader:
-    """Splits server-sent events wherever the network cut them, and reads those that tell something."""
+    """Splits server-sent events wherever the network cut them, and reads those that tell something.
 
-    def __init__(self, endpoint: str, choices: int, *, drop_usage: bool) -> None:
+    Without an ``endpoint`` it counts nothing.
+    """
+
+    def __init__(self, endpoint: str | None, choices: int, cleaner: Cleaner, *, drop_usage: bool) -> None:
         self.reading = Reading(whole=endpoint not in {CHAT, RESPONSES})
         self._endpoint = endpoint
         self._choices = choices
+        self._clean = cleaner.clean
         self._finished: set[int] = set()
         self._drops = drop_usage
         self._held = bytearray()
@@ -138,7 +170,7 @@ class EventReader:
 
     def feed(self, chunk: bytes) -> bytes:
         if self._blind:
-            return chunk
+            return self._clean(chunk)
         seen = max(0, len(self._held) - 3)  # a line end may be cut in two
         self._held += chunk
         passed = bytearray()
@@ -146,34 +178,31 @@ class EventReader:
             event = bytes(self._held[: found.end()])
             del self._held[: found.end()]
             seen = 0
-            if not self._is_ours(event):
-                passed += event
+            passed += self._heard(event)
         if len(self._held) > _LONGEST_BODY:
-            passed += self._held
+            passed += self._clean(bytes(self._held))
             self._held.clear()
             self._blind = True
-        return bytes(passed) if self._drops else chunk
+        return bytes(passed)
 
     def finish(self) -> bytes:
         rest = bytes(self._held)
         self._held.clear()
-        passes = rest and not self._is_ours(rest) and self._drops
-        return rest if passes else b""
+        return self._heard(rest) if rest else b""
 
-    def _is_ours(self, event: bytes) -> bool:
-        """Read one event; True for the usage event that only we asked for."""
+    def _heard(self, event: bytes) -> bytes:
+        """Read one event; returns what the caller gets of it: nothing of the usage that only we asked for."""
         reading = self.reading
         telling = _TELLING.search(event) or _FINISHED.search(event)
         if not telling and reading.model is not None and b"[DONE]" not in event:
-            return False
-        data = _data(event)
-        if data.strip() == b"[DONE]":
+            return self._clean(event)
+        event, content = _cleaned(event, _data, self._clean)
+        if _data(event).strip() == b"[DONE]":
             reading.final = reading.whole = True
-            return False
-        content = _parse(data)
+            return event
         _take(reading, self._endpoint, content)
         self._note_end(content)
-        return self._drops and _is_usage_only(content)
+        return b"" if self._drops and _is_usage_only(content) else event
 
     def _note_end(self, content: dict[str, Any]) -> None:
         """Some servers count along and tell a usage with every piece: it is the last only once all is said."""
@@ -188,6 +217,18 @@ class EventReader:
             reading.whole = True
         if reading.whole and isinstance(content.get("usage"), dict):
             reading.final = True
+
+
+def _cleaned(
+    raw: bytes, data: Callable[[bytes], bytes], clean: Callable[..., bytes]
+) -> tuple[bytes, dict[str, Any]]:
+    """A body or event without the key, and what its ``data`` says."""
+    passed = clean(raw)
+    content = _parse(data(passed))
+    if _error_in(content) is None:
+        return passed, content
+    passed = clean(raw, error=True)
+    return passed, _parse(data(passed))
 
 
 def _data(event: bytes) -> bytes:
@@ -216,15 +257,15 @@ def _finished(choices: object) -> set[int]:
     return {index if isinstance(index, int) else 0 for index in ended}
 
 
-def _take(reading: Reading, endpoint: str, content: dict[str, Any]) -> None:
+def _take(reading: Reading, endpoint: str | None, content: dict[str, Any]) -> None:
     """Note all that one JSON body or event tells."""
     reading.spoken = reading.spoken or bool(content)
-    nested = content.get("response")
-    body = nested if isinstance(nested, dict) else content
+    if endpoint is None:
+        return
+    body = _told_of(content)
     reading.model = reading.model or shown(body.get("model"))
     reading.priceable = reading.priceable and _is_plain(body)
-    if content.get("type") == "error" or body.get("error"):
-        reading.failure = _failure(body)
+    reading.failure = _error_in(content) or reading.failure
     usage = body.get("usage")
     if isinstance(usage, dict):
         reading.tokens = read_usage(usage, endpoint)
@@ -293,6 +334,18 @@ def _is_plain_item(item: object) -> bool:
 def _is_plain_choice(choice: object) -> bool:
     said = (choice.get("message") or choice.get("delta")) if isinstance(choice, dict) else None
     return not isinstance(said, dict) or not (said.get("annotations") or said.get("audio"))
+
+
+def _told_of(content: dict[str, Any]) -> dict[str, Any]:
+    """What an event tells of: a whole response, or itself."""
+    nested = content.get("response")
+    return nested if isinstance(nested, dict) else content
+
+
+def _error_in(content: dict[str, Any]) -> Failure | None:
+    parts = [content, _told_of(content)]
+    told = [part for part in parts if part.get("error")] or parts[:1] * (content.get("type") == "error")
+    return _failure(told[0]) if told else None
 
 
 def _failure(body: dict[str, Any]) -> Failure:

@@ -177,11 +177,10 @@ class _MeteredStream(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Goes on where it was left, as the HTTP stack's own streams do: the SDK drains what is left so."""
-        reader = self._attempt.reader
-        while (chunk := await self._next()) is not None:
-            if passed := reader.feed(chunk):
+        while (passed := await self._next()) is not None:
+            if passed:
                 yield passed
-        if rest := reader.finish():
+        if rest := self._attempt.reader.finish():
             yield rest
         await settle(self._books, self._attempt, self._attempt.ended())
         await self._release()
@@ -199,6 +198,7 @@ class _MeteredStream(httpx2.AsyncByteStream):
             self._books.owe(self._attempt.call, self._attempt.left())
 
     async def _next(self) -> bytes | None:
+        """What the caller gets next; no frame that waits may hold what came, before the key is out of it."""
         try:
             self._attempt.require_time()
             chunk = await anext(self._chunks, None) if self._chunks else None
@@ -206,7 +206,7 @@ class _MeteredStream(httpx2.AsyncByteStream):
         except BaseException as error:  # noqa: BLE001 - its frames hold the request that left
             outcome, raised = self._attempt.cut(error, None)
         else:
-            return chunk
+            return None if chunk is None else self._attempt.reader.feed(chunk)
         await settle(self._books, self._attempt, outcome)
         await self._release()
         raise raised

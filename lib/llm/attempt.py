@@ -1,7 +1,7 @@
 """One HTTP attempt: what it carries, how it ends, and what may be told of it. No I/O: both transports share it.
 
 The key is here from opening until the answer's headers are read, and is then forgotten: an attempt lives on
-inside the response that the caller holds.
+inside the response that the caller holds. Until the answer ends, a masked copy takes it out of what passes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import httpx2
 from lib.clock import SECOND
 from lib.errors import LeaseLost, QodexError
 from lib.llm.answers import Reader, Reading, reader_for
-from lib.llm.cleaning import Headers, clean_body, clean_error, clean_headers, without_charset
+from lib.llm.cleaning import Cleaner, Headers, clean_body, clean_error, clean_headers, without_charset
 from lib.llm.outgoing import Plan, Trace, asks_for_usage, build
 from lib.llm.wire import ErrorAnswer, classify_error, request_id_of, scrub
-from lib.secret import HIDDEN, Secret
+from lib.secret import Secret
 from lib.usage.calls import KeyVerdict, Outcome, Status
 from lib.usage.opened import OpenCall
 
@@ -67,6 +67,7 @@ class Attempt:
         """The settlement in its thread, where there is one to wait for."""
         self._left = False
         self._reader: Reader | None = None
+        self._cleaner = Cleaner(_FORGOTTEN)
         self._answered: dict[str, Any] = {}
 
     def request(self, trace: Trace) -> httpx2.Request:
@@ -141,9 +142,13 @@ class Attempt:
     def accept(self, answer: httpx2.Response) -> Headers:
         """A 2xx answer begins. Returns the headers for the caller; the answer itself keeps none of interest."""
         headers = answer.headers
-        drops = asks_for_usage(self.plan)
+        self._cleaner = Cleaner(self.call.secret)
         self._reader = reader_for(
-            self.plan.method, self.plan.ask, headers.get("content-type"), drop_usage=drops
+            self.plan.method,
+            self.plan.ask,
+            headers.get("content-type", ""),
+            self._cleaner,
+            drop_usage=asks_for_usage(self.plan),
         )
         self._answered = {
             "http_status": answer.status_code,
@@ -173,22 +178,23 @@ class Attempt:
 
     def cut(self, error: BaseException, request: httpx2.Request | None) -> tuple[Outcome, BaseException]:
         """The answer broke off. Returns how to settle, and what to raise."""
-        reading = self.reader.reading
-        raised = clean_error(error, request, None)
+        reading, secret = self.reader.reading, self._cleaner.secret
+        raised = clean_error(error, request, secret)
         if reading.final:
             return self._read("ok", reading), raised
         if not isinstance(error, Exception):  # the caller's own: cancelled, interrupted
             return self._read("abandoned", reading), raised
-        return self._read("broken", reading, **_told_of(error, None)), raised
+        return self._read("broken", reading, **_told_of(error, secret)), raised
 
     def _read(self, status: Status, reading: Reading, **told: Any) -> Outcome:
+        self._cleaner.forget()
         known = status == "ok" or reading.final
         if reading.failure is not None:
             status = "broken"
             told = {
-                "error_code": self._safe(reading.failure.code),
-                "error_type": self._safe(reading.failure.type),
-                "error_message": self._safe(reading.failure.message),
+                "error_code": _safe(reading.failure.code),
+                "error_type": _safe(reading.failure.type),
+                "error_message": _safe(reading.failure.message),
             }
         return self._outcome(
             status,
@@ -199,12 +205,6 @@ class Attempt:
             **self._answered,
             **told,
         )
-
-    def _safe(self, text: str | None) -> str | None:
-        """Foreign text after the key is forgotten: what ends like it is hidden as a whole."""
-        if text is None:
-            return None
-        return HIDDEN if self.call.last4 in text else scrub(text)
 
     # --- the lease
 
@@ -245,6 +245,11 @@ class Attempt:
             if pair[0].lower() != b"content-encoding" and not (encoded and pair[0].lower() in _FRAMING)
         ]
         return clean_headers(kept, self.call.secret)
+
+
+def _safe(text: str | None) -> str | None:
+    """Foreign text that the reader has cleaned."""
+    return None if text is None else scrub(text)
 
 
 def _told_of(error: BaseException, secret: Secret | None) -> dict[str, str]:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
+from secrets import token_bytes
 
 import httpx2
 
 from lib.errors import QodexError
-from lib.llm.wire import scrub
+from lib.llm.refusals import scrub, without_pieces
 from lib.secret import Secret, redact
 
 _LONGEST_TEXT = 4 * 1024 * 1024
-_PIECE = 8
+_LONGER_PIECE = 16
+"""How much of a key is no accident in what a model says: any may speak of ``sk-proj-…``."""
+
+# A letter, digit, "-" or "_" that JSON need not have escaped; after an even number of backslashes.
+_ESCAPED = re.compile(
+    rb"(?<!\\)((?:\\\\)*)\\u00(2d|3[0-9]|4[1-9a-f]|5[0-9a]|5f|6[1-9a-f]|7[0-9a])", re.IGNORECASE
+)
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([^\s"';]+)""", re.IGNORECASE)
 Headers = list[tuple[bytes, bytes]]
 
@@ -59,7 +66,7 @@ def clean_body(body: bytes, content_type: str, secret: Secret) -> bytes:
 
     Read as UTF-8 first: a wrong charset would make letters of it that give the key back when they are encoded.
     """
-    return _clean_utf8(_in_utf8(_clean_utf8(body, secret), content_type), secret)
+    return _clean_utf8(in_utf8(_clean_utf8(body, secret), content_type), secret)
 
 
 def _clean_utf8(body: bytes, secret: Secret) -> bytes:
@@ -74,7 +81,7 @@ def _clean_utf8(body: bytes, secret: Secret) -> bytes:
     return _clean_text(plain, secret).encode("utf-8", "replace")
 
 
-def _in_utf8(body: bytes, content_type: str) -> bytes:
+def in_utf8(body: bytes, content_type: str) -> bytes:
     """The body as UTF-8 without NUL, whatever it came in: a key that nobody can read cannot be taken out.
 
     The same bytes where they are that already. What cannot be decoded is lost.
@@ -98,15 +105,63 @@ def _decoded(body: bytes, charset: str) -> str | None:
 
 def _clean_text(text: str, secret: Secret) -> str:
     """The same text, unless the key or a piece of it is in there."""
-    if redact(text, secret) == text and not _has_piece(text, secret.reveal()):
+    if redact(text, secret) == text and without_pieces(text, secret.reveal()) == text:
         return text
     return scrub(text, secret, limit=_LONGEST_TEXT)
 
 
-def _has_piece(text: str, key: str) -> bool:
-    """Whether ``text`` has ``_PIECE`` characters in a row of the key: then it has one of its halves too."""
-    half = _PIECE // 2
-    halves = range(0, len(key) - half + 1, half)
-    if not any(key[at : at + half] in text for at in halves):
-        return False
-    return any(key[at : at + _PIECE] in text for at in range(max(1, len(key) - _PIECE + 1)))
+class Cleaner:
+    """Takes the key out of one answer while it passes through.
+
+    It has to know the key until the answer ends, but hangs on the response that the caller holds: so it keeps
+    the key masked, and forgets it at the end.
+    """
+
+    def __init__(self, secret: Secret) -> None:
+        key = secret.reveal().encode()
+        mask = token_bytes(len(key))
+        self._masked: tuple[bytes, bytes] | None = (mask, _xor(mask, key))
+
+    @property
+    def secret(self) -> Secret | None:
+        """None once the answer has ended."""
+        return Secret(_xor(*self._masked).decode()) if self._masked else None
+
+    def forget(self) -> None:
+        """The answer has ended."""
+        self._masked = None
+
+    def clean(self, raw: bytes, *, error: bool = False) -> bytes:
+        """What may be passed on: the same bytes, without any longer piece of the key.
+
+        Args:
+            raw: a whole event or body; nobody gets anything after the end.
+            error: it tells an error, where short pieces and other keys have no place either.
+        """
+        secret = self.secret
+        if secret is None:
+            return b""
+        key = secret.reveal()
+        plain = _ESCAPED.sub(_unescaped, raw) if b"\\u00" in raw else raw
+        if not error and not _may_hold(plain, key.encode()):
+            return raw
+        text = plain.decode("utf-8", "surrogateescape")
+        if error:
+            clean = redact(without_pieces(text, key), secret)
+        else:
+            clean = without_pieces(text, key, _LONGER_PIECE)
+        return raw if clean == text else clean.encode("utf-8", "surrogateescape")
+
+
+def _xor(left: bytes, right: bytes) -> bytes:
+    return bytes(one ^ other for one, other in zip(left, right, strict=True))
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    return found[1] + bytes([int(found[2], 16)])
+
+
+def _may_hold(raw: bytes, key: bytes) -> bool:
+    """Whether half of a longer piece is in there: fast, for every event of every stream."""
+    half = _LONGER_PIECE // 2
+    return any(key[at : at + half] in raw for at in range(0, len(key) - half + 1, half))

@@ -110,7 +110,7 @@ def scrub(text: str, *secrets: Secret, limit: int = LONGEST_MESSAGE) -> str:
     visible = "".join(_visible(character) for character in redact(text, *secrets))
     plain = redact(" ".join(visible.split()), *secrets)
     for secret in secrets:
-        plain = _without_pieces(plain, secret.reveal())
+        plain = without_pieces(plain, secret.reveal())
     return plain if len(plain) <= limit else plain[: limit - 1] + "…"
 
 
@@ -121,21 +121,38 @@ def _visible(character: str) -> str:
     return "" if unicodedata.category(character).startswith("C") else character
 
 
-def _without_pieces(text: str, key: str) -> str:
+def without_pieces(text: str, key: str, shortest: int = _SHORTEST_PIECE) -> str:
     """Hide whatever ``text`` has in common with ``key``, where it is long enough to be no accident."""
-    pieces = {key[at : at + _SHORTEST_PIECE] for at in range(len(key) - _SHORTEST_PIECE + 1)}
     kept, at = [], 0
-    while at < len(text):
-        end = at
-        while text[end : end + _SHORTEST_PIECE] in pieces:
-            end += 1
-        if end == at:
-            kept.append(text[at])
-            at += 1
-        else:
-            kept.append(HIDDEN)
-            at = end + _SHORTEST_PIECE - 1
-    return "".join(kept)
+    for start, end in sorted(_pieces(text, key, shortest)):
+        if start >= at:
+            kept += [text[at:start], HIDDEN]
+        at = max(at, end)
+    return "".join([*kept, text[at:]])
+
+
+def _pieces(text: str, key: str, shortest: int) -> set[tuple[int, int]]:
+    """Where ``text`` has at least ``shortest`` characters in a row of the key.
+
+    Whoever has so many has one of the key's blocks of half the length, which are found fast; from there both ways.
+    """
+    found = set()
+    half = shortest // 2
+    for block in range(0, len(key) - half + 1, half):
+        place = text.find(key[block : block + half])
+        while place >= 0:
+            before = _alike(text[max(0, place - block) : place][::-1], key[:block][::-1])
+            after = _alike(text[place : place + len(key) - block], key[block:])
+            if before + after >= shortest:
+                found.add((place - before, place + after))
+            place = text.find(key[block : block + half], place + 1)
+    return found
+
+
+def _alike(left: str, right: str) -> int:
+    """How many characters the two begin with alike."""
+    differ = (at for at, (one, other) in enumerate(zip(left, right, strict=False)) if one != other)
+    return next(differ, min(len(left), len(right)))
 
 
 def _fields(status: int, body: bytes) -> tuple[object, object, str]:

@@ -163,11 +163,10 @@ class _MeteredStream(httpx2.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         """Goes on where it was left, as the HTTP stack's own streams do: the SDK drains what is left so."""
-        reader = self._attempt.reader
-        while (chunk := self._next()) is not None:
-            if passed := reader.feed(chunk):
+        while (passed := self._next()) is not None:
+            if passed:
                 yield passed
-        if rest := reader.finish():
+        if rest := self._attempt.reader.finish():
             yield rest
         settle(self._books, self._attempt, self._attempt.ended())
         self._release()
@@ -185,6 +184,7 @@ class _MeteredStream(httpx2.SyncByteStream):
             self._books.owe(self._attempt.call, self._attempt.left(), self._release)
 
     def _next(self) -> bytes | None:
+        """What the caller gets next; no frame that waits may hold what came, before the key is out of it."""
         try:
             self._attempt.require_time()
             chunk = next(self._chunks, None)
@@ -192,7 +192,7 @@ class _MeteredStream(httpx2.SyncByteStream):
         except BaseException as error:  # noqa: BLE001 - its frames hold the request that left
             outcome, raised = self._attempt.cut(error, None)
         else:
-            return chunk
+            return None if chunk is None else self._attempt.reader.feed(chunk)
         settle(self._books, self._attempt, outcome)
         self._release()
         raise raised

@@ -294,6 +294,55 @@ def _locals(frame: types.FrameType) -> list[Any]:
     return [] if "tests" in frame.f_code.co_filename else list(frame.f_locals.values())
 
 
+PIECES = [GOOD_KEY, GOOD_KEY[3:], GOOD_KEY[:16], GOOD_KEY[5:17]]
+
+
+@both_ways
+@pytest.mark.parametrize("name", ["chat stream", "responses stream", "chat", "responses"])
+@pytest.mark.parametrize("piece", PIECES)
+def test_an_error_inside_a_good_answer_carries_no_piece_of_the_key(byok, run, upstream, way, name, piece):
+    error = {"message": f"Bad key {piece}, sorry.", "type": "x", "code": piece}
+    if name.endswith("stream"):
+        text, kind = f"data: {json.dumps({'error': error})}\n\n", "text/event-stream"
+    else:
+        text, kind = json.dumps({"object": "response", "output": [], "error": error}), "application/json"
+    upstream.queue(Behaviour(status=200, text=text, headers={"content-type": kind}))
+    if name.endswith("stream"):
+        log: list[BaseException] = []
+        spy(log, way, run, CALLS[name])
+        assert not _reaches(log[0], LEAK)
+        told = str(log[0]) + str(vars(log[0]))
+    else:
+        told = str(drive(run, way, CALLS[name]))
+    assert not _shared(told, piece)
+    ((status, message, code),) = rows(byok, "status", "error_message", "error_code")
+    assert (status, message, code) == ("broken", "Bad key [key hidden], sorry.", "[key hidden]")
+
+
+def _shared(text: str, key: str) -> list[str]:
+    return [key[at : at + 8] for at in range(len(key) - 7) if key[at : at + 8] in text]
+
+
+@both_ways
+@pytest.mark.parametrize("name", ["chat stream", "responses stream", "chat", "responses", "embeddings"])
+def test_a_good_answer_does_not_say_the_key(byok, run, upstream, way, name):
+    upstream.reply(f"Your key is {GOOD_KEY}.")
+    answer = drive(run, way, CALLS[name])
+    assert GOOD_KEY not in str(answer)
+    assert rows(byok, "status") == ["ok"]
+
+
+@both_ways
+def test_a_connection_that_breaks_off_with_the_key_does_not_tell_it(byok, run, upstream, way):
+    upstream.queue(Behaviour(fault="bad_chunk"))
+    log: list[BaseException] = []
+    spy(log, way, run, lambda client: ask(client.with_options(max_retries=0)))
+    assert not _reaches(log[0], LEAK)
+    ((status, message),) = rows(byok, "status", "error_message")
+    assert status == "broken"
+    assert LEAK not in message
+
+
 CHARSETS = ["utf-16", "utf-16-be", "utf-32", "utf-7", "cp037", "cp500", "latin-1", "utf-8-sig"]
 
 

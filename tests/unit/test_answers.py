@@ -12,6 +12,8 @@ from hypothesis import strategies as some
 from openai._streaming import SSEDecoder
 
 from lib.llm.answers import Reader, Reading, read_usage, reader_for
+from lib.llm.cleaning import Cleaner
+from lib.secret import Secret
 from lib.usage.calls import Ask
 from lib.usage.prices import Tokens
 
@@ -30,6 +32,7 @@ RESPONSES_USAGE = {
     "output_tokens_details": {"reasoning_tokens": 5},
 }
 TOKENS = Tokens(20, 8, 9, 5, 4)
+KEY = "sk-test-Abc123_def-GHI456jkl789MNO0"
 MODEL = "gpt-5-mini-2025-08-07"
 
 
@@ -43,7 +46,7 @@ def reader(
 ) -> Reader:
     asked = Ask(endpoint, "gpt-5-mini", 10, None, choices, False, None, False, stream)
     kind = "text/event-stream; charset=utf-8" if stream else "application/json"
-    return reader_for(method, asked, kind, drop_usage=drop_usage)
+    return reader_for(method, asked, kind, Cleaner(Secret(KEY)), drop_usage=drop_usage)
 
 
 def read(endpoint: str, body: object) -> Reading:
@@ -387,6 +390,103 @@ def test_foreign_names_can_be_stored():
     )
     assert reading.model == "a b " + "x" * 496
     assert (reading.failure.message, reading.failure.code) == ("a b", None)
+
+
+# --- the key -----------------------------------------------------------------------------------------
+
+
+def pieces(text: bytes, length: int) -> list[str]:
+    """What ``text`` has of the key, ``length`` characters in a row."""
+    return [
+        KEY[at : at + length] for at in range(len(KEY) - length + 1) if KEY[at : at + length].encode() in text
+    ]
+
+
+@given(some.lists(some.integers(0)), some.integers(0, len(KEY) - 8), some.integers(8, len(KEY)))
+def test_an_error_inside_a_stream_has_no_piece_of_the_key_wherever_it_is_cut(cuts, start, length):
+    piece = KEY[start : start + length]
+    error = {"error": {"message": f"bad key {piece}, sorry", "code": piece, "type": "x"}}
+    passed, reading = stream(events(says("Hi"), error), cuts=cuts)
+    assert (pieces(passed, 8), reading.failure.message) == ([], "bad key [key hidden], sorry")
+    assert json.loads(heard(passed)[1])["error"]["code"] == "[key hidden]"
+
+
+@given(
+    some.lists(some.integers(0)),
+    some.integers(0, len(KEY) - 16),
+    some.integers(16, len(KEY)),
+    some.booleans(),
+)
+def test_no_event_passes_on_a_long_piece_of_the_key(cuts, start, length, drop_usage):
+    raw = events(says("Hi"), says(f"It is {KEY[start : start + length]}."), says("Bye"))
+    passed = stream(raw, cuts=cuts, drop_usage=drop_usage)[0]
+    assert passed == events(says("Hi"), says("It is [key hidden]."), says("Bye"))
+
+
+def test_what_a_model_says_of_keys_in_general_passes():
+    raw = events(says("A key begins with sk-test-Abc or sk-proj-abcdefgh."))
+    assert stream(raw)[0] == raw
+
+
+@pytest.mark.parametrize("letters", [KEY, KEY[:1], KEY[3:6]])
+def test_escapes_do_not_hide_the_key(letters):
+    escaped = "".join(f"\\u{ord(letter):04X}" if letter in letters else letter for letter in KEY)
+    for raw in (f'{{"error":"\\\\{escaped}"}}', f'{{"text":"\\u00e4{escaped}"}}'):
+        one = reader("responses")
+        one.feed(raw.encode())
+        assert set(json.loads(one.finish()).values()) <= {"\\[key hidden]", "ä[key hidden]"}
+
+
+@pytest.mark.parametrize(
+    ("body", "length"),
+    [
+        ({"error": {"message": f"bad {KEY[5:20]}"}}, 8),
+        ({"model": MODEL, "text": KEY}, 16),
+        ([KEY], 16),
+        (KEY, 16),
+    ],
+)
+@given(cuts=some.lists(some.integers(0)))
+def test_no_body_passes_on_the_key(body, length, cuts):
+    one, raw = reader("responses"), json.dumps(body).encode()
+    places = sorted({0, len(raw), *(cut % len(raw) for cut in cuts)})
+    passed = b"".join(one.feed(raw[start:end]) for start, end in pairwise(places)) + one.finish()
+    assert pieces(passed, length) == []
+    assert "[key hidden]" in str(json.loads(passed))
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "utf-16-le", "utf-32", "cp037"])
+def test_no_charset_hides_the_key_in_a_body(charset):
+    asked = Ask("responses", "gpt-5-mini", 10, None, 1, False, None, False, False)
+    kind = f"application/json; charset={charset}"
+    one = reader_for("POST", asked, kind, Cleaner(Secret(KEY)), drop_usage=False)
+    one.feed(json.dumps({"error": {"message": f"bad {KEY}"}}).encode(charset))
+    assert json.loads(one.finish()) == {"error": {"message": "bad [key hidden]"}}
+    assert one.reading.failure.message == "bad [key hidden]"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "kind", ["application/json", "text/event-stream", "application/octet-stream", "text/plain"]
+)
+def test_what_counts_nothing_does_not_pass_on_the_key_either(method, kind):
+    asked = Ask("files/f/content", "", 10, None, 1, False, None, False, False)
+    one = reader_for(method, asked, kind, Cleaner(Secret(KEY)), drop_usage=False)
+    assert pieces(one.feed(f"data: {KEY}\n\n".encode()) + one.finish(), 16) == []
+    assert (one.reading.whole, one.reading.tokens, one.reading.failure) == (True, None, None)
+
+
+def test_sound_passes_as_it_comes():
+    asked = Ask("audio/speech", "gpt-4o-mini-tts", 10, None, 1, False, None, False, False)
+    one = reader_for("POST", asked, "audio/mpeg", Cleaner(Secret(KEY)), drop_usage=False)
+    assert one.feed(b"\xff\x00\xfb") == b"\xff\x00\xfb"
+
+
+def test_a_cleaner_shows_no_key_and_passes_nothing_once_it_has_forgotten_it():
+    cleaner = Cleaner(Secret(KEY))
+    assert pieces(repr(vars(cleaner)).encode(), 4) == []
+    cleaner.forget()
+    assert (cleaner.clean(KEY.encode()), cleaner.clean(b"x"), cleaner.secret) == (b"", b"", None)
 
 
 def test_an_event_without_end_is_not_kept_for_ever(monkeypatch):
