@@ -101,8 +101,10 @@ def points(part: int, whole: int, part_before: int, whole_before: int) -> str | 
 
 
 def duration(micros: Micros) -> str:
-    """``0 s``, ``40 s``, ``1 min 04 s``, ``1 h 10 min``, ``2 days 3 h``; never longer than it was."""
-    seconds = max(0, micros) // SECOND
+    """``<1 s``, ``40 s``, ``1 min 04 s``, ``1 h 10 min``, ``2 days 3 h``; never longer than it was."""
+    if micros < SECOND:
+        return "<1 s"
+    seconds = micros // SECOND
     if seconds < MINUTE // SECOND:
         return f"{seconds} s"
     minutes, seconds = divmod(seconds, 60)

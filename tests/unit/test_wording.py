@@ -73,7 +73,8 @@ def test_a_cap_says_100_percent_only_when_nothing_fits():
 @pytest.mark.parametrize(
     ("length", "text"),
     [
-        (0, "0 s"),
+        (-1, "<1 s"),
+        (SECOND - 1, "<1 s"),
         (40 * SECOND, "40 s"),
         (MINUTE + 4 * SECOND, "1 min 04 s"),
         (HOUR + 10 * MINUTE, "1 h 10 min"),
