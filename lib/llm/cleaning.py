@@ -154,7 +154,7 @@ class Cleaner:
 
 
 def _xor(left: bytes, right: bytes) -> bytes:
-    return bytes(one ^ other for one, other in zip(left, right, strict=True))
+    return (int.from_bytes(left) ^ int.from_bytes(right)).to_bytes(len(left))
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:
