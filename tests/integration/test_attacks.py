@@ -109,7 +109,7 @@ def test_an_export_that_is_killed_leaves_the_file_of_before_and_goes_out_the_nex
     }
     words = [sys.executable, "-m", "lib", "usage", "export", "-o", str(target)]
     export = subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-    while not list(target.parent.glob(".usage.csv.*")):
+    while not list(target.parent.glob(".qodex-*.part")):
         assert export.poll() is None
     export.send_signal(signal.SIGKILL)
     export.wait()
