@@ -26,7 +26,7 @@ class Lines:
     text: bytes
 
 
-# NULL comes out as nothing in all of them, and so does an empty text. Amounts are never below 0: the table sees to it.
+# NULL comes out as nothing in all of them. Amounts are never below 0: the table sees to it.
 _SQLITE = {
     Kind.TEXT: "{0}",
     Kind.COUNT: "{0}",
@@ -37,12 +37,16 @@ _SQLITE = {
 }
 # to_json writes ISO 8601 whatever the session's DateStyle is, in half the time of to_char.
 _POSTGRES = {
-    Kind.TEXT: "nullif({0}, '')",
+    Kind.TEXT: "{0}",
     Kind.COUNT: "{0}",
     Kind.TIME: "btrim(to_json(timestamp 'epoch' + {0} / 1000000 * interval '1 second')::text, '\"')"
     " || CASE WHEN {0} % 1000000 = 0 THEN 'Z' ELSE '.' || lpad(({0} % 1000000)::text, 6, '0') || 'Z' END",
-    Kind.USD: "trim_scale({0} * 0.000000001)",
+    # The longer a number, the longer it takes to trim, and of nine places that end in a digit there is nothing to trim.
+    Kind.USD: "CASE WHEN {0} % 10 <> 0 THEN {0} * 0.000000001"
+    " WHEN {0} % 10000000 = 0 THEN trim_scale({0} / 10000000 * 0.01)"
+    " ELSE trim_scale({0} * 0.000000001) END",
 }
+_OFTEN_EMPTY = "endpoint"  # of imports; COPY would write "" for it, which is right, but slow to read
 
 
 def stored(column: Column) -> SqlColumn[Any]:
@@ -59,7 +63,9 @@ def sqlite_line() -> ColumnElement[str]:
 
 def postgres_cells() -> list[ColumnElement[Any]]:
     """The cells of a line, for COPY."""
-    return [_cell(column, _POSTGRES).label(column.name) for column in EVENT_COLUMNS]
+    cells = {column.name: _cell(column, _POSTGRES) for column in EVENT_COLUMNS}
+    cells[_OFTEN_EMPTY] = func.nullif(cells[_OFTEN_EMPTY], "")
+    return [cell.label(name) for name, cell in cells.items()]
 
 
 def is_whole(text: str, rows: int) -> bool:
