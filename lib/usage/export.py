@@ -28,7 +28,7 @@ from lib.usage.ahead import ahead
 from lib.usage.events import sweep
 from lib.usage.export_csv import EventsAsCsv
 from lib.usage.export_days import DaysAsCsv, single_days
-from lib.usage.export_events import TOKENS, Part, Rows, Slice, number, parts
+from lib.usage.export_events import TOKENS, Rows, Slice, number, parts
 from lib.usage.export_lines import Lines
 from lib.usage.figures import DailyRow, UsageFilter
 from lib.usage.prices import plain_usd
@@ -135,13 +135,8 @@ def export_usage(
             _write_days(DaysAsCsv(counted, raw=raw), single_days(connection, allowed, ids), done, told)
         else:
             writer = _event_writer(format, counted, raw=raw)
-            # The database reads on while Python writes what it has read.
-            found = ahead(parts(connection, allowed, ids, writer.reads))
-            with counted.cut_off_by_errors(), closing(found):
-                _write_events(writer, found, done, told)
-                if done.rows != number(connection, allowed, ids):
-                    raise ExportBroken
-                writer.close()
+            with counted.cut_off_by_errors():
+                _write_events(writer, connection, ids, done, told)
     done.bytes, done.sha256 = counted.bytes, counted.sha256
     _record(database, done, actor)
     return done
@@ -185,17 +180,23 @@ def _refusals_logged(database: Database, actor: Actor, wanted: UsageFilter) -> I
 # --- what is written -------------------------------------------------------------------------------
 
 
-def _write_events(writer: EventWriter, found: Iterable[Part], done: Exported, told: Progress) -> None:
+def _write_events(
+    writer: EventWriter, connection: Connection, ids: Sequence[str], done: Exported, told: Progress
+) -> None:
     expected = 0
-    for part in found:
-        for each in part.sums:
-            expected += each.rows
-            done.add(each.source, each.nano, each.unpriced, dict(zip(TOKENS, each.tokens, strict=True)))
-        if part.batch:
-            done.rows += writer.write(part.batch)
-            told(done.rows)
-    if done.rows != expected:
+    # The database reads on while Python writes what it has read.
+    with closing(ahead(parts(connection, done.wanted, ids, writer.reads))) as found:
+        for part in found:
+            for each in part.sums:
+                expected += each.rows
+                done.add(each.source, each.nano, each.unpriced, dict(zip(TOKENS, each.tokens, strict=True)))
+            if part.batch:
+                done.rows += writer.write(part.batch)
+                told(done.rows)
+    # Slices may agree with their own sums and yet leave something out, or hold it twice.
+    if not done.rows == expected == number(connection, done.wanted, ids):
         raise ExportBroken
+    writer.close()
 
 
 def _write_days(writer: DaysAsCsv, found: Iterable[list[DailyRow]], done: Exported, told: Progress) -> None:
