@@ -38,9 +38,11 @@ def header(title: str) -> Header:
 
 
 @contextmanager
-def card(*, height: str = "content") -> Iterator[None]:
+def card(
+    *, height: Literal["stretch", "content"] = "content", gap: Literal["xsmall", "xxsmall"] = "xsmall"
+) -> Iterator[None]:
     """A bordered block. ``height="stretch"`` for equal heights side by side."""
-    with st.container(border=True, gap="xsmall", height="stretch" if height == "stretch" else "content"):
+    with st.container(border=True, gap=gap, height=height):
         yield
 
 
@@ -56,15 +58,17 @@ def heading(
             st.caption(note, width="content")
 
 
-def chart_card(title: str, drawn: vega.Chart, *, name: str, note: str = "", height: str = "content") -> None:
-    """A card with a chart, which its button turns into a table of the same numbers, and back."""
-    with card(height=height):
-        _chart(title, drawn, name, note)
-
-
 @st.fragment
-def _chart(title: str, drawn: vega.Chart, name: str, note: str) -> None:
-    with st.container(gap="xxsmall"):
+def chart_card(
+    title: str,
+    drawn: vega.Chart,
+    *,
+    name: str,
+    note: str = "",
+    height: Literal["stretch", "content"] = "content",
+) -> None:
+    """A card with a chart, which its button turns into a table of the same numbers, and back."""
+    with card(height=height, gap="xxsmall"):
         if as_table(title, name, note):
             draw_table(drawn)
         else:
@@ -149,18 +153,20 @@ def metrics(found: Sequence[Metric], *, before: str) -> None:
     """A row of cards; more spend is not bad, so a change has the colour of its source."""
     grid = st.grid(len(found), min_column_width=150, border=True)
     for metric in found:
-        with grid.cell(), st.container(gap="xsmall"):
-            st.metric(
-                metric.label,
-                metric.value.replace("$", "\\$"),
-                metric.change,
-                delta_color=_delta_color(metric.color),
-                delta_arrow="off",
-                delta_description=before if metric.change else None,
-                help=metric.help,
-            )
-            if len(metric.course) > 1:
-                alt = f"{metric.label} over time"
+        course = len(metric.course) > 1
+        cell = grid.container(gap="xsmall") if course else grid
+        cell.metric(
+            metric.label,
+            metric.value.replace("$", "\\$"),
+            metric.change,
+            delta_color=_delta_color(metric.color),
+            delta_arrow="off",
+            delta_description=before if metric.change else None,
+            help=metric.help,
+        )
+        if course:
+            alt = f"{metric.label} over time"
+            with cell:
                 vega.show(charts.sparkline(metric.course, slot=_SLOT[metric.color], alt=alt))
 
 
