@@ -104,11 +104,15 @@ class CapsView:
             last = min(until, self._database.now(connection))
             step = max(0, last - since) // (points - 1)
             wanted = {"slugs": list(rooms), "last": last, "points": points, "step": step, **_LENGTHS}
-            found = Counter({last - step * number: 0 for number in range(points)})
-            for at, slug, total, *before in connection.execute(_TOTALS_OVER_TIME, wanted):
-                used = (total - each for each in before)
-                caps = (window.cap_nano for window in rooms[slug].windows.values())
-                found[at] += any(100 * nano >= percent * cap for nano, cap in zip(used, caps, strict=True))
+            rows = connection.execute(_TOTALS_OVER_TIME, wanted).all()
+        found = Counter({last - step * number: 0 for number in range(points)})
+        caps = {  # times 100, as percents of them are asked for
+            slug: [percent * window.cap_nano for window in room.windows.values()]
+            for slug, room in rooms.items()
+        }
+        for at, slug, total, *before in rows:
+            pairs = zip(before, caps[slug], strict=True)
+            found[at] += any(100 * (total - each) >= cap for each, cap in pairs)
         return [found[at] for at in sorted(found)]
 
     def consumption(

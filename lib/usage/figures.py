@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
 from decimal import Decimal
@@ -92,8 +92,14 @@ class Totals:
 
     def add(self, other: Totals) -> Self:
         """Add another sum to this one."""
-        for name in FIELDS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        theirs = vars(other)
+        return self.add_sums({name: theirs[name] for name in FIELDS})
+
+    def add_sums(self, sums: Mapping[str, int]) -> Self:
+        """Add these, by name, to this sum."""
+        own = vars(self)
+        for name, value in sums.items():
+            own[name] += value
         return self
 
 

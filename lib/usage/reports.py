@@ -72,7 +72,7 @@ class Reports:
             until = max(row.at for row in rows) + 1 if until is None else until
         days = {day: DayRow(day=day) for day in days_between(since, until, zone)}
         for row in rows:
-            days[day_of(row.at, zone)].add(Totals(**sums_of(row)))
+            days[day_of(row.at, zone)].add_sums(sums_of(row))
         return list(days.values())
 
     def by_hour(self, wanted: UsageFilter, *, actor: Actor) -> list[HourRow]:
@@ -91,7 +91,7 @@ class Reports:
         )
         hours = [HourRow(at=start) for start in starts]
         for row in self._sums(wanted, actor, ("at",), segments=segments) if starts else ():
-            hours[bisect_right(starts, row.at) - 1].add(Totals(**sums_of(row)))
+            hours[bisect_right(starts, row.at) - 1].add_sums(sums_of(row))
         return hours
 
     def by_utc_hour(self, wanted: UsageFilter, *, actor: Actor) -> dict[Micros, Spend]:

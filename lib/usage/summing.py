@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -87,14 +88,13 @@ def part(
     By ``project_id`` or a dimension; ``at`` is the moment of the roll-up's row, or a quarter of an hour.
     """
     table, moment = _table(segment, wanted, by)
-    values = _event_values() if table is usage_events else {name: table.c[name] for name in SUMS}
     keys = [_instant(table.c[moment], segment).label("at") if name == "at" else table.c[name] for name in by]
     edges = (None, None) if segment.cuts and table is usage_events else (segment.since, segment.until)
-    sums = _sums(table, values, names)
+    sums = _sums(table, tuple(names))
     statement = _narrowed(select(*keys, *sums), table, moment, wanted, project_ids, *edges)
     if set(names) <= set(UNPRICED):
         # Few rows have any, and days have an index of those; the 0 is written out, as it is there.
-        statement = statement.where(values["unpriced_calls"] > literal_column("0"))
+        statement = statement.where(_values(table)["unpriced_calls"] > literal_column("0"))
     if segment.cuts:
         statement = _with_cuts(statement, segment, table, project_ids)
     return statement.group_by(*keys) if keys else statement
@@ -120,7 +120,7 @@ def _with_cuts(
 
 def added_up(parts: Sequence[Select[Any]], by: Sequence[str], names: Sequence[str] = FIELDS) -> Select[Any]:
     """The sums of several segments together, by project's slug in place of its id."""
-    if len(parts) == 1 and not by:
+    if len(parts) == 1 and "project_id" not in by:
         return parts[0]
     inner = union_all(*parts).subquery()
     keys = [projects.c.slug if name == "project_id" else inner.c[name] for name in by]
@@ -182,19 +182,21 @@ def _narrowed(
     return statement
 
 
-def _event_values() -> dict[str, ColumnElement[Any]]:
-    """What one event adds to each sum of a roll-up."""
+@cache
+def _values(table: Table) -> Mapping[str, ColumnElement[Any]]:
+    """What one row adds to each sum of a roll-up."""
+    if table is not usage_events:
+        return {name: table.c[name] for name in SUMS}
     event = usage_events.c
     counted = {name: func.coalesce(event[name], 0) for name in SUMS[2:]}
     unpriced = case((event.cost_nano.is_(None), 1), else_=0)
     return {"calls": literal_column("1"), "unpriced_calls": unpriced, **counted}
 
 
-def _sums(
-    table: Table, values: Mapping[str, ColumnElement[Any]], names: Sequence[str]
-) -> list[ColumnElement[Any]]:
-    """These sums of ``Totals``."""
-    platform = table.c.source == "platform"
+@cache
+def _sums(table: Table, names: tuple[str, ...]) -> Sequence[ColumnElement[Any]]:
+    """These sums of ``Totals``. Kept, because building them takes longer than a project's month does to be summed."""
+    values, platform = _values(table), table.c.source == "platform"
     calls, unpriced, cost = values["calls"], values["unpriced_calls"], values["cost_nano"]
     found: dict[str, ColumnElement[Any]] = {
         "calls": calls,
