@@ -209,7 +209,7 @@ runs = Table(
     CheckConstraint("token_budget > 0", name="token_budget"),
     CheckConstraint(one_of("stopped_by", "cap", "budget"), name="stopped_by"),
 )
-Index("uq_runs_run_id", runs.c.run_id, unique=True)
+Index("uq_runs_run_id", runs.c.run_id, unique=True, postgresql_ops={"run_id": "varchar_pattern_ops"})
 Index("ix_runs_started", runs.c.project_id, runs.c.started_at)
 Index(
     "ix_runs_open",
@@ -301,6 +301,14 @@ usage_events = Table(
 )
 Index("ix_usage_events_time", usage_events.c.project_id, usage_events.c.occurred_at, usage_events.c.event_id)
 Index("ix_usage_events_run", usage_events.c.project_id, usage_events.c.run_id)
+Index(
+    "ix_usage_events_request",
+    usage_events.c.project_id,
+    usage_events.c.upstream_request_id,
+    sqlite_where=usage_events.c.upstream_request_id.is_not(None),
+    postgresql_where=usage_events.c.upstream_request_id.is_not(None),
+    postgresql_ops={"upstream_request_id": "varchar_pattern_ops"},
+)
 _counted: dict[str, Any] = dict.fromkeys(
     ("sqlite_where", "postgresql_where"), usage_events.c.sequence.is_not(None)
 )

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, func, select, union
 
 from lib.access.roles import Action, Actor, allows
 from lib.clock import DAY, Micros
 from lib.db import AnyRow, Database
+from lib.db.prefix import begins_with
 from lib.db.tables import open_calls, projects, run_log, runs, usage_events
 from lib.errors import RunUnknown
 from lib.usage.events import sweep
@@ -208,12 +209,14 @@ def _number(connection: Connection, wanted: RunFilter, project_ids: Sequence[str
 
 
 def _filtered(statement: Select[Any], wanted: RunFilter, project_ids: Sequence[str]) -> Select[Any]:
+    search = wanted.search.strip()
+    mine: ColumnElement[Any] = runs.c.project_id
+    if search or (wanted.statuses and _OPEN.issuperset(wanted.statuses)):
+        # Few are open or are found, and there are indexes of them; but SQLite would take the one of the projects.
+        mine = runs.c.project_id.concat("")
+    statement = statement.where(mine.in_(project_ids))
     if wanted.statuses and _OPEN.issuperset(wanted.statuses):
-        # Few are open, and there is an index of them; but SQLite would take the one of the projects.
-        mine = runs.c.project_id.concat("").in_(project_ids)
-        statement = statement.where(runs.c.ended_at.is_(None), mine)
-    else:
-        statement = statement.where(runs.c.project_id.in_(project_ids))
+        statement = statement.where(runs.c.ended_at.is_(None))
     if wanted.kinds:
         statement = statement.where(runs.c.kind.in_(wanted.kinds))
     if wanted.statuses:
@@ -226,22 +229,18 @@ def _filtered(statement: Select[Any], wanted: RunFilter, project_ids: Sequence[s
         statement = statement.where(runs.c.started_at >= wanted.since)
     if wanted.until is not None:
         statement = statement.where(runs.c.started_at < wanted.until)
-    if wanted.search.strip():
-        statement = statement.where(_matches(wanted.search.strip()))
-    return statement
+    return statement.where(runs.c.run_id.in_(_found(search, project_ids))) if search else statement
 
 
-def _matches(text: str) -> Any:
-    by_request = (
-        select(usage_events.c.event_id)
-        .where(
-            usage_events.c.project_id == runs.c.project_id,
-            usage_events.c.run_id == runs.c.run_id,
-            usage_events.c.upstream_request_id.startswith(text, autoescape=True),
-        )
-        .exists()
+def _found(search: str, project_ids: Sequence[str]) -> CompoundSelect[Any]:
+    """Ids of the runs that are named so, or that made a request named so. Imported calls name foreign runs."""
+    event = usage_events.c
+    same = (event.project_id == runs.c.project_id) & (event.run_id == runs.c.run_id)
+    by_request = select(runs.c.run_id).join_from(usage_events, runs, same)
+    return union(
+        select(runs.c.run_id).where(begins_with(runs.c.run_id, search)),
+        by_request.where(event.project_id.in_(project_ids), begins_with(event.upstream_request_id, search)),
     )
-    return or_(runs.c.run_id.startswith(text, autoescape=True), by_request)
 
 
 def _running(call: AnyRow) -> CallRow:

@@ -13,7 +13,7 @@ from sqlalchemy import event
 
 from lib.clock import SECOND
 from lib.usage.runlog import RunFilter
-from tests.spending import ADMIN, Clock, Shop, open_shop
+from tests.spending import ADMIN, Clock, Shop, answer, open_shop
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 CAP = 1_000_000
@@ -45,6 +45,22 @@ def test_how_many_runs_wait_and_which_was_the_latest(shop: Shop, clock: Clock) -
     waiting, funded = RunFilter(("shop",), statuses=("waiting",)), RunFilter(("shop",), source="platform")
     assert_same_steps(shop, live, lambda: shop.log.number(waiting, actor=ADMIN))
     assert_same_steps(shop, live, lambda: shop.log.latest(funded, actor=ADMIN))
+
+
+def test_which_run_made_a_request(shop: Shop, clock: Clock) -> None:
+    made: list[str] = []
+
+    def live() -> None:
+        run = shop.start()
+        made.append(run.run_id)
+        request = f"req_{len(made):04}"
+        shop.ledger.settle(shop.open(run, 64), answer(64, upstream_request_id=request))
+        shop.runs.finish(run.run_id, "passed")
+        clock.now += SECOND
+
+    for search in ("req_0007", "nothing"):
+        assert_same_steps(shop, live, lambda: shop.log.list(RunFilter(search=search), actor=ADMIN))  # noqa: B023
+    assert_same_steps(shop, live, lambda: shop.log.list(RunFilter(search=made[3]), actor=ADMIN))
 
 
 def assert_same_steps(shop: Shop, live: Callable[[], object], ask: Callable[[], object]) -> None:
