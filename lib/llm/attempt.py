@@ -16,9 +16,10 @@ import httpx2
 
 from lib.clock import SECOND
 from lib.errors import LeaseLost, QodexError
-from lib.llm.answers import Reader, Reading, reader_for
+from lib.llm.answers import Reader, reader_for
 from lib.llm.cleaning import Cleaner, Headers, clean_body, clean_error, clean_headers, without_charset
 from lib.llm.outgoing import Plan, Trace, asks_for_usage, build
+from lib.llm.reading import Reading
 from lib.llm.wire import ErrorAnswer, classify_error, request_id_of, scrub
 from lib.secret import Secret
 from lib.usage.calls import KeyVerdict, Outcome, Status

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 from openai._streaming import SSEDecoder
 
-from lib.llm.answers import Reader, Reading, read_usage, reader_for
+from lib.llm.answers import Reader, reader_for
 from lib.llm.cleaning import Cleaner
+from lib.llm.reading import Reading, read_usage
 from lib.secret import Secret
 from lib.usage.calls import Ask
 from lib.usage.prices import Tokens
