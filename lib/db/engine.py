@@ -20,7 +20,7 @@ from lib.clock import Micros
 from lib.db.direct import run
 from lib.db.forking import ForkGate
 from lib.db.queue import QueueUnusable, WriterQueue
-from lib.errors import DatabaseUnavailable
+from lib.errors import BadInput, DatabaseUnavailable
 
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 
@@ -262,7 +262,11 @@ def _translated() -> Iterator[None]:
     """Turn the driver's failures into one sentence; constraint violations stay what they are."""
     try:
         yield
-    except (IntegrityError, ProgrammingError, DataError):
+    except (DataError, UnicodeEncodeError) as problem:
+        if isinstance(problem, DataError) and "NUL" not in str(problem.orig):
+            raise
+        raise BadInput("A text holds a character that the database cannot keep. Type it again.") from problem
+    except (IntegrityError, ProgrammingError):
         raise  # our own mistake or a rule of the tables, not the database's state
     except (DBAPIError, PoolTimeout, QueueUnusable) as problem:
         raise DatabaseUnavailable(_sentence(problem)) from problem

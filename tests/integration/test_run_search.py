@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from lib.access.roles import Actor, Origin, Role
+from lib.errors import BadInput
 from lib.usage.runlog import RunFilter
 from tests.spending import ADMIN, Clock, Shop, answer, open_shop
 
@@ -69,3 +70,17 @@ def test_nobody_finds_the_run_of_a_project_that_is_not_theirs(shop: Shop) -> Non
     assert found(shop, REQUEST, eve) == [hers]
     assert found(shop, mine, eve) == []
     assert found(shop, REQUEST, projects=("shop",)) == [mine]
+
+
+def test_half_a_character_is_refused_in_a_sentence(shop: Shop) -> None:
+    """A terminal's bytes that are no UTF-8 arrive so."""
+    with pytest.raises(BadInput, match="cannot keep"):
+        found(shop, "\udcff")
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_nul_is_refused_in_a_sentence(shop: Shop) -> None:
+    """An address can hold it."""
+    for ask in (lambda: found(shop, "\0"), lambda: shop.log.show("r-\0", actor=ADMIN)):
+        with pytest.raises(BadInput, match="cannot keep"):
+            ask()
