@@ -72,9 +72,12 @@ def latest_calls(wanted: UsageFilter, actor: Actor) -> LatestCalls:
 def near_over_time(
     rooms: Mapping[str, Headroom], percent: int, since: Micros, until: Micros, actor: Actor
 ) -> list[int]:
-    """How many of these projects had used so much of a cap of today, at evenly spaced instants."""
+    """How many of these projects had used so much of a cap of today, at evenly spaced instants.
+
+    Kept for a minute: what counted by then stays as it is, because calls count when they settle, and imports never.
+    """
     caps = {slug: [window.cap_nano for window in room.windows.values()] for slug, room in rooms.items()}
-    found = _kept(
+    found = _kept_for_a_minute(
         _key("near", (caps, percent, since, until), actor),
         lambda: front_door().caps.near_over_time(rooms, percent, since=since, until=until, actor=actor),
     )
@@ -92,6 +95,7 @@ def choices(actor: Actor, *, sample: bool) -> Choices:
 def forget() -> None:
     """After a change made here, so that the next page shows it at once."""
     _kept.clear()
+    _kept_for_a_minute.clear()
 
 
 def _report(name: str, wanted: UsageFilter, actor: Actor) -> Any:
@@ -102,6 +106,12 @@ def _report(name: str, wanted: UsageFilter, actor: Actor) -> Any:
 @st.cache_resource(ttl=SECONDS_KEPT, max_entries=500, show_spinner=False)
 def _kept(key: str, _ask: Callable[[], Any]) -> Any:  # noqa: ARG001 - it is what the answer is kept by
     """The answer itself, not a copy for each page: nobody changes it."""
+    return _ask()
+
+
+@st.cache_resource(ttl=60, max_entries=100, show_spinner=False)
+def _kept_for_a_minute(key: str, _ask: Callable[[], Any]) -> Any:  # noqa: ARG001 - as above
+    """The same for what is over. A function of its own: Streamlit has one cache for each."""
     return _ask()
 
 

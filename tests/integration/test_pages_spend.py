@@ -535,7 +535,8 @@ def statements(look: Callable[[], object]) -> int:
         return kept[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loaders, "_kept", answer)
+        for cache in ("_kept", "_kept_for_a_minute"):
+            patch.setattr(loaders, cache, answer)
         event.listen(Engine, "before_cursor_execute", note)
         try:
             look()
