@@ -38,11 +38,9 @@ def header(title: str) -> Header:
 
 
 @contextmanager
-def card(
-    *, height: Literal["stretch", "content"] = "content", gap: Literal["xsmall", "xxsmall"] = "xsmall"
-) -> Iterator[None]:
+def card(*, height: Literal["stretch", "content"] = "content") -> Iterator[None]:
     """A bordered block. ``height="stretch"`` for equal heights side by side."""
-    with st.container(border=True, gap=gap, height=height):
+    with st.container(border=True, gap="xsmall", height=height):
         yield
 
 
@@ -58,7 +56,6 @@ def heading(
             st.caption(note, width="content")
 
 
-@st.fragment
 def chart_card(
     title: str,
     drawn: vega.Chart,
@@ -68,7 +65,13 @@ def chart_card(
     height: Literal["stretch", "content"] = "content",
 ) -> None:
     """A card with a chart, which its button turns into a table of the same numbers, and back."""
-    with card(height=height, gap="xxsmall"):
+    with card(height=height):  # not within the fragment: there Streamlit does not stretch it
+        _chart(title, drawn, name, note)
+
+
+@st.fragment
+def _chart(title: str, drawn: vega.Chart, name: str, note: str) -> None:
+    with st.container(gap="xxsmall"):
         if as_table(title, name, note):
             draw_table(drawn)
         else:

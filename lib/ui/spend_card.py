@@ -47,13 +47,18 @@ def _ledger(source: str, sums: Totals, previous: Totals, course: Sequence[Totals
     )
 
 
-@st.fragment
 def draw(course: Course, *, title: str, key: str) -> None:
     """Draw it. ``title`` has ``{unit}`` for hour, day, week or month; ``key`` is another one in another period."""
+    with card():
+        _draw(course, title, key)
+
+
+@st.fragment
+def _draw(course: Course, title: str, key: str) -> None:
     note = f"{course.unit}s in {course.zone}"
     if course.unit != "hour":
         note += f"; click a bar to narrow the page to that {course.unit}"
-    with card(gap="xxsmall"):
+    with st.container(gap="xxsmall"):
         clicked = _chart_or_table(course, title, key, note)
     found = [step for step in course.rows if step.key == clicked]
     if found:

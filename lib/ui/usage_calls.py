@@ -30,11 +30,11 @@ def draw(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> None:
         cards.empty("None of them matches. Choose fewer filters, or a shorter period.")
         return
     cards.metrics(metrics(latest), before="")
-    grid = st.grid(2, min_column_width=300)
-    with grid, cards.card(height="stretch"):
+    left, right = st.columns(2)
+    with left, cards.card(height="stretch"):
         cards.heading("Costliest runs, USD", note="of these calls")
         _draw_runs(latest.costliest_runs, wanted)
-    with grid, cards.card(height="stretch"):
+    with right, cards.card(height="stretch"):
         cards.heading("Costliest calls, USD", note="of these calls")
         _draw_calls(latest.costliest_calls, wanted, chosen)
 

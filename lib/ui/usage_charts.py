@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import streamlit as st
@@ -36,12 +35,11 @@ def draw(
 ) -> None:
     """All of them but the first, spend over time."""
     found = list(_cards(wanted, course, sums, projects, chosen, actor))
-    grid = st.grid(2, min_column_width=300)
     for place in range(0, len(found), 2):
         pair = found[place : place + 2]
         height = max((card.chart.height for card in pair if card.chart), default=0)
-        for card in pair:
-            with grid if len(pair) > 1 else nullcontext():  # what is alone takes the whole width
+        for column, card in zip(st.columns(len(pair)), pair, strict=True):
+            with column:
                 _draw(card, height)
 
 
