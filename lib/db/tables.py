@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -50,6 +51,11 @@ __all__ = [
 ]
 
 _Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up INTEGER keys only
+
+
+def _where(condition: ColumnElement[bool]) -> dict[str, Any]:
+    """For an index of only those rows, on both engines."""
+    return {"sqlite_where": condition, "postgresql_where": condition}
 
 
 EVENT_STATUSES = ("ok", "error", "broken", "abandoned", "unknown")
@@ -160,8 +166,7 @@ Index(
     provider_keys.c.project_id,
     provider_keys.c.provider,
     unique=True,
-    sqlite_where=provider_keys.c.ended_at.is_(None),
-    postgresql_where=provider_keys.c.ended_at.is_(None),
+    **_where(provider_keys.c.ended_at.is_(None)),
 )
 Index("ix_provider_keys_master", provider_keys.c.master_key_id)
 
@@ -215,8 +220,7 @@ Index(
     "ix_runs_open",
     runs.c.status,
     runs.c.lease_until,
-    sqlite_where=runs.c.ended_at.is_(None),
-    postgresql_where=runs.c.ended_at.is_(None),
+    **_where(runs.c.ended_at.is_(None)),
 )
 
 run_log = Table(
@@ -305,13 +309,10 @@ Index(
     "ix_usage_events_request",
     usage_events.c.project_id,
     usage_events.c.upstream_request_id,
-    sqlite_where=usage_events.c.upstream_request_id.is_not(None),
-    postgresql_where=usage_events.c.upstream_request_id.is_not(None),
+    **_where(usage_events.c.upstream_request_id.is_not(None)),
     postgresql_ops={"upstream_request_id": "varchar_pattern_ops"},
 )
-_counted: dict[str, Any] = dict.fromkeys(
-    ("sqlite_where", "postgresql_where"), usage_events.c.sequence.is_not(None)
-)
+_counted = _where(usage_events.c.sequence.is_not(None))
 Index(
     "ix_usage_events_window",
     usage_events.c.project_id,

@@ -209,13 +209,13 @@ def _number(connection: Connection, wanted: RunFilter, project_ids: Sequence[str
 
 
 def _filtered(statement: Select[Any], wanted: RunFilter, project_ids: Sequence[str]) -> Select[Any]:
-    search = wanted.search.strip()
+    search, only_open = wanted.search.strip(), bool(wanted.statuses) and _OPEN.issuperset(wanted.statuses)
     mine: ColumnElement[Any] = runs.c.project_id
-    if search or (wanted.statuses and _OPEN.issuperset(wanted.statuses)):
+    if search or only_open:
         # Few are open or are found, and there are indexes of them; but SQLite would take the one of the projects.
         mine = runs.c.project_id.concat("")
     statement = statement.where(mine.in_(project_ids))
-    if wanted.statuses and _OPEN.issuperset(wanted.statuses):
+    if only_open:
         statement = statement.where(runs.c.ended_at.is_(None))
     if wanted.kinds:
         statement = statement.where(runs.c.kind.in_(wanted.kinds))
