@@ -45,6 +45,6 @@ def files_of(url: str) -> list[Path]:
     path = Path(url.removeprefix("sqlite:///"))
     return [
         file
-        for file in (path, *(Path(f"{path}{end}") for end in ("-wal", "-shm", "-queue")))
+        for file in (path, *(Path(f"{path}{end}") for end in ("-wal", "-shm", "-next", "-queue")))
         if file.exists()
     ]
