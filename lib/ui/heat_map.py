@@ -10,6 +10,7 @@ from lib.usage.weekly import HourOfWeek
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _EVERY = 3
+_READABLE = 0.7  # how far up the scale its grey is strong enough for words (5 to 1), in light and in dark
 
 
 def heat_map(cells: Sequence[HourOfWeek]) -> Chart:
@@ -30,13 +31,14 @@ def heat_map(cells: Sequence[HourOfWeek]) -> Chart:
         f"Highest: {wording.money(top.average_nano)}, {DAYS[top.weekday]} {top.clock}."
     )
     return Chart(
-        columns, vega.layered(*_layers(clocks, usd(top.average_nano))), alt, 250, _table(cells, clocks)
+        columns, vega.layered(_cells(clocks, usd(top.average_nano))), alt, 250, _table(cells, clocks)
     )
 
 
-def _layers(clocks: Sequence[str], top: float) -> list[Spec]:
+def _cells(clocks: Sequence[str], top: float) -> Spec:
     # Each label in the middle of its row or column, also the first and the last.
     axis = vega.labels() | vega.UPRIGHT | {"ticks": False, "grid": False, "labelAngle": 0}
+    axis["labelColor"] = grey = {"expr": f"scale('fill', {_READABLE} * {top or 1.0})"}
     x: Spec = {
         "field": "Hour",
         "type": "ordinal",
@@ -57,7 +59,7 @@ def _layers(clocks: Sequence[str], top: float) -> list[Spec]:
         "gradientThickness": 8,
         "tickCount": 3,
         "format": vega.money_format(top),
-        "labelColor": vega.ink("Axis"),
+        "labelColor": grey,
         "labelFontSize": 11,
         "offset": 8,
     }
@@ -67,23 +69,13 @@ def _layers(clocks: Sequence[str], top: float) -> list[Spec]:
         "scale": {"domain": [0, top or 1.0]},
         "legend": legend,
     }
-    cells: Spec = {
-        "mark": {"type": "rect", "cornerRadius": 2, "tooltip": False},
-        "encoding": {"x": x, "y": y, "fill": shade},
-    }
     said = {name: vega.money_words(f"datum['{name}']") for name in (PLATFORM, BYOK, "Average")}
-    hover: Spec = {
-        "transform": [*vega.calculated(said), *vega.in_slot("Axis")],
-        "mark": {"type": "rect", "opacity": 0},
-        "encoding": {
-            "x": x,
-            "y": y,
-            # What makes the axis' grey known to this chart.
-            "color": vega.color(),
-            "tooltip": vega.tooltip(said, {"Hour that begins": "When", "Average of": "Of"}),
-        },
+    words = vega.tooltip(said, {"Hour that begins": "When", "Average of": "Of"})
+    return {
+        "transform": vega.calculated(said),
+        "mark": {"type": "rect", "cornerRadius": 2},
+        "encoding": {"x": x, "y": y, "fill": shade, "tooltip": words},
     }
-    return [cells, hover]
 
 
 def _table(cells: Sequence[HourOfWeek], clocks: Sequence[str]) -> Columns:
