@@ -22,7 +22,7 @@ from lib.ui.key_panel import NEAR_CAP
 from lib.ui.navigation import USAGE, go, in_sample
 from lib.ui.server import front_door
 from lib.ui.steps import Course
-from lib.ui.tables import arrow, cell, height_of, money_column
+from lib.ui.tables import arrow, cell, count_column, height_of, money_column
 from lib.ui.wording import KEY_STATUS, change, count, difference, payer, shorten
 from lib.usage.caps import Headroom
 from lib.usage.figures import ProjectRow, Totals, UsageFilter
@@ -193,7 +193,7 @@ def draw_table(found: Sequence[Standing], *, unit: str, alt: str) -> None:
             "Key": badge_column({word: color for word, color, _ in KEY_STATUS.values()}),
             "Platform-funded": money_column(columns["Platform-funded"]),
             "BYOK": money_column(columns["BYOK"]),
-            "Calls": st.column_config.NumberColumn(format="localized"),
+            "Calls": count_column(),
             f"Per {unit}": st.column_config.AreaChartColumn(color="gray", y_min=0, width=95),
             "5-hour cap": _cap_column(),
             "7-day cap": _cap_column(),

@@ -15,7 +15,7 @@ from lib.ui.filters import Chosen
 from lib.ui.guards import Viewer
 from lib.ui.navigation import INTEGRATIONS, link
 from lib.ui.server import front_door
-from lib.ui.tables import arrow, call_cost_column
+from lib.ui.tables import arrow, call_cost_column, count_column
 from lib.ui.wording import (
     KIND,
     SOURCE,
@@ -197,7 +197,6 @@ def _draw_calls(calls: Sequence[CallRow], chosen: Chosen) -> None:
         "Paid by": [[payer(call.source, call.key_last4)] for _, call in shown],
         "Request id": [call.upstream_request_id for _, call in shown],
     }
-    number = st.column_config.NumberColumn(format="localized")
     payers = {payer(call.source, call.key_last4): SOURCE_COLOR[call.source] for _, call in shown}
     st.dataframe(
         arrow(columns),
@@ -209,7 +208,7 @@ def _draw_calls(calls: Sequence[CallRow], chosen: Chosen) -> None:
             "Result": badge_column(dict(results)),
             "Paid by": badge_column(payers),
             "Cost": call_cost_column(columns["Cost"]),
-            **dict.fromkeys(("Input", "Cached", "Output", "Latency, ms"), number),
+            **dict.fromkeys(("Input", "Cached", "Output", "Latency, ms"), count_column()),
         },
     )
 

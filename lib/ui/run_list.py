@@ -13,7 +13,7 @@ from lib.ui.filters import Chosen
 from lib.ui.guards import acting
 from lib.ui.navigation import in_sample
 from lib.ui.server import front_door
-from lib.ui.tables import arrow, call_cost_column
+from lib.ui.tables import arrow, call_cost_column, count_column
 from lib.ui.wording import (
     KIND,
     RUN_STATUS,
@@ -104,7 +104,6 @@ def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
         "Cost": [_cost(row) for row in rows],
         "Paid by": [[name] if name else [] for name in payers],
     }
-    number = st.column_config.NumberColumn(format="localized")
     st.dataframe(
         arrow(columns),
         hide_index=True,
@@ -117,8 +116,8 @@ def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
         alt=f"{count(len(rows), 'run')}, newest first; choose one to see its calls",
         column_config={
             "Status": badge_column(dict(states)),
-            "Calls": number,
-            "Tokens": number,
+            "Calls": count_column(),
+            "Tokens": count_column(),
             "Cost": call_cost_column(columns["Cost"]),
             "Paid by": badge_column({name: _payer_color(name) for name in payers if name}),
         },

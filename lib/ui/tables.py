@@ -56,6 +56,11 @@ def call_cost_column(values: Sequence[float | None], label: str | None = None) -
     return st.column_config.NumberColumn(label, format="$%,.6f" if tiny else "$%,.4f")
 
 
+def count_column() -> Any:
+    """Whole numbers as ``wording.count`` writes them, in every browser; and drawn faster than ``localized``."""
+    return st.column_config.NumberColumn(format="%,d")
+
+
 def arrow(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
     """Columns as the browser takes them. Given as lists, they would take a detour through pandas, ten times as long."""
     return pa.table(dict(columns))
@@ -75,6 +80,6 @@ def draw(columns: Mapping[str, Sequence[Any]], *, height: int, alt: str) -> None
         alt=alt,
         column_config={
             **{name: money_column(amounts) for name in money},
-            **dict.fromkeys(counts, st.column_config.NumberColumn(format="localized")),
+            **dict.fromkeys(counts, count_column()),
         },
     )

@@ -12,7 +12,7 @@ from lib.ui import address, loaders, spend_card
 from lib.ui.cards import Metric
 from lib.ui.filters import Chosen
 from lib.ui.navigation import in_sample
-from lib.ui.tables import arrow, cell, height_of, money_column
+from lib.ui.tables import arrow, cell, count_column, height_of, money_column
 from lib.ui.wording import KIND, SOURCE, change, count, escape, money, points, share
 from lib.usage.figures import DayRow, Totals, UsageFilter
 
@@ -138,7 +138,6 @@ def draw_days(days: Sequence[DayRow], *, alt: str) -> None:
     }
     if not any(columns["Cost unknown"]):
         del columns["Cost unknown"]
-    number = st.column_config.NumberColumn(format="localized")
     money_cells = [*columns["Total"], *columns["Platform-funded"], *columns["BYOK"]]
     st.dataframe(
         arrow(columns),
@@ -149,7 +148,9 @@ def draw_days(days: Sequence[DayRow], *, alt: str) -> None:
         placeholder="",
         column_config={
             **{name: money_column(money_cells) for name in ("Total", "Platform-funded", "BYOK")},
-            **dict.fromkeys(("Calls", "Failed", "Cost unknown", "Input tokens", "Output tokens"), number),
+            **dict.fromkeys(
+                ("Calls", "Failed", "Cost unknown", "Input tokens", "Output tokens"), count_column()
+            ),
             "Input cached": st.column_config.TextColumn(alignment="right"),
         },
     )

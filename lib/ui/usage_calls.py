@@ -13,7 +13,7 @@ from lib.ui.badges import badge_column
 from lib.ui.cards import Metric
 from lib.ui.filters import Chosen
 from lib.ui.navigation import RUN_LOGS, go
-from lib.ui.tables import arrow, call_cost_column, dollars, height_of
+from lib.ui.tables import arrow, call_cost_column, count_column, dollars, height_of
 from lib.ui.wording import count, day_time, latency, payer, shorten, weekday_time
 from lib.usage.call_reports import CostlyCall, CostlyRun, LatestCalls, Spread
 from lib.usage.figures import UsageFilter
@@ -122,7 +122,6 @@ def _table(columns: dict[str, list[Any]], noun: str, logs: list[tuple[str, str |
         if run_id:
             go(RUN_LOGS, project=project, run=run_id)
 
-    number = st.column_config.NumberColumn(format="localized")
     st.dataframe(
         arrow(columns),
         hide_index=True,
@@ -141,7 +140,7 @@ def _table(columns: dict[str, list[Any]], noun: str, logs: list[tuple[str, str |
             ),
             "Cost": call_cost_column(columns["Cost"]),
             "Paid by": badge_column(_PAYERS),
-            "Calls": number,
-            "Tokens": number,
+            "Calls": count_column(),
+            "Tokens": count_column(),
         },
     )
