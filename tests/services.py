@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -179,6 +179,14 @@ def _run(command: list[str | Path], *, user: str | None) -> None:
     )
     if done.returncode:
         raise ServiceMissing(f"{Path(command[0]).name} failed: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def wait_until(done: Callable[[], bool], seconds: float) -> bool:
+    """Whether it came true in that time."""
+    deadline = time.monotonic() + seconds
+    while not (is_done := done()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return is_done
 
 
 def _wait_until_ready(folder: Path, process: subprocess.Popen[bytes]) -> None:

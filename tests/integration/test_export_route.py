@@ -48,7 +48,7 @@ from lib.web import exports, files, turns
 from lib.web.exports import ExportDesk
 from lib.web.links import COOKIE, Link, Signer, browser_of, file_name, new_browser
 from lib.web.routes import middleware, routes
-from tests.services import running_dashboard
+from tests.services import running_dashboard, wait_until
 
 HERE = "http://localhost:8501"
 ADMIN = local_administrator(Origin.BROWSER)
@@ -295,8 +295,6 @@ def test_forged_links_cannot_fill_the_audit_log(browser: Browser):
 def test_a_link_holds_for_twelve_hours(
     browser: Browser, hours: float, status: int, monkeypatch: pytest.MonkeyPatch
 ):
-    import time
-
     signed_at = time.time() - hours * 3600
     with monkeypatch.context() as then:
         then.setattr("itsdangerous.timed.time", SimpleNamespace(time=lambda: signed_at))
@@ -750,13 +748,13 @@ def test_a_client_that_goes_away_in_the_middle_frees_the_servers_file_and_connec
         place = urlsplit(address)
         [server] = servers(place.port)
         assert ask(address, link, {"Cookie": f"{COOKIE}={name}"}).status == 200
-        assert wait_until(lambda: not files_of(held(server)))
+        assert wait_until(lambda: not files_of(held(server)), SOON)
         before = held(server)
         with closing(slow_download(place.port, link, name)) as slow:
             assert slow.recv(1000).startswith(b"HTTP/1.1 200")
             taken = held(server) - before
             assert (len(files_of(taken)), len(taken)) == (1, 2), "a file and a connection"
-        assert wait_until(lambda: not taken & held(server))
+        assert wait_until(lambda: not taken & held(server), SOON)
         assert ask(address, link, {"Cookie": f"{COOKIE}={name}"}).status == 200
 
 
@@ -775,13 +773,6 @@ def held(server: int) -> set[str]:
 
 def files_of(targets: set[str]) -> set[str]:
     return {target for target in targets if target.endswith("(deleted)")}
-
-
-def wait_until(done: Callable[[], bool]) -> bool:
-    began = time.monotonic()
-    while not (is_done := done()) and time.monotonic() - began < SOON:
-        time.sleep(0.02)
-    return is_done
 
 
 def slow_download(port: int | None, link: str, browser: str) -> socket.socket:

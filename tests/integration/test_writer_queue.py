@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from lib.db import Database
 from lib.db.queue import WriterQueue
+from tests.services import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = Path("/proc/locks")
 
-_WRITER = """
+_OTHER = """
 import sys
+from sqlalchemy import text
+from lib.db import Database
+database = Database(sys.argv[1])
+print("open", flush=True)
+for _ in sys.stdin:
+    with database.write() as connection:
+        connection.execute(text("INSERT INTO notes (who) VALUES ('other')"))
+"""
+_KILLED = """
+import os, sys
 from pathlib import Path
 from lib.db.queue import WriterQueue
-with WriterQueue(Path(sys.argv[1])).turn(), open(sys.argv[2], "a") as notes:
-    notes.write("other ")
+with WriterQueue(Path(sys.argv[1])).turn():
+    os.kill(os.getpid(), 9)
 """
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def somebody_waits_for(lock: Path) -> bool:
@@ -40,16 +43,29 @@ def somebody_waits_for(lock: Path) -> bool:
 
 
 @pytest.mark.skipif(not LOCKS.exists(), reason="only Linux tells who waits for a lock")
-def test_a_process_that_waits_goes_before_one_that_just_had_its_turn(tmp_path):
-    database, notes = tmp_path / "a.db", tmp_path / "notes"
-    queue = WriterQueue(database)
-    with queue.turn():
-        other = subprocess.Popen([sys.executable, "-c", _WRITER, str(database), str(notes)], cwd=ROOT)
-        wait_until(lambda: somebody_waits_for(tmp_path / "a.db-queue"))
-    with queue.turn(), notes.open("a") as file:
-        file.write("mine ")
+def test_a_process_that_waits_writes_before_one_that_just_wrote(tmp_path):
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    database = Database(url)
+    with database.write() as connection:
+        connection.execute(text("CREATE TABLE notes (id integer PRIMARY KEY, who text)"))
+    other = subprocess.Popen(
+        [sys.executable, "-c", _OTHER, url], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout.readline() == b"open\n"  # opening takes a turn of its own
+    for _ in range(50):
+        with database.write():
+            other.stdin.write(b"\n")
+            other.stdin.flush()
+            assert wait_until(lambda: somebody_waits_for(tmp_path / "a.db-queue"), 60)
+        with database.write() as connection:
+            connection.execute(text("INSERT INTO notes (who) VALUES ('mine')"))
+    other.stdin.close()
     assert other.wait() == 0
-    assert notes.read_text() == "other mine "
+    other.stdout.close()
+    with database.read() as connection:
+        found = connection.execute(text("SELECT who FROM notes ORDER BY id")).scalars().all()
+    assert found == ["other", "mine"] * 50
+    database.close()
 
 
 def test_a_thread_that_waits_goes_before_one_that_just_had_its_turn(tmp_path):
@@ -62,7 +78,7 @@ def test_a_thread_that_waits_goes_before_one_that_just_had_its_turn(tmp_path):
     other = threading.Thread(target=write)
     with queue.turn():
         other.start()
-        wait_until(queue._locks[0].locked)  # the one who is first in the queue holds it
+        assert wait_until(queue._locks[0].locked, 60)  # the one who is first in the queue holds it
     with queue.turn():
         notes.append("mine")
     other.join()
@@ -70,9 +86,8 @@ def test_a_thread_that_waits_goes_before_one_that_just_had_its_turn(tmp_path):
 
 
 def test_a_turn_whose_holder_was_killed_is_free_again(tmp_path):
-    code = _WRITER.replace('notes.write("other ")', "import os; os.kill(os.getpid(), 9)")
-    arguments = [str(tmp_path / "a.db"), os.devnull]
-    assert subprocess.run([sys.executable, "-c", code, *arguments], check=False, cwd=ROOT).returncode == -9
+    command = [sys.executable, "-c", _KILLED, str(tmp_path / "a.db")]
+    assert subprocess.run(command, check=False, cwd=ROOT).returncode == -9
     with WriterQueue(tmp_path / "a.db").turn():
         pass
 
