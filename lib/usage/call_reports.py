@@ -11,7 +11,8 @@ from array import array
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
+from operator import itemgetter
 
 from sqlalchemy import Connection, func, select
 
@@ -144,6 +145,7 @@ _COLUMNS = [
         *("event_id", "occurred_at", "model", "status"),
     )
 ]
+_COST = 3
 RunKey = tuple[str, str]  # project's id, run
 
 
@@ -187,8 +189,10 @@ class _Look:
                 self.latency.append(latency)
             if run_id is not None:
                 self.runs[project_id, run_id].add(source, cost_nano)
-        priced = [call for call in calls if call.cost_nano is not None]
-        self.costliest = nsmallest(_SHOWN, [*self.costliest, *priced], key=_costlier)
+        priced = [call for call in calls if call[_COST] is not None]
+        least = min(nlargest(_SHOWN, map(itemgetter(_COST), priced)), default=0)
+        found = [call for call in priced if call[_COST] >= least]  # few, so that few need be compared in full
+        self.costliest = nsmallest(_SHOWN, [*self.costliest, *found], key=_costlier)
 
 
 def _costlier(call: AnyRow) -> tuple[int, int, str]:
