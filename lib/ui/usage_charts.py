@@ -92,7 +92,7 @@ def _failures(course: Course, sums: Totals) -> Card:
 
 
 def _heat(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> Card | None:
-    """An average week, where the period has one."""
+    """An average week; of a period that is shorter than one, its hours."""
     stretch = weekly.stretch(chosen.period.since, chosen.period.until, chosen.now)
     if stretch is None or chosen.hourly:
         return None
@@ -100,10 +100,11 @@ def _heat(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> Card | None:
     spent = loaders.by_utc_hour(replace(wanted, since=since, until=until), actor)
     title, zone = "Spend by hour and weekday, USD", chosen.zone.key
     weeks = (until - since) // weekly.WEEK
-    note = f"average hour of the latest {count(weeks, 'week')}; {zone}"
+    note = f"average hour of the latest {count(weeks, 'week')}" if weeks else "the hours that are over"
     if not spent:
-        return Card("hours", title, note, None, "No calls in these weeks.")
-    return Card("hours", title, note, heat_map.heat_map(weekly.week(spent, since, until, chosen.zone)))
+        return Card("hours", title, f"{note}; {zone}", None, "No calls in these hours.")
+    drawn = heat_map.heat_map(weekly.week(spent, since, until, chosen.zone))
+    return Card("hours", title, f"{note}; {zone}", drawn)
 
 
 def _cap_use(slug: str, chosen: Chosen, actor: Actor) -> Card:

@@ -11,7 +11,7 @@ from lib.usage.figures import Spend
 
 WEEK: Micros = 7 * DAY
 WEEKS = 4
-"""So many at most are looked at, the latest of a period: whole weeks, so that every weekday counts alike."""
+"""So many at most are looked at, the latest of a period: whole weeks where it has one, so that weekdays count alike."""
 
 
 @dataclass
@@ -31,11 +31,12 @@ class HourOfWeek:
 
 
 def stretch(since: Micros, until: Micros, now: Micros) -> tuple[Micros, Micros] | None:
-    """The latest whole weeks of a period, of hours that are over; None where there is not one."""
+    """The latest whole weeks of a period, else all its hours; only hours that are over, None where none is."""
     end = min(until, now)
     end -= end % HOUR
     weeks = min(WEEKS, (end - since) // WEEK)
-    return (end - weeks * WEEK, end) if weeks > 0 else None
+    first = end - weeks * WEEK if weeks > 0 else since + -since % HOUR
+    return (first, end) if first < end else None
 
 
 def week(spent: Mapping[Micros, Spend], since: Micros, until: Micros, zone: ZoneInfo) -> list[HourOfWeek]:

@@ -120,13 +120,16 @@ def test_the_hours_of_a_week_hold_every_hour_once(
 
 
 @given(length=st.integers(0, 400 * DAY), left=st.integers(-3 * DAY, 3 * DAY))
-def test_whole_weeks_are_looked_at_of_hours_that_are_over(length: int, left: int):
+def test_whole_weeks_are_looked_at_or_all_hours_of_a_shorter_period_and_none_that_is_not_over(
+    length: int, left: int
+):
     until = FIRST + length
     stretch = weekly.stretch(FIRST, until, until - left)
     if stretch is None:
-        assert min(until, until - left) - FIRST < weekly.WEEK + HOUR
+        assert min(until, until - left) - FIRST < HOUR
         return
     since, end = stretch
-    assert end <= min(until, until - left)
-    assert (end - since) % weekly.WEEK == end % HOUR == 0
+    assert min(until, until - left) - HOUR < end <= min(until, until - left)
+    assert since % HOUR == end % HOUR == 0
     assert FIRST <= since < end <= since + weekly.WEEKS * weekly.WEEK
+    assert (end - since) % weekly.WEEK == 0 or (since == FIRST and end - since < weekly.WEEK)
