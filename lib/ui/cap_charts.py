@@ -38,7 +38,7 @@ def window_bar(name: str, *, used_nano: int, reserved_nano: int, cap_nano: int) 
     }
     end = max(cap, used + reserved) or 1.0
     axis = vega.labels() | {"grid": False, "ticks": False, "domain": False, "labelFlush": True}
-    axis |= {"values": _steps_to(cap_nano), "format": _format(cap_nano), "labelOverlap": True}
+    axis |= {"values": _steps_to(cap_nano), "labelExpr": _labels(cap_nano), "labelOverlap": True}
     x: Spec = {
         "field": "from",
         "type": "quantitative",
@@ -75,7 +75,7 @@ def consumption(points: Sequence[Point], *, name: str, cap_nano: int, zone: Zone
     scale = {"domain": [0, usd(top) * 1.12 or 1.0], "nice": False}
     values = _steps_to(top)
     # A smaller tick count, also the theme's, would thin the values out and take the cap's own label away.
-    axis = vega.money_axis(usd(top)) | {"format": _format(top), "labelOverlap": False}
+    axis = vega.money_axis() | {"labelExpr": _labels(top), "labelOverlap": False}
     axis |= {"values": values, "tickCount": len(values)}
     y: Spec = {"field": "USD", "type": "quantitative", "scale": scale, "axis": axis}
     last: Spec = {"filter": f"datum.At === {now.at // 1000}"}
@@ -193,9 +193,10 @@ def _midnights(first: Micros, last: Micros, zone: ZoneInfo, most: int) -> dict[s
     return names
 
 
-def _format(nano: int) -> str:
+def _labels(nano: int) -> str:
     """As of other axes, but no cap of $12.50 reads as $12."""
-    return vega.money_format(usd(nano)) if nano % _DOLLAR == 0 or nano < _DOLLAR else "$,.2f"
+    whole = nano % _DOLLAR == 0 or nano < _DOLLAR
+    return vega.money_labels(str(usd(nano))) if whole else "format(datum.value, '$,.2f')"
 
 
 def _steps_to(nano: int) -> list[float]:

@@ -102,7 +102,7 @@ def as_table(title: str, name: str, note: str) -> bool:
 
 def draw_table(drawn: vega.Chart) -> None:
     """The numbers of a chart, in its place and as high."""
-    tables.draw(drawn.table, height=drawn.height, alt=drawn.alt)
+    tables.draw(drawn.table, height=drawn.height, alt=f"{drawn.alt} {drawn.figures}")
 
 
 def facts(rows: Mapping[str, str], *, alt: str) -> None:

@@ -18,31 +18,33 @@ _MILLION, _THOUSAND = 1_000_000, 1_000
 def spend(course: Course) -> Chart:
     """Stacked bars, platform below and BYOK above; the bar that is not over is marked. Bars can be clicked."""
     rows = course.rows
-    columns: Columns = {"At": [row.key for row in rows], **amounts(rows), "When": [row.words for row in rows]}
-    band = vega.band("At", len(rows), course.labelled(_WIDE))
+    columns: Columns = {
+        **_bands(course, _WIDE),
+        **amounts(rows),
+        "So far": ["so far" if row.key == course.going_on else "" for row in rows],
+    }
+    band = vega.band("At", len(rows))
     hover = _spend_hover(band, course)
     if course.unit != "hour":
         hover["params"] = [{"name": vega.PICKED, "select": {"type": "point", "fields": ["At"]}}]
         hover["mark"]["cursor"] = "pointer"
-    bars = vega.stacked_bars(band, vega.money_axis(_top(rows)), SOURCES, vega.legend(SOURCES))
-    alt = (
-        f"Spend per {course.unit} in USD, platform-funded below and BYOK above. "
-        f"{_stretch(course)}: {spent(rows)}. {_highest(rows)}"
-    )
+    bars = vega.stacked_bars(band, vega.money_axis(), SOURCES, vega.legend(SOURCES))
+    alt = f"Spend per {course.unit} in USD, platform-funded below and BYOK above."
     table: Columns = {_heading(course): [row.words for row in rows], **money_table(rows)}
-    return Chart(columns, vega.layered(bars, _so_far(band, course), hover), alt, 230, table)
+    figures = f"{_stretch(course)}: {spent(rows)}. {_highest(rows)}"
+    return Chart(columns, vega.layered(bars, _so_far(band, len(rows)), hover), alt, 230, table, figures)
 
 
-def _so_far(band: Spec, course: Course) -> Spec:
+def _so_far(band: Spec, number: int) -> Spec:
     """The words on the bar that is not over; above all bars where they are narrower than the words."""
     y: Spec = {"field": "Total", "type": "quantitative"}
     place: Spec = {"align": "center", "dx": 0, "dy": -8}
-    if len(course.rows) > _NARROW:
+    if number > _NARROW:
         y, place = {"value": 0}, {"align": "right", "dx": 8, "dy": -7}
     return {
-        "transform": [{"filter": {"field": "At", "equal": course.going_on}}],
+        "transform": [{"filter": "datum['So far']"}],
         "mark": vega.small_text("Axis", **place),
-        "encoding": {"x": band, "y": y, "text": {"value": "so far"}},
+        "encoding": {"x": band, "y": y, "text": {"field": "So far", "type": "nominal"}},
     }
 
 
@@ -72,20 +74,18 @@ def tokens(course: Course) -> Chart:
         "Output": [row.output_tokens - row.reasoning_tokens for row in rows],
         "Reasoning": [row.reasoning_tokens for row in rows],
     }
-    words = [row.words for row in rows]
-    band = vega.band("At", len(rows), course.labelled(_HALF))
+    band = vega.band("At", len(rows))
     size = _MILLION if unit == "millions" else _THOUSAND
     axis: Spec = {"labelExpr": f"format(datum.value / {size}, '~g')", "tickCount": 4} | vega.UPRIGHT
     bars = vega.stacked_bars(band, axis, _TOKENS, vega.legend({slot: name for name, slot in _TOKENS.items()}))
     said = {name: vega.count_words(f"datum['{name}']") for name in _TOKENS}
     hover = vega.hover_band(band, said, {_heading(course): "When"})
     total = sum(row.input_tokens + row.output_tokens for row in rows)
-    alt = (
-        f"Tokens per {course.unit} in {unit}: cached input, new input, output, reasoning. "
-        f"{_stretch(course)}: {wording.count(total, 'token')} in all."
-    )
-    columns: Columns = {"At": [row.key for row in rows], **parts, "When": words}
-    return Chart(columns, vega.layered(bars, hover), alt, 230, {_heading(course): words, **parts})
+    alt = f"Tokens per {course.unit} in {unit}: cached input, new input, output, reasoning."
+    columns: Columns = {**_bands(course, _HALF), **parts}
+    table: Columns = {_heading(course): columns["When"], **parts}
+    figures = f"{_stretch(course)}: {wording.count(total, 'token')} in all."
+    return Chart(columns, vega.layered(bars, hover), alt, 230, table, figures)
 
 
 # --- failures --------------------------------------------------------------------------------------
@@ -101,21 +101,20 @@ def failures(course: Course, words: Mapping[str, str]) -> Chart:
     drawn = {words[status]: slot for status, slot in FAILURES.items() if any(found[words[status]])}
     parts = {name: found[name] for name in drawn}
     answered = {words["ok"]: [row.ok_calls for row in rows], "Calls": [row.calls for row in rows]}
-    band = vega.band("At", len(rows), course.labelled(_HALF))
+    band = vega.band("At", len(rows))
     axis: Spec = {"tickMinStep": 1, "tickCount": 4, "format": "~s"} | vega.UPRIGHT
     bars = vega.stacked_bars(band, axis, drawn, vega.legend({slot: name for name, slot in drawn.items()}))
     said = {name: vega.count_words(f"datum['{name}']") for name in (*parts, *answered)}
     hover = vega.hover_band(band, said, {_heading(course): "When"})
-    when = [row.words for row in rows]
     failed = ", ".join(f"{wording.count(sum(counts))} {name.lower()}" for name, counts in parts.items())
-    alt = (
-        f"Calls per {course.unit} that were not answered in full, by status. {_stretch(course)}: "
-        f"{wording.count(sum(row.failed_calls for row in rows))} of "
+    alt = f"Calls per {course.unit} that were not answered in full, by status."
+    figures = (
+        f"{_stretch(course)}: {wording.count(sum(row.failed_calls for row in rows))} of "
         f"{wording.count(sum(row.calls for row in rows), 'call')}: {failed}."
     )
-    columns: Columns = {"At": [row.key for row in rows], **parts, **answered, "When": when}
-    table: Columns = {_heading(course): when, **answered, **parts}
-    return Chart(columns, vega.layered(bars, hover), alt, 230, table)
+    columns: Columns = {**_bands(course, _HALF), **parts, **answered}
+    table: Columns = {_heading(course): columns["When"], **answered, **parts}
+    return Chart(columns, vega.layered(bars, hover), alt, 230, table, figures)
 
 
 def status_calls(sums: Totals, status: str) -> int:
@@ -166,8 +165,12 @@ def spent(rows: Sequence[Totals]) -> str:
     return f"{wording.money(platform)} platform-funded and {wording.money(byok)} BYOK"
 
 
-def _top(rows: Sequence[Totals]) -> float:
-    return max((usd(row.total_nano) for row in rows), default=0.0)
+def _bands(course: Course, most: int) -> dict[str, list[str]]:
+    """The bars along the axis, about ``most`` of them with a label, and the words of all."""
+    return {
+        "At": vega.keys([row.key for row in course.rows], course.labelled(most)),
+        "When": [row.words for row in course.rows],
+    }
 
 
 def _heading(course: Course) -> str:

@@ -26,19 +26,16 @@ def heat_map(cells: Sequence[HourOfWeek]) -> Chart:
         "Of": [wording.count(cell.hours, "hour") for cell in cells],
     }
     top = max(cells, key=lambda cell: cell.average_nano)
-    alt = (
-        "Spend of an average hour in USD, by weekday and hour. "
-        f"Highest: {wording.money(top.average_nano)}, {DAYS[top.weekday]} {top.clock}."
-    )
-    return Chart(
-        columns, vega.layered(_cells(clocks, usd(top.average_nano))), alt, 250, _table(cells, clocks)
-    )
+    alt = "Spend of an average hour in USD, by weekday and hour."
+    figures = f"Highest: {wording.money(top.average_nano)}, {DAYS[top.weekday]} {top.clock}."
+    return Chart(columns, vega.layered(_cells(clocks)), alt, 250, _table(cells, clocks), figures)
 
 
-def _cells(clocks: Sequence[str], top: float) -> Spec:
+def _cells(clocks: Sequence[str]) -> Spec:
     # Each label in the middle of its row or column, also the first and the last.
     axis = vega.labels() | vega.UPRIGHT | {"ticks": False, "grid": False, "labelAngle": 0}
-    axis["labelColor"] = grey = {"expr": f"scale('fill', {_READABLE} * {top or 1.0})"}
+    top = "domain('fill')[1]"
+    axis["labelColor"] = grey = {"expr": f"scale('fill', {_READABLE} * {top})"}
     x: Spec = {
         "field": "Hour",
         "type": "ordinal",
@@ -58,7 +55,7 @@ def _cells(clocks: Sequence[str], top: float) -> Spec:
         "gradientLength": 140,
         "gradientThickness": 8,
         "tickCount": 3,
-        "format": vega.money_format(top),
+        "labelExpr": vega.money_labels(top),
         "labelColor": grey,
         "labelFontSize": 11,
         "offset": 8,
@@ -66,7 +63,7 @@ def _cells(clocks: Sequence[str], top: float) -> Spec:
     shade = {
         "field": "Average",
         "type": "quantitative",
-        "scale": {"domain": [0, top or 1.0]},
+        "scale": {"domain": {"unionWith": [0, vega.LEAST]}, "nice": False},
         "legend": legend,
     }
     said = {name: vega.money_words(f"datum['{name}']") for name in (PLATFORM, BYOK, "Average")}

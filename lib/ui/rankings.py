@@ -13,6 +13,7 @@ from lib.usage.figures import Totals
 _MOST = 12
 _IN_WORDS = 3
 _NAME_LENGTH = 28
+_SUM = 70  # pixels
 
 
 def ranking(rows: Sequence[tuple[str, Totals]], noun: str) -> Chart:
@@ -27,10 +28,9 @@ def ranking(rows: Sequence[tuple[str, Totals]], noun: str) -> Chart:
     words = [_sum(each) for each in sums]
     heading = noun.capitalize()
     columns: Columns = {heading: names, **amounts(sums), "Sum": words}
-    top = max((vega.usd(each.total_nano) for each in sums), default=0.0)
     said = ", ".join(f"{name} {sum_}" for name, sum_ in list(zip(names, words, strict=True))[:_IN_WORDS])
     more = " and more" if len(names) > _IN_WORDS else ""
-    alt = f"Spend by {noun} in USD, the most expensive first: {said}{more}."
+    alt = f"Spend by {noun} in USD, the most expensive first."
     everything = [each for _, each in rows]
     table: Columns = {
         heading: [name for name, _ in rows],
@@ -38,7 +38,8 @@ def ranking(rows: Sequence[tuple[str, Totals]], noun: str) -> Chart:
         "Calls": [each.calls for each in everything],
         "Cost unknown": [each.unpriced_calls for each in everything],
     }
-    return Chart(columns, vega.layered(*_layers(heading, top)), alt, 64 + 32 * max(len(names), 2), table)
+    height = 64 + 32 * max(len(names), 2)
+    return Chart(columns, vega.layered(*_layers(heading)), alt, height, table, f"{said}{more}.")
 
 
 def _folded(rows: Sequence[tuple[str, Totals]], noun: str) -> list[tuple[str, Totals]]:
@@ -60,12 +61,17 @@ def _sum(sums: Totals) -> str:
     return f"{words}, {wording.count(sums.unpriced_calls, 'call')} unknown"
 
 
-def _layers(heading: str, top: float) -> list[Spec]:
+def _layers(heading: str) -> list[Spec]:
     band = vega.labels() | {"labelLimit": 180, "ticks": False, "domain": False}
     scale = {"paddingInner": 0.55, "paddingOuter": 0.3}
     y: Spec = {"field": heading, "type": "nominal", "sort": None, "axis": band, "scale": scale}
-    # Room for the sum behind the longest bar.
-    x: Spec = {"type": "quantitative", "axis": None, "scale": {"domain": [0, (top or 1.0) * 1.25]}}
+    # Room for the sum behind the longest bar; and where nothing was spent, the bars still begin on the left.
+    space = {
+        "range": [0, {"expr": f"width - {_SUM}"}],
+        "domain": {"unionWith": [0, vega.LEAST]},
+        "nice": False,
+    }
+    x: Spec = {"type": "quantitative", "axis": None, "scale": space}
     bars = vega.stacked_bars(y, {}, SOURCES, vega.legend(SOURCES))
     bars["mark"] = {"type": "bar", "tooltip": False}
     bars["encoding"] |= {"y": y, "x": x | {"field": "amount", "stack": "zero"}}

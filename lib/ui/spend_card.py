@@ -47,26 +47,26 @@ def _ledger(source: str, sums: Totals, previous: Totals, course: Sequence[Totals
     )
 
 
-def draw(course: Course, *, title: str, key: str) -> None:
-    """Draw it. ``title`` has ``{unit}`` for hour, day, week or month; ``key`` is another one in another period."""
+def draw(course: Course, *, title: str) -> None:
+    """Draw it. ``title`` has ``{unit}`` for hour, day, week or month."""
     with card():
-        _draw(course, title, key)
+        _draw(course, title)
 
 
 @st.fragment
-def _draw(course: Course, title: str, key: str) -> None:
+def _draw(course: Course, title: str) -> None:
     note = f"{course.unit}s in {course.zone}"
     if course.unit != "hour":
         note += f"; click a bar to narrow the page to that {course.unit}"
     with st.container(gap="xxsmall"):
-        clicked = _chart_or_table(course, title, key, note)
+        clicked = _chart_or_table(course, title, note)
     found = [step for step in course.rows if step.key == clicked]
     if found:
         filters.narrow_to(found[0].first, found[0].last)
         st.rerun()
 
 
-def _chart_or_table(course: Course, title: str, key: str, note: str) -> str | None:
+def _chart_or_table(course: Course, title: str, note: str) -> str | None:
     """Draw it; returns the bar that was clicked."""
     drawn = charts.spend(course)
     if as_table(title.format(unit=course.unit), "spend", note):
@@ -75,5 +75,5 @@ def _chart_or_table(course: Course, title: str, key: str, note: str) -> str | No
     if course.unit == "hour":
         vega.show(drawn)
         return None
-    # With another period it is another chart: a click that has been followed is not followed again.
-    return vega.picked(drawn, key=f"spend:{key}")
+    # A click leads to shorter bars. With them it is another chart: what has been followed is not followed again.
+    return vega.picked(drawn, key=f"spend:{course.unit}")

@@ -35,12 +35,16 @@ def draw(
 ) -> None:
     """All of them but the first, spend over time."""
     found = list(_cards(wanted, course, sums, projects, chosen, actor))
-    for place in range(0, len(found), 2):
-        pair = found[place : place + 2]
-        height = max((card.chart.height for card in pair if card.chart), default=0)
-        for column, card in zip(st.columns(len(pair)), pair, strict=True):
-            with column:
-                _draw(card, height)
+    with st.container():  # so that what follows has its place, however many there are, and is not drawn anew
+        for place in range(0, len(found), 2):
+            _draw_pair(found[place : place + 2])
+
+
+def _draw_pair(pair: Sequence[Card]) -> None:
+    height = max((card.chart.height for card in pair if card.chart), default=0)
+    for column, card in zip(st.columns(len(pair)), pair, strict=True):
+        with column:
+            _draw(card, height)
 
 
 def _draw(card: Card, height: int) -> None:

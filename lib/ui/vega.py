@@ -1,5 +1,9 @@
 """What charts are made of: Vega-Lite parts in the house's style, and the two ways to draw one.
 
+What is drawn and how are kept apart: numbers and words of the data stand in its columns, not in the drawing.
+Where two drawings in the same place are equal to the letter, the browser draws the new columns into the old
+one, in half of the time and without a flicker; where not, it takes the old one away and begins anew.
+
 Colours are twelve slots of the theme. Each chart gives the scale all of them and no range, so a source keeps
 its colour whatever is filtered, and charts follow the theme in the browser without a rerun. The parts are
 plain dictionaries: building the same with Altair takes 15 ms a chart.
@@ -27,12 +31,14 @@ Spec = dict[str, Any]
 Columns = Mapping[str, Sequence[object]]
 PICKED = "picked"
 _FEW = 6
+_LABEL = "|"
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing: its columns, how they are drawn, the same in words, and as a table.
+    """A drawing: its columns, how they are drawn, what it shows, and the same as a table and in words.
 
+    ``alt`` is part of the drawing, so it has no numbers where there is a table to say them; ``figures`` has them.
     In the table, floats are USD and whole numbers are counts; None is an amount that nobody knows.
     """
 
@@ -41,6 +47,7 @@ class Chart:
     alt: str
     height: int
     table: Columns = field(default_factory=dict)
+    figures: str = ""
 
 
 def show(chart: Chart, *, key: str | None = None) -> None:
@@ -60,7 +67,11 @@ def picked(chart: Chart, *, key: str) -> str | None:
         selection_mode=PICKED,
     )
     chosen = event.selection.get(PICKED) if event else None
-    return str(chosen[0]["At"]) if chosen else None
+    return str(chosen[0]["At"]).partition(_LABEL)[0] if chosen else None
+
+
+LEAST = 1e-6
+"""Dollars: where nothing was spent, a scale ends here, as one of no length has no place for zero."""
 
 
 # --- the whole -------------------------------------------------------------------------------------
@@ -195,16 +206,14 @@ UPRIGHT: Spec = {"domain": False, "labelFlush": False, "labelBaseline": "middle"
 """An upright axis has its labels in the middle of its grid lines, and no line of its own."""
 
 
-def money_axis(top: float) -> Spec:
-    """Dollars up to ``top``, without cents where there are enough of them."""
-    return labels() | {"format": money_format(top), "tickCount": 4} | UPRIGHT
+def money_axis() -> Spec:
+    """Dollars, without cents where there are enough of them."""
+    return labels() | {"labelExpr": money_labels("domain('y')[1]"), "tickCount": 4} | UPRIGHT
 
 
-def money_format(top: float) -> str:
-    """The d3 format of an axis that ends at ``top`` dollars."""
-    if top >= 5:  # noqa: PLR2004
-        return "$,.0f"
-    return "$.2f" if top >= 0.05 else "$~f"  # noqa: PLR2004
+def money_labels(top: str) -> str:
+    """How amounts up to ``top``, a Vega expression of dollars, are written at an axis."""
+    return f"format(datum.value, {top} >= 5 ? '$,.0f' : {top} >= 0.05 ? '$.2f' : '$~f')"
 
 
 def labelled(names: Mapping[str, str]) -> Spec:
@@ -212,9 +221,15 @@ def labelled(names: Mapping[str, str]) -> Spec:
     return {"labelExpr": f"({json.dumps(dict(names))})[toString(datum.value)]", "labelOverlap": True}
 
 
-def band(field: str, number: int, names: Mapping[str, str]) -> Spec:
-    """An axis of ``number`` bands side by side, of which those in ``names`` have a label."""
-    axis = labels() | labelled(names) | {"values": list(names), "ticks": False, "labelAngle": 0}
+def keys(names: Sequence[str], labelled: Mapping[str, str]) -> list[str]:
+    """The keys of the bands of an axis, each with its label where it has one."""
+    return [f"{name}{_LABEL}{labelled[name]}" if name in labelled else name for name in names]
+
+
+def band(field: str, number: int) -> Spec:
+    """An axis of ``number`` bands side by side; ``field`` holds their ``keys``."""
+    words = f"split(datum.value, '{_LABEL}')[1] || ''"
+    axis = labels() | {"labelExpr": words, "labelOverlap": True, "ticks": False, "labelAngle": 0}
     # A few bars do not grow as wide as the page.
     scale = {"paddingInner": 0.12, "paddingOuter": max(0.06, (_FEW - number) / 2)}
     return {"field": field, "type": "ordinal", "sort": None, "scale": scale, "axis": axis}

@@ -57,7 +57,7 @@ previous = loaders.totals(filters.before(wanted, chosen), viewer.actor)
 cards.metrics(usage.metrics(sums, previous), before=chosen.before)
 
 course = steps.course(wanted, chosen, viewer.actor)
-spend_card.draw(course, title="Spend per {unit} by source, USD", key=f"{wanted.since}:{wanted.until}")
+spend_card.draw(course, title="Spend per {unit} by source, USD")
 usage_charts.draw(wanted, course, sums, projects, chosen, viewer.actor)
 usage_calls.draw(wanted, chosen, viewer.actor)
 

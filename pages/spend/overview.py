@@ -49,7 +49,8 @@ head.context(f"{overview.all_projects(len(projects))} · {chosen.label}{live.not
 
 course = steps.course(wanted, chosen, viewer.actor)
 standings = overview.standings(platform, projects, wanted, course, viewer.actor)
-cards.attention(overview_attention.attention_of(platform, standings, wanted, viewer.actor, chosen))
+with st.container():  # also without a line: what follows keeps its place, and is not drawn anew
+    cards.attention(overview_attention.attention_of(platform, standings, wanted, viewer.actor, chosen))
 
 sums = loaders.totals(wanted, viewer.actor)
 previous = loaders.totals(filters.before(wanted, chosen), viewer.actor)
@@ -57,7 +58,7 @@ near = overview.near_course(standings, chosen, viewer.actor)
 cards.metrics(overview.metrics(sums, previous, course.rows, standings, near), before=chosen.before)
 
 if sums.calls:
-    spend_card.draw(course, title="Spend per {unit}, USD", key=f"{wanted.since}:{wanted.until}")
+    spend_card.draw(course, title="Spend per {unit}, USD")
 else:
     cards.empty("No calls in this period. Choose a longer period.")
 

@@ -51,6 +51,33 @@ def test_a_click_on_a_bar_narrows_the_page_to_its_day(path: str, page: Page, in_
     assert address["from"] == address["to"]
 
 
+def test_a_click_is_followed_again_after_one_has_been_taken_back(page: Page, in_use: Served):
+    visit = Visit(page, in_use.address).open("usage")
+    chart = page.locator("[data-testid=stVegaLiteChart][aria-label^='Spend per day']")
+    for _ in range(2):
+        click_in(page, chart, 500, 150)
+        visit.sees("hours in UTC")
+        visit.choose("Period", "Last 30 days").sees("vs 30 d before", "days in UTC")
+        assert "period" not in asked(page)
+
+
+@pytest.mark.parametrize("path", ["", "usage"])
+def test_another_period_is_drawn_into_the_charts_and_tables_that_are_there(
+    path: str, page: Page, in_use: Served
+):
+    visit = Visit(page, in_use.address).open(path)
+    drawn = page.locator("[data-testid=stVegaLiteChart] svg.marks, [data-testid=stDataFrame]")
+    expect(page.locator("[data-testid=stVegaLiteChart] svg.marks").first).to_be_visible(timeout=PATIENCE)
+    number = drawn.count()
+    drawn.evaluate_all("all => all.forEach(each => { each.dataset.seen = 'yes' })")
+    labels = page.locator("svg.marks").nth(0 if path else -1).locator(".role-axis-label text")
+    before = labels.all_text_contents()
+    visit.choose("Period", "Last 7 days").sees("vs 7 d before")
+    expect(labels).not_to_have_text(before, timeout=PATIENCE)
+    assert drawn.count() == number
+    assert set(drawn.evaluate_all("all => all.map(each => each.dataset.seen)")) == {"yes"}
+
+
 def test_a_chart_turns_into_its_table_and_back(page: Page, in_use: Served):
     visit = Visit(page, in_use.address).open("usage")
     tables = page.get_by_test_id("stDataFrame").count()

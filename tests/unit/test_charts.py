@@ -80,7 +80,8 @@ def test_a_colour_belongs_to_its_meaning_whatever_is_filtered(name: str):
 def test_the_hours_have_the_shades_of_the_theme_and_no_colour_of_a_source():
     spec = every_chart()["hours"].spec
     assert not list(parts(spec, "color"))
-    assert [set(fill["scale"]) for fill in parts(spec, "fill") if isinstance(fill, dict)] == [{"domain"}]
+    [scale] = [fill["scale"] for fill in parts(spec, "fill") if "scale" in fill]
+    assert "range" not in scale
 
 
 def test_the_theme_has_a_colour_for_every_slot():
@@ -101,10 +102,33 @@ def test_every_chart_of_usage_has_a_table_of_equal_columns(name: str):
     assert len({len(column) for column in table.values()}) == 1
 
 
-def test_the_words_of_a_chart_are_its_numbers():
-    alt = charts.spend(bars(30)).alt
-    assert "30 days, Sun 25 Oct 2026 to Mon 23 Nov 2026: $45.00 platform-funded and $15.00 BYOK" in alt
-    assert "Highest: $2.00" in alt
+def test_the_figures_of_a_chart_are_its_numbers():
+    said = charts.spend(bars(30)).figures
+    assert "30 days, Sun 25 Oct 2026 to Mon 23 Nov 2026: $45.00 platform-funded and $15.00 BYOK" in said
+    assert "Highest: $2.00" in said
+
+
+def test_the_same_drawing_is_used_for_other_numbers_and_another_period():
+    """Then the browser puts the new numbers into it, in half of the time and without a flicker."""
+    assert drawings(7, 1) == drawings(30, 5000) == drawings(31, 0)
+
+
+def drawings(number: int, dollars: int) -> dict[str, tuple[object, str]]:
+    found = days(number, platform=dollars * 100 * CENT)
+    for row in found:
+        row.add(Totals(calls=9 * dollars + 3, error_calls=2, unknown_calls=1, input_tokens=2 * 10**6))
+    course = steps.days(found, "UTC", MONDAY)
+    models = [(f"gpt-{each}", Totals(platform_nano=dollars * CENT)) for each in range(number)]
+    drawn = {
+        "spend": charts.spend(course),
+        "tokens": charts.tokens(course),
+        "failures": charts.failures(course, STATUSES),
+        "models": rankings.ranking(models, "model"),
+        "hours": heat_map.heat_map(
+            [HourOfWeek(0, "14:00", hours=number, platform_nano=number * dollars * CENT)]
+        ),
+    }
+    return {name: (chart.spec, chart.alt) for name, chart in drawn.items()}
 
 
 def test_platform_lies_below_byok():
@@ -135,14 +159,19 @@ def test_an_amount_that_nobody_knows_is_empty_in_the_table_of_its_own_source_alo
     ],
 )
 def test_days_are_labelled_where_weeks_begin(number: int, labelled: list[str]):
-    axis = charts.spend(bars(number)).spec["layer"][0]["encoding"]["x"]["axis"]
-    assert axis["values"] == labelled
+    assert list(labels(charts.spend(bars(number)))) == labelled
 
 
 def test_half_a_year_of_days_is_labelled_by_months():
-    axis = charts.spend(bars(183)).spec["layer"][0]["encoding"]["x"]["axis"]
-    assert 5 <= len(axis["values"]) <= 12
-    assert all(day.endswith("-01") for day in axis["values"])
+    days = labels(charts.spend(bars(183)))
+    assert 5 <= len(days) <= 12
+    assert all(day.endswith("-01") for day in days)
+
+
+def labels(chart: Chart) -> dict[str, str]:
+    """What stands below the bars, by their keys."""
+    keys = [str(key).partition("|") for key in chart.columns["At"]]
+    return {key: label for key, bar, label in keys if bar}
 
 
 @pytest.mark.parametrize("fold", [steps.weeks, steps.months])
@@ -209,7 +238,7 @@ def test_failures_are_drawn_and_answered_calls_stand_in_the_table():
     drawn = charts.failures(steps.days([row], "UTC", MONDAY), STATUSES)
     assert next(parts(drawn.spec, "fold")) == ["Error answer", "Outcome unknown"]
     assert drawn.table["Answered"] == [97]
-    assert "3 of 100 calls: 2 error answer, 1 outcome unknown" in drawn.alt
+    assert "3 of 100 calls: 2 error answer, 1 outcome unknown" in drawn.figures
 
 
 def test_an_average_hour_is_that_of_all_hours_of_its_weekday_also_of_those_without_calls():
@@ -267,10 +296,10 @@ def test_hours_are_told_apart_also_where_the_clock_shows_one_twice():
     rows = [HourRow(at=first + hour * HOUR, platform_nano=CENT) for hour in range(25)]
     chart = charts.spend(steps.hours(rows, BERLIN, first + 24 * HOUR + 1))
     assert len(set(chart.columns["At"])) == 25
-    names = chart.spec["layer"][0]["encoding"]["x"]["axis"]["values"]
-    assert names[0] == "2026-10-25T00:00:00+02:00"
+    assert next(iter(labels(chart))) == "2026-10-25T00:00:00+02:00"
     assert chart.columns["When"][2:4] == ["Sun 25 Oct, 02:00 CEST", "Sun 25 Oct, 02:00 CET"]
-    assert next(parts(chart.spec, "equal")) == "2026-10-25T23:00:00+01:00"
+    running = chart.columns["So far"].index("so far")
+    assert chart.columns["At"][running] == "2026-10-25T23:00:00+01:00"
 
 
 def test_a_single_day_is_no_bar_as_wide_as_the_page():
