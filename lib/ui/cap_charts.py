@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from lib.clock import Micros, from_micros
 from lib.ui import vega, wording
-from lib.ui.vega import PLATFORM, Chart, Spec, usd
+from lib.ui.vega import PLATFORM, Chart, Columns, Spec, usd
 from lib.usage.periods import day_of, midnight
 
 _MOST_STEPS = 5
@@ -68,7 +68,9 @@ def _part(x: Spec, since: str, until: str, slot: str, *, opacity: float = 1.0) -
 
 def consumption(points: Sequence[Point], *, name: str, cap_nano: int, zone: ZoneInfo) -> Chart:
     """What a rolling window held over time, against its cap; the last point is now."""
-    columns = _columns(points, zone) | {"USD": [usd(point.nano) for point in points]}
+    held = f"In the {name} window"
+    said = vega.in_words({held: [wording.money(point.nano) for point in points]})
+    columns: Columns = {**_columns(points, zone), "USD": [usd(point.nano) for point in points], **said}
     highest, now = max(point.nano for point in points), points[-1]
     top = max(highest, cap_nano)
     x = _instants(points, zone, _WIDE)
@@ -89,7 +91,7 @@ def consumption(points: Sequence[Point], *, name: str, cap_nano: int, zone: Zone
             "mark": vega.small_text("Limit", align="right", dx=4, dy=-12, weight=600),
             "encoding": {"x": x, "y": y, "text": {"value": f"Now {wording.money(now.nano)}"}},
         },
-        vega.hover_near(x, y, {f"In the {name} window": vega.money_words("datum.USD")}, {"At": "Time"}),
+        vega.hover_near(x, y, vega.tooltip([held], {"At": "Time"})),
     ]
     alt = (
         f"Platform-funded spend in the rolling {name} window, in USD, against the cap of "
@@ -104,33 +106,28 @@ def cap_use(
     """Both windows over time in percent of their caps, at the same instants: area 5 hours, line 7 days."""
     five = [_ratio(point.nano, caps["5h"]) for point in five_hours]
     seven = [_ratio(point.nano, caps["7d"]) for point in seven_days]
-    columns = _columns(five_hours, zone) | {"5 hours": five, "7 days": seven}
+    # Rounded down, as everywhere: 100% only when nothing fits any more.
+    said = {
+        "5-hour cap": [wording.percent_down(point.nano, caps["5h"]) for point in five_hours],
+        "7-day cap": [wording.percent_down(point.nano, caps["7d"]) for point in seven_days],
+    }
+    columns = _columns(five_hours, zone) | {"5 hours": five, "7 days": seven} | vega.in_words(said)
     x = _instants(five_hours, zone, _HALF)
     axis = vega.labels() | {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1]} | vega.UPRIGHT
     scale = {"domain": [0, max(1.15, *five, *seven)], "nice": False}
     y: Spec = {"type": "quantitative", "scale": scale, "axis": axis}
     words = f"Cap: {wording.money(caps['5h'])} in 5 hours, {wording.money(caps['7d'])} in 7 days"
-    # Rounded down, as everywhere: 100% only when nothing fits any more.
-    said = {
-        f"{title} cap": f"format(floor(100 * datum['{column}']) / 100, '.0%')"
-        for title, column in (("5-hour", "5 hours"), ("7-day", "7 days"))
-    }
     layers = [
         _steps(x, y | {"field": "5 hours"}, {"type": "area", "opacity": 0.3}),
         _steps(x, y | {"field": "7 days"}, {"type": "line", "strokeWidth": 1.8}),
         *_cap_line(1.0, words),
-        vega.hover_near(x, y | {"field": "7 days"}, said, {"At": "Time"}),
+        vega.hover_near(x, y | {"field": "7 days"}, vega.tooltip(said, {"At": "Time"})),
     ]
     alt = (
         "Cap use over time in percent, area: 5-hour window, line: 7-day window. "
         f"Now {five[-1]:.0%} and {seven[-1]:.0%}."
     )
-    table = {
-        "Time": columns["Time"],
-        "5-hour cap": [wording.percent_down(point.nano, caps["5h"]) for point in five_hours],
-        "7-day cap": [wording.percent_down(point.nano, caps["7d"]) for point in seven_days],
-    }
-    return Chart(columns, vega.layered(*layers), alt, 250, table)
+    return Chart(columns, vega.layered(*layers), alt, 250, {"Time": columns["Time"], **said})
 
 
 # --- parts -----------------------------------------------------------------------------------------

@@ -23,8 +23,9 @@ def spend(course: Course) -> Chart:
         **amounts(rows),
         "So far": ["so far" if row.key == course.going_on else "" for row in rows],
     }
+    said = said_of(rows) | {f"{PLATFORM} share": [_platform_share(row) for row in rows]}
     band = vega.band("At", len(rows))
-    hover = _spend_hover(band, course)
+    hover = vega.hover_band(band, vega.tooltip(said, {_heading(course): "When"}))
     if course.unit != "hour":
         hover["params"] = [{"name": vega.PICKED, "select": {"type": "point", "fields": ["At"]}}]
         hover["mark"]["cursor"] = "pointer"
@@ -32,7 +33,8 @@ def spend(course: Course) -> Chart:
     alt = f"Spend per {course.unit} in USD, platform-funded below and BYOK above."
     table: Columns = {_heading(course): [row.words for row in rows], **money_table(rows)}
     figures = f"{_stretch(course)}: {spent(rows)}. {_highest(rows)}"
-    return Chart(columns, vega.layered(bars, _so_far(band, len(rows)), hover), alt, 230, table, figures)
+    spec = vega.layered(bars, _so_far(band, len(rows)), hover)
+    return Chart({**columns, **vega.in_words(said)}, spec, alt, 230, table, figures)
 
 
 def _so_far(band: Spec, number: int) -> Spec:
@@ -48,10 +50,8 @@ def _so_far(band: Spec, number: int) -> Spec:
     }
 
 
-def _spend_hover(band: Spec, course: Course) -> Spec:
-    said = {name: vega.money_words(f"datum['{name}']") for name in (*SOURCES, "Total")}
-    share = f"datum.Total > 0 ? format(datum['{PLATFORM}'] / datum.Total, '.0%') : 'no spend'"
-    return vega.hover_band(band, {**said, f"{PLATFORM} share": share}, {_heading(course): "When"})
+def _platform_share(sums: Totals) -> str:
+    return wording.share(sums.platform_nano, sums.total_nano) or "no spend"
 
 
 # --- tokens ----------------------------------------------------------------------------------------
@@ -78,11 +78,10 @@ def tokens(course: Course) -> Chart:
     size = _MILLION if unit == "millions" else _THOUSAND
     axis: Spec = {"labelExpr": f"format(datum.value / {size}, '~g')", "tickCount": 4} | vega.UPRIGHT
     bars = vega.stacked_bars(band, axis, _TOKENS, vega.legend({slot: name for name, slot in _TOKENS.items()}))
-    said = {name: vega.count_words(f"datum['{name}']") for name in _TOKENS}
-    hover = vega.hover_band(band, said, {_heading(course): "When"})
+    hover = vega.hover_band(band, vega.tooltip(parts, {_heading(course): "When"}))
     total = sum(row.input_tokens + row.output_tokens for row in rows)
     alt = f"Tokens per {course.unit} in {unit}: cached input, new input, output, reasoning."
-    columns: Columns = {**_bands(course, _HALF), **parts}
+    columns: Columns = {**_bands(course, _HALF), **parts, **vega.in_words(_counts(parts))}
     table: Columns = {_heading(course): columns["When"], **parts}
     figures = f"{_stretch(course)}: {wording.count(total, 'token')} in all."
     return Chart(columns, vega.layered(bars, hover), alt, 230, table, figures)
@@ -104,15 +103,15 @@ def failures(course: Course, words: Mapping[str, str]) -> Chart:
     band = vega.band("At", len(rows))
     axis: Spec = {"tickMinStep": 1, "tickCount": 4, "format": "~s"} | vega.UPRIGHT
     bars = vega.stacked_bars(band, axis, drawn, vega.legend({slot: name for name, slot in drawn.items()}))
-    said = {name: vega.count_words(f"datum['{name}']") for name in (*parts, *answered)}
-    hover = vega.hover_band(band, said, {_heading(course): "When"})
+    said = parts | answered
+    hover = vega.hover_band(band, vega.tooltip(said, {_heading(course): "When"}))
     failed = ", ".join(f"{wording.count(sum(counts))} {name.lower()}" for name, counts in parts.items())
     alt = f"Calls per {course.unit} that were not answered in full, by status."
     figures = (
         f"{_stretch(course)}: {wording.count(sum(row.failed_calls for row in rows))} of "
         f"{wording.count(sum(row.calls for row in rows), 'call')}: {failed}."
     )
-    columns: Columns = {**_bands(course, _HALF), **parts, **answered}
+    columns: Columns = {**_bands(course, _HALF), **parts, **vega.in_words(_counts(said))}
     table: Columns = {_heading(course): columns["When"], **answered, **parts}
     return Chart(columns, vega.layered(bars, hover), alt, 230, table, figures)
 
@@ -148,6 +147,19 @@ def amounts(rows: Sequence[Totals]) -> dict[str, list[float]]:
         BYOK: [usd(row.byok_nano) for row in rows],
         "Total": [usd(row.total_nano) for row in rows],
     }
+
+
+def said_of(rows: Sequence[Totals]) -> dict[str, list[str]]:
+    """The same in words, for tooltips."""
+    return {
+        PLATFORM: [wording.money(known(row, "platform")) for row in rows],
+        BYOK: [wording.money(known(row, "byok")) for row in rows],
+        "Total": [wording.money(known(row)) for row in rows],
+    }
+
+
+def _counts(numbers: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:
+    return {name: [wording.count(number) for number in column] for name, column in numbers.items()}
 
 
 def money_table(rows: Sequence[Totals]) -> dict[str, list[float | None]]:

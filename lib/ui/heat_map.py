@@ -20,15 +20,22 @@ def heat_map(cells: Sequence[HourOfWeek]) -> Chart:
         "Day": [DAYS[cell.weekday] for cell in cells],
         "Hour": [cell.clock for cell in cells],
         "Average": [usd(cell.average_nano) for cell in cells],
-        PLATFORM: [usd(cell.platform_nano // max(cell.hours, 1)) for cell in cells],
-        BYOK: [usd(cell.byok_nano // max(cell.hours, 1)) for cell in cells],
         "When": [f"{DAYS[cell.weekday]}, {cell.clock}" for cell in cells],
         "Of": [wording.count(cell.hours, "hour") for cell in cells],
+        **vega.in_words(_said(cells)),
     }
     top = max(cells, key=lambda cell: cell.average_nano)
     alt = "Spend of an average hour in USD, by weekday and hour."
     figures = f"Highest: {wording.money(top.average_nano)}, {DAYS[top.weekday]} {top.clock}."
     return Chart(columns, vega.layered(_cells(clocks)), alt, 250, _table(cells, clocks), figures)
+
+
+def _said(cells: Sequence[HourOfWeek]) -> dict[str, list[str]]:
+    return {
+        PLATFORM: [wording.money(cell.platform_nano // max(cell.hours, 1)) for cell in cells],
+        BYOK: [wording.money(cell.byok_nano // max(cell.hours, 1)) for cell in cells],
+        "Average": [wording.money(cell.average_nano) for cell in cells],
+    }
 
 
 def _cells(clocks: Sequence[str]) -> Spec:
@@ -66,10 +73,8 @@ def _cells(clocks: Sequence[str]) -> Spec:
         "scale": {"domain": {"unionWith": [0, vega.LEAST]}, "nice": False},
         "legend": legend,
     }
-    said = {name: vega.money_words(f"datum['{name}']") for name in (PLATFORM, BYOK, "Average")}
-    words = vega.tooltip(said, {"Hour that begins": "When", "Average of": "Of"})
+    words = vega.tooltip((PLATFORM, BYOK, "Average"), {"Hour that begins": "When", "Average of": "Of"})
     return {
-        "transform": vega.calculated(said),
         "mark": {"type": "rect", "cornerRadius": 2},
         "encoding": {"x": x, "y": y, "fill": shade, "tooltip": words},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lib.ui import vega, wording
-from lib.ui.charts import amounts, money_table
+from lib.ui.charts import amounts, money_table, said_of
 from lib.ui.tables import known
 from lib.ui.vega import SOURCES, Chart, Columns, Spec
 from lib.usage.figures import Totals
@@ -27,7 +27,7 @@ def ranking(rows: Sequence[tuple[str, Totals]], noun: str) -> Chart:
     names, sums = [name for name, _ in shown], [each for _, each in shown]
     words = [_sum(each) for each in sums]
     heading = noun.capitalize()
-    columns: Columns = {heading: names, **amounts(sums), "Sum": words}
+    columns: Columns = {heading: names, **amounts(sums), "Sum": words, **vega.in_words(said_of(sums))}
     said = ", ".join(f"{name} {sum_}" for name, sum_ in list(zip(names, words, strict=True))[:_IN_WORDS])
     more = " and more" if len(names) > _IN_WORDS else ""
     alt = f"Spend by {noun} in USD, the most expensive first."
@@ -81,5 +81,5 @@ def _layers(heading: str) -> list[Spec]:
         "mark": vega.small_text("Limit", align="left", dx=6, dy=0),
         "encoding": {"y": y, "x": x | {"field": "Total"}, "text": {"field": "label", "type": "nominal"}},
     }
-    said = {name: vega.money_words(f"datum['{name}']") for name in SOURCES}
-    return [bars, sums, vega.hover_band(y, said, {heading: heading, "Total": "Sum"}, along="y")]
+    hover = vega.hover_band(y, vega.tooltip(SOURCES, {heading: heading, "Total": "Sum"}), along="y")
+    return [bars, sums, hover]

@@ -12,7 +12,7 @@ plain dictionaries: building the same with Altair takes 15 ms a chart.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -121,49 +121,43 @@ def in_slot(slot: str, *transform: Spec) -> list[Spec]:
 # --- pointing at something -------------------------------------------------------------------------
 
 
-def hover_band(
-    band: Spec, said: Mapping[str, str], plain: Mapping[str, str] | None = None, *, along: str = "x"
-) -> Spec:
+def in_words(said: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    """Columns for tooltips alone: what they say under each title, for each row."""
+    return {f"{title} in words": words for title, words in said.items()}
+
+
+def tooltip(titles: Iterable[str], plain: Mapping[str, str]) -> list[Spec]:
+    """What a tooltip says: first columns that are there anyhow, title -> column; then those of ``in_words``."""
+    columns = [*plain.items(), *((title, f"{title} in words") for title in titles)]
+    return [{"field": column, "type": "nominal", "title": title} for title, column in columns]
+
+
+def hover_band(band: Spec, words: list[Spec], *, along: str = "x") -> Spec:
     """An invisible bar over each whole band, so that small amounts can be pointed at too.
 
     Args:
         band: the axis of the bands, along x or y.
-        said: what the tooltip says: its title -> the Vega expression of the words.
-        plain: the same from columns that hold the words already: title -> column.
+        words: the ``tooltip``.
         along: ``x`` where the bands stand side by side.
     """
     across, size = {"y": {"value": 0}, "y2": {"value": "height"}}, "width"
     if along == "y":
         across, size = {"x": {"value": 0}, "x2": {"value": "width"}}, "height"
     return {
-        "transform": calculated(said),
         # A little more than the band, so that there is no gap between two days.
         "mark": {"type": "bar", "opacity": 0, size: {"band": 1.14}},
-        "encoding": {along: band, **across, "tooltip": tooltip(said, plain)},
+        "encoding": {along: band, **across, "tooltip": words},
     }
 
 
-def hover_near(x: Spec, y: Spec, said: Mapping[str, str], plain: Mapping[str, str]) -> Spec:
+def hover_near(x: Spec, y: Spec, words: list[Spec]) -> Spec:
     """Invisible points; the one nearest to the pointer says what it is."""
     near = {"type": "point", "on": "pointerover", "nearest": True, "encodings": ["x"]}
     return {
         "params": [{"name": "near", "select": near}],
-        "transform": calculated(said),
         "mark": {"type": "point", "opacity": 0, "size": 80},
-        "encoding": {"x": x, "y": y, "tooltip": tooltip(said, plain)},
+        "encoding": {"x": x, "y": y, "tooltip": words},
     }
-
-
-def calculated(said: Mapping[str, str]) -> list[Spec]:
-    """The words of a tooltip as columns."""
-    return [{"calculate": words, "as": f"said{index}"} for index, words in enumerate(said.values())]
-
-
-def tooltip(said: Mapping[str, str], plain: Mapping[str, str] | None = None) -> list[Spec]:
-    """What a tooltip says: first the columns that hold words, then the calculated ones."""
-    columns = [(title, column) for title, column in (plain or {}).items()]
-    columns += [(title, f"said{index}") for index, title in enumerate(said)]
-    return [{"field": column, "type": "nominal", "title": title} for title, column in columns]
 
 
 # --- colours, axes, text ---------------------------------------------------------------------------
@@ -259,16 +253,3 @@ def small_text(slot: str, *, align: str, dx: int, dy: int, weight: int = 400) ->
 def usd(nano: int) -> float:
     """Nano-USD as dollars to draw with."""
     return float(Decimal(nano).scaleb(-9))
-
-
-def money_words(value: str) -> str:
-    """What ``wording.money`` writes, as a Vega expression."""
-    return (
-        f"{value} === 0 || {value} >= 0.01 ? format({value}, '$,.2f') : "
-        f"{value} < 0.0001 ? '<$0.0001' : format({value}, '$.4f')"
-    )
-
-
-def count_words(value: str) -> str:
-    """What ``wording.count`` writes, as a Vega expression."""
-    return f"format({value}, ',')"
