@@ -154,7 +154,7 @@ _SLOT = {"violet": vega.PLATFORM, "blue": vega.BYOK, "gray": "Axis", "orange": "
 
 def metrics(found: Sequence[Metric], *, before: str) -> None:
     """A row of cards; more spend is not bad, so a change has the colour of its source."""
-    grid = st.grid(len(found), min_column_width=150, border=True)
+    grid = st.grid(len(found), min_column_width=180, border=True)
     for metric in found:
         course = len(metric.course) > 1
         cell = grid.container(gap="xsmall") if course else grid

@@ -13,7 +13,7 @@ from lib.usage.figures import Totals
 _MOST = 12
 _IN_WORDS = 3
 _NAME_LENGTH = 28
-_SUM = 70  # pixels
+_SUM = 80  # pixels
 
 
 def ranking(rows: Sequence[tuple[str, Totals]], noun: str) -> Chart:

@@ -31,6 +31,7 @@ Spec = dict[str, Any]
 Columns = Mapping[str, Sequence[object]]
 PICKED = "picked"
 _FEW = 6
+_LEGEND = 100  # pixels of an entry
 _LABEL = "|"
 
 
@@ -174,13 +175,15 @@ def ink(slot: str) -> Spec:
 
 
 def legend(names: Mapping[str, str]) -> Spec:
-    """A legend on top of these slots; ``names``: slot -> word."""
+    """A legend on top of these slots, in rows of two where there is no room; ``names``: slot -> word."""
+    number = len(names)
     return {
         "title": None,
         "values": list(names),
         "labelExpr": f"({json.dumps(dict(names))})[datum.label]",
         "orient": "top",
         "direction": "horizontal",
+        "columns": {"expr": f"width < {number * _LEGEND} ? 2 : {number}"},
         "symbolType": "square",
         "labelFontSize": 13,
         "labelColor": ink("Axis"),
