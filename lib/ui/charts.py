@@ -177,12 +177,10 @@ def spent(rows: Sequence[Totals]) -> str:
     return f"{wording.money(platform)} platform-funded and {wording.money(byok)} BYOK"
 
 
-def _bands(course: Course, most: int) -> dict[str, list[str]]:
+def _bands(course: Course, most: int) -> Columns:
     """The bars along the axis, about ``most`` of them with a label, and the words of all."""
-    return {
-        "At": vega.keys([row.key for row in course.rows], course.labelled(most)),
-        "When": [row.words for row in course.rows],
-    }
+    keys = vega.keys([row.key for row in course.rows], course.labelled(most))
+    return vega.in_order({"At": keys, "When": [row.words for row in course.rows]})
 
 
 def _heading(course: Course) -> str:

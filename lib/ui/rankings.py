@@ -27,8 +27,9 @@ def ranking(rows: Sequence[tuple[str, Totals]], noun: str) -> Chart:
     names, sums = [name for name, _ in shown], [each for _, each in shown]
     words = [_sum(each) for each in sums]
     heading = noun.capitalize()
-    columns: Columns = {heading: names, **amounts(sums), "Sum": words, **vega.in_words(said_of(sums))}
-    said = ", ".join(f"{name} {sum_}" for name, sum_ in list(zip(names, words, strict=True))[:_IN_WORDS])
+    said = vega.in_words(said_of(sums))
+    columns = vega.in_order({heading: names, **amounts(sums), "Sum": words, **said})
+    first = ", ".join(f"{name} {sum_}" for name, sum_ in list(zip(names, words, strict=True))[:_IN_WORDS])
     more = " and more" if len(names) > _IN_WORDS else ""
     alt = f"Spend by {noun} in USD, the most expensive first."
     everything = [each for _, each in rows]
@@ -39,7 +40,7 @@ def ranking(rows: Sequence[tuple[str, Totals]], noun: str) -> Chart:
         "Cost unknown": [each.unpriced_calls for each in everything],
     }
     height = 64 + 32 * max(len(names), 2)
-    return Chart(columns, vega.layered(*_layers(heading)), alt, height, table, f"{said}{more}.")
+    return Chart(columns, vega.layered(*_layers(heading)), alt, height, table, f"{first}{more}.")
 
 
 def _folded(rows: Sequence[tuple[str, Totals]], noun: str) -> list[tuple[str, Totals]]:
@@ -64,7 +65,7 @@ def _sum(sums: Totals) -> str:
 def _layers(heading: str) -> list[Spec]:
     band = vega.labels() | {"labelLimit": 180, "ticks": False, "domain": False}
     scale = {"paddingInner": 0.55, "paddingOuter": 0.3}
-    y: Spec = {"field": heading, "type": "nominal", "sort": None, "axis": band, "scale": scale}
+    y: Spec = {"field": heading, "type": "nominal", "sort": vega.IN_ORDER, "axis": band, "scale": scale}
     # Room for the sum behind the longest bar; and where nothing was spent, the bars still begin on the left.
     space = {
         "range": [0, {"expr": f"width - {_SUM}"}],

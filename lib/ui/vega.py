@@ -224,12 +224,21 @@ def keys(names: Sequence[str], labelled: Mapping[str, str]) -> list[str]:
 
 
 def band(field: str, number: int) -> Spec:
-    """An axis of ``number`` bands side by side; ``field`` holds their ``keys``."""
+    """An axis of ``number`` bands side by side; ``field`` holds their ``keys``, and the rows are ``in_order``."""
     words = f"split(datum.value, '{_LABEL}')[1] || ''"
     axis = labels() | {"labelExpr": words, "labelOverlap": True, "ticks": False, "labelAngle": 0}
     # A few bars do not grow as wide as the page.
     scale = {"paddingInner": 0.12, "paddingOuter": max(0.06, (_FEW - number) / 2)}
-    return {"field": field, "type": "ordinal", "sort": None, "scale": scale, "axis": axis}
+    return {"field": field, "type": "ordinal", "sort": IN_ORDER, "scale": scale, "axis": axis}
+
+
+IN_ORDER: Spec = {"field": "Order", "op": "min"}
+"""The order of bands: left to itself, a drawing that is used again keeps the order of what it showed before."""
+
+
+def in_order(columns: Columns) -> Columns:
+    """The same with a column that numbers the rows, for ``IN_ORDER``."""
+    return {**columns, "Order": list(range(len(next(iter(columns.values())))))}
 
 
 def short_day(day: date) -> str:

@@ -76,6 +76,23 @@ def test_another_period_is_drawn_into_the_charts_and_tables_that_are_there(
     expect(labels).not_to_have_text(before, timeout=PATIENCE)
     assert drawn.count() == number
     assert set(drawn.evaluate_all("all => all.map(each => each.dataset.seen)")) == {"yes"}
+    expect(page.locator("svg.marks").last).to_be_visible()
+    again = places_of_labels(page)
+    visit.open(path, period="7d")
+    expect(labels).not_to_have_text(before, timeout=PATIENCE)
+    page.wait_for_function(_SETTLED, arg=again, timeout=PATIENCE)
+
+
+_PLACES = """[...document.querySelectorAll('svg.marks .role-axis-label text')]
+    .filter(each => each.textContent && each.getAttribute('opacity') !== '0')
+    .map(each => `${each.textContent} ${Math.round(each.getBoundingClientRect().x)}`).sort().join()"""
+_SETTLED = f"again => {_PLACES} === again"
+
+
+def places_of_labels(page: Page) -> str:
+    """Every label of every axis, and how far from the left it stands."""
+    page.wait_for_timeout(1_000)
+    return str(page.evaluate(_PLACES))
 
 
 def test_a_chart_turns_into_its_table_and_back(page: Page, in_use: Served):

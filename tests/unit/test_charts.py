@@ -305,3 +305,12 @@ def test_hours_are_told_apart_also_where_the_clock_shows_one_twice():
 def test_a_single_day_is_no_bar_as_wide_as_the_page():
     scale = charts.spend(bars(1)).spec["layer"][0]["encoding"]["x"]["scale"]
     assert scale["paddingOuter"] > 1
+
+
+@pytest.mark.parametrize("name", ["spend", "tokens", "failures", "models"])
+def test_bands_have_an_order_of_their_own_and_not_that_of_what_was_drawn_before(name: str):
+    chart = every_chart()[name]
+    bands = [axis for axis in parts(chart.spec, "sort") if axis is not None]
+    assert bands
+    assert all(band == {"field": "Order", "op": "min"} for band in bands)
+    assert chart.columns["Order"] == list(range(len(chart.columns["Order"])))
