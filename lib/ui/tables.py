@@ -14,6 +14,7 @@ _NANO = 1_000_000_000
 _CENT = 0.01
 _HUNDREDTH_CENT = 0.0001
 _HEADER = 35  # pixels, with the border
+_PAD, _CHARACTER = 18, 6.9  # pixels, of a cell
 
 
 def dollars(nano: int | None) -> float | None:
@@ -59,6 +60,25 @@ def call_cost_column(values: Sequence[float | None], label: str | None = None) -
 def count_column() -> Any:
     """Whole numbers as ``wording.count`` writes them, in every browser; and drawn faster than ``localized``."""
     return st.column_config.NumberColumn(format="%,d")
+
+
+def wide_enough(columns: Mapping[str, Sequence[Any]], config: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Column settings, with widths for these columns: left to itself, a table keeps those of its first rows."""
+    widths = {
+        name: _PAD + round(_CHARACTER * max(map(_length, columns[name]))) for name in names if name in columns
+    }
+    return config | {name: {**config.get(name, {}), "width": width} for name, width in widths.items()}
+
+
+def _length(value: object) -> int:
+    """Characters of a cell, at most: amounts with their sign and four decimals."""
+    return len(
+        f"${value:,.4f}"
+        if isinstance(value, float)
+        else f"{value:,}"
+        if isinstance(value, int)
+        else str(value)
+    )
 
 
 def arrow(columns: Mapping[str, Sequence[Any]]) -> pa.Table:

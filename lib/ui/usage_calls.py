@@ -13,7 +13,7 @@ from lib.ui.badges import badge_column
 from lib.ui.cards import Metric
 from lib.ui.filters import Chosen
 from lib.ui.navigation import RUN_LOGS, go
-from lib.ui.tables import arrow, call_cost_column, count_column, dollars, height_of
+from lib.ui.tables import arrow, call_cost_column, count_column, dollars, height_of, wide_enough
 from lib.ui.wording import count, day_time, latency, payer, shorten, weekday_time
 from lib.usage.call_reports import CostlyCall, CostlyRun, LatestCalls, Spread
 from lib.usage.figures import UsageFilter
@@ -122,6 +122,20 @@ def _table(columns: dict[str, list[Any]], noun: str, logs: list[tuple[str, str |
         if run_id:
             go(RUN_LOGS, project=project, run=run_id)
 
+    config = {
+        "Run": st.column_config.ButtonColumn(
+            type="tertiary",
+            alignment="left",
+            key=key,
+            on_click=leave,
+            help="Opens its run log",
+            width=115,
+        ),
+        "Cost": call_cost_column(columns["Cost"]),
+        "Paid by": badge_column(_PAYERS),
+        "Calls": count_column(),
+        "Tokens": count_column(),
+    }
     st.dataframe(
         arrow(columns),
         hide_index=True,
@@ -129,18 +143,5 @@ def _table(columns: dict[str, list[Any]], noun: str, logs: list[tuple[str, str |
         height=height_of(len(logs), row=34, most=10),
         placeholder="",
         alt=f"The {len(logs)} costliest {noun}",
-        column_config={
-            "Run": st.column_config.ButtonColumn(
-                type="tertiary",
-                alignment="left",
-                key=key,
-                on_click=leave,
-                help="Opens its run log",
-                width=115,
-            ),
-            "Cost": call_cost_column(columns["Cost"]),
-            "Paid by": badge_column(_PAYERS),
-            "Calls": count_column(),
-            "Tokens": count_column(),
-        },
+        column_config=wide_enough(columns, config, "Project", "Cost", "Model", "Tokens"),
     )

@@ -8,7 +8,7 @@ import pytest
 
 from lib.access.audit import Tag
 from lib.ui import audit_list
-from lib.ui.tables import call_cost_column, money_column
+from lib.ui.tables import call_cost_column, money_column, wide_enough
 
 
 @pytest.mark.parametrize("tag", list(Tag))
@@ -50,3 +50,12 @@ def test_a_column_of_money_has_the_decimals_that_its_amounts_need(amounts: list[
 def test_what_calls_cost_has_four_decimals_or_six():
     assert call_cost_column([1.5, None])["type_config"]["format"] == "$%,.4f"
     assert call_cost_column([0.000013, 0.0])["type_config"]["format"] == "$%,.6f"
+
+
+def test_a_column_has_room_for_the_longest_cell_that_it_shows():
+    """A table that gets other rows keeps the widths it had, and a number would lose its first digits."""
+    config = {"Cost": money_column([0.5])}
+    small, large = (wide_enough({"Cost": [0.5, cost]}, config, "Cost", "Model") for cost in (0.25, 12_345.25))
+    assert set(small) == {"Cost"}
+    assert 7 * len("$12,345.2500") < large["Cost"]["width"] < 2 * small["Cost"]["width"]
+    assert large["Cost"] == config["Cost"] | {"width": large["Cost"]["width"]}
