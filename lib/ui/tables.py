@@ -64,21 +64,16 @@ def count_column() -> Any:
 
 def wide_enough(columns: Mapping[str, Sequence[Any]], config: dict[str, Any], *names: str) -> dict[str, Any]:
     """Column settings, with widths for these columns: left to itself, a table keeps those of its first rows."""
-    widths = {
-        name: _PAD + round(_CHARACTER * max(map(_length, columns[name]))) for name in names if name in columns
-    }
+    found = {name: max(map(_length, [name, *columns[name]])) for name in names if name in columns}
+    widths = {name: _PAD + round(_CHARACTER * longest) for name, longest in found.items()}
     return config | {name: {**config.get(name, {}), "width": width} for name, width in widths.items()}
 
 
 def _length(value: object) -> int:
-    """Characters of a cell, at most: amounts with their sign and four decimals."""
-    return len(
-        f"${value:,.4f}"
-        if isinstance(value, float)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else str(value)
-    )
+    """The most characters that a cell can have; of an amount, those with six decimals."""
+    if isinstance(value, float):
+        return len(f"${value:,.6f}")
+    return len(f"{value:,}" if isinstance(value, int) else str(value))
 
 
 def arrow(columns: Mapping[str, Sequence[Any]]) -> pa.Table:

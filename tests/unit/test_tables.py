@@ -57,5 +57,5 @@ def test_a_column_has_room_for_the_longest_cell_that_it_shows():
     config = {"Cost": money_column([0.5])}
     small, large = (wide_enough({"Cost": [0.5, cost]}, config, "Cost", "Model") for cost in (0.25, 12_345.25))
     assert set(small) == {"Cost"}
-    assert 7 * len("$12,345.2500") < large["Cost"]["width"] < 2 * small["Cost"]["width"]
+    assert 6.5 * len("$12,345.250000") < large["Cost"]["width"] < 2 * small["Cost"]["width"]
     assert large["Cost"] == config["Cost"] | {"width": large["Cost"]["width"]}
