@@ -13,10 +13,10 @@ from sqlalchemy import Connection, text
 from bench.measure import interleaved, median, ratio, table, verdict
 from bench.spenders import PROCESSES, THREADS, check_then_record, reserve_then_settle, spend_at_once
 from bench.workplace import database_urls
+from lib.caps.windows import WINDOWS, standing
 from lib.clock import DAY, HOUR, MINUTE, Micros
 from lib.db import Database
 from lib.db.migrate import migrate
-from lib.usage.caps import WINDOWS, standing
 from tests.spending import ADMIN, Shop
 
 IN_WINDOW = (10_000, 200_000, 1_000_000)

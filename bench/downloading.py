@@ -22,8 +22,8 @@ from bench.pages import served
 from bench.people import Told, crowd, server_process
 from bench.traffic import END
 from lib.clock import SECOND
+from lib.reports.spend import UsageFilter
 from lib.settings import Settings
-from lib.usage.reports import UsageFilter
 from lib.web import links
 from lib.web.links import COOKIE, Link, Signer, new_browser
 

@@ -39,8 +39,8 @@ url, out, sql = sys.argv[1:]
 _OURS = """
 from lib.access.roles import Origin, local_administrator
 from lib.db import Database
-from lib.usage.export import export_usage
-from lib.usage.reports import UsageFilter
+from lib.exchange.export import export_usage
+from lib.reports.spend import UsageFilter
 import pyarrow.parquet
 database = Database(url)
 with database.read(): pass

@@ -12,9 +12,9 @@ from sqlalchemy import select
 from bench.measure import median, table, verdict
 from bench.workplace import ACTOR, database_urls, platform
 from lib.db.tables import usage_events
+from lib.exchange.import_usage import import_usage
 from lib.platform import Platform
 from lib.settings import ROOT
-from lib.usage.importing import import_usage
 
 TRACE = ROOT.parent / "shared" / "traces" / "servegen_msmall_14d.csv.gz"
 COLUMNS = ("occurred_at", "project", "source", "model", "input_tokens", "output_tokens", "latency_ms")

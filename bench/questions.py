@@ -10,9 +10,9 @@ from bench.generator import ACTOR
 from bench.traffic import END
 from lib.clock import DAY, HOUR, SECOND
 from lib.platform import Platform
+from lib.reports.spend import UsageFilter
+from lib.runs.log import RunFilter
 from lib.usage.periods import Period, custom, day_of, preset
-from lib.usage.reports import UsageFilter
-from lib.usage.runlog import RunFilter
 
 HOT = "project-001"
 Questions = dict[str, Callable[[], object]]

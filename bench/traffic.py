@@ -1,6 +1,6 @@
 """A year of calls as arrays: bursts, nights, a few hot projects. Drawn from a seed, pure.
 
-The figures of hours, bursts and token counts are those of lib.usage.sample_shape, measured on published traces.
+The figures of hours, bursts and token counts are those of lib.sample.distributions, measured on published traces.
 How unequal projects are is measured on ServeGen's m-small (Apache-2.0): of 38 clients the first makes 25 % of
 all calls, the first four 71 %; and calls come in bursts: the gaps between them vary 2.3 times their mean.
 """
@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from lib.clock import DAY, HOUR, SECOND, Micros, from_micros, to_micros
-from lib.usage import sample_shape
-from lib.usage.sample_shape import CALLS, Quantiles
+from lib.sample import distributions
+from lib.sample.distributions import CALLS, Quantiles
 
 END: Micros = to_micros(datetime(2026, 11, 20, 15, 20, tzinfo=UTC))
 DAYS, PROJECTS = 365, 200
@@ -131,10 +131,10 @@ def _starts(rng: np.random.Generator, project: Array, kind: Array) -> Array:
     """When runs start: by the day's and week's rhythm of their kind, and many on another one's heels."""
     started = np.empty(len(kind), dtype=np.int64)
     days = [from_micros(START + day * DAY).weekday() for day in range(DAYS)]
-    busy = _quantile(rng, sample_shape.BURSTS, DAYS)
+    busy = _quantile(rng, distributions.BURSTS, DAYS)
     for number, name in enumerate(KINDS):
         shares = np.array(
-            [[sample_shape.share_of_day(name, day, hour) for hour in range(24)] for day in days]
+            [[distributions.share_of_day(name, day, hour) for hour in range(24)] for day in days]
         )
         shares *= busy[:, None]
         chosen = kind == number
@@ -161,10 +161,10 @@ def _models(rng: np.random.Generator) -> Array:
 
 def _tokens(rng: np.random.Generator, number: int) -> list[Array]:
     """Input, cached input, output, reasoning."""
-    given = _quantile(rng, sample_shape.INPUT_TOKENS, number).astype(np.int64)
-    cached = (given * _quantile(rng, sample_shape.CACHED_SHARE, number)).astype(np.int64)
-    made = _quantile(rng, sample_shape.OUTPUT_TOKENS, number).astype(np.int64)
-    return [given, cached - cached % sample_shape.CACHE_BLOCK, made, made // 3]
+    given = _quantile(rng, distributions.INPUT_TOKENS, number).astype(np.int64)
+    cached = (given * _quantile(rng, distributions.CACHED_SHARE, number)).astype(np.int64)
+    made = _quantile(rng, distributions.OUTPUT_TOKENS, number).astype(np.int64)
+    return [given, cached - cached % distributions.CACHE_BLOCK, made, made // 3]
 
 
 def _costs(tokens: list[Array], model: Array) -> Array:

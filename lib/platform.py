@@ -14,24 +14,24 @@ from lib.access.auditlog import AuditLog
 from lib.access.members import Members
 from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, local_administrator
+from lib.caps.plans import Plans
+from lib.caps.reading import CapsView
 from lib.clock import Micros
 from lib.db import Database
 from lib.db.migrate import migrate
 from lib.errors import BadInput, RunEnded
 from lib.keys import Keys
+from lib.ledger.ledger import Ledger
 from lib.llm.clients import MeteredAsyncOpenAI, MeteredOpenAI, make_async_client, make_client
 from lib.llm.testcall import send_test_prompt
+from lib.pricing.prices import PriceBook
+from lib.reports.calls import CallReports
+from lib.reports.spend import Reports
+from lib.runs.heartbeat import Heartbeat
+from lib.runs.lifecycle import RunStore, StartedRun
+from lib.runs.log import RunDetail, RunLog
 from lib.settings import Settings
 from lib.usage import rollups
-from lib.usage.call_reports import CallReports
-from lib.usage.caps_view import CapsView
-from lib.usage.heartbeat import Heartbeat
-from lib.usage.ledger import Ledger
-from lib.usage.plans import Plans
-from lib.usage.prices import PriceBook
-from lib.usage.reports import Reports
-from lib.usage.runlog import RunDetail, RunLog
-from lib.usage.runs import RunStore, StartedRun
 from lib.vault.keys import KeyStore, ever_sealed
 from lib.vault.masters import load_keyring
 from lib.vault.rotation import Masters

@@ -15,20 +15,20 @@ from sqlalchemy import Row, func, insert, select, text, update
 
 from lib.access.projects import Projects
 from lib.access.roles import Origin, local_administrator
+from lib.caps.plans import Plans
+from lib.caps.reading import CapsView
+from lib.caps.windows import WINDOWS, Headroom
 from lib.clock import MINUTE, Micros
 from lib.db import Database
 from lib.db.tables import accounts, open_calls, projects, provider_keys, usage_events
+from lib.ledger.attempts import Ask, Outcome
+from lib.ledger.ledger import Ledger
+from lib.ledger.opened import OpenCall
+from lib.pricing.price_file import FilePrice
+from lib.pricing.prices import PriceBook, Tokens
+from lib.runs.lifecycle import RunStore, StartedRun
+from lib.runs.log import RunDetail, RunLog
 from lib.secret import Secret
-from lib.usage.calls import Ask, Outcome
-from lib.usage.caps import WINDOWS, Headroom
-from lib.usage.caps_view import CapsView
-from lib.usage.ledger import Ledger
-from lib.usage.opened import OpenCall
-from lib.usage.plans import Plans
-from lib.usage.pricefile import FilePrice
-from lib.usage.prices import PriceBook, Tokens
-from lib.usage.runlog import RunDetail, RunLog
-from lib.usage.runs import RunStore, StartedRun
 from lib.vault.keys import KeyStore
 from lib.vault.masters import Keyring
 from lib.vault.sealing import MasterKey

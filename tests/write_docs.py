@@ -10,8 +10,8 @@ import click
 from pydantic_core import PydanticUndefined
 
 from lib.cli import cli
+from lib.exchange.columns import DAILY_HEADER, EVENT_COLUMNS, NEEDED, Kind
 from lib.settings import Settings
-from lib.usage.columns import DAILY_HEADER, EVENT_COLUMNS, NEEDED, Kind
 from tests.colors import SIGHTS, THEMES, contrast, distance, theme
 
 ROOT = Path(__file__).resolve().parents[1]

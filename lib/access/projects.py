@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -16,6 +17,7 @@ from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, allows, require
 from lib.clock import Micros
 from lib.db import AnyRow, Database
+from lib.db.direct import execute
 from lib.db.tables import accounts, plans, projects
 from lib.errors import BadInput, ProjectUnknown
 
@@ -223,3 +225,33 @@ def _require_plan(connection: Connection, plan: str) -> None:
 
 def _project(row: AnyRow) -> Project:
     return Project(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+_PROJECTS = select(projects.c.slug, projects.c.id, projects.c.sample)
+
+
+def visible_ids(
+    connection: Connection,
+    actor: Actor,
+    slugs: Iterable[str],
+    action: Action = Action.SEE_SPEND,
+    *,
+    sample: bool = False,
+) -> list[str]:
+    """Ids of the projects named, or else of all real (or all ``sample``) ones that the actor may see.
+
+    Raises:
+        ProjectUnknown: one that is named does not exist, or the actor may not know of it.
+        BadInput: real projects and sample data are named together; no sum mixes them.
+    """
+    rows = execute(connection, _PROJECTS, {})
+    everywhere = allows(actor, action, None)
+    visible = {row.slug: row for row in rows if everywhere or allows(actor, action, row.id)}
+    named = dict.fromkeys(slugs)
+    for slug in named:
+        if slug not in visible:
+            raise ProjectUnknown(slug)
+    if len({visible[slug].sample for slug in named}) > 1:
+        raise BadInput("Sample data and real projects are never counted together. Choose one or the other.")
+    chosen = [visible[slug] for slug in named] or [row for row in visible.values() if row.sample == sample]
+    return [row.id for row in chosen]

@@ -6,13 +6,13 @@ from datetime import date
 
 import click
 
+from lib.caps.plans import Plans
+from lib.caps.windows import Headroom, Window
 from lib.cli.inputs import DAY, USD
 from lib.cli.output import clock_time, json_option, moment, plain, say, show_json, show_table
 from lib.cli.session import Session
-from lib.usage.caps import Headroom, Window
+from lib.pricing.prices import plain_usd
 from lib.usage.periods import midnight
-from lib.usage.plans import Plans
-from lib.usage.prices import plain_usd
 
 
 @click.group()

@@ -6,7 +6,7 @@ import click
 
 from lib.cli.output import counted, say, yes_option
 from lib.cli.session import Session
-from lib.usage import sample
+from lib.sample import load as sample
 
 
 @click.group()

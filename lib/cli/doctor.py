@@ -15,8 +15,8 @@ from lib.cli.session import Session
 from lib.db import Database
 from lib.db.health import describe, files_of
 from lib.errors import KeyRejected, KeyUnchecked, QodexError
+from lib.pricing.prices import PriceBook
 from lib.settings import Settings
-from lib.usage.prices import PriceBook
 from lib.vault.keys import KeyStore
 from lib.vault.masters import Keyring, load_keyring
 

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from lib.errors import BadInput
+from lib.pricing.prices import parse_usd
 from lib.usage.periods import FIRST_DAY, LAST_DAY, is_day
-from lib.usage.prices import parse_usd
 
 
 class Usd(click.ParamType[int]):

@@ -18,12 +18,12 @@ from lib.cli.session import Session
 from lib.clock import iso
 from lib.db.tables import SOURCES
 from lib.errors import ImportRejected
+from lib.exchange.export import FORMATS, Exported, export_usage
+from lib.exchange.import_usage import ImportResult, import_usage
+from lib.pricing.prices import plain_usd
+from lib.reports.spend import UsageFilter
 from lib.usage import rollups
-from lib.usage.export import FORMATS, Exported, export_usage
-from lib.usage.importing import ImportResult, import_usage
 from lib.usage.periods import midnight, zone_named
-from lib.usage.prices import plain_usd
-from lib.usage.reports import UsageFilter
 
 _PROBLEMS_SHOWN = 20
 

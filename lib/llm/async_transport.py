@@ -17,6 +17,9 @@ from weakref import WeakKeyDictionary
 import httpx2
 
 from lib.errors import DatabaseUnavailable, LeaseLost
+from lib.ledger.attempts import Outcome
+from lib.ledger.ledger import Ledger
+from lib.ledger.opened import OpenCall
 from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt, Refusal
 from lib.llm.cleaning import clean_error
 from lib.llm.outgoing import Desk, Plan, forget_key_async, hurry
@@ -24,9 +27,6 @@ from lib.llm.settling import Books, in_thread
 from lib.llm.transport import CANNOT_TAKE_OVER, ERROR_PATIENCE
 from lib.llm.wire import async_inner_transport
 from lib.settings import Settings
-from lib.usage.calls import Outcome
-from lib.usage.ledger import Ledger
-from lib.usage.opened import OpenCall
 
 P = ParamSpec("P")
 T = TypeVar("T")

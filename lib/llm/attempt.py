@@ -16,14 +16,14 @@ import httpx2
 
 from lib.clock import SECOND
 from lib.errors import LeaseLost, QodexError
+from lib.ledger.attempts import KeyVerdict, Outcome, Status
+from lib.ledger.opened import OpenCall
 from lib.llm.answers import Reader, reader_for
 from lib.llm.cleaning import Cleaner, Headers, clean_body, clean_error, clean_headers, without_charset
 from lib.llm.outgoing import Plan, Trace, asks_for_usage, build
 from lib.llm.reading import Reading
 from lib.llm.wire import ErrorAnswer, classify_error, request_id_of, scrub
 from lib.secret import Secret
-from lib.usage.calls import KeyVerdict, Outcome, Status
-from lib.usage.opened import OpenCall
 
 LARGEST_ERROR_BODY = 1024 * 1024
 LONGEST_CALL = 3600.0

@@ -15,12 +15,12 @@ import openai
 from openai import DEFAULT_TIMEOUT, NotGiven, Timeout, not_given
 
 from lib.errors import NotMetered
+from lib.ledger.ledger import Ledger
 from lib.llm.async_transport import MeteredAsyncTransport
 from lib.llm.outgoing import PLACEHOLDER_KEY
 from lib.llm.transport import MeteredTransport
 from lib.llm.wire import install_log_redaction
 from lib.settings import Settings
-from lib.usage.ledger import Ledger
 
 T = TypeVar("T")
 _IGNORED = frozenset({"api_key", "organization", "project", "webhook_secret", "_enforce_credentials"})

@@ -17,9 +17,9 @@ import httpx2
 
 from lib.clock import SECOND, Micros
 from lib.errors import NotMetered
+from lib.ledger.attempts import Ask
+from lib.ledger.opened import OpenCall
 from lib.llm.requests import CHAT, METERED, read_ask, with_output_limit, with_stream_usage
-from lib.usage.calls import Ask
-from lib.usage.opened import OpenCall
 
 PLACEHOLDER_KEY = "set-by-qodex-for-each-request"
 """What the SDK believes to be the key."""

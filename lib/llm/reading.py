@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lib.usage.prices import Tokens
+from lib.pricing.prices import Tokens
 
 _LONGEST_TEXT = 500
 _MOST_TOKENS = 1_000_000_000

@@ -11,8 +11,8 @@ import json
 import re
 from typing import Any
 
+from lib.ledger.attempts import Ask
 from lib.llm.bodies import Fields, has_stored_or_viewed_input, why_no_ceiling
-from lib.usage.calls import Ask
 
 CHAT, RESPONSES, EMBEDDINGS = "chat/completions", "responses", "embeddings"
 METERED = frozenset({CHAT, RESPONSES, EMBEDDINGS})

@@ -19,9 +19,9 @@ from weakref import WeakKeyDictionary
 
 from lib.clock import Micros
 from lib.errors import QodexError
-from lib.usage.calls import Ask, Outcome
-from lib.usage.ledger import Ledger
-from lib.usage.opened import OpenCall
+from lib.ledger.attempts import Ask, Outcome
+from lib.ledger.ledger import Ledger
+from lib.ledger.opened import OpenCall
 
 _log = logging.getLogger(__name__)
 _PAUSES = (0.05, 0.2, 0.5)  # seconds between tries

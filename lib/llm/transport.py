@@ -20,14 +20,14 @@ from collections.abc import Iterator
 import httpx2
 
 from lib.errors import DatabaseUnavailable, Forbidden, KeyMissing, LeaseLost, NotMetered, PriceUnknown
+from lib.ledger.attempts import Outcome
+from lib.ledger.ledger import Ledger
 from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt, Refusal
 from lib.llm.cleaning import clean_error
 from lib.llm.outgoing import Desk, Plan, forget_key, hurry
 from lib.llm.settling import Books
 from lib.llm.wire import inner_transport
 from lib.settings import Settings
-from lib.usage.calls import Outcome
-from lib.usage.ledger import Ledger
 
 ERROR_PATIENCE = 30.0
 """Seconds that the body of an error answer is read for."""

@@ -11,11 +11,11 @@ import streamlit as st
 
 from lib.access.auditlog import AuditFilter, AuditRow
 from lib.clock import iso
+from lib.exchange.columns import inert
 from lib.ui import address, paging
 from lib.ui.filters import Chosen
 from lib.ui.tables import arrow
 from lib.ui.wording import ago, count, exact_seconds, key_name, money, shorten
-from lib.usage.columns import inert
 
 PAGE_ROWS = 25
 MOST_ROWS = 50_000  # of the file

@@ -6,13 +6,13 @@ import streamlit as st
 
 from lib.errors import QodexError
 from lib.platform import TestCall
+from lib.runs.log import CallRow
 from lib.ui import loaders, notices
 from lib.ui.cards import card, facts
 from lib.ui.guards import acting
 from lib.ui.navigation import RUN_LOGS, link
 from lib.ui.server import front_door
 from lib.ui.wording import SOURCE_COLOR, badge, code, count, escape, latency, money, payer, quote, run_status
-from lib.usage.runlog import CallRow
 
 DIALOG = "test-call"
 _RESULT = "test-call:result"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lib.reports.models import Totals
 from lib.ui import vega, wording
 from lib.ui.steps import Course, Step
 from lib.ui.tables import dollars, known
 from lib.ui.vega import BYOK, PLATFORM, SOURCES, Chart, Columns, Spec, usd
-from lib.usage.figures import Totals
 
 _WIDE, _HALF = 7, 4
 _NARROW = 31  # bars; more of them are narrower than the words on one

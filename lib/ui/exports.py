@@ -9,6 +9,8 @@ import streamlit as st
 from lib.access.roles import Actor
 from lib.clock import HOUR
 from lib.errors import QodexError
+from lib.exchange.daily_summary import about_rows
+from lib.reports.models import Totals, UsageFilter
 from lib.ui import signin
 from lib.ui.cards import card, facts, heading
 from lib.ui.export_progress import JOB, draw_job, drop_job
@@ -16,8 +18,6 @@ from lib.ui.filters import Chosen
 from lib.ui.guards import acting
 from lib.ui.server import export_desk, front_door
 from lib.ui.wording import SOURCE, count, escape, money, size
-from lib.usage.export_days import about_rows
-from lib.usage.figures import Totals, UsageFilter
 from lib.web.files import MOST_SAID
 from lib.web.links import COOKIE, HOLDS, Link, Signer, address_of, clean_browser
 from lib.web.prepared import Preparing

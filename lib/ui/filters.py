@@ -11,11 +11,11 @@ import streamlit as st
 from lib.access.roles import Actor
 from lib.clock import DAY, HOUR, Micros
 from lib.errors import BadInput
+from lib.reports.models import UsageFilter
 from lib.ui import address
 from lib.ui.navigation import in_sample
 from lib.ui.server import front_door, now
 from lib.ui.wording import span
-from lib.usage.figures import UsageFilter
 from lib.usage.periods import FIRST_DAY, PRESETS, Period, custom, day_of, preset, zone_named
 
 # One or two for each offset, so that the list stays short; the address may name any other.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lib.reports.weekly import HourOfWeek
 from lib.ui import vega, wording
 from lib.ui.vega import BYOK, PLATFORM, Chart, Columns, Spec, usd
-from lib.usage.weekly import HourOfWeek
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _EVERY = 3

@@ -8,9 +8,12 @@ import streamlit as st
 
 from lib.access.projects import Project
 from lib.access.roles import Actor
+from lib.caps.windows import TITLES, Headroom, Window
 from lib.clock import Micros, from_micros
 from lib.llm.providers import provider
 from lib.platform import Platform
+from lib.reports.spend import UsageFilter
+from lib.runs.log import RunFilter
 from lib.ui import loaders
 from lib.ui.cards import Attention, facts
 from lib.ui.guards import Viewer
@@ -32,9 +35,6 @@ from lib.ui.wording import (
     quote,
     weekday_time,
 )
-from lib.usage.caps import TITLES, Headroom, Window
-from lib.usage.reports import UsageFilter
-from lib.usage.runlog import RunFilter
 from lib.vault.states import KeyState, PlatformKeyState
 
 PLANNED = {"Anthropic": "Claude", "Google": "Gemini"}

@@ -12,11 +12,11 @@ import streamlit as st
 
 from lib.access.roles import Actor
 from lib.clock import SECOND
+from lib.reports.models import UsageFilter
 from lib.ui.filters import Chosen
 from lib.ui.guards import acting
 from lib.ui.loaders import SECONDS_KEPT
 from lib.ui.server import front_door, now
-from lib.usage.figures import UsageFilter
 
 EVERY_SECONDS = 5
 _DRAWN = "live:drawn"

@@ -12,11 +12,11 @@ from typing import Any, cast
 import streamlit as st
 
 from lib.access.roles import Actor
+from lib.caps.windows import Headroom
 from lib.clock import Micros
+from lib.reports.calls import LatestCalls
+from lib.reports.models import Choices, DayRow, HourRow, ModelRow, ProjectRow, Spend, Totals, UsageFilter
 from lib.ui.server import front_door
-from lib.usage.call_reports import LatestCalls
-from lib.usage.caps import Headroom
-from lib.usage.figures import Choices, DayRow, HourRow, ModelRow, ProjectRow, Spend, Totals, UsageFilter
 
 SECONDS_KEPT = 3
 

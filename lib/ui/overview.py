@@ -12,8 +12,10 @@ import streamlit as st
 
 from lib.access.projects import Project
 from lib.access.roles import Actor
+from lib.caps.windows import Headroom
 from lib.clock import MINUTE
 from lib.platform import Platform
+from lib.reports.models import ProjectRow, Totals, UsageFilter
 from lib.ui import loaders, spend_card
 from lib.ui.badges import badge_column
 from lib.ui.cards import Metric
@@ -24,8 +26,6 @@ from lib.ui.server import front_door
 from lib.ui.steps import Course
 from lib.ui.tables import arrow, cell, count_column, height_of, money_column
 from lib.ui.wording import KEY_STATUS, change, count, difference, payer, shorten
-from lib.usage.caps import Headroom
-from lib.usage.figures import ProjectRow, Totals, UsageFilter
 from lib.vault.states import KeyState
 
 _NAME_LENGTH = 24

@@ -7,8 +7,12 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from lib.access.roles import Actor
+from lib.caps import forecast as pace
+from lib.caps.windows import TITLES, Window
 from lib.clock import HOUR, Micros
 from lib.platform import Platform
+from lib.reports import spikes
+from lib.reports.models import UsageFilter
 from lib.ui import loaders
 from lib.ui.cards import Attention
 from lib.ui.filters import Chosen
@@ -16,9 +20,6 @@ from lib.ui.key_panel import NEAR_CAP, failing_key, failing_platform_key
 from lib.ui.navigation import INTEGRATIONS, PLAN, USAGE
 from lib.ui.overview import Standing
 from lib.ui.wording import count, duration, escape, exact, money
-from lib.usage import jumps, pace
-from lib.usage.caps import TITLES, Window
-from lib.usage.figures import UsageFilter
 from lib.usage.periods import midnight
 
 _MOST_LINES = 8
@@ -112,11 +113,11 @@ def _hours(length: Micros) -> str:
 def _jumps(wanted: UsageFilter, actor: Actor, chosen: Chosen) -> list[Attention]:
     """Projects whose spend jumped on the last full day, the largest first; the method is in the words."""
     day = chosen.today - timedelta(days=1)
-    since = midnight(day - timedelta(days=jumps.DAYS_BEFORE), chosen.zone)
+    since = midnight(day - timedelta(days=spikes.DAYS_BEFORE), chosen.zone)
     days = loaders.project_days(
         replace(wanted, since=since, until=midnight(chosen.today, chosen.zone)), actor
     )
-    found = [(slug, jumped) for slug, course in days.items() if (jumped := jumps.jump(course, day))]
+    found = [(slug, jumped) for slug, course in days.items() if (jumped := spikes.jump(course, day))]
     found.sort(key=lambda each: (-each[1].total_nano, each[0]))
     return [
         Attention("Jump", "gray", _jump(*each), "Show usage", USAGE, _around(each[0], day, chosen))
@@ -124,21 +125,21 @@ def _jumps(wanted: UsageFilter, actor: Actor, chosen: Chosen) -> list[Attention]
     ]
 
 
-def _jump(slug: str, found: jumps.Jump) -> str:
+def _jump(slug: str, found: spikes.Jump) -> str:
     by_source = {"platform-funded": found.platform_nano, "BYOK": found.byok_nano}
     whose = " and ".join(f"{money(nano)} {source}" for source, nano in by_source.items() if nano)
     spent = whose if list(by_source.values()).count(0) else f"{money(found.total_nano)} ({whose})"
     times = found.total_nano * 10 // found.median_nano / 10
     text = (
         f"spent {spent} on {found.day:%a} {found.day.day} {found.day:%b}, {times:g} times the "
-        f"{money(found.median_nano)} median of the {jumps.DAYS_BEFORE} days before."
+        f"{money(found.median_nano)} median of the {spikes.DAYS_BEFORE} days before."
     )
     return f"**{escape(slug)}** {escape(text)}"
 
 
 def _around(slug: str, day: date, chosen: Chosen) -> dict[str, str]:
     """The address of the days that are compared."""
-    first = day - timedelta(days=jumps.DAYS_BEFORE)
+    first = day - timedelta(days=spikes.DAYS_BEFORE)
     return {
         "project": slug,
         "period": "custom",

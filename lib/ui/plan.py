@@ -8,16 +8,16 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from lib.access.projects import Project
+from lib.caps.plans import Plan
+from lib.caps.reading import Outlook, Point
+from lib.caps.windows import TITLES, Headroom, Window
 from lib.clock import DAY, HOUR, MINUTE, Micros, from_micros
+from lib.reports.spend import Totals
 from lib.ui import cap_charts, cards, tables, vega
 from lib.ui.cards import Attention
 from lib.ui.navigation import INTEGRATIONS, RUN_LOGS, USAGE, link
 from lib.ui.vega import usd
 from lib.ui.wording import badge, count, duration, escape, exact, key_name, money, zone_label
-from lib.usage.caps import TITLES, Headroom, Window
-from lib.usage.caps_view import Outlook, Point
-from lib.usage.plans import Plan
-from lib.usage.reports import Totals
 from lib.vault.states import KeyState
 
 NEAR_CAP = 80

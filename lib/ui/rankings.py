@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lib.reports.models import Totals
 from lib.ui import vega, wording
 from lib.ui.charts import amounts, money_table, said_of
 from lib.ui.tables import known
 from lib.ui.vega import SOURCES, Chart, Columns, Spec
-from lib.usage.figures import Totals
 
 _MOST = 12
 _IN_WORDS = 3

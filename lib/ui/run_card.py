@@ -9,6 +9,7 @@ import streamlit as st
 
 from lib.access.roles import Actor
 from lib.clock import from_micros
+from lib.runs.log import CallRow, LogLine, RunDetail, RunRow
 from lib.ui.badges import badge_column
 from lib.ui.cards import card, facts, heading
 from lib.ui.filters import Chosen
@@ -32,7 +33,6 @@ from lib.ui.wording import (
     run_status,
     weekday_time,
 )
-from lib.usage.runlog import CallRow, LogLine, RunDetail, RunRow
 
 _CALLS_SHOWN = 200
 _CALL_WORDS = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from lib.runs.log import RunFilter, RunRow
 from lib.ui import address, paging
 from lib.ui.badges import badge_column
 from lib.ui.filters import Chosen
@@ -27,7 +28,6 @@ from lib.ui.wording import (
     run_status,
     shorten,
 )
-from lib.usage.runlog import RunFilter, RunRow
 
 PAGE_ROWS = 10
 LIVE_SECONDS = 5

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from lib.reports.models import Totals
 from lib.ui import charts, filters, vega
 from lib.ui.cards import Metric, as_table, card, draw_table
 from lib.ui.steps import Course
 from lib.ui.tables import known
 from lib.ui.wording import SOURCE, SOURCE_COLOR, change, count, money
-from lib.usage.figures import Totals
 
 _MEANING = {
     "platform": "Paid with Qodex's key, within each project's caps: [Plan](/plan) shows them.",

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from lib.access.roles import Actor
 from lib.clock import HOUR, Micros, from_micros
+from lib.reports.models import DayRow, HourRow, Totals, UsageFilter
 from lib.ui import loaders, wording
 from lib.ui.filters import Chosen
-from lib.usage.figures import DayRow, HourRow, Totals, UsageFilter
 
 WEEKS_FROM, MONTHS_FROM = 184, 732
 """Days of a period from which on a bar is a week, and a month."""

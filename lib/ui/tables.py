@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import streamlit as st
 
-from lib.usage.figures import Totals
+from lib.reports.models import Totals
 
 _NANO = 1_000_000_000
 _CENT = 0.01

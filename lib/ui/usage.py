@@ -8,13 +8,13 @@ from typing import Any
 import streamlit as st
 
 from lib.access.roles import Actor
+from lib.reports.models import DayRow, Totals, UsageFilter
 from lib.ui import address, loaders, spend_card
 from lib.ui.cards import Metric
 from lib.ui.filters import Chosen
 from lib.ui.navigation import in_sample
 from lib.ui.tables import arrow, cell, count_column, height_of, money_column
 from lib.ui.wording import KIND, SOURCE, change, count, escape, money, points, share
-from lib.usage.figures import DayRow, Totals, UsageFilter
 
 FILTERS = ("project", "source", "provider", "model", "kind", "status")
 _PROVIDERS = {"openai": "OpenAI", "anthropic": "Anthropic", "google": "Google"}

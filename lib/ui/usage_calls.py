@@ -8,6 +8,8 @@ from typing import Any
 import streamlit as st
 
 from lib.access.roles import Actor
+from lib.reports.calls import CostlyCall, CostlyRun, LatestCalls, Spread
+from lib.reports.models import UsageFilter
 from lib.ui import cards, loaders
 from lib.ui.badges import badge_column
 from lib.ui.cards import Metric
@@ -15,8 +17,6 @@ from lib.ui.filters import Chosen
 from lib.ui.navigation import RUN_LOGS, go
 from lib.ui.tables import arrow, call_cost_column, count_column, dollars, height_of, wide_enough
 from lib.ui.wording import count, day_time, latency, payer, shorten, weekday_time
-from lib.usage.call_reports import CostlyCall, CostlyRun, LatestCalls, Spread
-from lib.usage.figures import UsageFilter
 
 _NAME_LENGTH = 18
 _PAYERS = {"Platform": "violet", "BYOK": "blue", "Platform and BYOK": "gray"}

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from lib.access.roles import Actor
+from lib.caps.windows import WINDOWS
+from lib.reports import weekly
+from lib.reports.models import Totals, UsageFilter
 from lib.ui import cap_charts, cards, charts, heat_map, loaders, rankings, vega
 from lib.ui.filters import Chosen
 from lib.ui.server import front_door
 from lib.ui.steps import Course
 from lib.ui.usage import STATUSES
 from lib.ui.wording import count, escape, share
-from lib.usage import weekly
-from lib.usage.caps import WINDOWS
-from lib.usage.figures import Totals, UsageFilter
 
 
 @dataclass(frozen=True)

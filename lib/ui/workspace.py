@@ -6,26 +6,26 @@ import streamlit as st
 
 from lib.access.roles import Action, Actor, allows
 from lib.errors import QodexError
+from lib.sample import load
 from lib.ui import loaders, notices
 from lib.ui.guards import acting
 from lib.ui.navigation import OVERVIEW, SAMPLE, go, in_sample
 from lib.ui.server import front_door
 from lib.ui.wording import badge, count, escape
-from lib.usage import sample
 
 REMOVING = "sample:remove"
 
 
 def leave_what_is_gone() -> None:
     """A kept link into sample data that was removed since shows the real projects, and says so."""
-    if in_sample() and not sample.is_loaded(front_door().database):
+    if in_sample() and not load.is_loaded(front_door().database):
         del st.query_params[SAMPLE]
         notices.say("The sample data was removed. These are the real projects.", icon="info")
 
 
 def draw_sidebar(actor: Actor) -> None:
     """What the sample data is, and the way in or out; nothing where there is none."""
-    loaded = in_sample() or sample.is_loaded(front_door().database)
+    loaded = in_sample() or load.is_loaded(front_door().database)
     if not loaded:
         return
     with st.sidebar:
@@ -64,8 +64,8 @@ def draw_offer(actor: Actor) -> None:
 def _load() -> QodexError | None:
     platform = front_door()
     try:
-        if not sample.is_loaded(platform.database):
-            sample.load(platform.database, platform.keyring, acting())
+        if not load.is_loaded(platform.database):
+            load.load(platform.database, platform.keyring, acting())
     except QodexError as problem:
         return problem
     return None
@@ -82,7 +82,7 @@ def _removal() -> None:
     if not notices.confirmed("Remove", REMOVING):
         return
     try:
-        removed = sample.remove(front_door().database, acting())
+        removed = load.remove(front_door().database, acting())
     except QodexError as problem:
         failure.error(escape(str(problem)), icon=":material/error:")
         return

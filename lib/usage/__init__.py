@@ -1,1 +1,1 @@
-"""Money and metering: prices, the ledger of calls, rolling caps, runs, reports, export and import."""
+"""What a usage event is, its roll-ups, and the periods over which it is summed."""

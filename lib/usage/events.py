@@ -6,13 +6,13 @@ the account, the roll-ups (hour, then day), the run, the key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
 from lib.clock import Micros
-from lib.db import AnyRow, Database
+from lib.db import AnyRow
 from lib.db.direct import execute
 from lib.db.tables import accounts, open_calls, run_log, runs, usage_events
 from lib.usage.rollups import Rollups
@@ -42,7 +42,7 @@ _NOTED = select(run_log.c.id).where(
     run_log.c.run_id == bindparam("run"),
     run_log.c.tag == bindparam("tag"),
 )
-_TAKE = (
+TAKE_OPEN_CALL = (
     delete(open_calls)
     .where(open_calls.c.project_id == bindparam("project"), open_calls.c.event_id == bindparam("event"))
     .returning(*open_calls.c)
@@ -65,18 +65,6 @@ _COUNT = (
         accounts.c.sequence, accounts.c.counted_nano, accounts.c.unknown_nano, accounts.c.last_settled_at
     )
 )
-_LATE = (
-    select(open_calls.c.event_id)
-    .where(open_calls.c.project_id == bindparam("project"), open_calls.c.lease_until < bindparam("now"))
-    .order_by(open_calls.c.lease_until, open_calls.c.event_id)
-)
-_PROJECTS_LATE = select(open_calls.c.project_id).where(open_calls.c.lease_until < bindparam("now")).distinct()
-# Its lease may have been renewed since it was found late.
-_TAKE_LATE = _TAKE.where(open_calls.c.lease_until < bindparam("now"))
-
-
-_LOST = (runs.c.status == "running") & runs.c.ended_at.is_(None) & (runs.c.lease_until < bindparam("now"))
-_ANY_LOST = select(runs.c.run_id).where(_LOST).limit(1)
 
 
 def write_event(connection: Connection, row: Mapping[str, Any]) -> AnyRow:
@@ -175,73 +163,4 @@ def note(
 
 def take_open_call(connection: Connection, project_id: str, event_id: str) -> AnyRow | None:
     """Take an open call off the table; None where somebody settled it already."""
-    return next(iter(execute(connection, _TAKE, {"project": project_id, "event": event_id})), None)
-
-
-def unknown_event(call: AnyRow, now: Micros, run_kind: str | None) -> dict[str, Any]:
-    """The usage row of a call whose worker is gone: nobody knows how it ended."""
-    return {
-        "project_id": call.project_id,
-        "event_id": call.event_id,
-        "occurred_at": now,
-        "run_id": call.run_id,
-        "run_kind": run_kind,
-        "source": call.source,
-        "provider": call.provider,
-        "model": call.model,
-        "endpoint": call.endpoint,
-        "status": "unknown",
-        "key_last4": call.key_last4,
-        "imported": False,
-        "cost_nano": None,
-        "input_tokens": None,
-        "output_tokens": None,
-        "error_message": "The worker stopped before the outcome was known.",
-    }
-
-
-def expire_calls(database: Database, project_id: str) -> int:
-    """Turn a project's calls whose lease ran out into "outcome unknown"; returns how many.
-
-    Each in a transaction of its own: one that wrote several events could hold rows that another waits for,
-    and wait for rows that the other holds.
-    """
-    with database.read() as connection:
-        late = {"project": project_id, "now": database.now(connection)}
-        event_ids = connection.execute(_LATE, late).scalars().all()
-    return sum(_expire(database, project_id, event_id) for event_id in event_ids)
-
-
-def _expire(database: Database, project_id: str, event_id: str) -> bool:
-    with database.write(durable=False) as connection:
-        now = database.now(connection)
-        late = {"project": project_id, "event": event_id, "now": now}
-        call = connection.execute(_TAKE_LATE, late).first()
-        if call is None:
-            return False
-        kind = connection.execute(select(runs.c.kind).where(runs.c.run_id == call.run_id)).scalar()
-        row = unknown_event(call, now, kind)
-        if call.source == "platform":
-            row |= count_on_account(connection, project_id, ceiling=call.ceiling_nano, cost=None, now=now)
-        write_event(connection, row)
-    return True
-
-
-def sweep(database: Database, project_ids: Sequence[str] | None = None) -> None:
-    """Before anybody looks: settle what died. Writes only where something has; else two cheap look-ups."""
-    with database.read() as connection:
-        now = {"now": database.now(connection)}
-        projects = {row.project_id for row in execute(connection, _PROJECTS_LATE, now)}
-        lost = execute(connection, _ANY_LOST, now)
-    for project_id in projects if project_ids is None else projects & set(project_ids):
-        expire_calls(database, project_id)
-    if lost:
-        with database.write(durable=False) as connection:
-            _lose_runs(connection, database.now(connection))
-
-
-def _lose_runs(connection: Connection, now: Micros) -> None:
-    """End the runs whose worker shows no sign of life any more; one that somebody writes just now lives."""
-    lost = select(runs.c.run_id).where(_LOST).with_for_update(key_share=True, skip_locked=True)
-    ended = update(runs).where(runs.c.run_id.in_(lost)).values(status="lost", ended_at=runs.c.lease_until)
-    connection.execute(ended, {"now": now})
+    return next(iter(execute(connection, TAKE_OPEN_CALL, {"project": project_id, "event": event_id})), None)

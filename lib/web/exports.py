@@ -20,9 +20,9 @@ from starlette.types import Receive, Scope, Send
 
 from lib.access.roles import Actor
 from lib.errors import BadInput, DatabaseUnavailable, Forbidden, ProjectUnknown, QodexError
+from lib.exchange.export import exportable
 from lib.platform import Platform
-from lib.usage.export import exportable
-from lib.usage.prices import plain_usd
+from lib.pricing.prices import plain_usd
 from lib.web import files
 from lib.web.askers import admit
 from lib.web.files import Made, TooLarge, Unwritable

@@ -17,8 +17,8 @@ from typing import IO, Any, cast
 
 from lib.access.roles import Actor
 from lib.errors import QodexError
+from lib.exchange.export import Exported, export_usage
 from lib.platform import Platform
-from lib.usage.export import Exported, export_usage
 from lib.web.links import Link, file_name
 from lib.web.turns import GoneAway
 

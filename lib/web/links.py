@@ -18,9 +18,9 @@ from itsdangerous.encoding import base64_decode, base64_encode
 
 from lib.clock import HOUR, MINUTE, Micros, to_micros
 from lib.errors import Forbidden
+from lib.reports.spend import UsageFilter
 from lib.settings import Settings
 from lib.usage.periods import day_of, zone_named
-from lib.usage.reports import UsageFilter
 
 COOKIE = "qodex_browser"
 """Names this browser; scripts cannot read it, and a link works with it only."""

@@ -7,11 +7,11 @@ import streamlit as st
 from lib.access.projects import Project
 from lib.access.roles import Action
 from lib.clock import DAY
+from lib.reports.spend import UsageFilter
+from lib.runs.log import RunFilter
 from lib.ui import cards, plan
 from lib.ui.guards import Visit, acting, page
 from lib.ui.wording import escape
-from lib.usage.reports import UsageFilter
-from lib.usage.runlog import RunFilter
 
 
 def main() -> None:

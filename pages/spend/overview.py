@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from lib.access.roles import Action
+from lib.reports.models import UsageFilter
 from lib.ui import (
     cards,
     filters,
@@ -22,7 +23,6 @@ from lib.ui.guards import guard
 from lib.ui.navigation import in_sample
 from lib.ui.server import front_door
 from lib.ui.wording import count
-from lib.usage.figures import UsageFilter
 
 viewer = guard()
 platform = front_door()

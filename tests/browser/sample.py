@@ -44,7 +44,7 @@ def fill(platform: Platform, upstream: ScriptedUpstream) -> None:
 
 
 def _import_history(platform: Platform) -> None:
-    from lib.usage.importing import import_usage
+    from lib.exchange.import_usage import import_usage
 
     with platform.database.read() as connection:
         now = platform.database.now(connection)
@@ -111,7 +111,7 @@ def _make_runs(platform: Platform, upstream: ScriptedUpstream) -> None:
 
 
 def _set_caps(platform: Platform) -> None:
-    from lib.usage.plans import Plans
+    from lib.caps.plans import Plans
 
     plans = Plans(platform.database)
     for slug, part in {"payments-core": 1.0, "checkout-api": 0.86}.items():

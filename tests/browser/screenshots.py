@@ -41,7 +41,7 @@ def _removal(visit: Visit) -> None:
 
 def _run_of(slug: str, status: str) -> Callable[[Served], dict[str, str]]:
     def find(dashboard: Served) -> dict[str, str]:
-        from lib.usage.runlog import RunFilter
+        from lib.runs.log import RunFilter
 
         wanted = RunFilter(projects=(slug,), statuses=(status,), limit=1)
         rows, _ = dashboard.platform.runs.list(wanted, actor=dashboard.platform.actor)

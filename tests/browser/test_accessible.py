@@ -24,10 +24,10 @@ AXE = "axe.run(document, {resultTypes: ['violations']})"
 @pytest.fixture(scope="module")
 def in_use(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A dashboard with the sample data: keys that fail and are locked, caps that are reached, runs that wait."""
-    from lib.usage import sample
+    from lib.sample import load
 
     with served(tmp_path_factory.mktemp("in-use")) as running:
-        sample.load(running.platform.database, running.platform.keyring, running.platform.actor)
+        load.load(running.platform.database, running.platform.keyring, running.platform.actor)
         yield running
 
 
@@ -68,7 +68,7 @@ def test_axe_finds_nothing_serious_where_nothing_was_done_yet(path: str, page: P
 
 
 def test_axe_finds_nothing_serious_on_a_run_that_failed(page: Page, in_use: Served):
-    from lib.usage.runlog import RunFilter
+    from lib.runs.log import RunFilter
 
     failed = RunFilter(statuses=("error",), sample=True, limit=1)
     [run], _ = in_use.platform.runs.list(failed, actor=in_use.platform.actor)

@@ -82,7 +82,7 @@ def test_from_an_empty_machine_to_a_key_in_use(empty_dashboard: Served, page: Pa
 
 
 def _all():
-    from lib.usage.runlog import RunFilter
+    from lib.runs.log import RunFilter
 
     return RunFilter()
 
@@ -198,7 +198,7 @@ def test_a_key_revoked_upstream_is_failing_on_every_page(
 
 
 def _of(slug: str):
-    from lib.usage.runlog import RunFilter
+    from lib.runs.log import RunFilter
 
     return RunFilter(projects=(slug,))
 

@@ -20,10 +20,10 @@ PAIR = ("sample-checkout-api", "sample-search-ranking")
 @pytest.fixture(scope="module")
 def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A dashboard with the sample data."""
-    from lib.usage import sample
+    from lib.sample import load
 
     with served(tmp_path_factory.mktemp("dashboard")) as running:
-        sample.load(running.platform.database, running.platform.keyring, running.platform.actor)
+        load.load(running.platform.database, running.platform.keyring, running.platform.actor)
         yield running
 
 
@@ -73,7 +73,7 @@ def test_a_lead_finds_out_why_runs_fail_and_where_to_mend_it(visit: Visit):
 
 
 def test_an_analyst_takes_last_month_of_two_projects_in_another_zone(dashboard: Served, visit: Visit):
-    from lib.usage.figures import UsageFilter
+    from lib.reports.models import UsageFilter
     from lib.usage.periods import preset, zone_named
 
     visit.open("usage", sample="1").sees("Cost per 1,000 calls")

@@ -27,10 +27,10 @@ from lib.access.roles import Actor, Origin, Role, local_administrator
 from lib.clock import HOUR, MINUTE
 from lib.db import Database
 from lib.errors import DatabaseUnavailable, KeyRejected, TooManyChecks
+from lib.exchange.import_usage import import_usage
 from lib.platform import Platform
+from lib.runs.log import RunFilter
 from lib.secret import Secret
-from lib.usage.importing import import_usage
-from lib.usage.runlog import RunFilter
 from lib.vault.attempts import PER_PERSON, PER_PROJECT
 from lib.vault.keys import KeyStore
 from lib.vault.masters import Keyring
@@ -69,8 +69,8 @@ def test_each_attack_has_tests_that_exist(number: int):
 
 @on_sqlite
 def test_what_a_page_keeps_for_one_person_is_not_shown_to_the_next(platform: Platform, monkeypatch):
+    from lib.reports.models import UsageFilter
     from lib.ui import loaders
-    from lib.usage.figures import UsageFilter
 
     for slug in ("own", "other"):
         platform.projects.add(slug, actor=ADMIN)
@@ -149,8 +149,8 @@ HIDING = {
 def test_no_cell_of_any_export_begins_like_a_formula_whatever_things_are_called(
     platform: Platform, kind: str
 ):
-    from lib.usage.export import export_usage
-    from lib.usage.figures import UsageFilter
+    from lib.exchange.export import export_usage
+    from lib.reports.models import UsageFilter
 
     platform.projects.add("shop", actor=ADMIN, name="=1+1")
     out = io.StringIO()

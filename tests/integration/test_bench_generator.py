@@ -10,8 +10,8 @@ from bench.traffic import END, PROJECTS, draw
 from lib.clock import DAY
 from lib.db.tables import accounts, runs, usage_events
 from lib.platform import Platform
+from lib.reports.spend import UsageFilter
 from lib.usage import rollups
-from lib.usage.reports import UsageFilter
 
 EVENTS = 10_000
 

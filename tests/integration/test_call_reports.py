@@ -14,9 +14,9 @@ from lib.access.roles import Actor, Origin, local_administrator
 from lib.clock import DAY, HOUR, Micros
 from lib.db import Database
 from lib.db.tables import runs
-from lib.usage import call_reports
-from lib.usage.call_reports import CallReports, LatestCalls, Spread
-from lib.usage.figures import UsageFilter
+from lib.reports import calls as call_reports
+from lib.reports.calls import CallReports, LatestCalls, Spread
+from lib.reports.models import UsageFilter
 from tests.events import put_anew
 
 ADMIN = local_administrator(Origin.COMMAND_LINE)

@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import insert
 
 from lib.access.roles import Actor, Origin, Role
+from lib.caps.reading import CapsView
 from lib.clock import DAY, HOUR, SECOND, Micros, from_micros, to_micros
 from lib.db.tables import usage_events
 from lib.errors import CapExceeded, ProjectUnknown
-from lib.usage.calls import Outcome
-from lib.usage.caps_view import CapsView
-from lib.usage.prices import Tokens
-from lib.usage.runs import StartedRun
+from lib.ledger.attempts import Outcome
+from lib.pricing.prices import Tokens
+from lib.runs.lifecycle import StartedRun
 from tests.spending import ADMIN, LEASE, NOON, Clock, Shop, answer, open_shop
 
 CAP = 10_000

@@ -19,11 +19,11 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import insert
 
+from lib.caps.windows import WINDOWS
 from lib.clock import DAY, HOUR, MINUTE, SECOND, Micros, to_micros
 from lib.db.tables import usage_events
 from lib.errors import CapExceeded, LeaseLost
-from lib.usage.caps import WINDOWS
-from lib.usage.opened import OpenCall
+from lib.ledger.opened import OpenCall
 from tests.spending import ADMIN, FRAMING, LEASE, UNKNOWN, Clock, Shop, answer, check_books
 
 PLANS = {"small": {"5h": 1_000, "7d": 2_500}, "large": {"5h": 4_000, "7d": 6_000}, "none": {"5h": 0, "7d": 0}}

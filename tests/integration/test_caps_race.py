@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from lib.caps.windows import WINDOWS
 from lib.clock import DAY, HOUR, SECOND
 from lib.db.tables import open_calls, usage_events
 from lib.errors import CapExceeded, Forbidden, KeyChanged, KeyLocked, LeaseLost, RunEnded, RunWaiting
-from lib.usage.calls import Outcome
-from lib.usage.caps import WINDOWS
-from lib.usage.opened import OpenCall
-from lib.usage.prices import Tokens
+from lib.ledger.attempts import Outcome
+from lib.ledger.opened import OpenCall
+from lib.pricing.prices import Tokens
 from tests.spenders import in_processes
 from tests.spending import (
     ADMIN,

@@ -9,9 +9,9 @@ import pytest
 
 from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, Role
+from lib.caps.windows import WINDOWS
 from lib.clock import DAY, HOUR, MINUTE, Micros
 from lib.errors import ProjectUnknown
-from lib.usage.caps import WINDOWS
 from tests.spending import ADMIN, NOON, UNKNOWN, Clock, Shop
 
 

@@ -351,7 +351,7 @@ def test_an_export_that_fails_leaves_no_file_and_no_piece_of_one(
     def fail(*_: object) -> None:
         raise RuntimeError(f"planted {GOOD_KEY}")
 
-    monkeypatch.setattr("lib.usage.export_csv.EventsAsCsv.write", fail)
+    monkeypatch.setattr("lib.exchange.csv_writer.EventsAsCsv.write", fail)
     broken = run("usage", "export", "-o", str(target), status=1)
     assert "Something went wrong inside Qodex (error " in broken.stderr
     assert run("usage", "export", status=1).stdout == ""
@@ -479,9 +479,9 @@ def test_names_cannot_command_the_terminal(run: Run) -> None:
 
 
 KILLED_AT = {
-    "while rows are read": "lib.usage.import_spool.Spool.add",
-    "before the first row is written": "lib.usage.import_spool.Spool.batches",
-    "when all rows are written": "lib.usage.importing.add_imported",
+    "while rows are read": "lib.exchange.staging.Spool.add",
+    "before the first row is written": "lib.exchange.staging.Spool.batches",
+    "when all rows are written": "lib.exchange.import_usage.add_imported",
     "before it is committed": "lib.access.audit.record",
 }
 

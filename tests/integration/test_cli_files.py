@@ -111,7 +111,7 @@ def test_an_export_that_is_told_to_end_leaves_no_piece_of_a_file(
     target.parent.mkdir()
     code = (
         "import os, signal, sys\n"
-        "from lib.usage.export_csv import EventsAsCsv\n"
+        "from lib.exchange.csv_writer import EventsAsCsv\n"
         "EventsAsCsv.write = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
         "from lib.cli import main\n"
         f"sys.argv = ['lib', 'usage', 'export', '-o', {str(target)!r}]\n"

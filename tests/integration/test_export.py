@@ -26,24 +26,23 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 from sqlalchemy import insert, select
 
-from lib.access.projects import Projects
+from lib.access.projects import Projects, visible_ids
 from lib.access.roles import Actor, Origin, Role, local_administrator
 from lib.clock import from_micros
 from lib.db import Database
 from lib.db.migrate import migrate
 from lib.db.tables import audit_log, projects, usage_events
 from lib.errors import BadInput, Forbidden, ProjectUnknown
+from lib.exchange.columns import DAILY_HEADER, EVENT_HEADER
+from lib.exchange.csv_writer import EventsAsCsv
+from lib.exchange.daily_summary import single_days
+from lib.exchange.event_slices import TOKENS, Slice
+from lib.exchange.export import FORMATS, ExportBroken, Exported, export_usage
+from lib.exchange.import_usage import import_usage
+from lib.pricing.prices import PriceBook
+from lib.reports.models import Totals, UsageFilter
 from lib.usage import rollups
-from lib.usage.columns import DAILY_HEADER, EVENT_HEADER
-from lib.usage.export import FORMATS, ExportBroken, Exported, export_usage
-from lib.usage.export_csv import EventsAsCsv
-from lib.usage.export_days import single_days
-from lib.usage.export_events import TOKENS, Slice
-from lib.usage.figures import Totals, UsageFilter
-from lib.usage.importing import import_usage
-from lib.usage.prices import PriceBook
 from lib.usage.rollups import Rollups
-from lib.usage.summing import visible_ids
 
 ADMIN = local_administrator(Origin.COMMAND_LINE, "operator")
 SLUGS = ("checkout-api", "search")
@@ -370,7 +369,7 @@ def test_lines_that_the_database_writes_are_the_lines_that_python_writes(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where a text holds what stands between their cells, which only rows can tell apart."""
-    monkeypatch.setattr("lib.usage.export_events.SLICE", 7)
+    monkeypatch.setattr("lib.exchange.event_slices.SLICE", 7)
     texts = [*HOSTILE, "plain", "a\x1fb", "\x1f=", "x" * 100, "=\x1f"]
     put(
         database,
@@ -390,7 +389,7 @@ def test_lines_that_the_database_writes_are_the_lines_that_python_writes(
 def test_more_events_of_a_minute_than_are_read_at_once_are_the_same_lines(
     database: Database, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    monkeypatch.setattr("lib.usage.export_events.SLICE", 3)
+    monkeypatch.setattr("lib.exchange.event_slices.SLICE", 3)
     moments = [{"event_id": f"{99 - n}", "occurred_at": START + 1 + n // 5} for n in range(30)]
     put(database, *moments, {"event_id": "31", "occurred_at": START + 5, "run_id": text})
     by_lines, done = export(database)
@@ -405,7 +404,7 @@ def test_an_export_that_is_given_up_in_the_middle_leaves_nothing_running(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It reads ahead in a thread of its own, which must be done with the connection by then."""
-    monkeypatch.setattr("lib.usage.export_events.SLICE", 2)
+    monkeypatch.setattr("lib.exchange.event_slices.SLICE", 2)
     put(database, *[{}] * 40)
     for _ in range(5):
         with pytest.raises(KeyboardInterrupt):
@@ -438,7 +437,7 @@ def test_a_busy_day_of_23_hours_is_exported_once(
 ) -> None:
     """It is cut into pieces of an hour and less, the last of which would lie in the next day."""
     rollups.set_zone(database, "Europe/Berlin")
-    monkeypatch.setattr("lib.usage.export_events.SLICE", 1)
+    monkeypatch.setattr("lib.exchange.event_slices.SLICE", 1)
     day = 1_774_738_800_000_000  # 2026-03-29 in Berlin: the clock goes from 2 to 3
     put(database, *({"occurred_at": day + n * HOUR // 20, "event_id": f"{n:04}"} for n in range(1000)))
     done = export(database, format=format_)[1]
@@ -450,7 +449,7 @@ def test_an_export_that_leaves_events_out_is_broken_off(
 ) -> None:
     """However they are sliced: each slice agrees with its own sums."""
     put(database, *[{}] * 5)
-    monkeypatch.setattr("lib.usage.export.parts", lambda *_: (part for part in ()))
+    monkeypatch.setattr("lib.exchange.export.parts", lambda *_: (part for part in ()))
     with pytest.raises(ExportBroken):
         export(database)
 
@@ -458,7 +457,7 @@ def test_an_export_that_leaves_events_out_is_broken_off(
 def test_rows_that_come_during_an_export_are_not_in_it(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lib.usage.export_events.SLICE", 2)
+    monkeypatch.setattr("lib.exchange.event_slices.SLICE", 2)
     put(database, {}, {}, {}, {"occurred_at": START + 20 * HOUR})
 
     added: list[str] = []

@@ -19,12 +19,12 @@ from starlette.testclient import TestClient
 from lib.access.roles import Actor, Origin, local_administrator
 from lib.db.tables import audit_log
 from lib.errors import DatabaseUnavailable
+from lib.exchange.import_usage import import_usage
 from lib.platform import Platform
+from lib.reports.spend import UsageFilter
 from lib.ui import exports as card
 from lib.ui import loaders
 from lib.ui.server import export_desk
-from lib.usage.importing import import_usage
-from lib.usage.reports import UsageFilter
 from lib.web import prepared
 from lib.web.exports import ExportDesk
 from lib.web.links import COOKIE, Link, Signer, new_browser

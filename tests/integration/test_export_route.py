@@ -39,11 +39,11 @@ from lib.cli import cli
 from lib.clock import HOUR, SECOND
 from lib.db.tables import audit_log
 from lib.errors import DatabaseUnavailable
+from lib.exchange.export import export_usage
+from lib.exchange.import_usage import import_usage
 from lib.platform import Platform
+from lib.reports.spend import UsageFilter
 from lib.secret import Secret
-from lib.usage.export import export_usage
-from lib.usage.importing import import_usage
-from lib.usage.reports import UsageFilter
 from lib.web import exports, files, turns
 from lib.web.exports import ExportDesk
 from lib.web.links import COOKIE, Link, Signer, browser_of, file_name, new_browser
@@ -717,8 +717,10 @@ def test_a_database_that_fails_in_the_middle_is_a_sentence_and_never_a_short_fil
     browser: Browser, kind: str, monkeypatch: pytest.MonkeyPatch
 ):
     """On PostgreSQL the server ends the very connection that reads; SQLite is made to fail where it reads."""
-    where = "lib.usage.export_days.part" if kind == "daily-csv" else "lib.usage.export_events.Slice.rows"
-    where = "lib.usage.export_events.Slice.lines" if kind == "csv" else where
+    where = (
+        "lib.exchange.daily_summary.part" if kind == "daily-csv" else "lib.exchange.event_slices.Slice.rows"
+    )
+    where = "lib.exchange.event_slices.Slice.lines" if kind == "csv" else where
 
     def fails(*given: Any, **_: object) -> Any:
         if browser.platform.database.is_sqlite or kind == "daily-csv":

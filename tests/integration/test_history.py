@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from lib.clock import SECOND
-from lib.usage.runlog import RunFilter
+from lib.runs.log import RunFilter
 from tests.spending import ADMIN, Clock, Shop, answer, open_shop
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])

@@ -19,9 +19,9 @@ from lib.clock import DAY, to_micros
 from lib.db import Database
 from lib.db.tables import audit_log, projects, usage_events, usage_hourly
 from lib.errors import BadInput, Forbidden, ImportRejected, QodexError
-from lib.usage.importing import ImportResult, import_usage
-from lib.usage.prices import PriceBook
-from lib.usage.reports import Reports, UsageFilter
+from lib.exchange.import_usage import ImportResult, import_usage
+from lib.pricing.prices import PriceBook
+from lib.reports.spend import Reports, UsageFilter
 from lib.usage.rollups import Rollups, verify
 
 ADMIN = local_administrator(Origin.COMMAND_LINE, "operator")
@@ -198,7 +198,7 @@ def test_a_later_price_does_not_make_it_another_row(
 ) -> None:
     unpriced = GOOD.replace("gpt-5-mini", "our-own-model")
     bring(unpriced)
-    from lib.usage.pricefile import FilePrice
+    from lib.pricing.price_file import FilePrice
 
     later = PriceBook({"our-own-model": FilePrice(1, None, None, 1, None)})
     content = io.BytesIO(f"{HEADER}\n{unpriced}\n".encode())

@@ -15,12 +15,12 @@ from sqlalchemy.exc import DBAPIError
 from lib.access.roles import Origin, local_administrator
 from lib.clock import MINUTE
 from lib.errors import KeyLocked
+from lib.ledger.attempts import Ask
+from lib.ledger.ledger import Ledger
+from lib.ledger.opened import OpenCall
+from lib.pricing.prices import PriceBook
+from lib.runs.lifecycle import RunStore
 from lib.secret import Secret
-from lib.usage.calls import Ask
-from lib.usage.ledger import Ledger
-from lib.usage.opened import OpenCall
-from lib.usage.prices import PriceBook
-from lib.usage.runs import RunStore
 from lib.vault.states import Verdict
 from tests.vaults import ADMIN, Vault, open_vault
 

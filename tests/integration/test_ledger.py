@@ -20,10 +20,10 @@ from lib.errors import (
     RunEnded,
     RunUnknown,
 )
-from lib.usage.calls import KeyVerdict, Outcome
-from lib.usage.health import note_platform_key
-from lib.usage.prices import Tokens
-from lib.usage.runs import StartedRun
+from lib.ledger.attempts import KeyVerdict, Outcome
+from lib.ledger.key_health import note_platform_key
+from lib.pricing.prices import Tokens
+from lib.runs.lifecycle import StartedRun
 from tests.spending import (
     ADMIN,
     LEASE,

@@ -15,13 +15,13 @@ from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from lib.clock import DAY, HOUR, SECOND, Micros, from_micros, iso
+from lib.exchange.import_usage import import_usage
+from lib.ledger.attempts import Ask, Outcome
+from lib.ledger.ledger import Ledger
+from lib.pricing.prices import Tokens
+from lib.runs.lifecycle import RunStore
 from lib.secret import Secret
 from lib.ui import exports, loaders
-from lib.usage.calls import Ask, Outcome
-from lib.usage.importing import import_usage
-from lib.usage.ledger import Ledger
-from lib.usage.prices import Tokens
-from lib.usage.runs import RunStore
 from lib.vault.keys import KeyStore
 from lib.web.exports import ExportDesk
 from lib.web.links import COOKIE, new_browser

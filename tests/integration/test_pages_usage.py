@@ -9,8 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lib.clock import DAY, HOUR, from_micros
+from lib.reports import calls as call_reports
 from lib.ui import loaders
-from lib.usage import call_reports
 from tests.integration.test_pages_spend import Spender, charts, metrics, use
 from tests.pages import Dashboard, texts
 

@@ -16,13 +16,13 @@ from lib.access.auditlog import AuditFilter
 from lib.access.roles import Action, Actor, Origin, Role, allows, local_administrator
 from lib.cli import cli
 from lib.errors import Forbidden, MasterKeyInUse, ProjectUnknown
+from lib.exchange.export import export_usage
+from lib.exchange.import_usage import import_usage
 from lib.platform import Platform
+from lib.reports.spend import UsageFilter
+from lib.runs.log import RunFilter
 from lib.settings import Settings
 from lib.ui.server import front_door
-from lib.usage.export import export_usage
-from lib.usage.importing import import_usage
-from lib.usage.reports import UsageFilter
-from lib.usage.runlog import RunFilter
 from tests.pages import PAGES, Dashboard, buttons, from_main, texts
 from tests.services import SIGN_IN
 from tests.upstream import GOOD_KEY

@@ -19,8 +19,8 @@ import pytest
 from sqlalchemy import inspect, text
 
 from lib.errors import KeyMalformed, KeyRejected, KeyUnchecked, QodexError
-from lib.usage.export import export_usage
-from lib.usage.reports import UsageFilter
+from lib.exchange.export import export_usage
+from lib.reports.spend import UsageFilter
 
 if TYPE_CHECKING:
     from lib.platform import Platform
@@ -191,7 +191,7 @@ def test_our_own_bug_in_the_middle_of_a_call_shows_nothing(planted, upstream, ca
         raise ZeroDivisionError("our own bug")
 
     problems = []
-    for place in ("lib.usage.ledger._open_row", "lib.usage.ledger.write_event"):
+    for place in ("lib.ledger.ledger._open_row", "lib.ledger.ledger.write_event"):
         with monkeypatch.context() as patch:
             patch.setattr(place, bug)
             problems.append(_call(planted, upstream, "echo_good"))

@@ -11,18 +11,17 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lib.access.projects import Projects
+from lib.access.projects import Projects, visible_ids
 from lib.access.roles import Actor, Origin, local_administrator
 from lib.clock import HOUR, MINUTE, from_micros, to_micros
 from lib.db import Database
 from lib.db.tables import usage_daily_models, usage_daily_totals, usage_hourly_totals
+from lib.exchange.daily_summary import single_days
+from lib.reports.models import Spend, Totals, UsageFilter
+from lib.reports.segments import plan, plan_days
+from lib.reports.spend import Reports
 from lib.usage import rollups
-from lib.usage.export_days import single_days
-from lib.usage.figures import Spend, Totals, UsageFilter
 from lib.usage.periods import hours_between, midnight
-from lib.usage.reports import Reports
-from lib.usage.segments import plan, plan_days
-from lib.usage.summing import visible_ids
 from tests.events import put_anew
 
 ADMIN = local_administrator(Origin.COMMAND_LINE)

@@ -8,7 +8,7 @@ import pytest
 
 from lib.access.roles import Actor, Origin, Role
 from lib.errors import BadInput
-from lib.usage.runlog import RunFilter
+from lib.runs.log import RunFilter
 from tests.spending import ADMIN, Clock, Shop, answer, open_shop
 
 CAP = 1_000_000

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lib.access.roles import Actor, Origin, Role
+from lib.caps.plans import Plans
 from lib.clock import HOUR, MINUTE, SECOND, to_micros
 from lib.errors import (
     BadInput,
@@ -20,14 +21,13 @@ from lib.errors import (
     RunUnknown,
     RunWaiting,
 )
+from lib.ledger.attempts import Outcome
+from lib.pricing.prices import Tokens
+from lib.runs.lifecycle import LEASE as RUN_LEASE
+from lib.runs.lifecycle import StartedRun
+from lib.runs.log import RunFilter
 from lib.secret import Secret
-from lib.usage.calls import Outcome
-from lib.usage.events import expire_calls
-from lib.usage.plans import Plans
-from lib.usage.prices import Tokens
-from lib.usage.runlog import RunFilter
-from lib.usage.runs import LEASE as RUN_LEASE
-from lib.usage.runs import StartedRun
+from lib.usage.expiry import expire_calls
 from tests.spending import ADMIN, NOON, Clock, Shop, answer, at_once, open_shop
 from tests.upstream import PLATFORM_KEY
 

@@ -13,23 +13,24 @@ from click.testing import CliRunner
 from sqlalchemy import func, insert, select
 
 from lib.access.roles import Actor, Origin, Role, local_administrator
+from lib.caps.windows import WINDOWS
 from lib.cli import cli
 from lib.clock import DAY, HOUR, to_micros
 from lib.db import Database
 from lib.db.tables import accounts, members, metadata, projects, runs, usage_events
 from lib.errors import BadInput, Forbidden, MasterKeyMissing, SampleProject
+from lib.exchange.export import export_usage
 from lib.platform import Platform
+from lib.pricing.prices import PriceBook
+from lib.reports.spend import UsageFilter
+from lib.runs.log import RunFilter
+from lib.sample import load
+from lib.sample.projects import PLAN_CAPS, STORIES
+from lib.sample.simulate import Cast, Played, play
+from lib.sample.traffic import draft_runs
 from lib.secret import Secret
 from lib.settings import Settings
-from lib.usage import rollups, sample
-from lib.usage.caps import WINDOWS
-from lib.usage.export import export_usage
-from lib.usage.prices import PriceBook
-from lib.usage.reports import UsageFilter
-from lib.usage.runlog import RunFilter
-from lib.usage.sample_drafts import draft_runs
-from lib.usage.sample_play import Cast, Played, play
-from lib.usage.sample_stories import PLAN_CAPS, STORIES
+from lib.usage import rollups
 from lib.vault.masters import Keyring
 from tests.upstream import GOOD_KEY, PLATFORM_KEY, ScriptedUpstream
 
@@ -56,7 +57,7 @@ def platform(settings: Settings) -> Iterator[Platform]:
 @pytest.fixture
 def loaded(platform: Platform) -> Platform:
     """The same with the sample data, a short one."""
-    sample.load(platform.database, platform.keyring, ADMIN, NOW, days=DAYS)
+    load.load(platform.database, platform.keyring, ADMIN, NOW, days=DAYS)
     return platform
 
 
@@ -259,7 +260,7 @@ def test_no_call_and_no_key_of_it_ever_leaves(loaded, upstream: ScriptedUpstream
 
 def test_workers_never_get_its_waiting_runs(settings):
     late = Platform(settings, actor=ADMIN, clock=lambda: NOW + 9 * HOUR)
-    sample.load(late.database, late.keyring, ADMIN, NOW, days=DAYS)
+    load.load(late.database, late.keyring, ADMIN, NOW, days=DAYS)
 
     assert late.due_runs() == []
     late.close()
@@ -270,8 +271,8 @@ def test_workers_never_get_its_waiting_runs(settings):
 
 def test_removed_it_leaves_nothing_but_two_audit_rows(platform):
     before = counts(platform.database)
-    sample.load(platform.database, platform.keyring, ADMIN, NOW, days=DAYS)
-    assert sample.is_loaded(platform.database)
+    load.load(platform.database, platform.keyring, ADMIN, NOW, days=DAYS)
+    assert load.is_loaded(platform.database)
     with platform.database.write() as connection:  # what people may do while it is there
         project_id = connection.execute(select(projects.c.id).where(projects.c.slug == WORKING)).scalar_one()
         row = {"scope": project_id, "email": "a@example.com", "role": "lead", "added_at": 1, "added_by": "b"}
@@ -279,10 +280,10 @@ def test_removed_it_leaves_nothing_but_two_audit_rows(platform):
     with pytest.raises(SampleProject), platform.run(WORKING, kind="scan") as run:
         run.openai.responses.create(model="gpt-5-mini", input="Hello")
 
-    removed = sample.remove(platform.database, ADMIN)
+    removed = load.remove(platform.database, ADMIN)
 
     assert removed.calls > 3_000
-    assert not sample.is_loaded(platform.database)
+    assert not load.is_loaded(platform.database)
     assert counts(platform.database) == before | {"audit_log": before["audit_log"] + 2}
     log, _ = platform.audit.list(_newest(2), actor=ADMIN)
     assert [(row.action, row.actor) for row in log] == [
@@ -300,21 +301,21 @@ def _newest(limit: int):
 def test_it_comes_once_and_goes_once(loaded):
     before = counts(loaded.database)
     with pytest.raises(BadInput, match="is there already"):
-        sample.load(loaded.database, loaded.keyring, ADMIN, NOW, days=DAYS)
+        load.load(loaded.database, loaded.keyring, ADMIN, NOW, days=DAYS)
     assert counts(loaded.database) == before
 
-    sample.remove(loaded.database, ADMIN)
+    load.remove(loaded.database, ADMIN)
     with pytest.raises(BadInput, match="no sample data"):
-        sample.remove(loaded.database, ADMIN)
-    sample.load(loaded.database, loaded.keyring, ADMIN, NOW, days=DAYS)
+        load.remove(loaded.database, ADMIN)
+    load.load(loaded.database, loaded.keyring, ADMIN, NOW, days=DAYS)
     assert counts(loaded.database) == before | {"audit_log": before["audit_log"] + 2}
 
 
 def test_a_real_project_keeps_its_name(platform):
     platform.projects.add(WORKING, actor=ADMIN)
 
-    loaded = sample.load(platform.database, platform.keyring, ADMIN, NOW, days=1)
-    removed = sample.remove(platform.database, ADMIN)
+    loaded = load.load(platform.database, platform.keyring, ADMIN, NOW, days=1)
+    removed = load.remove(platform.database, ADMIN)
 
     assert f"{WORKING}-2" in loaded.projects
     assert sorted(loaded.projects) == removed.projects
@@ -326,20 +327,20 @@ def test_only_administrators_load_and_remove_it(platform):
     lead = Actor("lead@example.com", Origin.BROWSER, everywhere=Role.LEAD)
     before = counts(platform.database)
     with pytest.raises(Forbidden):
-        sample.load(platform.database, platform.keyring, lead, NOW, days=1)
+        load.load(platform.database, platform.keyring, lead, NOW, days=1)
     with pytest.raises(Forbidden):
-        sample.remove(platform.database, lead)
+        load.remove(platform.database, lead)
     with pytest.raises(MasterKeyMissing):
-        sample.load(platform.database, Keyring(), ADMIN, NOW, days=1)
+        load.load(platform.database, Keyring(), ADMIN, NOW, days=1)
     assert counts(platform.database) == before
 
 
 @on_sqlite
 def test_plans_that_were_changed_do_not_change_its_states(platform):
-    from lib.usage.plans import Plans
+    from lib.caps.plans import Plans
 
     Plans(platform.database).set("Team", cap_5h_nano=10**15, cap_7d_nano=10**15, actor=ADMIN)
-    sample.load(platform.database, platform.keyring, ADMIN, NOW, days=DAYS)
+    load.load(platform.database, platform.keyring, ADMIN, NOW, days=DAYS)
 
     assert platform.caps.headroom(AT_CAP, actor=ADMIN).windows["5h"].percent == 100
     assert 85 <= platform.caps.headroom(NEAR_CAP, actor=ADMIN).windows["7d"].percent <= 86
@@ -347,7 +348,7 @@ def test_plans_that_were_changed_do_not_change_its_states(platform):
 
 @on_sqlite
 def test_the_command_line_loads_and_removes_it(settings, master_key, monkeypatch):
-    monkeypatch.setattr(sample, "DAYS", 1)
+    monkeypatch.setattr(load, "DAYS", 1)
     environment = {"DATABASE_URL": settings.database_url, "QODEX_MASTER_KEYS": master_key}
 
     def run(*words: str, typed: str = ""):

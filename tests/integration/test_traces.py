@@ -20,10 +20,10 @@ from sqlalchemy import text
 from lib.access.projects import Projects
 from lib.access.roles import Origin, local_administrator
 from lib.db import Database
-from lib.usage.export import export_usage
-from lib.usage.importing import import_usage
-from lib.usage.prices import PriceBook
-from lib.usage.reports import Reports, UsageFilter
+from lib.exchange.export import export_usage
+from lib.exchange.import_usage import import_usage
+from lib.pricing.prices import PriceBook
+from lib.reports.spend import Reports, UsageFilter
 
 TRACES = Path(__file__).resolve().parents[3] / "shared" / "traces"
 ADMIN = local_administrator(Origin.COMMAND_LINE, "operator")

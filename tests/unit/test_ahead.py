@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from lib.usage.ahead import ahead
+from lib.exchange.prefetch import ahead
 
 
 def test_the_items_come_in_their_order() -> None:

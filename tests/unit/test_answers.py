@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 from openai._streaming import SSEDecoder
 
+from lib.ledger.attempts import Ask
 from lib.llm.answers import Reader, reader_for
 from lib.llm.cleaning import Cleaner
 from lib.llm.reading import Reading, read_usage
+from lib.pricing.prices import Tokens
 from lib.secret import Secret
-from lib.usage.calls import Ask
-from lib.usage.prices import Tokens
 
 CHAT_USAGE = {
     "prompt_tokens": 20,

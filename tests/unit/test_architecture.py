@@ -19,11 +19,15 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
     {"addresses", "clock", "errors", "secret", "settings"},
     {"db"},
-    {"access", "vault"},
-    {"usage"},
+    {"pricing", "access"},
+    {"vault", "usage"},
+    {"caps", "reports"},
+    {"runs", "exchange"},
+    {"ledger"},
     {"llm"},
     {"keys"},
     {"platform"},
+    {"sample"},
     {"ui", "web", "cli", "__main__"},
     {"pages"},
     {"app"},
@@ -36,9 +40,23 @@ HOMES = {
     "cryptography": ["lib/vault/sealing.py"],
     "openai": ["lib/llm/"],
     "httpx2": ["lib/llm/"],
-    "pandas": ["lib/usage/reports", "lib/usage/export", "lib/usage/importing", "lib/ui/charts.py"],
-    "genai_prices": ["lib/usage/prices.py"],
-    "sqlalchemy": ["lib/db/", "lib/access/", "lib/vault/", "lib/usage/"],
+    "pandas": ["lib/exchange/"],
+    "genai_prices": ["lib/pricing/"],
+    "sqlalchemy": [
+        f"lib/{room}/"
+        for room in (
+            "db",
+            "access",
+            "vault",
+            "usage",
+            "caps",
+            "reports",
+            "runs",
+            "exchange",
+            "ledger",
+            "sample",
+        )
+    ],
     "alembic": ["lib/db/"],
     "click": ["lib/cli"],
     "pydantic_settings": ["lib/settings.py"],
@@ -115,7 +133,7 @@ def _absolute(path: Path, node: ast.ImportFrom) -> str:
 
 
 def _room(dotted: str) -> str | None:
-    """``lib.usage.prices.Tokens`` -> ``usage``; None outside the house and for ``lib/__init__.py`` itself."""
+    """``lib.pricing.prices.Tokens`` -> ``usage``; None outside the house and for ``lib/__init__.py`` itself."""
     head, _, rest = dotted.partition(".")
     if head in {"pages", "app"}:
         return head

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.errors import NotMetered, PriceUnknown
-from lib.usage.calls import Ask
-from lib.usage.ceilings import ceiling
-from lib.usage.prices import PriceBook, Tokens
+from lib.ledger.attempts import Ask
+from lib.ledger.ceilings import ceiling
+from lib.pricing.prices import PriceBook, Tokens
 
 AT = datetime(2026, 9, 21, tzinfo=UTC)
 PRICES = PriceBook()
@@ -77,7 +77,7 @@ def test_where_bytes_bound_nothing_the_context_window_does() -> None:
 
 
 def test_an_unknown_context_window_is_no_ceiling() -> None:
-    from lib.usage.pricefile import FilePrice
+    from lib.pricing.price_file import FilePrice
 
     prices = PriceBook({"ours": FilePrice(1_000_000, None, None, 1_000_000, None)})
     with pytest.raises(NotMetered, match="how much ours reads at most is unknown"):

@@ -10,15 +10,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from lib.caps.reading import Point
 from lib.clock import HOUR, to_micros
+from lib.reports.models import DayRow, HourRow, Totals
+from lib.reports.weekly import HourOfWeek
 from lib.settings import ROOT
 from lib.ui import cap_charts, charts, heat_map, rankings, steps, vega
 from lib.ui.steps import Course
 from lib.ui.usage import STATUSES
 from lib.ui.vega import Chart
-from lib.usage.caps_view import Point
-from lib.usage.figures import DayRow, HourRow, Totals
-from lib.usage.weekly import HourOfWeek
 
 CENT = 10_000_000
 MONDAY = date(2026, 11, 23)

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lib.clock import iso
-from lib.usage.columns import (
+from lib.exchange.columns import (
     EVENT_COLUMNS,
     EVENT_HEADER,
     LARGEST_COUNT,
@@ -21,7 +21,7 @@ from lib.usage.columns import (
     read_usd,
     restored,
 )
-from lib.usage.prices import plain_usd
+from lib.pricing.prices import plain_usd
 
 DESIGN = (
     "event_id, occurred_at, project, run_id, source, provider, model, endpoint, status, input_tokens, "

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from lib.errors import BadInput, PriceUnknown, SettingsError
-from lib.usage.prices import PriceBook, Tokens, parse_usd, plain_usd, usd
+from lib.pricing.prices import PriceBook, Tokens, parse_usd, plain_usd, usd
 
 BOOK = PriceBook()
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from lib.ledger.attempts import Ask
 from lib.llm.requests import read_ask, with_output_limit, with_stream_usage
-from lib.usage.calls import Ask
 
 CHAT: dict[str, Any] = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Hi"}]}
 RESPONSES: dict[str, Any] = {"model": "gpt-5-mini", "input": "Hi"}

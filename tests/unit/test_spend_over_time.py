@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.caps import forecast
+from lib.caps.reading import Outlook
 from lib.clock import DAY, HOUR, from_micros, to_micros
-from lib.usage import pace, weekly
-from lib.usage.caps_view import Outlook
-from lib.usage.figures import Spend
-from lib.usage.jumps import DAYS_BEFORE, FACTOR, FLOOR_NANO, Jump, jump
+from lib.reports import weekly
+from lib.reports.models import Spend
+from lib.reports.spikes import DAYS_BEFORE, FACTOR, FLOOR_NANO, Jump, jump
 
 DOLLAR = 10**9
 SUNDAY = date(2026, 11, 22)
@@ -64,10 +65,10 @@ def test_what_is_said_of_a_jump_is_what_was_spent(spent: int, before: list[int])
 
 def outlooks(*free: int) -> list[Outlook]:
     """The room of both windows, hour by hour; the last amount stays."""
-    amounts = [*free, *[free[-1]] * len(pace.AHEAD)][: len(pace.AHEAD)]
+    amounts = [*free, *[free[-1]] * len(forecast.AHEAD)][: len(forecast.AHEAD)]
     return [
         Outlook(ahead, dict.fromkeys(("5h", "7d"), amount))
-        for ahead, amount in zip(pace.AHEAD, amounts, strict=True)
+        for ahead, amount in zip(forecast.AHEAD, amounts, strict=True)
     ]
 
 
@@ -87,7 +88,7 @@ def test_a_cap_is_reached_when_what_is_spent_passes_what_is_free_by_then(
 ):
     spent = 6 * 10
     tail = outlooks(*free) if len(free) < 6 else outlooks(*free, *[10**6])
-    assert pace.reached_in(tail, window, spent) == (None if hours is None else hours * HOUR)
+    assert forecast.reached_in(tail, window, spent) == (None if hours is None else hours * HOUR)
 
 
 @given(

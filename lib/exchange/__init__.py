@@ -1,0 +1,1 @@
+"""Usage out and in: exports to CSV and Parquet, and the import that reads them back."""

@@ -1,0 +1,77 @@
+"""The two records about one HTTP attempt that the client (lib/llm) hands to the ledger.
+
+``Ask`` is what can be told before it leaves, ``Outcome`` what is known after. Both are plain values:
+no key, no request object and no text of the conversation is in them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lib.pricing.prices import Tokens
+
+Status = Literal["ok", "error", "broken", "abandoned", "unknown"]
+KeyVerdict = Literal["fine", "rejected", "out_of_money"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one request asks for: enough to bound its cost from above, or to say why that is impossible."""
+
+    endpoint: str
+    """``responses``, ``chat/completions``, ``embeddings``, ``models``, or else the path under the base URL."""
+
+    model: str
+    """The model it names; empty where it names none."""
+
+    input_bytes: int
+    """Bytes of the body. No tokenizer makes more tokens of a text than it has bytes."""
+
+    output_limit: int | None
+    """Most output tokens of one choice that the request itself allows; None where it sets no limit."""
+
+    choices: int
+    """How many answers it asks for (``n``); the output bound is ``output_limit * choices``."""
+
+    whole_context: bool
+    """True where the bytes do not bound the input (images, files, stored state): the context window does."""
+
+    unmetered: str | None
+    """Why it has no ceiling and may not run on the platform key (part of a sentence); None if it may."""
+
+    free: bool
+    """True where it costs nothing (lists of models, moderations)."""
+
+    streaming: bool
+    """True where the answer was asked for as server-sent events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one HTTP attempt ended.
+
+    An ``error`` was answered (or never sent) and costs nothing; after ``broken``, ``abandoned`` and
+    ``unknown`` the cost is not known unless ``tokens`` are.
+    """
+
+    status: Status
+    tokens: Tokens | None
+    """None where the provider did not say, or said what cannot be."""
+
+    http_status: int | None = None
+    error_code: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    """Scrubbed and cut to length; safe to show."""
+
+    upstream_request_id: str | None = None
+    latency_ms: int | None = None
+    key_verdict: KeyVerdict | None = None
+    """What the answer says about the key's health; None where it says nothing."""
+
+    priceable: bool = True
+    """False where the cost cannot be told from the tokens: hosted tools, other service tiers, audio."""
+
+    model: str | None = None
+    """The model that the answer names (a dated snapshot of the one asked for, mostly)."""

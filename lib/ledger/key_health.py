@@ -1,0 +1,102 @@
+"""What a call's outcome says about the key it used: written where it settles."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from lib.clock import Micros
+from lib.db import AnyRow
+from lib.db.direct import execute
+from lib.db.tables import platform_key_health, provider_keys
+from lib.ledger.attempts import Outcome
+from lib.vault.states import PROVIDER
+
+_USED: dict[str, Any] = {"used_at": bindparam("at"), "used_by_run": bindparam("run")}
+_KEY = update(provider_keys).where(
+    provider_keys.c.project_id == bindparam("project"),
+    provider_keys.c.provider == PROVIDER,
+    # The version that was used: an old key's late failure says nothing about the new one.
+    provider_keys.c.version == bindparam("used_version"),
+)
+_WAS_USED = _KEY.values(**_USED)
+_IS_FINE = _KEY.values(
+    **_USED,
+    check_code=None,
+    check_message=None,
+    failing_since=None,
+    failure=None,
+    failure_status=None,
+    failure_code=None,
+    failure_message=None,
+    failure_request_id=None,
+)
+_FAILS = _KEY.values(
+    **_USED,
+    failing_since=case(
+        (provider_keys.c.failing_since.is_(None), bindparam("at")), else_=provider_keys.c.failing_since
+    ),
+    failure=bindparam("new_failure"),
+    failure_status=bindparam("new_status"),
+    failure_code=bindparam("new_code"),
+    failure_message=bindparam("new_message"),
+    failure_request_id=bindparam("new_request_id"),
+)
+_PLATFORM = select(platform_key_health).where(platform_key_health.c.provider == PROVIDER)
+_PLATFORM_LOCKED = _PLATFORM.with_for_update()
+
+
+def note_own_key(
+    connection: Connection, project_id: str, version: int, run_id: str, outcome: Outcome, now: Micros
+) -> None:
+    """Note that the project's key was used, and whether it works."""
+    parameters: dict[str, Any] = {"project": project_id, "used_version": version, "at": now, "run": run_id}
+    if outcome.key_verdict is None:
+        execute(connection, _WAS_USED, parameters)
+    elif outcome.key_verdict == "fine":
+        execute(connection, _IS_FINE, parameters)
+    else:
+        failure = {name.replace("failure_", "new_"): value for name, value in _failure(outcome).items()}
+        connection.execute(_FAILS, parameters | {"new_failure": outcome.key_verdict, **failure})
+
+
+def is_news_of_platform_key(connection: Connection, last4: str, outcome: Outcome) -> bool:
+    """Whether the outcome changes what is known of the platform key; all projects share that row."""
+    if outcome.key_verdict is None:
+        return False
+    return _is_news(next(iter(execute(connection, _PLATFORM, {})), None), last4, outcome)
+
+
+def note_platform_key(connection: Connection, last4: str, outcome: Outcome, now: Micros) -> None:
+    """Note a change of the platform key's health, in a transaction that does nothing else."""
+    if not _is_news(connection.execute(_PLATFORM_LOCKED).first(), last4, outcome):
+        return
+    connection.execute(delete(platform_key_health).where(platform_key_health.c.provider == PROVIDER))
+    if outcome.key_verdict != "fine":
+        row = {"provider": PROVIDER, "last4": last4, "failing_since": now, "failure": outcome.key_verdict}
+        with suppress(IntegrityError), connection.begin_nested():  # somebody else noted it first
+            connection.execute(insert(platform_key_health), row | _failure(outcome))
+
+
+def _is_news(known: AnyRow | None, last4: str, outcome: Outcome) -> bool:
+    if outcome.key_verdict == "fine":
+        # Another key's failure is none of this one's business: workers may have two while one is replaced.
+        return known is not None and known.last4 == last4
+    return known is None or (known.last4, known.failure) != (last4, outcome.key_verdict)
+
+
+def _failure(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "failure_status": outcome.http_status,
+        "failure_code": cut(outcome.error_code, 100),
+        "failure_message": cut(outcome.error_message, 600),
+        "failure_request_id": cut(outcome.upstream_request_id, 200),
+    }
+
+
+def cut(text: str | None, length: int) -> str | None:
+    """Foreign text, no longer than its column."""
+    return text[:length] if text is not None else None

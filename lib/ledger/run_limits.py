@@ -1,0 +1,86 @@
+"""What a call means for its run: whether it may go on, what stops it, and what its log says."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Connection, and_, update
+
+from lib.clock import Micros
+from lib.db import AnyRow
+from lib.db.tables import runs
+from lib.errors import BudgetExceeded, QodexError, RunEnded
+from lib.ledger.attempts import Outcome
+from lib.ledger.opened import OpenCall
+from lib.pricing.prices import plain_usd
+from lib.usage.events import note
+
+_BUDGET_WARNING = 80  # percent
+
+
+def this_run(run: AnyRow) -> ColumnElement[bool]:
+    """The run's own row."""
+    return and_(runs.c.project_id == run.project_id, runs.c.run_id == run.run_id)
+
+
+def require_open(connection: Connection, run: AnyRow, now: Micros) -> None:
+    """Return if the run takes one more call. Raises RunEnded, or BudgetExceeded, which is noted."""
+    if run.status != "lost" and (run.run_ended_at is not None or run.status != "running"):
+        raise RunEnded("This run has ended. Start another one for more calls.")
+    if run.token_budget is not None and run.tokens >= run.token_budget:
+        problem = BudgetExceeded(budget=run.token_budget, used=run.tokens)
+        stop(connection, run, now, "budget", problem)
+        raise problem
+
+
+def stop(connection: Connection, run: AnyRow, now: Micros, by: str, problem: QodexError) -> None:
+    """From here on the run can only end ``budget_exceeded``; what it did is kept."""
+    if run.stopped_by == by:
+        return  # an agent that goes on asking must not fill the log
+    if run.stopped_by is None:
+        connection.execute(update(runs).where(this_run(run)).values(stopped_by=by))
+    note(connection, run.project_id, run.run_id, now, f"{by}:stopped", problem.sentence)
+
+
+def warn_of_budget(connection: Connection, call: OpenCall, run: AnyRow, now: Micros) -> None:
+    """Once, at 80 % of the run's own token budget."""
+    if run.token_budget is None or run.budget_warned_at is not None:
+        return
+    if 100 * run.tokens >= _BUDGET_WARNING * run.token_budget:
+        connection.execute(update(runs).where(runs.c.run_id == call.run_id).values(budget_warned_at=now))
+        message = (
+            f"{run.tokens:,} of the run's own {run.token_budget:,} tokens are used. At all of them it stops."
+        )
+        note(connection, call.project_id, call.run_id, now, "budget:warned", message)
+
+
+def note_failure(connection: Connection, call: OpenCall, outcome: Outcome, now: Micros) -> None:
+    """What the provider said against the key, if it did, and whether the platform's paid instead."""
+    if outcome.key_verdict not in {"rejected", "out_of_money"}:
+        return
+    whose = "platform-funded key" if call.source == "platform" else f"key •••• {call.last4}"
+    words = outcome.error_message or outcome.error_code or str(outcome.http_status)
+    rejected = outcome.key_verdict == "rejected"
+    what = f"OpenAI rejected the {whose}" if rejected else f"The account of the {whose} is out of money"
+    stopped = call.source == "byok" and not call.falls_back
+    kept = " Nothing was spent on the platform key." if stopped else ""
+    note(
+        connection,
+        call.project_id,
+        call.run_id,
+        now,
+        "key:failed",
+        f"{what}: {words}{kept}",
+        event_id=call.id,
+    )
+
+
+def note_excess(
+    connection: Connection, call: OpenCall, ceiling: int | None, cost: int | None, now: Micros
+) -> None:
+    """A provider that exceeds what it was given is paid and counted, and the log says so."""
+    if ceiling is None or cost is None or cost <= ceiling:
+        return
+    message = (
+        f"The call cost ${plain_usd(cost)}, more than the ${plain_usd(ceiling)} that its limits allow: "
+        "the provider went beyond them. The real cost counts."
+    )
+    note(connection, call.project_id, call.run_id, now, "cap:exceeded", message, event_id=call.id)

@@ -1,0 +1,1 @@
+"""What a call costs: amounts, the price table and the operator's price file."""

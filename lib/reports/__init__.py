@@ -1,0 +1,1 @@
+"""What pages and exports ask: sums over roll-ups, exact at the edges of a period."""

@@ -1,0 +1,187 @@
+"""What pages and exports count: the same filter, the same sums, exact to the nano-USD.
+
+Everything is summed in SQL over integers, by source: the two ledgers are never mixed. What is asked for is
+cut into whole days, whole hours and part hours (lib.reports.segments), which the daily roll-up, the hourly
+roll-up and the events answer; so the cost does not grow with history, and the edges are exact.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from datetime import date
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, exists, func, select
+
+from lib.access.projects import visible_ids
+from lib.access.roles import Actor
+from lib.clock import HOUR, Micros
+from lib.db import AnyRow, Database
+from lib.db.tables import usage_daily_totals, usage_hourly_totals, usage_models
+from lib.errors import BadInput
+from lib.reports.models import (
+    FIELDS,
+    Choices,
+    DayRow,
+    HourRow,
+    ModelRow,
+    ProjectRow,
+    Spend,
+    Totals,
+    UsageFilter,
+)
+from lib.reports.queries import UNPRICED, added_up, part, sums_of
+from lib.reports.segments import Segment, plan, plan_days, plan_hours
+from lib.usage.expiry import sweep
+from lib.usage.periods import day_of, days_between, hours_between, zone_named
+from lib.usage.rollups import zone_of
+
+__all__ = ["Reports", "Totals", "UsageFilter"]
+
+
+_NOTHING = Spend()
+
+
+class Reports:
+    """Sums over usage, for the projects that the actor may see."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def totals(self, wanted: UsageFilter, *, actor: Actor) -> Totals:
+        """The sums of everything that matches."""
+        rows = self._sums(wanted, actor, ())
+        return Totals(**sums_of(rows[0])) if rows else Totals()
+
+    def any_call(self, *, actor: Actor, sample: bool = False) -> bool:
+        """Whether the actor may see any call, of whenever it is."""
+        with self._database.read() as connection:
+            ids = visible_ids(connection, actor, (), sample=sample)
+            found = exists().where(usage_daily_totals.c.project_id.in_(ids))
+            return bool(connection.execute(select(found)).scalar())
+
+    def by_day(self, wanted: UsageFilter, *, actor: Actor) -> list[DayRow]:
+        """The sums of each day, without gaps between ``since`` and ``until`` (else: first and last call)."""
+        zone = zone_named(wanted.zone)
+        rows = self._sums(wanted, actor, ("at",), zone=zone)
+        since, until = wanted.since, wanted.until
+        if since is None or until is None:
+            if not rows:
+                return []
+            since = min(row.at for row in rows) if since is None else since
+            until = max(row.at for row in rows) + 1 if until is None else until
+        days = {day: DayRow(day=day) for day in days_between(since, until, zone)}
+        for row in rows:
+            days[day_of(row.at, zone)].add_sums(sums_of(row))
+        return list(days.values())
+
+    def by_hour(self, wanted: UsageFilter, *, actor: Actor) -> list[HourRow]:
+        """The sums of each hour of the filter's zone, without gaps; for a few days with a beginning and an end.
+
+        Where the zone's hours begin within one of UTC, they are summed from the events.
+        """
+        if wanted.since is None or wanted.until is None:
+            raise BadInput("Hours need a period with a beginning and an end.")
+        starts = hours_between(wanted.since, wanted.until, zone_named(wanted.zone))
+        whole = all(start % HOUR == 0 for start in starts)
+        segments = (
+            list(plan_hours(wanted.since, wanted.until))
+            if whole
+            else [Segment("event", wanted.since, wanted.until)]
+        )
+        hours = [HourRow(at=start) for start in starts]
+        for row in self._sums(wanted, actor, ("at",), segments=segments) if starts else ():
+            hours[bisect_right(starts, row.at) - 1].add_sums(sums_of(row))
+        return hours
+
+    def by_utc_hour(self, wanted: UsageFilter, *, actor: Actor) -> dict[Micros, Spend]:
+        """What was spent in each hour of UTC that has usage, by its beginning. Needs ``since`` and ``until``."""
+        if wanted.since is None or wanted.until is None:
+            raise BadInput("Hours need a period with a beginning and an end.")
+        segments = list(plan_hours(wanted.since, wanted.until))
+        hours: dict[Micros, Spend] = {}
+        for at, platform, byok in self._sums(wanted, actor, ("at",), segments=segments, names=Spend._fields):
+            hour = at - at % HOUR
+            hours[hour] = hours.get(hour, _NOTHING).plus(platform, byok)
+        return hours
+
+    def by_model(self, wanted: UsageFilter, *, actor: Actor) -> list[ModelRow]:
+        """The sums of each model, the most expensive first."""
+        rows = self._sums(wanted, actor, ("model",))
+        found = [ModelRow(model=row.model, **sums_of(row)) for row in rows]
+        return sorted(found, key=lambda row: (-row.total_nano, -row.calls, row.model))
+
+    def by_project(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, ProjectRow]:
+        """The sums of each project that has usage, by slug."""
+        rows = self._sums(wanted, actor, ("project_id",))
+        return {row.slug: ProjectRow(project=row.slug, **sums_of(row)) for row in rows}
+
+    def project_days(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, dict[date, Spend]]:
+        """What each project spent each day; only days with usage."""
+        zone = zone_named(wanted.zone)
+        found: dict[str, dict[date, Spend]] = {}
+        days: dict[Micros, date] = {}
+        for slug, at, platform, byok in self._sums(
+            wanted, actor, ("project_id", "at"), zone=zone, names=Spend._fields
+        ):
+            day = days.get(at) or days.setdefault(at, day_of(at, zone))
+            course = found.setdefault(slug, {})
+            course[day] = course.get(day, _NOTHING).plus(platform, byok)
+        return found
+
+    def without_price(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, int]:
+        """How many calls have no known cost, by slug of the projects that have any."""
+        rows = self._sums(wanted, actor, ("project_id",), names=UNPRICED)
+        found = {slug: int(platform) + int(byok) for slug, platform, byok in rows}
+        return {slug: calls for slug, calls in found.items() if calls}
+
+    def choices(self, *, actor: Actor, sample: bool = False) -> Choices:
+        """Models and providers that occur."""
+        with self._database.read() as connection:
+            ids = visible_ids(connection, actor, (), sample=sample)
+            found = select(usage_models.c.provider, usage_models.c.model).distinct()
+            rows = connection.execute(found.where(usage_models.c.project_id.in_(ids))).all()
+        return Choices(sorted({row.model for row in rows}), sorted({row.provider for row in rows}))
+
+    def _sums(
+        self,
+        wanted: UsageFilter,
+        actor: Actor,
+        by: Sequence[str],
+        *,
+        zone: ZoneInfo | None = None,
+        segments: Sequence[Segment] | None = None,
+        names: Sequence[str] = FIELDS,
+    ) -> Sequence[AnyRow]:
+        """The sums ``names`` by the columns ``by``, over the period of the filter or over these ``segments`` of it.
+
+        With ``zone``, ``at`` is an instant of the day that a row belongs to; of segments, one of its hour (or
+        of its quarter of an hour, where events answer).
+        """
+        sweep(self._database)
+        with self._database.read() as connection:
+            ids = visible_ids(connection, actor, wanted.projects, sample=wanted.sample)
+            if segments is None:
+                segments = _segments(connection, wanted, ids, zone)
+            if not segments or not ids:
+                return []
+            parts = [part(segment, wanted, ids, by, names) for segment in segments]
+            return connection.execute(added_up(parts, by, names)).all()
+
+
+def _segments(
+    connection: Connection, wanted: UsageFilter, ids: Sequence[str], zone: ZoneInfo | None
+) -> list[Segment]:
+    rollup_zone = zone_of(connection)
+    if zone is None or zone.key == rollup_zone.key:
+        return plan(wanted.since, wanted.until, rollup_zone)
+    since, until = wanted.since, wanted.until
+    if since is None or until is None:
+        hour = usage_hourly_totals.c.hour_at
+        span = select(func.min(hour), func.max(hour)).where(usage_hourly_totals.c.project_id.in_(ids))
+        first, last = connection.execute(span).one()
+        if first is None:
+            return []
+        since, until = since if since is not None else first, until if until is not None else last + HOUR
+    return plan_days(since, until, zone)

@@ -1,0 +1,41 @@
+"""Spend that jumped: the last full day against the days before it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from statistics import median_low
+
+from lib.reports.models import Spend
+
+DAYS_BEFORE = 7
+FACTOR = 3
+FLOOR_NANO = 10 * 10**9
+"""A jump is at least so many times the median of the days before, and so much more than it."""
+
+
+@dataclass(frozen=True)
+class Jump:
+    """What was spent on ``day``, by source, and the median of the days before; nano-USD."""
+
+    day: date
+    platform_nano: int
+    byok_nano: int
+    median_nano: int
+
+    @property
+    def total_nano(self) -> int:
+        """Both ledgers together."""
+        return self.platform_nano + self.byok_nano
+
+
+def jump(course: Mapping[date, Spend], day: date) -> Jump | None:
+    """Whether spend jumped on ``day``. A project that was quiet on most days before has nothing to compare with."""
+    before = [
+        course.get(day - timedelta(days=back), Spend()).total_nano for back in range(1, DAYS_BEFORE + 1)
+    ]
+    usual, sums = median_low(before), course.get(day, Spend())
+    if usual == 0 or sums.total_nano < max(FACTOR * usual, usual + FLOOR_NANO):
+        return None
+    return Jump(day, sums.platform_nano, sums.byok_nano, usual)

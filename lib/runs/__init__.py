@@ -1,0 +1,1 @@
+"""Runs: how they start, stay alive and end, and their log."""

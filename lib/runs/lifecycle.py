@@ -1,0 +1,248 @@
+"""Runs: what the agent does for a project. How they start, wait, go on and end."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, and_, insert, or_, select, update
+
+from lib.access.projects import find_for
+from lib.access.refusals import refusals_logged
+from lib.access.roles import Action, Actor, allows, require
+from lib.caps.windows import admit, standing
+from lib.clock import MINUTE, SECOND, Micros, from_micros, to_micros
+from lib.db import AnyRow, Database
+from lib.db.tables import RUN_KINDS, projects, provider_keys, runs
+from lib.errors import BadInput, CapExceeded, RunEnded, RunUnknown, RunWaiting
+from lib.usage.events import note
+from lib.usage.expiry import expire_calls
+
+LEASE: Micros = 90 * SECOND
+HEARTBEAT_SECONDS = 30
+_CLAIM: Micros = 5 * MINUTE
+_LARGEST_BUDGET = 2**53
+WAITS = {"scheduled", "pr_review"}
+"""Kinds that wait for room at a cap; the others are refused."""
+ENDINGS = ("passed", "failed", "error")
+_WAITING_PROJECTS = (
+    select(runs.c.project_id)
+    .join(projects, projects.c.id == runs.c.project_id)
+    .where(runs.c.status == "waiting", runs.c.ended_at.is_(None), projects.c.sample.is_(False))
+    .distinct()
+)
+
+
+@dataclass(frozen=True)
+class StartedRun:
+    """What a worker holds of its run."""
+
+    run_id: str
+    project: str
+    project_id: str = field(repr=False)
+    kind: str
+    token_budget: int | None
+
+
+class RunStore:
+    """Start, resume, claim and end runs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(self, slug: str, kind: str, *, actor: Actor, token_budget: int | None = None) -> StartedRun:
+        """Begin a run.
+
+        Raises:
+            CapExceeded: a platform-funded chat or scan while the project is at its cap.
+            RunWaiting: the same for a scheduled run or PR review, which now waits.
+            ProjectUnknown, BadInput, Forbidden.
+        """
+        _require_valid(kind, token_budget)
+        with refusals_logged(self._database, actor, "start a run", slug), self._database.read() as connection:
+            project = find_for(connection, slug, actor, Action.MAKE_CALLS)
+        expire_calls(self._database, project.id)
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            refusal = _refusal(connection, project.id, now)
+            run_id = f"r-{secrets.token_hex(5)}"
+            waits = refusal is not None and kind in WAITS and refusal.returns_at is not None
+            status = "running" if refusal is None else "waiting" if waits else "refused"
+            row = {
+                "project_id": project.id,
+                "run_id": run_id,
+                "kind": kind,
+                "status": status,
+                "started_at": now,
+                "started_by": actor.name,
+                "ended_at": now if status == "refused" else None,
+                "lease_until": now + LEASE if status == "running" else None,
+                "token_budget": token_budget,
+                "stopped_by": "cap" if status == "refused" else None,
+            }
+            connection.execute(insert(runs), row)
+            if refusal is not None:
+                _put_off(connection, project.id, run_id, now, refusal, waits=waits)
+        if refusal is not None:
+            raise _waiting(run_id, refusal) if waits else refusal
+        return StartedRun(run_id, slug, project.id, kind, token_budget)
+
+    def resume(self, run_id: str, *, actor: Actor) -> StartedRun:
+        """Go on with a waiting run.
+
+        Raises:
+            RunWaiting: there is still no room; it goes on waiting.
+            CapExceeded: there will never be room: the caps are 0 by now. The run has ended.
+            RunEnded: it does not wait (any more).
+        """
+        with self._database.read() as connection:
+            project_id: str = _find_run(connection, run_id).project_id
+        require(actor, Action.MAKE_CALLS, project_id)
+        expire_calls(self._database, project_id)
+        with self._database.write() as connection:
+            row = _find_run(connection, run_id, lock=True)
+            if row.status != "waiting":
+                raise RunEnded(f"Run {run_id} does not wait: it is {row.status}.")
+            now = self._database.now(connection)
+            refusal = _refusal(connection, project_id, now)
+            waits = refusal is not None and refusal.returns_at is not None
+            if refusal is not None:
+                _put_off(connection, project_id, run_id, now, refusal, waits=waits)
+            else:
+                _go_on(connection, project_id, run_id, now)
+        if refusal is not None:
+            raise _waiting(run_id, refusal) if waits else refusal
+        return StartedRun(run_id, row.slug, row.project_id, row.kind, row.token_budget)
+
+    def due(self, *, actor: Actor, limit: int = 20) -> list[StartedRun]:
+        """Claim waiting runs whose time has come; two callers never get the same one.
+
+        The time has also come where room is back sooner than was promised: calls cost less than they had
+        reserved, the caps were raised, or the project has a key of its own by now.
+        A claim that is not followed by a resume within five minutes can be claimed again.
+        """
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            waiting = connection.execute(_WAITING_PROJECTS).scalars().all()
+            mine = [project_id for project_id in waiting if allows(actor, Action.MAKE_CALLS, project_id)]
+            ready = [project_id for project_id in mine if _refusal(connection, project_id, now) is None]
+        if not mine:
+            return []
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            statement = (
+                select(runs.c.run_id, runs.c.project_id, runs.c.kind, runs.c.token_budget, projects.c.slug)
+                .join(projects, projects.c.id == runs.c.project_id)
+                .where(runs.c.status == "waiting", runs.c.ended_at.is_(None), runs.c.project_id.in_(mine))
+                .where(or_(runs.c.resumes_at <= now, runs.c.project_id.in_(ready)))
+                .where(or_(runs.c.claimed_until.is_(None), runs.c.claimed_until <= now))
+                .order_by(runs.c.resumes_at, runs.c.run_id)
+                .limit(limit)
+                .with_for_update(skip_locked=True, key_share=True, of=runs)
+            )
+            rows = connection.execute(statement).all()
+            claimed = [row.run_id for row in rows]
+            connection.execute(
+                update(runs).where(runs.c.run_id.in_(claimed)).values(claimed_until=now + _CLAIM)
+            )
+        return [StartedRun(row.run_id, row.slug, row.project_id, row.kind, row.token_budget) for row in rows]
+
+    def finish(self, run_id: str, status: str) -> str:
+        """End a run; returns the status it ended with. Ending it again changes nothing.
+
+        A run that was stopped by a cap or its budget ends ``budget_exceeded`` whatever it asks for.
+        """
+        if status not in ENDINGS:
+            raise BadInput(f"A run ends {', '.join(ENDINGS)}; not {status[:20]!r}.")
+        with self._database.write() as connection:
+            row = _find_run(connection, run_id, lock=True)
+            if row.ended_at is not None and row.status != "lost":
+                return str(row.status)
+            final = "budget_exceeded" if row.stopped_by else status
+            connection.execute(
+                update(runs)
+                .where(runs.c.run_id == run_id)
+                .values(status=final, ended_at=self._database.now(connection), lease_until=None)
+            )
+        return final
+
+    def keep_alive(self, run_ids: Sequence[str]) -> None:
+        """Show a sign of life of the runs of this process, each by itself: they may be of several projects."""
+        for run_id in run_ids:
+            with self._database.write(durable=False) as connection:
+                now = self._database.now(connection)
+                alive = and_(runs.c.run_id == run_id, runs.c.status.in_(("running", "lost")))
+                connection.execute(
+                    update(runs).where(alive).values(lease_until=now + LEASE, status="running", ended_at=None)
+                )
+
+
+def _refusal(connection: Connection, project_id: str, now: Micros) -> CapExceeded | None:
+    """Why a platform-funded run may not start now. Runs on the project's own key always may.
+
+    Takes no lock: a look, which the run's calls take again for themselves.
+    """
+    if _has_own_key(connection, project_id):
+        return None
+    try:
+        admit(connection, standing(connection, project_id, now), 1)
+    except CapExceeded as refusal:
+        return refusal
+    return None
+
+
+def _require_valid(kind: str, token_budget: int | None) -> None:
+    if kind not in RUN_KINDS:
+        raise BadInput(f"A run's kind is one of {', '.join(RUN_KINDS)}.")
+    if token_budget is not None and not (type(token_budget) is int and 0 < token_budget < _LARGEST_BUDGET):
+        raise BadInput(f"A token budget is a whole number above 0 and below {_LARGEST_BUDGET:,}.")
+
+
+def _waiting(run_id: str, refusal: CapExceeded) -> RunWaiting:
+    resumes_at = from_micros(_micros(refusal))
+    return RunWaiting(f"{refusal.sentence} The run waits until then.", run_id=run_id, resumes_at=resumes_at)
+
+
+def _micros(refusal: CapExceeded) -> Micros:
+    assert refusal.returns_at is not None  # noqa: S101 - a call of one nano-USD fits some time
+    return to_micros(refusal.returns_at)
+
+
+def _has_own_key(connection: Connection, project_id: str) -> bool:
+    statement = select(provider_keys.c.version).where(
+        provider_keys.c.project_id == project_id, provider_keys.c.ended_at.is_(None)
+    )
+    return connection.execute(statement.limit(1)).first() is not None
+
+
+def _go_on(connection: Connection, project_id: str, run_id: str, now: Micros) -> None:
+    values = {"status": "running", "lease_until": now + LEASE, "resumes_at": None, "claimed_until": None}
+    connection.execute(update(runs).where(runs.c.run_id == run_id).values(values))
+    note(connection, project_id, run_id, now, "run:resumed", "There is room again; the run goes on.")
+
+
+def _put_off(
+    connection: Connection, project_id: str, run_id: str, now: Micros, refusal: CapExceeded, *, waits: bool
+) -> None:
+    values: dict[str, object]
+    if waits:
+        values = {"resumes_at": _micros(refusal), "claimed_until": None}
+    else:
+        values = {"status": "refused", "ended_at": now, "stopped_by": "cap", "resumes_at": None}
+    connection.execute(update(runs).where(runs.c.run_id == run_id).values(values))
+    note(connection, project_id, run_id, now, "run:waiting" if waits else "cap:refused", refusal.sentence)
+
+
+def _find_run(connection: Connection, run_id: str, *, lock: bool = False) -> AnyRow:
+    statement = (
+        select(runs, projects.c.slug)
+        .join(projects, projects.c.id == runs.c.project_id)
+        .where(runs.c.run_id == run_id)
+    )
+    row = connection.execute(
+        statement.with_for_update(of=runs, key_share=True) if lock else statement
+    ).first()
+    if row is None:
+        raise RunUnknown
+    return row

@@ -1,0 +1,1 @@
+"""Sample data: projects with weeks of made-up usage, to look around in."""

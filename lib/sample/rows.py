@@ -1,0 +1,89 @@
+"""The rows that sample data is made of: runs, their calls and the lines of their logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lib.clock import Micros
+from lib.sample.failures import Mishap
+from lib.sample.traffic import DraftCall
+from lib.vault.states import PROVIDER
+
+Row = dict[str, Any]
+PRICES = ("price_input", "price_cached_input", "price_output")
+
+
+def token_columns(*counts: int | None) -> Row:
+    """Input, cached, output and reasoning tokens; None where nobody knows."""
+    names = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
+    return dict(zip(names, counts, strict=True))
+
+
+def log_row(run: Row, at: Micros, tag: str, message: str, event_id: str | None = None) -> Row:
+    """One line of a run's log."""
+    told = {"at": at, "tag": tag, "message": message, "event_id": event_id}
+    return {"project_id": run["project_id"], "run_id": run["run_id"], **told}
+
+
+def run_row(project_id: str, run_id: str, kind: str, status: str, started_at: Micros) -> Row:
+    """A run without calls so far."""
+    return {
+        "project_id": project_id,
+        "run_id": run_id,
+        "kind": kind,
+        "status": status,
+        "started_at": started_at,
+        "started_by": "worker",
+        "ended_at": None,
+        "lease_until": None,
+        "resumes_at": None,
+        "token_budget": None,
+        "budget_warned_at": None,
+        "stopped_by": None,
+        **_no_calls(),
+        "last4": None,
+    }
+
+
+def _no_calls() -> Mapping[str, int]:
+    counts = ("calls", "failed_calls", "unpriced_calls", "tokens", "platform_nano", "byok_nano")
+    return dict.fromkeys((*counts, "platform_calls", "byok_calls"), 0)
+
+
+def event_row(run: Row, event_id: str, call: DraftCall, mishap: Mishap) -> Row:
+    """A call of the run: who paid it, with which key, and what it took is still to be told."""
+    return {
+        "project_id": run["project_id"],
+        "event_id": event_id,
+        "occurred_at": call.at,
+        "run_id": run["run_id"],
+        "run_kind": run["kind"],
+        "provider": PROVIDER,
+        "model": call.model,
+        "endpoint": call.endpoint,
+        "status": mishap.status,
+        **token_columns(None, None, None, None),
+        "cost_nano": None,
+        **dict.fromkeys(PRICES),
+        "imported": False,
+        "http_status": mishap.http_status,
+        "error_code": mishap.code,
+        "error_type": mishap.type,
+        "error_message": mishap.message,
+        "sequence": None,
+        "counted_after_nano": None,
+        "unknown_after_nano": None,
+    }
+
+
+def add_call(run: Row, event: Row) -> None:
+    """Count one more call in the sums of its run."""
+    source = event["source"]
+    run["calls"] += 1
+    run["failed_calls"] += event["status"] != "ok"
+    run["unpriced_calls"] += event["cost_nano"] is None
+    run["tokens"] += (event["input_tokens"] or 0) + (event["output_tokens"] or 0)
+    run[f"{source}_calls"] += 1
+    run[f"{source}_nano"] += event["cost_nano"] or 0
+    run["last4"] = event["key_last4"]
