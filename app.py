@@ -8,10 +8,11 @@ from __future__ import annotations
 import streamlit as st
 
 from lib.settings import ROOT
-from lib.ui import navigation, startup
-from lib.ui.failures import show_failure
-from lib.ui.messages import ExpectedMessages
-from lib.ui.server import export_desk
+from lib.ui.base import navigation
+from lib.ui.base.server import export_desk
+from lib.ui.shell import startup
+from lib.ui.shell.failures import show_failure
+from lib.ui.shell.messages import ExpectedMessages
 from lib.web.routes import middleware, routes
 
 startup.refuse_open_door()

@@ -16,8 +16,9 @@ import streamlit as st
 
 from bench.traffic import END
 from lib.platform import Platform
-from lib.ui import navigation, server, startup
-from lib.ui.failures import show_failure
+from lib.ui.base import navigation, server
+from lib.ui.shell import startup
+from lib.ui.shell.failures import show_failure
 from lib.web import links
 from lib.web.routes import middleware, routes
 

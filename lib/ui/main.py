@@ -9,9 +9,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from lib.ui import navigation, signin, workspace
-from lib.ui.failures import show_failure
-from lib.ui.guards import current_viewer, open_gate
+from lib.ui.base import navigation
+from lib.ui.shell import signin, workspace
+from lib.ui.shell.failures import show_failure
+from lib.ui.shell.guards import current_viewer, open_gate
 
 STATIC = Path(__file__).parent / "static"
 

@@ -6,10 +6,12 @@ import streamlit as st
 
 from lib.access.roles import Action
 from lib.errors import RunUnknown
-from lib.ui import address, cards, filters, notices, paging, run_card, run_list
-from lib.ui.filters import Chosen
-from lib.ui.guards import Visit, page, warn_of_unknown_projects
-from lib.ui.wording import count
+from lib.ui.base import address, filters, notices, paging
+from lib.ui.base.filters import Chosen
+from lib.ui.base.wording import count
+from lib.ui.parts import cards
+from lib.ui.runs import run_card, run_list
+from lib.ui.shell.guards import Visit, page, warn_of_unknown_projects
 
 
 def main() -> None:

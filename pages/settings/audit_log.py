@@ -8,10 +8,12 @@ import streamlit as st
 
 from lib.access.auditlog import AuditFilter
 from lib.access.roles import Action
-from lib.ui import audit_list, cards, filters, paging
-from lib.ui.guards import Visit, acting_later, page, warn_of_unknown_projects
-from lib.ui.navigation import in_sample
-from lib.ui.wording import count
+from lib.ui.audit import audit_list
+from lib.ui.base import filters, paging
+from lib.ui.base.navigation import in_sample
+from lib.ui.base.wording import count
+from lib.ui.parts import cards
+from lib.ui.shell.guards import Visit, acting_later, page, warn_of_unknown_projects
 
 
 def main() -> None:

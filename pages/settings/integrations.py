@@ -6,9 +6,11 @@ import streamlit as st
 
 from lib.access.projects import Project
 from lib.access.roles import Action
-from lib.ui import call_dialog, cards, key_actions, key_entry, key_panel, notices
-from lib.ui.guards import Visit, page
-from lib.ui.wording import badge, escape
+from lib.ui.base import notices
+from lib.ui.base.wording import badge, escape
+from lib.ui.integrations import call_dialog, key_actions, key_entry, key_panel
+from lib.ui.parts import cards
+from lib.ui.shell.guards import Visit, page
 from lib.vault.states import KeyState
 
 

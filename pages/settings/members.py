@@ -6,9 +6,11 @@ import streamlit as st
 
 from lib.access.members import Member
 from lib.access.roles import Action
-from lib.ui import address, cards, member_forms, notices
-from lib.ui.guards import Visit, page
-from lib.ui.wording import count, escape
+from lib.ui.base import address, notices
+from lib.ui.base.wording import count, escape
+from lib.ui.members import member_forms
+from lib.ui.parts import cards
+from lib.ui.shell.guards import Visit, page
 
 
 def main() -> None:

@@ -9,9 +9,10 @@ from lib.access.roles import Action
 from lib.clock import DAY
 from lib.reports.spend import UsageFilter
 from lib.runs.log import RunFilter
-from lib.ui import cards, plan
-from lib.ui.guards import Visit, acting, page
-from lib.ui.wording import escape
+from lib.ui.base.wording import escape
+from lib.ui.parts import cards
+from lib.ui.plan import windows
+from lib.ui.shell.guards import Visit, acting, page
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
     _now(visit, project)
     _past_and_future(visit, project)
     if not own_key:
-        plan.draw_ways(project, visit.platform.plans.list(), administrator=visit.may(Action.SET_PLAN))
+        windows.draw_ways(project, visit.platform.plans.list(), administrator=visit.may(Action.SET_PLAN))
 
 
 @st.fragment(run_every="10s")
@@ -39,11 +40,12 @@ def _now(visit: Visit, project: Project) -> None:
     waiting = platform.runs.number(RunFilter((project.slug,), statuses=("waiting",)), actor=actor)
     funded = project.sample or platform.keys.platform_state().status != "none"
     cards.attention(
-        plan.attention_of(project, key, room, waiting=waiting, funded=funded, zone=visit.zone), titled=False
+        windows.attention_of(project, key, room, waiting=waiting, funded=funded, zone=visit.zone),
+        titled=False,
     )
     for column, window in zip(st.columns(2), room.windows.values(), strict=True):
         with column:
-            plan.draw_window(window, room.at, visit.zone, applies=not key.version)
+            windows.draw_window(window, room.at, visit.zone, applies=not key.version)
 
 
 def _past_and_future(visit: Visit, project: Project) -> None:
@@ -54,13 +56,13 @@ def _past_and_future(visit: Visit, project: Project) -> None:
     spent = visit.platform.reports.totals(week, actor=visit.actor)
     points = caps.consumption(slug, "7d", actor=visit.actor)
     if not any(point.nano for point in points):
-        plan.draw_empty_week(spent)
+        windows.draw_empty_week(spent)
         return
     left, right = st.columns([8, 5])
     with left:
-        plan.draw_week(points, room.windows["7d"], spent, visit.zone)
+        windows.draw_week(points, room.windows["7d"], spent, visit.zone)
     with right:
-        plan.draw_outlook(caps.forecast(slug, list(plan.AHEAD.values()), actor=visit.actor), visit.zone)
+        windows.draw_outlook(caps.forecast(slug, list(windows.AHEAD.values()), actor=visit.actor), visit.zone)
 
 
 main()

@@ -6,23 +6,15 @@ import streamlit as st
 
 from lib.access.roles import Action
 from lib.reports.models import UsageFilter
-from lib.ui import (
-    cards,
-    filters,
-    first_steps,
-    live,
-    loaders,
-    new_project,
-    notices,
-    overview,
-    overview_attention,
-    spend_card,
-    steps,
-)
-from lib.ui.guards import guard
-from lib.ui.navigation import in_sample
-from lib.ui.server import front_door
-from lib.ui.wording import count
+from lib.ui.base import filters, loaders, notices
+from lib.ui.base.navigation import in_sample
+from lib.ui.base.server import front_door
+from lib.ui.base.wording import count
+from lib.ui.charts import buckets
+from lib.ui.overview import attention, first_steps, table
+from lib.ui.parts import cards, spend_card
+from lib.ui.shell import live, new_project
+from lib.ui.shell.guards import guard
 
 viewer = guard()
 platform = front_door()
@@ -45,17 +37,17 @@ with head.right:
 wanted = UsageFilter(
     since=chosen.period.since, until=chosen.period.until, zone=chosen.zone.key, sample=in_sample()
 )
-head.context(f"{overview.all_projects(len(projects))} · {chosen.label}{live.note(chosen)}")
+head.context(f"{table.all_projects(len(projects))} · {chosen.label}{live.note(chosen)}")
 
-course = steps.course(wanted, chosen, viewer.actor)
-standings = overview.standings(platform, projects, wanted, course, viewer.actor)
+course = buckets.course(wanted, chosen, viewer.actor)
+standings = table.standings(platform, projects, wanted, course, viewer.actor)
 with st.container():  # also without a line: what follows keeps its place, and is not drawn anew
-    cards.attention(overview_attention.attention_of(platform, standings, wanted, viewer.actor, chosen))
+    cards.attention(attention.attention_of(platform, standings, wanted, viewer.actor, chosen))
 
 sums = loaders.totals(wanted, viewer.actor)
 previous = loaders.totals(filters.before(wanted, chosen), viewer.actor)
-near = overview.near_course(standings, chosen, viewer.actor)
-cards.metrics(overview.metrics(sums, previous, course.rows, standings, near), before=chosen.before)
+near = table.near_course(standings, chosen, viewer.actor)
+cards.metrics(table.metrics(sums, previous, course.rows, standings, near), before=chosen.before)
 
 if sums.calls:
     spend_card.draw(course, title="Spend per {unit}, USD")
@@ -67,11 +59,11 @@ with st.container(horizontal=True, vertical_alignment="bottom", horizontal_align
         cards.heading("Projects", note="nearest to a cap first; caps count platform-funded spend only")
     if viewer.may(Action.CREATE_PROJECT) and not in_sample():
         notices.opener("New project", new_project.DIALOG, "add")
-overview.draw_table(
+table.draw_table(
     standings, unit=course.unit, alt=f"{count(len(projects), 'project')}: who pays, spend and caps"
 )
 
 new_project.draw()
 notices.draw()
 if not notices.is_open(new_project.DIALOG):
-    live.watch(wanted, chosen, state=overview.state_of_now, seen=overview.state_shown(standings))
+    live.watch(wanted, chosen, state=table.state_of_now, seen=table.state_shown(standings))

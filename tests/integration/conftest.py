@@ -73,8 +73,8 @@ def run(byok: Platform) -> Iterator[Run]:
 @pytest.fixture
 def dashboard(settings: Settings, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
     """The pages over the same database, in the local mode."""
-    from lib.ui.loaders import forget
-    from lib.ui.server import front_door
+    from lib.ui.base.loaders import forget
+    from lib.ui.base.server import front_door
     from tests.pages import Dashboard
 
     assert settings.master_keys

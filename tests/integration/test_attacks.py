@@ -70,7 +70,7 @@ def test_each_attack_has_tests_that_exist(number: int):
 @on_sqlite
 def test_what_a_page_keeps_for_one_person_is_not_shown_to_the_next(platform: Platform, monkeypatch):
     from lib.reports.models import UsageFilter
-    from lib.ui import loaders
+    from lib.ui.base import loaders
 
     for slug in ("own", "other"):
         platform.projects.add(slug, actor=ADMIN)

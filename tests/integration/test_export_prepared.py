@@ -22,9 +22,9 @@ from lib.errors import DatabaseUnavailable
 from lib.exchange.import_usage import import_usage
 from lib.platform import Platform
 from lib.reports.spend import UsageFilter
-from lib.ui import exports as card
-from lib.ui import loaders
-from lib.ui.server import export_desk
+from lib.ui.base import loaders
+from lib.ui.base.server import export_desk
+from lib.ui.usage import export_card as card
 from lib.web import prepared
 from lib.web.exports import ExportDesk
 from lib.web.links import COOKIE, Link, Signer, new_browser

@@ -13,7 +13,8 @@ from lib.access.auditlog import AuditFilter
 from lib.access.roles import Actor, Origin, Role, local_administrator
 from lib.db.tables import members
 from lib.errors import Forbidden
-from lib.ui import audit_list, member_forms
+from lib.ui.audit import audit_list
+from lib.ui.members import member_forms
 from tests.pages import ADMIN, Dashboard, buttons, press, texts
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])

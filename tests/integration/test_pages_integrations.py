@@ -8,7 +8,7 @@ import os
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib.ui.server import front_door
+from lib.ui.base.server import front_door
 from tests.pages import ADMIN, Dashboard, buttons, press, texts
 from tests.upstream import GOOD_KEY, OTHER_KEY, PLATFORM_KEY, WRONG_KEY, ScriptedUpstream
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib.ui.server import front_door
+from lib.ui.base.server import front_door
 from tests import services
 from tests.pages import PAGES, ROOT, Dashboard, buttons, file_of, from_main, press, texts
 

@@ -21,7 +21,8 @@ from lib.ledger.ledger import Ledger
 from lib.pricing.prices import Tokens
 from lib.runs.lifecycle import RunStore
 from lib.secret import Secret
-from lib.ui import exports, loaders
+from lib.ui.base import loaders
+from lib.ui.usage import export_card
 from lib.vault.keys import KeyStore
 from lib.web.exports import ExportDesk
 from lib.web.links import COOKIE, new_browser
@@ -289,7 +290,7 @@ def test_the_link_to_an_export_leads_to_what_the_filters_select(
     use(dashboard, *["1,checkout-api,platform,gpt-5,1.50"] * 2, "30,checkout-api,byok,gpt-5,1")
     use(dashboard, "2,mobile-bff,byok,gpt-5,1")
     browser = new_browser()
-    monkeypatch.setattr(exports, "this_browser", lambda: browser)
+    monkeypatch.setattr(export_card, "this_browser", lambda: browser)
     page = dashboard.open("usage", project="checkout-api")
     page.radio(key="export:format").set_value(choice).run()
     [link] = page.get("link_button")

@@ -22,7 +22,7 @@ from lib.platform import Platform
 from lib.reports.spend import UsageFilter
 from lib.runs.log import RunFilter
 from lib.settings import Settings
-from lib.ui.server import front_door
+from lib.ui.base.server import front_door
 from tests.pages import PAGES, Dashboard, buttons, from_main, texts
 from tests.services import SIGN_IN
 from tests.upstream import GOOD_KEY

@@ -19,7 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from lib.ui import navigation
+from lib.ui.base import navigation
 from lib.web.routes import middleware
 from tests.services import ROOT, SIGN_IN, running_dashboard
 

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lib.errors import DatabaseUnavailable, SettingsError
-from lib.ui import startup
+from lib.ui.shell import startup
 from lib.web.headers import HEADERS
 from lib.web.routes import middleware, routes
 

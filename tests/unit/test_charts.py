@@ -15,10 +15,11 @@ from lib.clock import HOUR, to_micros
 from lib.reports.models import DayRow, HourRow, Totals
 from lib.reports.weekly import HourOfWeek
 from lib.settings import ROOT
-from lib.ui import cap_charts, charts, heat_map, rankings, steps, vega
-from lib.ui.steps import Course
-from lib.ui.usage import STATUSES
-from lib.ui.vega import Chart
+from lib.ui.charts import buckets, caps, heat_map, over_time, rankings
+from lib.ui.charts import theme as vega
+from lib.ui.charts.buckets import Course
+from lib.ui.charts.theme import Chart
+from lib.ui.usage.summary import STATUSES
 
 CENT = 10_000_000
 MONDAY = date(2026, 11, 23)
@@ -35,7 +36,7 @@ def days(number: int, *, platform: int = 150 * CENT, byok: int = 50 * CENT) -> l
 
 
 def bars(number: int, **sums: int) -> Course:
-    return steps.days(days(number, **sums), "UTC", MONDAY)
+    return buckets.days(days(number, **sums), "UTC", MONDAY)
 
 
 def week(*dollars: int) -> list[Point]:
@@ -45,15 +46,15 @@ def week(*dollars: int) -> list[Point]:
 def every_chart() -> dict[str, Chart]:
     failed = [DayRow(day=MONDAY, calls=9, error_calls=2, unknown_calls=1)]
     return {
-        "spend": charts.spend(bars(30)),
-        "tokens": charts.tokens(bars(3)),
-        "failures": charts.failures(steps.days(failed, "UTC", MONDAY), STATUSES),
+        "spend": over_time.spend(bars(30)),
+        "tokens": over_time.tokens(bars(3)),
+        "failures": over_time.failures(buckets.days(failed, "UTC", MONDAY), STATUSES),
         "models": rankings.ranking([("gpt-5", Totals(platform_nano=CENT, calls=1))], "model"),
         "hours": heat_map.heat_map([HourOfWeek(0, "14:00", hours=4, platform_nano=CENT)]),
-        "sparkline": charts.sparkline([1, 2], slot="Axis", alt="Calls per day"),
-        "window": cap_charts.window_bar("5-hour window", used_nano=1, reserved_nano=1, cap_nano=10**9),
-        "week": cap_charts.consumption(week(1, 2), name="7-day", cap_nano=10**10, zone=UTC_ZONE),
-        "use": cap_charts.cap_use(week(1, 2), week(2, 3), caps={"5h": 10**9, "7d": 10**9}, zone=UTC_ZONE),
+        "sparkline": over_time.sparkline([1, 2], slot="Axis", alt="Calls per day"),
+        "window": caps.window_bar("5-hour window", used_nano=1, reserved_nano=1, cap_nano=10**9),
+        "week": caps.consumption(week(1, 2), name="7-day", cap_nano=10**10, zone=UTC_ZONE),
+        "use": caps.cap_use(week(1, 2), week(2, 3), caps={"5h": 10**9, "7d": 10**9}, zone=UTC_ZONE),
     }
 
 
@@ -103,7 +104,7 @@ def test_every_chart_of_usage_has_a_table_of_equal_columns(name: str):
 
 
 def test_the_figures_of_a_chart_are_its_numbers():
-    said = charts.spend(bars(30)).figures
+    said = over_time.spend(bars(30)).figures
     assert "30 days, Sun 25 Oct 2026 to Mon 23 Nov 2026: $45.00 platform-funded and $15.00 BYOK" in said
     assert "Highest: $2.00" in said
 
@@ -117,12 +118,12 @@ def drawings(number: int, dollars: int) -> dict[str, tuple[object, str]]:
     found = days(number, platform=dollars * 100 * CENT)
     for row in found:
         row.add(Totals(calls=9 * dollars + 3, error_calls=2, unknown_calls=1, input_tokens=2 * 10**6))
-    course = steps.days(found, "UTC", MONDAY)
+    course = buckets.days(found, "UTC", MONDAY)
     models = [(f"gpt-{each}", Totals(platform_nano=dollars * CENT)) for each in range(number)]
     drawn = {
-        "spend": charts.spend(course),
-        "tokens": charts.tokens(course),
-        "failures": charts.failures(course, STATUSES),
+        "spend": over_time.spend(course),
+        "tokens": over_time.tokens(course),
+        "failures": over_time.failures(course, STATUSES),
         "models": rankings.ranking(models, "model"),
         "hours": heat_map.heat_map(
             [HourOfWeek(0, "14:00", hours=number, platform_nano=number * dollars * CENT)]
@@ -132,11 +133,11 @@ def drawings(number: int, dollars: int) -> dict[str, tuple[object, str]]:
 
 
 def test_platform_lies_below_byok():
-    assert next(parts(charts.spend(bars(2)).spec, "fold")) == ["Platform-funded", "BYOK"]
+    assert next(parts(over_time.spend(bars(2)).spec, "fold")) == ["Platform-funded", "BYOK"]
 
 
 def test_the_table_of_a_chart_is_named_as_the_page_names_things():
-    assert charts.spend(bars(1)).table == {
+    assert over_time.spend(bars(1)).table == {
         "Day (UTC)": ["Mon 23 Nov 2026"],
         "Platform-funded": [1.5],
         "BYOK": [0.5],
@@ -146,7 +147,7 @@ def test_the_table_of_a_chart_is_named_as_the_page_names_things():
 
 def test_an_amount_that_nobody_knows_is_empty_in_the_table_of_its_own_source_alone():
     row = DayRow(day=MONDAY, calls=3, platform_calls=2, byok_calls=1, byok_unpriced_calls=1)
-    table = charts.spend(steps.days([row], "UTC", MONDAY)).table
+    table = over_time.spend(buckets.days([row], "UTC", MONDAY)).table
     assert (table["BYOK"], table["Platform-funded"], table["Total"]) == ([None], [0.0], [0.0])
 
 
@@ -159,11 +160,11 @@ def test_an_amount_that_nobody_knows_is_empty_in_the_table_of_its_own_source_alo
     ],
 )
 def test_days_are_labelled_where_weeks_begin(number: int, labelled: list[str]):
-    assert list(labels(charts.spend(bars(number)))) == labelled
+    assert list(labels(over_time.spend(bars(number)))) == labelled
 
 
 def test_half_a_year_of_days_is_labelled_by_months():
-    days = labels(charts.spend(bars(183)))
+    days = labels(over_time.spend(bars(183)))
     assert 5 <= len(days) <= 12
     assert all(day.endswith("-01") for day in days)
 
@@ -174,7 +175,7 @@ def labels(chart: Chart) -> dict[str, str]:
     return {key: label for key, bar, label in keys if bar}
 
 
-@pytest.mark.parametrize("fold", [steps.weeks, steps.months])
+@pytest.mark.parametrize("fold", [buckets.weeks, buckets.months])
 def test_longer_bars_hold_every_day_once(fold: Callable[..., Course]):
     found = days(400)
     course = fold(found, "UTC", MONDAY)
@@ -189,7 +190,7 @@ def test_longer_bars_hold_every_day_once(fold: Callable[..., Course]):
 
 
 def test_weeks_begin_on_monday_and_say_which_days_they_hold():
-    course = steps.weeks(days(10), "UTC", MONDAY)
+    course = buckets.weeks(days(10), "UTC", MONDAY)
     assert [row.words for row in course.rows] == [
         "Sat 14 Nov to Sun 15 Nov 2026",
         "Mon 16 Nov to Sun 22 Nov 2026",
@@ -198,7 +199,7 @@ def test_weeks_begin_on_monday_and_say_which_days_they_hold():
 
 
 def test_a_period_without_spend_is_no_division_by_zero():
-    charts.spend(bars(3, platform=0, byok=0))
+    over_time.spend(bars(3, platform=0, byok=0))
     rankings.ranking([("gpt-5", Totals(calls=1))], "model")
     heat_map.heat_map([HourOfWeek(0, "00:00", hours=1)])
 
@@ -224,7 +225,7 @@ def test_many_projects_are_summed_up_in_the_last_bar_and_stand_each_in_the_table
 
 def test_tokens_are_split_so_that_nothing_is_counted_twice():
     row = DayRow(day=MONDAY, input_tokens=100, cached_input_tokens=60, output_tokens=50, reasoning_tokens=20)
-    columns = charts.tokens(steps.days([row], "UTC", MONDAY)).columns
+    columns = over_time.tokens(buckets.days([row], "UTC", MONDAY)).columns
     assert [columns[name][0] for name in ("Input, cached", "Input, new", "Output", "Reasoning")] == [
         60,
         40,
@@ -235,7 +236,7 @@ def test_tokens_are_split_so_that_nothing_is_counted_twice():
 
 def test_failures_are_drawn_and_answered_calls_stand_in_the_table():
     row = DayRow(day=MONDAY, calls=100, error_calls=2, unknown_calls=1)
-    drawn = charts.failures(steps.days([row], "UTC", MONDAY), STATUSES)
+    drawn = over_time.failures(buckets.days([row], "UTC", MONDAY), STATUSES)
     assert next(parts(drawn.spec, "fold")) == ["Error answer", "Outcome unknown"]
     assert drawn.table["Answered"] == [97]
     assert "3 of 100 calls: 2 error answer, 1 outcome unknown" in drawn.figures
@@ -248,7 +249,7 @@ def test_an_average_hour_is_that_of_all_hours_of_its_weekday_also_of_those_witho
 
 
 def test_a_lowered_cap_does_not_push_its_bar_out_of_the_drawing():
-    chart = cap_charts.window_bar("5-hour window", used_nano=30 * 10**9, reserved_nano=0, cap_nano=20 * 10**9)
+    chart = caps.window_bar("5-hour window", used_nano=30 * 10**9, reserved_nano=0, cap_nano=20 * 10**9)
     assert next(parts(chart.spec, "scale"))["domain"] == [0, 30.0]
     assert chart.columns["Free"] == [0.0]
 
@@ -265,27 +266,27 @@ def test_a_lowered_cap_does_not_push_its_bar_out_of_the_drawing():
     ],
 )
 def test_the_axis_of_a_cap_ends_at_the_cap(cap: int, steps: list[float]):
-    chart = cap_charts.window_bar("5-hour window", used_nano=0, reserved_nano=0, cap_nano=cap * 10**9)
+    chart = caps.window_bar("5-hour window", used_nano=0, reserved_nano=0, cap_nano=cap * 10**9)
     assert next(parts(chart.spec, "axis"))["values"] == steps
 
 
 def test_a_cap_of_nothing_can_be_drawn():
-    cap_charts.window_bar("5-hour window", used_nano=0, reserved_nano=0, cap_nano=0)
-    cap_charts.consumption(week(0, 0), name="7-day", cap_nano=0, zone=UTC_ZONE)
+    caps.window_bar("5-hour window", used_nano=0, reserved_nano=0, cap_nano=0)
+    caps.consumption(week(0, 0), name="7-day", cap_nano=0, zone=UTC_ZONE)
 
 
 def test_midnights_are_those_of_the_zone_also_when_the_clocks_change():
     end = to_micros(datetime(2026, 10, 27, 12, tzinfo=UTC))
     points = [Point(end - hours * HOUR, 1) for hours in range(72, -1, -1)]
-    axis = cap_charts.consumption(points, name="7-day", cap_nano=10**9, zone=BERLIN).spec["layer"][0][
-        "encoding"
-    ]["x"]
+    axis = caps.consumption(points, name="7-day", cap_nano=10**9, zone=BERLIN).spec["layer"][0]["encoding"][
+        "x"
+    ]
     midnights = [datetime.fromtimestamp(at / 1000, BERLIN) for at in axis["axis"]["values"]]
     assert [(at.day, at.hour) for at in midnights] == [(25, 0), (26, 0), (27, 0)]
 
 
 def test_the_last_point_says_what_the_window_holds_now():
-    chart = cap_charts.consumption(week(1, 3, 2), name="7-day", cap_nano=10**10, zone=UTC_ZONE)
+    chart = caps.consumption(week(1, 3, 2), name="7-day", cap_nano=10**10, zone=UTC_ZONE)
     assert "now $2.00, at most $3.00" in chart.alt
     assert "Now $2.00" in {value.get("value") for value in parts(chart.spec, "text")}
 
@@ -294,7 +295,7 @@ def test_hours_are_told_apart_also_where_the_clock_shows_one_twice():
     """On 25 October 2026 Berlin has two o'clock twice."""
     first = to_micros(datetime(2026, 10, 24, 22, tzinfo=UTC))
     rows = [HourRow(at=first + hour * HOUR, platform_nano=CENT) for hour in range(25)]
-    chart = charts.spend(steps.hours(rows, BERLIN, first + 24 * HOUR + 1))
+    chart = over_time.spend(buckets.hours(rows, BERLIN, first + 24 * HOUR + 1))
     assert len(set(chart.columns["At"])) == 25
     assert next(iter(labels(chart))) == "2026-10-25T00:00:00+02:00"
     assert chart.columns["When"][2:4] == ["Sun 25 Oct, 02:00 CEST", "Sun 25 Oct, 02:00 CET"]
@@ -303,7 +304,7 @@ def test_hours_are_told_apart_also_where_the_clock_shows_one_twice():
 
 
 def test_a_single_day_is_no_bar_as_wide_as_the_page():
-    scale = charts.spend(bars(1)).spec["layer"][0]["encoding"]["x"]["scale"]
+    scale = over_time.spend(bars(1)).spec["layer"][0]["encoding"]["x"]["scale"]
     assert scale["paddingOuter"] > 1
 
 

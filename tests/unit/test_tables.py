@@ -7,8 +7,8 @@ import json
 import pytest
 
 from lib.access.audit import Tag
-from lib.ui import audit_list
-from lib.ui.tables import call_cost_column, money_column, wide_enough
+from lib.ui.audit import audit_list
+from lib.ui.base.tables import call_cost_column, money_column, wide_enough
 
 
 @pytest.mark.parametrize("tag", list(Tag))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.clock import DAY, HOUR, MINUTE, SECOND, parse_iso
-from lib.ui import wording
+from lib.ui.base import wording
 
 UTC = ZoneInfo("UTC")
 NOW = parse_iso("2026-11-23T14:20:00Z")

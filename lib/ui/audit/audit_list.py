@@ -1,0 +1,156 @@
+"""The filters, the table and the file of the audit log."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from lib.access.auditlog import AuditFilter, AuditRow
+from lib.clock import iso
+from lib.exchange.columns import inert
+from lib.ui.base import address, paging
+from lib.ui.base.filters import Chosen
+from lib.ui.base.tables import arrow
+from lib.ui.base.wording import ago, count, exact_seconds, key_name, money, shorten
+
+PAGE_ROWS = 25
+MOST_ROWS = 50_000  # of the file
+
+KINDS = {
+    "key": "Keys",
+    "project": "Projects and policies",
+    "plan": "Plans and caps",
+    "member": "Members",
+    "usage": "Imports and exports",
+    "master": "Master keys",
+    "sample": "Sample data",
+    "signin": "Sign-ins",
+    "access": "Refused attempts",
+}
+_WORDS = {
+    "key:openai:saved": "Key saved",
+    "key:openai:rotated": "Key replaced",
+    "key:openai:removed": "Key removed",
+    "key:openai:checked": "Key checked",
+    "key:openai:refused": "Key refused by OpenAI",
+    "key:openai:locked": "Key found locked",
+    "key:openai:resealed": "Key re-sealed with another master key",
+    "project:created": "Project created",
+    "project:plan:set": "Plan changed",
+    "project:caps:set": "Caps changed",
+    "project:key_failure:set": "Failure policy changed",
+    "plan:set": "Plan's caps changed",
+    "member:added": "Member added",
+    "member:changed": "Role changed",
+    "member:removed": "Member removed",
+    "usage:imported": "Usage imported",
+    "usage:exported": "Usage exported",
+    "master:created": "Master key made",
+    "master:promoted": "Master key put first",
+    "master:rotated": "Keys re-sealed with a master key",
+    "master:retired": "Master key retired",
+    "sample:loaded": "Sample data loaded",
+    "sample:removed": "Sample data removed",
+    "signin:accepted": "Signed in",
+    "signin:refused": "Sign-in refused",
+    "signin:ended": "Signed out",
+    "access:refused": "Attempt refused",
+}
+
+
+_NAMES = {
+    "cap_5h_nano": "5-hour cap",
+    "cap_7d_nano": "7-day cap",
+    "ends_at": "until",
+    "last4": "key",
+    "master_key_id": "master key",
+    "on_key_failure": "if OpenAI refuses the key:",
+}
+"""Names of values that do not speak for themselves."""
+
+
+def choose(projects: Sequence[str], actors: Sequence[str], chosen: Chosen) -> AuditFilter:
+    """Draw the filters and return what they come to, on the page that the address names."""
+    slugs = address.select_many("Projects", "project", projects)
+    kinds = address.select_many("What", "what", list(KINDS), format_func=KINDS.__getitem__)
+    people = address.select_many("By", "by", actors)
+    return AuditFilter(
+        projects=tuple(slugs),
+        actors=tuple(people),
+        actions=tuple(kinds),
+        since=chosen.period.since,
+        until=chosen.period.until,
+        limit=PAGE_ROWS,
+        offset=paging.offset(PAGE_ROWS),
+    )
+
+
+def draw(rows: Sequence[AuditRow], chosen: Chosen) -> None:
+    """The rows, newest first."""
+    columns: dict[str, list[object]] = {
+        "When": [exact_seconds(row.at, chosen.zone) for row in rows],
+        "Ago": [ago(row.at, chosen.now) for row in rows],
+        "What": [word(row.action) for row in rows],
+        "Project": [shorten(row.project or "", 28) for row in rows],
+        "By": [row.actor for row in rows],
+        "From": [row.origin for row in rows],
+        "Before": [values(row.before) for row in rows],
+        "After": [values(row.after) for row in rows],
+    }
+    st.dataframe(
+        arrow(columns),
+        hide_index=True,
+        row_height=34,
+        height=36 + 34 * max(len(rows), 1),
+        alt=f"{count(len(rows), 'change')}, newest first",
+    )
+
+
+def as_csv(rows: Sequence[AuditRow]) -> bytes:
+    """The rows as a file that opens safely in a spreadsheet."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(("at", "action", "project", "actor", "origin", "before", "after"))
+    for row in rows:
+        cells = (row.action, row.project, row.actor, row.origin, row.before, row.after)
+        writer.writerow((iso(row.at), *(inert(cell) for cell in cells)))
+    return text.getvalue().encode()
+
+
+def word(action: str) -> str:
+    """What a tag means; the tag itself where there is no better word."""
+    return _WORDS.get(action, action)
+
+
+def values(text: str | None) -> str:
+    """``plan Starter``, ``5-hour cap $20.00, 7-day cap $70.00``: the JSON of a row for people."""
+    return _pairs(json.loads(text) if text else {})
+
+
+def _pairs(found: Mapping[str, object]) -> str:
+    return ", ".join(_pair(name, value) for name, value in found.items() if value not in (None, [], {}, ""))
+
+
+def _pair(name: str, value: object) -> str:
+    title = _NAMES.get(name) or name.removesuffix("_nano").removesuffix("_at").replace("_", " ")
+    return f"{title} {_written(name, value)}"
+
+
+def _written(name: str, value: object) -> str:
+    match value:
+        case int() if name.endswith("_nano"):
+            return money(value)
+        case int() if name.endswith("_at"):
+            return iso(value)
+        case int():
+            return count(value)
+        case dict():
+            return f"({_pairs(value)})"
+        case list():
+            return ", ".join(map(str, value))
+        case _:
+            return key_name(str(value)) if name == "last4" else str(value)

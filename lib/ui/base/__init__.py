@@ -1,0 +1,1 @@
+"""What every screen uses: the address, words, tables, notices and cached loaders."""

@@ -1,0 +1,177 @@
+"""Period and zone of a page, from its address; and what they say in the page's context line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.roles import Actor
+from lib.clock import DAY, HOUR, Micros
+from lib.errors import BadInput
+from lib.reports.models import UsageFilter
+from lib.ui.base import address
+from lib.ui.base.navigation import in_sample
+from lib.ui.base.server import front_door, now
+from lib.ui.base.wording import span
+from lib.usage.periods import FIRST_DAY, PRESETS, Period, custom, day_of, preset, zone_named
+
+# One or two for each offset, so that the list stays short; the address may name any other.
+ZONES = (
+    "UTC",
+    "Pacific/Honolulu",
+    "America/Los_Angeles",
+    "America/Denver",
+    "America/Chicago",
+    "America/New_York",
+    "America/Halifax",
+    "America/Sao_Paulo",
+    "Atlantic/Azores",
+    "Europe/London",
+    "Europe/Berlin",
+    "Europe/Athens",
+    "Europe/Istanbul",
+    "Africa/Lagos",
+    "Africa/Nairobi",
+    "Asia/Tehran",
+    "Asia/Dubai",
+    "Asia/Karachi",
+    "Asia/Kolkata",
+    "Asia/Kathmandu",
+    "Asia/Dhaka",
+    "Asia/Bangkok",
+    "Asia/Singapore",
+    "Asia/Shanghai",
+    "Asia/Tokyo",
+    "Australia/Adelaide",
+    "Australia/Sydney",
+    "Pacific/Auckland",
+    "Pacific/Kiritimati",
+)
+_HOURLY = 2 * DAY + 2 * HOUR  # two days, one of which may be longer
+_LONGEST = timedelta(days=3660)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the reader chose: a period in a zone, seen at ``now``."""
+
+    name: str
+    period: Period
+    now: Micros
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Days belong to it, and times are shown in it."""
+        return self.period.zone
+
+    @property
+    def days(self) -> int:
+        """How many days of the zone it touches."""
+        return (self.period.last_day - self.period.first_day).days + 1
+
+    @property
+    def hourly(self) -> bool:
+        """Whether it is so short that hours say more than days."""
+        return self.period.until - self.period.since <= _HOURLY
+
+    @property
+    def label(self) -> str:
+        """For the context line: ``25 Oct to 23 Nov 2026, 14:20 UTC``."""
+        return span(self.period.since, self.period.until, self.zone, now=self.now)
+
+    @property
+    def before(self) -> str:
+        """What a change is measured against."""
+        return f"vs {'24 h' if self.name == '24h' else f'{self.days} d'} before"
+
+    @property
+    def today(self) -> date:
+        """The day that is not over yet."""
+        return day_of(self.now, self.zone)
+
+
+def choose_period(*, default: str = "30d") -> Chosen:
+    """Draw the period and the zone, and say what they come to."""
+    at = now()
+    name = address.one("period", list(PRESETS), default)
+    zone = _zone()
+    with st.container(horizontal=True, width="content", horizontal_alignment="right", gap="xsmall"):
+        address.select(
+            "Period", "period", list(PRESETS), default=default, width=150, format_func=PRESETS.__getitem__
+        )
+        if name == "custom":
+            _choose_days(at, zone)
+        address.select("Time zone", "zone", _zones(zone.key), default=_default_zone(), width=_width(zone.key))
+    return Chosen(name, _period(name, zone, at), at)
+
+
+def narrow_to(first: date, last: date) -> None:
+    """Make these days the period of the page."""
+    address.put("period", "custom")
+    address.put("from", first.isoformat())
+    address.put("to", last.isoformat())
+
+
+def _period(name: str, zone: ZoneInfo, at: Micros) -> Period:
+    if name != "custom":
+        return preset(name, zone, at)
+    try:
+        return custom(*_days(at, zone), zone)
+    except BadInput:
+        return preset("30d", zone, at)
+
+
+def _days(at: Micros, zone: ZoneInfo) -> tuple[date, date]:
+    """First and last day of a custom period; the last seven days where the address does not say."""
+    today = day_of(at, zone)
+    last = address.day("to") or today
+    first = address.day("from") or max(FIRST_DAY, last - timedelta(days=6))
+    return max(first, last - _LONGEST) if first <= last else last, last
+
+
+def _choose_days(at: Micros, zone: ZoneInfo) -> None:
+    key = "address:from,to"
+    st.session_state[key] = _days(at, zone)
+
+    def changed() -> None:
+        chosen = st.session_state[key]
+        if len(chosen) == 2:  # noqa: PLR2004 - the second day is not chosen yet
+            for name, day in zip(("from", "to"), chosen, strict=True):
+                address.put(name, day.isoformat())
+
+    st.date_input(
+        "First and last day", key=key, on_change=changed, label_visibility="collapsed", format="YYYY-MM-DD"
+    )
+
+
+def _default_zone() -> str:
+    return front_door().settings.timezone
+
+
+def _zone() -> ZoneInfo:
+    try:
+        return zone_named(address.text("zone", 60) or _default_zone())
+    except BadInput:
+        return zone_named(_default_zone())
+
+
+def _zones(chosen: str) -> list[str]:
+    return list(dict.fromkeys((_default_zone(), *ZONES, chosen)))
+
+
+def _width(zone: str) -> int:
+    return 100 if len(zone) < 6 else 180  # noqa: PLR2004 - characters
+
+
+def before(wanted: UsageFilter, chosen: Chosen) -> UsageFilter:
+    """The same filter over the period before, of the same length."""
+    earlier = chosen.period.previous()
+    return replace(wanted, since=earlier.since, until=earlier.until)
+
+
+def projects_of(actor: Actor) -> list[str]:
+    """Short names of the projects that the viewer may see."""
+    return [project.slug for project in front_door().projects.list(actor=actor, sample=in_sample())]

@@ -1,0 +1,1 @@
+"""Charts: their colours, their drawings and the columns they are drawn from."""

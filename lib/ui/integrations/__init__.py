@@ -1,0 +1,1 @@
+"""Settings > Integrations: the key's card, its dialogs and the test call."""

@@ -1,0 +1,116 @@
+"""A test call from the browser, through the very client that workers use."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lib.errors import QodexError
+from lib.platform import TestCall
+from lib.runs.log import CallRow
+from lib.ui.base import loaders, notices
+from lib.ui.base.navigation import RUN_LOGS, link
+from lib.ui.base.server import front_door
+from lib.ui.base.wording import (
+    SOURCE_COLOR,
+    badge,
+    code,
+    count,
+    escape,
+    latency,
+    money,
+    payer,
+    quote,
+    run_status,
+)
+from lib.ui.parts.cards import card, facts
+from lib.ui.shell.guards import acting
+
+DIALOG = "test-call"
+_RESULT = "test-call:result"
+MODELS = ("gpt-5-mini", "gpt-5-nano", "gpt-5", "gpt-4.1-mini", "gpt-4.1-nano", "o4-mini")
+PROMPT = "Say hello in five words."
+
+
+def draw(slug: str) -> None:
+    """Draw the dialog if it is open."""
+    if not notices.is_open(DIALOG):
+        st.session_state.pop(_RESULT, None)
+        return
+    st.dialog("Send a test call", width="medium", on_dismiss=_close)(lambda: _body(slug))()
+
+
+def _body(slug: str) -> None:
+    result: TestCall | QodexError | None = st.session_state.get(_RESULT)
+    with st.form("test-call:form", border=False):
+        left, right = st.columns([2, 3])
+        model = left.selectbox("Model", MODELS, key="test-call:model", accept_new_options=True)
+        prompt = right.text_input("Prompt", PROMPT, key="test-call:prompt", max_chars=500)
+        place = st.container()
+        with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+            # Enter presses the first button of a form.
+            sent = st.form_submit_button("Send", type="primary", icon=":material/send:")
+            closed = st.form_submit_button("Close")
+    if closed:
+        _close()
+        st.rerun()
+    with place:
+        if sent:
+            with st.spinner("Waiting for the answer…", show_time=True):
+                result = st.session_state[_RESULT] = _send(slug, str(model or ""), str(prompt or ""))
+            loaders.forget()
+        if isinstance(result, QodexError):
+            st.error(escape(str(result)), title="The call was not sent", icon=":material/error:")
+        elif result is not None:
+            _draw_result(result)
+
+
+def _send(slug: str, model: str, prompt: str) -> TestCall | QodexError:
+    try:
+        return front_door().test_call(slug, model, prompt, actor=acting())
+    except QodexError as problem:
+        return problem.with_traceback(None)
+
+
+def _draw_result(result: TestCall) -> None:
+    run = result.detail.run
+    word, color = run_status(run.status, stopped_by=run.stopped_by, failed_calls=run.failed_calls)
+    last = result.detail.calls[-1] if result.detail.calls else None
+    with card():
+        st.markdown(f"**Answer** {badge(word, color)}")
+        if result.answer is not None:
+            st.markdown(escape(result.answer) or "*The answer was empty.*")
+        elif last is not None:
+            st.markdown(quote(last.error_message or "There was no answer."))
+        for line in result.detail.log:
+            st.caption(escape(line.message))
+        if last is not None:
+            facts(_facts(last), alt="What the test call used and cost")
+        link(RUN_LOGS, f"Show run {run.run_id}", run=run.run_id, project=run.project)
+
+
+def _facts(call: CallRow) -> dict[str, str]:
+    bill = "OpenAI bills your account" if call.source == "byok" else "Qodex pays"
+    request = code(call.upstream_request_id) if call.upstream_request_id else "no id was given"
+    rows = {
+        "Paid by": f"{badge(payer(call.source, call.key_last4), SOURCE_COLOR[call.source])} {bill}",
+        "Tokens": _tokens(call),
+        "Cost": escape(money(call.cost_nano)),
+        "Latency": latency(call.latency_ms),
+        "Request id": request,
+    }
+    if call.status != "ok":
+        error = [code(str(part)) for part in (call.http_status, call.error_code, call.error_type) if part]
+        rows = {"Error": " ".join(error) or escape(call.status), **rows}
+    return rows
+
+
+def _tokens(call: CallRow) -> str:
+    if call.input_tokens is None or call.output_tokens is None:
+        return "unknown"
+    thought = f" ({count(call.reasoning_tokens)} reasoning)" if call.reasoning_tokens else ""
+    return f"{count(call.input_tokens)} input, {count(call.output_tokens)} output{thought}"
+
+
+def _close() -> None:
+    notices.close_dialog()
+    st.session_state.pop(_RESULT, None)

@@ -1,0 +1,111 @@
+"""What a lead does with a key in use: check it again, remove it, choose what happens when it fails."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lib.access.projects import Project
+from lib.errors import QodexError
+from lib.ui.base import loaders, notices
+from lib.ui.base.server import front_door
+from lib.ui.base.wording import escape, key_name
+from lib.ui.shell.guards import acting
+from lib.vault.states import KeyState
+
+REMOVAL = "key-removal"
+POLICIES = {
+    "stop": ("Stop", "The run stops with OpenAI's message. Nothing is spent on the platform key."),
+    "platform": (
+        "Fall back to the platform key",
+        "The run goes on, platform-funded, within your caps. The run log says so.",
+    ),
+}
+"""Policy -> its name, and what it means."""
+
+
+def check_again(slug: str) -> None:
+    """Ask the provider about the saved key; what it says is on the page afterwards."""
+    with st.spinner("Asking OpenAI about the key. This takes at most 10 s.", show_time=True):
+        state = _check(slug)
+    if isinstance(state, QodexError):
+        sentence = str(state).replace("Nothing was saved. ", "")
+        st.warning(escape(sentence), icon=":material/warning:")
+        return
+    if state.status in {"working", "warning"}:
+        notices.say(f"OpenAI accepted {escape(key_name(state.last4))}.")
+    else:
+        notices.say(f"OpenAI rejected {escape(key_name(state.last4))}.", icon="error")
+    st.rerun()
+
+
+def _check(slug: str) -> KeyState | QodexError:
+    try:
+        return front_door().keys.check(slug, actor=acting())
+    except QodexError as problem:
+        return problem.with_traceback(None)
+
+
+def draw_removal(project: Project, state: KeyState) -> None:
+    """Draw the confirmation if it is open."""
+    if notices.is_open(REMOVAL) and state.version:
+        st.dialog("Remove the OpenAI API key?", on_dismiss=notices.close_dialog)(
+            lambda: _confirm(project, state)
+        )()
+
+
+def _confirm(project: Project, state: KeyState) -> None:
+    slug, key = escape(project.slug), escape(key_name(state.last4))
+    st.markdown(
+        f"From the next call on, {slug} is **platform-funded**: Qodex pays, and the caps of the "
+        f"**{escape(project.plan)}** plan apply.\n\n"
+        f"The sealed key {key} is destroyed here; its history stays. It goes on working at OpenAI until "
+        "you revoke it there."
+    )
+    if front_door().keys.platform_state().status == "none":
+        st.warning(
+            f"This server has no platform key: without a key of its own, the runs of {slug} will stop.",
+            icon=":material/warning:",
+        )
+    failure = st.container()
+    if notices.confirmed("Remove the key", REMOVAL):
+        problem = _remove(project.slug, state.version)
+        if problem is None:
+            notices.close_dialog()
+            loaders.forget()
+            notices.say(f"{key} was removed. {slug} is platform-funded from the next call on.")
+            st.rerun()
+        failure.error(escape(str(problem)), icon=":material/error:")
+
+
+def _remove(slug: str, version: int) -> QodexError | None:
+    try:
+        front_door().keys.remove(slug, actor=acting(), expected_version=version)
+    except QodexError as problem:
+        return problem
+    return None
+
+
+def choose_policy(project: Project, *, allowed: bool) -> None:
+    """Stop or fall back, saved at once."""
+    key = f"policy:{project.slug}"
+    st.session_state[key] = project.on_key_failure
+
+    def changed() -> None:
+        chosen = str(st.session_state[key])
+        try:
+            front_door().projects.set_policy(project.slug, chosen, actor=acting())
+        except QodexError as problem:
+            notices.say(escape(str(problem)), icon="error")
+        else:
+            notices.say(f"Set to: {POLICIES[chosen][0].lower()}.")
+
+    st.radio(
+        "If OpenAI refuses the key",
+        list(POLICIES),
+        key=key,
+        on_change=changed,
+        format_func=lambda policy: POLICIES[policy][0],
+        captions=[meaning for _, meaning in POLICIES.values()],
+        label_visibility="collapsed",
+        disabled=not allowed,
+    )

@@ -1,0 +1,171 @@
+"""Typing a key: the one place of the product where a whole key comes in.
+
+What was typed is cleaned on both sides. The form's name has a number that changes with each attempt, so the
+browser has nothing to send again, and the server forgets the widget. After "could not check" the key waits
+for "Try again" as a Secret, which nothing can print or store; it goes with the dialog.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from lib.errors import KeyChanged, KeyMalformed, KeyRejected, KeyUnchecked, QodexError
+from lib.secret import Secret
+from lib.ui.base import loaders, notices
+from lib.ui.base.server import front_door
+from lib.ui.base.wording import code, escape, key_name, quote
+from lib.ui.shell.guards import acting
+from lib.vault.states import KeyState
+
+DIALOG = "key-entry"
+_ATTEMPT = "key-entry:attempt"
+_WAITING = "key-entry:waiting"
+_FAILED = "key-entry:failed"
+_SEEN = "key-entry:seen"
+_HELP = (
+    "It starts with sk-. Create one for Qodex alone, in an OpenAI project of its own. "
+    "A restricted key works if it may run models."
+)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What the dialog says about the last attempt; Markdown, safe to show."""
+
+    title: str
+    body: str
+    may_retry: bool = False
+
+
+def draw(slug: str, state: KeyState) -> None:
+    """Draw the dialog if it is open. What it said first is what the person saw: nobody else's key is overwritten."""
+    if not notices.is_open(DIALOG):
+        _forget()
+        return
+    state = st.session_state.setdefault(_SEEN, state)
+    title = "Replace the OpenAI API key" if state.version else "Add your OpenAI API key"
+    st.dialog(title, width="medium", on_dismiss=_close)(lambda: _body(slug, state))()
+
+
+def _body(slug: str, state: KeyState) -> None:
+    st.markdown(_introduction(slug, state))
+    failed: Failed | None = st.session_state.get(_FAILED)
+    attempt = int(st.session_state.get(_ATTEMPT, 0))
+    field = f"key-entry:typed:{attempt}"
+    with st.form(f"key-entry:form:{attempt}", border=False):
+        st.text_input(
+            "New OpenAI API key",
+            key=field,
+            type="password",
+            placeholder="sk-…",
+            autocomplete="off",
+            help=_HELP,
+        )
+        if failed:
+            _draw_failed(failed, slug, state)
+        progress = st.container()
+        with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+            # Enter presses the first button of a form.
+            sent = st.form_submit_button("Check and save", type="primary")
+            again = bool(failed and failed.may_retry) and st.form_submit_button(
+                "Try again", icon=":material/refresh:", help="Checks the same key once more."
+            )
+            cancelled = st.form_submit_button("Cancel")
+    if cancelled:
+        _close()
+        st.rerun()
+    if sent or again:
+        secret = _take(field, again=again)
+        with progress, st.spinner("Asking OpenAI about the key. This takes at most 10 s.", show_time=True):
+            outcome = _save(slug, secret, state.version)
+        _finish(outcome, secret)
+
+
+def _introduction(slug: str, state: KeyState) -> str:
+    if state.version:
+        return (
+            f"The new key is checked with OpenAI first. Until it is accepted, "
+            f"{escape(key_name(state.last4))} stays in use."
+        )
+    return (
+        f"The key is checked with OpenAI first. Once it is accepted, OpenAI bills the calls of "
+        f"{escape(slug)} to your account. Afterwards only its last four characters are ever shown."
+    )
+
+
+def _draw_failed(failed: Failed, slug: str, state: KeyState) -> None:
+    if failed.may_retry:
+        st.warning(failed.body, title=failed.title, icon=":material/warning:")
+    else:
+        st.error(failed.body, title=failed.title, icon=":material/error:")
+    if state.version:
+        st.markdown(
+            f"Nothing was saved. **{escape(key_name(state.last4))}** stays in use, and runs go on with it."
+        )
+    else:
+        st.markdown(f"Nothing was saved. {escape(slug)} stays platform-funded.")
+
+
+def _take(field: str, *, again: bool) -> Secret:
+    """What was typed, or what waits; afterwards neither the browser nor the session has it."""
+    typed = st.session_state.pop(field, "") or ""
+    st.session_state[_ATTEMPT] = int(st.session_state.get(_ATTEMPT, 0)) + 1
+    waiting = st.session_state.pop(_WAITING, None)
+    return waiting if again and not typed and isinstance(waiting, Secret) else Secret(typed)
+
+
+def _save(slug: str, secret: Secret, version: int) -> KeyState | QodexError:
+    """One call into lib, without Streamlit in between: an interrupted page cannot leave half of it."""
+    try:
+        return front_door().keys.save(slug, secret.reveal(), actor=acting(), expected_version=version)
+    except QodexError as problem:
+        return problem.with_traceback(None)
+
+
+def _finish(outcome: KeyState | QodexError, secret: Secret) -> None:
+    if isinstance(outcome, KeyState):
+        _close()
+        loaders.forget()
+        notices.say(f"{escape(key_name(outcome.last4))} is in use from the next call on.")
+        st.rerun()
+    failed = st.session_state[_FAILED] = explain(outcome)
+    if failed.may_retry:
+        st.session_state[_WAITING] = secret
+    if isinstance(outcome, KeyChanged):
+        st.session_state.pop(_SEEN, None)  # from here on the person sees the other one's key
+        st.rerun()
+    notices.draw_dialog_again()
+
+
+def explain(problem: QodexError) -> Failed:
+    """A refusal in the provider's own words, or why it could not be asked."""
+    if isinstance(problem, KeyRejected):
+        said = [
+            quote(problem.message),
+            "",
+            " ".join(_codes(problem.status, problem.code, problem.request_id)),
+        ]
+        return Failed("OpenAI rejected this key", "\n".join(said))
+    if isinstance(problem, KeyUnchecked):
+        codes = " ".join(_codes(problem.status, None, problem.request_id))
+        return Failed("Could not check the key", f"{escape(problem.reason)} {codes}".strip(), may_retry=True)
+    if isinstance(problem, KeyMalformed):
+        return Failed("This cannot be an OpenAI key", escape(problem.sentence))
+    return Failed("The key was not saved", escape(problem.sentence))
+
+
+def _codes(status: int | None, error_code: str | None, request_id: str | None) -> list[str]:
+    found = [code(str(part)) for part in (status, error_code) if part]
+    return [*found, *([f"· request {code(request_id)}"] if request_id else [])]
+
+
+def _close() -> None:
+    notices.close_dialog()
+    _forget()
+
+
+def _forget() -> None:
+    for name in (_WAITING, _FAILED, _SEEN):
+        st.session_state.pop(name, None)

@@ -1,0 +1,243 @@
+"""What Integrations says of a project's key: badges, facts, attention, and what a key of one's own changes."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.projects import Project
+from lib.access.roles import Actor
+from lib.caps.windows import TITLES, Headroom, Window
+from lib.clock import Micros, from_micros
+from lib.llm.providers import provider
+from lib.platform import Platform
+from lib.reports.spend import UsageFilter
+from lib.runs.log import RunFilter
+from lib.ui.base import loaders
+from lib.ui.base.navigation import RUN_LOGS
+from lib.ui.base.wording import (
+    FAILURE,
+    KEY_STATUS,
+    ago,
+    badge,
+    code,
+    count,
+    day,
+    escape,
+    exact,
+    key_code,
+    key_name,
+    money,
+    percent_down,
+    quote,
+    weekday_time,
+)
+from lib.ui.parts.cards import Attention, facts
+from lib.ui.shell.guards import Viewer
+from lib.vault.states import KeyState, PlatformKeyState
+
+PLANNED = {"Anthropic": "Claude", "Google": "Gemini"}
+ADVICE = """
+- Create a key for Qodex alone, in an OpenAI project of its own.
+- Set a spend limit there: Qodex does not cap your key.
+- A restricted key works if it may run models.
+- Whoever sees this page sees its last four characters, never more.
+"""
+_CHANGES = {
+    "Key used": ("Qodex's platform key", "Your project's key"),
+    "Caps": ("Usage counts against the 5-hour and 7-day caps", "Caps neither count nor limit it"),
+    "Bill": ("Qodex pays", "OpenAI bills your account, no margin"),
+    "Key management": ("Qodex manages the key", "Your team rotates the key and sets spend limits at OpenAI"),
+}
+NEAR_CAP = 80
+"""Percent of a cap from which it is worth a word."""
+
+
+def badges(state: KeyState, *, funded: bool) -> list[str]:
+    """Whose key is in use, and how it is. ``funded``: this server has a platform key."""
+    if not state.version:
+        return [badge("Platform-funded", "violet") if funded else badge("No key", "red")]
+    word, color, icon = KEY_STATUS[state.status]
+    return [badge("Your key", "blue", "key"), badge(word, color, icon)]
+
+
+def sentence(project: Project, state: KeyState, *, funded: bool) -> str:
+    """Who pays. ``funded``: this server has a platform key."""
+    slug = escape(project.slug)
+    if state.status == "locked":
+        return f"The key of {slug} does not open on this server, so OpenAI gets no calls with it."
+    if state.version:
+        return f"OpenAI bills the calls of {slug} to your account. Caps neither count nor limit them."
+    if not funded:
+        return f"Nobody pays for calls of {slug} yet: add your key, or ask the operator for a platform key."
+    plan = escape(project.plan)
+    return f"Qodex pays for the calls of {slug}. They count against the caps of the **{plan}** plan."
+
+
+def draw_facts(
+    platform: Platform,
+    project: Project,
+    state: KeyState,
+    viewer: Viewer,
+    at: Micros,
+    zone: ZoneInfo,
+    *,
+    funded: bool,
+) -> None:
+    """The table of the key in use. ``funded``: this server has a platform key."""
+    if state.version:
+        rows = _own_key(state, viewer, at, zone) | _spend(project, state, viewer.actor)
+    else:
+        rows = _platform_key(platform.caps.headroom(project.slug, actor=viewer.actor), funded=funded)
+        rows |= _last_platform_use(platform, project, viewer.actor, at, zone)
+    facts(rows, alt=f"The OpenAI key of {project.slug}")
+
+
+def _own_key(state: KeyState, viewer: Viewer, at: Micros, zone: ZoneInfo) -> dict[str, str]:
+    rows = {"Key": key_code(state.last4)}
+    if state.status == "locked":
+        rows["Locked"] = escape(state.locked_why or "It cannot be opened here.")
+    if state.failing_since is not None:
+        rows["OpenAI says"] = quote(state.failure_message or FAILURE.get(state.failure or "", "failed"))
+        codes = [code(str(part)) for part in (state.failure_status, state.failure_code) if part]
+        request = f"· request {code(state.failure_request_id)}" if state.failure_request_id else ""
+        rows["Error"] = " ".join([*codes, request]).strip() or "no code"
+        rows["Failing since"] = _with_exact(state.failing_since, "", at, zone)
+    elif state.check_message:
+        rows["OpenAI says"] = escape(state.check_message)
+    rows["Saved"] = _with_exact(state.saved_at, f" by {escape(viewer.called(state.saved_by))}", at, zone)
+    verdict = {"failing": "", "locked": ""}.get(state.status, ", accepted by OpenAI")
+    rows["Last checked"] = _with_exact(state.last_checked_at, verdict, at, zone)
+    run = f" by run {escape(state.last_used_run)}" if state.last_used_run else ""
+    rows["Last used"] = _with_exact(state.last_used_at, run, at, zone)
+    return rows
+
+
+def _with_exact(moment: Micros | None, said: str, at: Micros, zone: ZoneInfo) -> str:
+    if moment is None:
+        return "never"
+    return f"{ago(moment, at)}{said} :gray[· {exact(moment, zone, now=at)}]"
+
+
+def _spend(project: Project, state: KeyState, actor: Actor) -> dict[str, str]:
+    wanted = UsageFilter(projects=(project.slug,), sources=("byok",), since=state.saved_at)
+    sums = loaders.totals(wanted, actor)
+    amount = escape(money(sums.byok_nano))
+    unpriced = f"; {count(sums.unpriced_calls)} more at unknown cost" if sums.unpriced_calls else ""
+    priced = count(sums.calls - sums.unpriced_calls, "call")
+    return {"Spend since saved": f"{amount} in {priced}, billed by OpenAI{unpriced}"}
+
+
+def _platform_key(headroom: Headroom, *, funded: bool) -> dict[str, str]:
+    rows = {"Key": "Qodex's platform key" if funded else "none"}
+    for name, window in headroom.windows.items():
+        rows[f"{TITLES[name]} cap"] = _cap(window)
+    return rows
+
+
+def _cap(window: Window) -> str:
+    taken = window.used_nano + window.reserved_nano
+    state = badge("At cap", "red") if window.free_nano == 0 else ""
+    if not state and window.percent >= NEAR_CAP:
+        state = badge("Near cap", "orange")
+    used = percent_down(taken, window.cap_nano)
+    amounts = f"{escape(money(taken))} of {escape(money(window.cap_nano))}"
+    return f"{state} {used} used :gray[· {amounts}]".strip()
+
+
+def _last_platform_use(
+    platform: Platform, project: Project, actor: Actor, at: Micros, zone: ZoneInfo
+) -> dict[str, str]:
+    run = platform.runs.latest(RunFilter((project.slug,), source="platform"), actor=actor)
+    if run is None:
+        return {"Last used": "never"}
+    return {
+        "Last used": _with_exact(run.ended_at or run.started_at, f" by run {escape(run.run_id)}", at, zone)
+    }
+
+
+def attention_of(
+    project: Project,
+    state: KeyState,
+    funding: PlatformKeyState,
+    actor: Actor,
+    zone: ZoneInfo,
+) -> list[Attention]:
+    """What a lead has to do something about."""
+    lines = []
+    if state.status in {"failing", "locked"}:
+        lines.append(failing_key(project, state, actor, zone))
+    if not state.version and funding.status == "none":
+        text = f"Runs of {escape(project.slug)} cannot make calls: it has no key, and this server has no platform key."
+        lines.append(Attention("No key", "red", text))
+    if not state.version and funding.status == "failing":
+        lines.append(failing_platform_key(funding, zone))
+    return lines
+
+
+def failing_key(project: Project, state: KeyState, actor: Actor, zone: ZoneInfo) -> Attention:
+    """A key that fails or is locked: since when, and what followed."""
+    name = f"**{escape(project.slug)}**: "
+    if state.status == "locked":
+        text = f"{name}{escape(state.locked_why or 'its key cannot be opened here.')}"
+        return Attention("Key locked", "red", text)
+    since = state.failing_since or 0
+    what = (
+        "The account of its key is out of money"
+        if state.failure == "out_of_money"
+        else "OpenAI has rejected its key"
+    )
+    refused = UsageFilter(projects=(project.slug,), sources=("byok",), statuses=("error",), since=since)
+    calls = loaders.totals(refused, actor).calls
+    followed = "Nothing was spent on the platform key."
+    if calls:
+        followed = f"{count(calls, 'call')} failed; nothing was spent on the platform key."
+    if project.on_key_failure == "platform":
+        followed = "Its runs go on with the platform key, within the caps."
+    where = {"project": project.slug, "source": "byok", "status": "error"}
+    text = f"{name}{what} since {weekday_time(since, zone)}. {followed}"
+    return Attention("Key failing", "red", text, "Show runs", RUN_LOGS, where)
+
+
+def failing_platform_key(funding: PlatformKeyState, zone: ZoneInfo) -> Attention:
+    """The key that everybody without one depends on."""
+    out = funding.failure == "out_of_money"
+    what = "is out of money" if out else "has been rejected by OpenAI"
+    since = weekday_time(funding.failing_since or 0, zone)
+    text = (
+        f"The platform key {escape(key_name(funding.last4))} {what} since {since}. Projects without a key of "
+        "their own cannot make calls; an operator has to act."
+    )
+    return Attention("Platform key failing", "red", text)
+
+
+def policy_note(project: Project, viewer: Viewer, zone: ZoneInfo) -> str:
+    """Who chose it, and what it is not for."""
+    rest = "Rate limits and outages are not refusals: nothing changes then."
+    if project.policy_set_at is None:
+        return f"Stop is the default. {rest}"
+    name = "stop" if project.on_key_failure == "stop" else "fall back"
+    by = escape(viewer.called(project.policy_set_by))
+    return f"Set to {name} by {by}, {day(from_micros(project.policy_set_at).astimezone(zone))}. {rest}"
+
+
+def provider_links() -> str:
+    """Where the spend of one's own key is watched and limited."""
+    openai = provider("openai")
+    return (
+        f"At OpenAI: [usage]({openai.usage_page}) · [spend limits]({openai.limits_page}) · "
+        f"[API keys]({openai.keys_page})"
+    )
+
+
+def draw_changes(*, own_key: bool, funded: bool) -> None:
+    """The table of what a key of one's own changes, with the column that is in use."""
+    in_use = badge("in use", "blue" if own_key else "violet") if own_key or funded else ""
+    platform_title, own_title = "Platform-funded", "Your own key (BYOK)"
+    table = {
+        "Topic": [f":gray[{topic}]" for topic in _CHANGES],
+        platform_title + ("" if own_key else f" {in_use}"): [old for old, _ in _CHANGES.values()],
+        own_title + (f" {in_use}" if own_key else ""): [new for _, new in _CHANGES.values()],
+    }
+    st.table(table, border="horizontal", hide_index=True, alt="What bringing your own key changes")

@@ -1,0 +1,1 @@
+"""Settings > Members: who may do what."""

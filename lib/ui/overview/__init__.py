@@ -1,0 +1,1 @@
+"""Spend > Overview: what deserves attention, the projects, and the first steps."""

@@ -1,0 +1,166 @@
+"""What deserves attention on Overview: in words, worst first, and only where it is true."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+
+from lib.access.roles import Actor
+from lib.caps import forecast as pace
+from lib.caps.windows import TITLES, Window
+from lib.clock import HOUR, Micros
+from lib.platform import Platform
+from lib.reports import spikes
+from lib.reports.models import UsageFilter
+from lib.ui.base import loaders
+from lib.ui.base.filters import Chosen
+from lib.ui.base.navigation import INTEGRATIONS, PLAN, USAGE
+from lib.ui.base.wording import count, duration, escape, exact, money
+from lib.ui.integrations.key_panel import NEAR_CAP, failing_key, failing_platform_key
+from lib.ui.overview.table import Standing
+from lib.ui.parts.cards import Attention
+from lib.usage.periods import midnight
+
+_MOST_LINES = 8
+
+
+def attention_of(
+    platform: Platform, found: Sequence[Standing], wanted: UsageFilter, actor: Actor, chosen: Chosen
+) -> list[Attention]:
+    """What is true and matters, worst first."""
+    lines = _platform_key(platform, found, chosen)
+    for each in found:
+        if each.key.status in {"failing", "locked"}:
+            line = failing_key(each.project, each.key, actor, chosen.zone)
+            lines.append(
+                replace(line, link="Fix key", place=INTEGRATIONS, address={"project": each.project.slug})
+            )
+    # More lines than are shown need no forecast.
+    near = [each for each in found if each.nearest >= NEAR_CAP]
+    for number, each in enumerate(near):
+        lines += _caps(platform, each, actor, chosen, forecast=number < _MOST_LINES)
+    lines += _jumps(wanted, actor, chosen)
+    return _cut(lines + _unpriced(found, wanted, actor))
+
+
+def _unpriced(found: Sequence[Standing], wanted: UsageFilter, actor: Actor) -> list[Attention]:
+    """Projects with answered calls of unknown price: where the outcome is unknown, no price is missing."""
+    slugs = tuple(each.project.slug for each in found if each.sums.unpriced_calls)
+    if not slugs:
+        return []
+    answered = replace(wanted, projects=slugs, statuses=("ok",))
+    lines = []
+    for slug, calls in sorted(loaders.without_price(answered, actor).items()):
+        whose = "Its cost is" if calls == 1 else "Their cost is"
+        text = f"**{escape(slug)}**: {count(calls, 'call')} without a known price. {whose} in no total."
+        lines.append(Attention("No price", "gray", text, "Show usage", USAGE, {"project": slug}))
+    return lines
+
+
+def _platform_key(platform: Platform, found: Sequence[Standing], chosen: Chosen) -> list[Attention]:
+    funding = platform.keys.platform_state()
+    depending = sum(each.headroom is not None for each in found)
+    if funding.status == "failing":
+        return [failing_platform_key(funding, chosen.zone)]
+    if funding.status == "none" and depending:
+        who = (
+            "1 project without a key of its own"
+            if depending == 1
+            else f"{depending} projects without a key of their own"
+        )
+        text = (
+            f"{who} cannot make calls: this server has no platform key. An operator sets OPENAI\\_API\\_KEY."
+        )
+        return [Attention("No platform key", "red", text)]
+    return []
+
+
+def _caps(
+    platform: Platform, each: Standing, actor: Actor, chosen: Chosen, *, forecast: bool
+) -> list[Attention]:
+    """The window that is full, or else the one nearest to it."""
+    if each.headroom is None:
+        return []
+    window = each.headroom.nearest
+    slug, cap = escape(each.project.slug), escape(money(window.cap_nano))
+    where = {"project": each.project.slug}
+    if window.free_nano:
+        text = f"**{slug}** has used {window.percent}% of its {TITLES[window.name]} cap of {cap}."
+        text += _pace(platform, each.project.slug, window, actor) if forecast else ""
+        return [Attention("Near cap", "orange", text, "Open plan", PLAN, where)]
+    text = f"**{slug}** has used its {TITLES[window.name]} cap of {cap}. {_returns(window, chosen)}"
+    return [Attention("At cap", "red", text, "Open plan", PLAN, where)]
+
+
+def _pace(platform: Platform, slug: str, window: Window, actor: Actor) -> str:
+    """When the cap is reached if spending goes on; nothing where nothing was spent of late."""
+    spent = platform.caps.spent_in(slug, pace.LOOK_BACK, actor=actor)
+    if not spent:
+        return ""
+    outlooks = platform.caps.forecast(slug, pace.AHEAD, actor=actor)
+    reached = pace.reached_in(outlooks, window.name, spent)
+    within = f"it is not reached within {_hours(pace.AHEAD[-1])}"
+    when = f"it is reached in about {_hours(reached)}" if reached else within
+    words = f"At the pace of the last {_hours(pace.LOOK_BACK)} ({money(spent)}), {when}."
+    return f" {escape(words)}"
+
+
+def _hours(length: Micros) -> str:
+    return count(length // HOUR, "hour")
+
+
+def _jumps(wanted: UsageFilter, actor: Actor, chosen: Chosen) -> list[Attention]:
+    """Projects whose spend jumped on the last full day, the largest first; the method is in the words."""
+    day = chosen.today - timedelta(days=1)
+    since = midnight(day - timedelta(days=spikes.DAYS_BEFORE), chosen.zone)
+    days = loaders.project_days(
+        replace(wanted, since=since, until=midnight(chosen.today, chosen.zone)), actor
+    )
+    found = [(slug, jumped) for slug, course in days.items() if (jumped := spikes.jump(course, day))]
+    found.sort(key=lambda each: (-each[1].total_nano, each[0]))
+    return [
+        Attention("Jump", "gray", _jump(*each), "Show usage", USAGE, _around(each[0], day, chosen))
+        for each in found
+    ]
+
+
+def _jump(slug: str, found: spikes.Jump) -> str:
+    by_source = {"platform-funded": found.platform_nano, "BYOK": found.byok_nano}
+    whose = " and ".join(f"{money(nano)} {source}" for source, nano in by_source.items() if nano)
+    spent = whose if list(by_source.values()).count(0) else f"{money(found.total_nano)} ({whose})"
+    times = found.total_nano * 10 // found.median_nano / 10
+    text = (
+        f"spent {spent} on {found.day:%a} {found.day.day} {found.day:%b}, {times:g} times the "
+        f"{money(found.median_nano)} median of the {spikes.DAYS_BEFORE} days before."
+    )
+    return f"**{escape(slug)}** {escape(text)}"
+
+
+def _around(slug: str, day: date, chosen: Chosen) -> dict[str, str]:
+    """The address of the days that are compared."""
+    first = day - timedelta(days=spikes.DAYS_BEFORE)
+    return {
+        "project": slug,
+        "period": "custom",
+        "from": first.isoformat(),
+        "to": day.isoformat(),
+        "zone": chosen.zone.key,
+    }
+
+
+def _returns(window: Window, chosen: Chosen) -> str:
+    if window.returns_at is None:
+        return "No room returns by itself."
+    moment = exact(window.returns_at, chosen.zone, now=chosen.now)
+    return f"Room returns in {duration(window.returns_at - chosen.now)} ({moment})."
+
+
+def _cut(lines: list[Attention]) -> list[Attention]:
+    if len(lines) <= _MOST_LINES:
+        return lines
+    more = len(lines) - _MOST_LINES + 1
+    return [
+        *lines[: _MOST_LINES - 1],
+        Attention("More", "gray", f"{more} more projects need a look, in the table below."),
+    ]

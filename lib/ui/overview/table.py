@@ -1,0 +1,230 @@
+"""What Overview says of each project: who pays, what it spent, and how near it is to its caps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+import streamlit as st
+
+from lib.access.projects import Project
+from lib.access.roles import Actor
+from lib.caps.windows import Headroom
+from lib.clock import MINUTE
+from lib.platform import Platform
+from lib.reports.models import ProjectRow, Totals, UsageFilter
+from lib.ui.base import loaders
+from lib.ui.base.badges import badge_column
+from lib.ui.base.filters import Chosen
+from lib.ui.base.navigation import USAGE, go, in_sample
+from lib.ui.base.server import front_door
+from lib.ui.base.tables import arrow, cell, count_column, height_of, money_column
+from lib.ui.base.wording import KEY_STATUS, change, count, difference, payer, shorten
+from lib.ui.charts.buckets import Course
+from lib.ui.integrations.key_panel import NEAR_CAP
+from lib.ui.parts import spend_card
+from lib.ui.parts.cards import Metric
+from lib.vault.states import KeyState
+
+_NAME_LENGTH = 24
+_SHORT = 3
+_FULL = 100
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One project of the table."""
+
+    project: Project
+    key: KeyState
+    sums: ProjectRow
+    course: list[int] = field(default_factory=list)
+    headroom: Headroom | None = None
+    """None for a project on its own key: no cap applies."""
+
+    @cached_property
+    def nearest(self) -> int:
+        """Percent of the nearest cap; -1 where none applies."""
+        return self.headroom.nearest.percent if self.headroom else -1
+
+
+def all_projects(number: int) -> str:
+    """The context line's beginning."""
+    return "1 project" if number == 1 else f"All {number} projects"
+
+
+def standings(
+    platform: Platform, projects: Sequence[Project], wanted: UsageFilter, course: Course, actor: Actor
+) -> list[Standing]:
+    """All projects, nearest to a cap first, then by spend; each with its own spend in the bars of ``course``."""
+    keys = platform.keys.describe_all(actor=actor, sample=wanted.sample)
+    sums = loaders.by_project(wanted, actor)
+    courses = _courses(wanted, course, actor)
+    rooms = platform.caps.headroom_all(actor=actor, sample=wanted.sample)
+    found = [
+        Standing(
+            project,
+            keys[project.slug],
+            sums.get(project.slug) or ProjectRow(project=project.slug),
+            courses.get(project.slug, []),
+            None if keys[project.slug].version else rooms[project.slug],
+        )
+        for project in projects
+    ]
+    return sorted(found, key=lambda each: (-each.nearest, -each.sums.total_nano, each.project.slug))
+
+
+def _courses(wanted: UsageFilter, course: Course, actor: Actor) -> dict[str, list[int]]:
+    """Spend of each bar, by project."""
+    place = {
+        step.first + timedelta(days=day): number
+        for number, step in enumerate(course.rows)
+        for day in range((step.last - step.first).days + 1)
+    }
+    found = {}
+    for slug, days in loaders.project_days(wanted, actor).items():
+        sums = [0] * len(course.rows)
+        for day, spend in days.items():
+            if day in place:  # hours end now; a call that is dated later has no bar
+                sums[place[day]] += spend.total_nano
+        found[slug] = sums
+    return found
+
+
+def metrics(
+    sums: Totals, previous: Totals, course: Sequence[Totals], found: Sequence[Standing], near: Sequence[int]
+) -> list[Metric]:
+    """The five numbers of the page; ``near`` is the course of the last one, up to now."""
+    capped = [each for each in found if each.headroom]
+    return [
+        *spend_card.amounts(sums, previous, course),
+        Metric(
+            "Calls",
+            count(sums.calls),
+            change(sums.calls, previous.calls),
+            course=[row.calls for row in course],
+        ),
+        Metric(
+            "At or near a cap",
+            f"{near[-1]} of {len(capped)}",
+            difference(near[-1], near[0]) if len(near) > 1 else None,
+            "orange" if near[-1] else "gray",
+            near,
+            help=_how_near(capped),
+        ),
+    ]
+
+
+def near_course(found: Sequence[Standing], chosen: Chosen, actor: Actor) -> list[int]:
+    """How many projects are at or near a cap; before it, how many were since the period began, where it goes on."""
+    rooms = {each.project.slug: each.headroom for each in found if each.headroom}
+    now = sum(each.nearest >= NEAR_CAP for each in found)
+    if not rooms or chosen.period.until < chosen.now:
+        return [now]
+    until = chosen.now - chosen.now % MINUTE  # what ends with each look would never be found in the cache
+    earlier = loaders.near_over_time(rooms, NEAR_CAP, chosen.period.since, until, actor)
+    return [*earlier[:-1], now]
+
+
+def _how_near(capped: Sequence[Standing]) -> str:
+    full = sum(each.nearest >= _FULL for each in capped)
+    near = sum(NEAR_CAP <= each.nearest < _FULL for each in capped)
+    return (
+        f"Projects on the platform key that have used {NEAR_CAP}% or more of a cap: {full} at "
+        f"{'its cap' if full == 1 else 'their caps'}, {near} near. The change and the line go by today's caps and keys."
+    )
+
+
+def state_of_now(actor: Actor) -> object:
+    """What changes without a call: keys, and room that returns."""
+    platform, sample = front_door(), in_sample()
+    keys = platform.keys.describe_all(actor=actor, sample=sample)
+    rooms = platform.caps.headroom_all(actor=actor, sample=sample)
+    return _state({slug: (key, None if key.version else rooms[slug]) for slug, key in keys.items()})
+
+
+def state_shown(found: Sequence[Standing]) -> object:
+    """The same, as the page shows it."""
+    return _state({each.project.slug: (each.key, each.headroom) for each in found})
+
+
+def _state(shown: Mapping[str, tuple[KeyState, Headroom | None]]) -> object:
+    projects = {
+        slug: (key.status, key.version, [each.percent for each in room.windows.values()] if room else None)
+        for slug, (key, room) in shown.items()
+    }
+    return front_door().keys.platform_state().status, projects
+
+
+def draw_table(found: Sequence[Standing], *, unit: str, alt: str) -> None:
+    """The projects; a name leads to the project's Usage."""
+    key = "overview:project"
+
+    def leave() -> None:
+        click = st.session_state[key]
+        go(USAGE, project=found[click.row].project.slug)
+
+    columns = _columns(found, unit)
+    # A line of a day or two says nothing, and hours are not known of each project.
+    course = unit != "hour" and max((len(each.course) for each in found), default=0) > _SHORT
+    payers = list(dict.fromkeys(name for cell in columns["Paid by"] for name in cell))
+    st.dataframe(
+        arrow(columns),
+        hide_index=True,
+        row_height=38,
+        height=height_of(len(found), row=38, most=20),
+        placeholder="",
+        alt=alt,
+        column_order=[name for name in columns if name != f"Per {unit}" or course],
+        column_config={
+            "Project": st.column_config.ButtonColumn(
+                type="tertiary",
+                pinned=True,
+                alignment="left",
+                key=key,
+                on_click=leave,
+                help="Opens its Usage",
+            ),
+            "Paid by": badge_column(
+                {name: "blue" if name.startswith("BYOK") else "violet" for name in payers}
+            ),
+            "Key": badge_column({word: color for word, color, _ in KEY_STATUS.values()}),
+            "Platform-funded": money_column(columns["Platform-funded"]),
+            "BYOK": money_column(columns["BYOK"]),
+            "Calls": count_column(),
+            f"Per {unit}": st.column_config.AreaChartColumn(color="gray", y_min=0, width=95),
+            "5-hour cap": _cap_column(),
+            "7-day cap": _cap_column(),
+        },
+    )
+
+
+def _columns(found: Sequence[Standing], unit: str) -> dict[str, list[Any]]:
+    return {
+        "Project": [shorten(each.project.slug, _NAME_LENGTH) for each in found],
+        "Paid by": [[payer(each.key.source, each.key.last4)] for each in found],
+        "Key": [_health(each.key) for each in found],
+        "Platform-funded": [cell(each.sums, "platform") for each in found],
+        "BYOK": [cell(each.sums, "byok") for each in found],
+        "Calls": [each.sums.calls or None for each in found],
+        f"Per {unit}": [[value / 1e9 for value in each.course] for each in found],
+        "5-hour cap": [_percent(each, "5h") for each in found],
+        "7-day cap": [_percent(each, "7d") for each in found],
+    }
+
+
+def _health(state: KeyState) -> list[str]:
+    return [KEY_STATUS[state.status][0]] if state.version else []
+
+
+def _percent(each: Standing, window: str) -> int | None:
+    return each.headroom.windows[window].percent if each.headroom else None
+
+
+def _cap_column() -> Any:
+    return st.column_config.ProgressColumn(
+        color="violet", format="%d%%", min_value=0, max_value=100, width=105
+    )

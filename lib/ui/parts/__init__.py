@@ -1,0 +1,1 @@
+"""Parts that several screens show: cards and the card of spend."""

@@ -1,0 +1,184 @@
+"""The pieces that every page is built of: header, card, heading, facts, attention lines, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from lib.ui.base import tables
+from lib.ui.base.navigation import Place, link
+from lib.ui.base.wording import badge, escape
+from lib.ui.charts import over_time, theme
+
+NOTHING_YET = "No calls in this period. Choose a longer period, or reset the filters."
+
+
+@dataclass(frozen=True)
+class Header:
+    """A page's title; its context line is written when the choices on the right are made."""
+
+    left: DeltaGenerator
+    right: DeltaGenerator
+
+    def context(self, text: str) -> None:
+        """What the page counts: project, period, zone."""
+        self.left.caption(text)
+
+
+def header(title: str) -> Header:
+    """The title of a page, with room for its choices on the right."""
+    row = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
+    left = row.container(gap=None, width="content")
+    left.title(title, anchor=False, width="content")
+    return Header(left, row.container(width="content"))
+
+
+@contextmanager
+def card(*, height: Literal["stretch", "content"] = "content") -> Iterator[None]:
+    """A bordered block. ``height="stretch"`` for equal heights side by side."""
+    with st.container(border=True, gap="xsmall", height=height):
+        yield
+
+
+def heading(
+    title: str, *badges: str, note: str = "", width: Literal["stretch", "content"] = "stretch"
+) -> None:
+    """The title of a card, or of several: its state as badges, and in grey what it counts."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", width=width):
+        st.markdown(f"#### {title}", anchors=False, width="content")
+        for each in badges:
+            st.markdown(each, width="content")
+        if note:
+            st.caption(note, width="content")
+
+
+def chart_card(
+    title: str,
+    drawn: theme.Chart,
+    *,
+    name: str,
+    note: str = "",
+    height: Literal["stretch", "content"] = "content",
+) -> None:
+    """A card with a chart, which its button turns into a table of the same numbers, and back."""
+    with card(height=height):  # not within the fragment: there Streamlit does not stretch it
+        _chart(title, drawn, name, note)
+
+
+@st.fragment
+def _chart(title: str, drawn: theme.Chart, name: str, note: str) -> None:
+    with st.container(gap="xxsmall"):
+        if as_table(title, name, note):
+            draw_table(drawn)
+        else:
+            theme.show(drawn)
+
+
+def as_table(title: str, name: str, note: str) -> bool:
+    """The head of a chart's card; whether its button was pressed and it shows a table."""
+    kept = f"table:{name}"
+    tabular = bool(st.session_state.get(kept))
+
+    def turn() -> None:
+        st.session_state[kept] = not tabular
+
+    # Not on the right: there Streamlit's own buttons appear while one points at the chart.
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        heading(title, note=note, width="content")
+        st.button(
+            "Chart" if tabular else "Table",
+            key=f"turn:{name}",
+            type="tertiary",
+            icon=":material/bar_chart:" if tabular else ":material/table_rows:",
+            help=f"{title}: show {'the chart' if tabular else 'its numbers as a table'}",
+            on_click=turn,
+        )
+    return tabular
+
+
+def draw_table(drawn: theme.Chart) -> None:
+    """The numbers of a chart, in its place and as high."""
+    tables.draw(drawn.table, height=drawn.height, alt=f"{drawn.alt} {drawn.figures}")
+
+
+def facts(rows: Mapping[str, str], *, alt: str) -> None:
+    """Key facts, name and value; the values are Markdown."""
+    st.table({f":gray[{name}]": value for name, value in rows.items()}, border="horizontal", alt=alt)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One line that is true and matters: badge, what is true since when, what followed, one link."""
+
+    badge: str
+    color: str
+    text: str
+    link: str = ""
+    place: Place | None = None
+    address: Mapping[str, str | list[str]] = field(default_factory=dict)
+
+
+def attention(lines: Sequence[Attention], *, titled: bool = True) -> None:
+    """What deserves attention, worst first; nothing where there is nothing."""
+    if not lines:
+        return
+    with card():
+        if titled:
+            things = "1 thing needs" if len(lines) == 1 else f"{len(lines)} things need"
+            st.markdown(f"#### {things} attention", anchors=False)
+        for line in lines:
+            with st.container(horizontal=True, wrap=False, vertical_alignment="top", gap="small"):
+                st.markdown(f"{badge(line.badge, line.color)} {line.text}", width="stretch")
+                if line.place:
+                    link(line.place, line.link, icon=True, **line.address)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number, how it changed, and its course. ``color``: of its source; grey where it has none."""
+
+    label: str
+    value: str
+    change: str | None = None
+    color: str = "gray"
+    course: Sequence[int] = ()
+    help: str | None = None
+
+
+_SLOT = {"violet": theme.PLATFORM, "blue": theme.BYOK, "gray": "Axis", "orange": "Near"}
+
+
+def metrics(found: Sequence[Metric], *, before: str) -> None:
+    """A row of cards; more spend is not bad, so a change has the colour of its source."""
+    grid = st.grid(len(found), min_column_width=180, border=True)
+    for metric in found:
+        course = len(metric.course) > 1
+        cell = grid.container(gap="xsmall") if course else grid
+        cell.metric(
+            metric.label,
+            metric.value.replace("$", "\\$"),
+            metric.change,
+            delta_color=_delta_color(metric.color),
+            delta_arrow="off",
+            delta_description=before if metric.change else None,
+            help=metric.help,
+        )
+        if course:
+            alt = f"{metric.label} over time"
+            with cell:
+                theme.show(over_time.sparkline(metric.course, slot=_SLOT[metric.color], alt=alt))
+
+
+def _delta_color(color: str) -> Any:
+    return color
+
+
+def empty(sentence: str = NOTHING_YET) -> None:
+    """A card that says that there is nothing, in place of an empty chart."""
+    with card():
+        st.caption(escape(sentence))

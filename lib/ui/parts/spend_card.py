@@ -1,0 +1,80 @@
+"""Spend on Overview and Usage: its three amounts, and its card over time, where a click on a bar narrows the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from lib.reports.models import Totals
+from lib.ui.base import filters
+from lib.ui.base.tables import known
+from lib.ui.base.wording import SOURCE, SOURCE_COLOR, change, count, money
+from lib.ui.charts import over_time, theme
+from lib.ui.charts.buckets import Course
+from lib.ui.parts.cards import Metric, as_table, card, draw_table
+
+_MEANING = {
+    "platform": "Paid with Qodex's key, within each project's caps: [Plan](/plan) shows them.",
+    "byok": "Paid with the projects' own keys: OpenAI bills them, and no cap applies. "
+    "[Integrations](/integrations) tells more.",
+}
+
+
+def amounts(sums: Totals, previous: Totals, course: Sequence[Totals] = ()) -> list[Metric]:
+    """Total, platform-funded and BYOK, with what each was in the period before."""
+    unpriced = f"{count(sums.unpriced_calls, 'call')} without a known cost: in no total."
+    return [
+        Metric(
+            "Total spend",
+            money(known(sums)),
+            change(sums.total_nano, previous.total_nano),
+            course=[row.total_nano for row in course],
+            help=unpriced if sums.unpriced_calls else None,
+        ),
+        *(_ledger(source, sums, previous, course) for source in _MEANING),
+    ]
+
+
+def _ledger(source: str, sums: Totals, previous: Totals, course: Sequence[Totals]) -> Metric:
+    now, before = (getattr(each, f"{source}_nano") for each in (sums, previous))
+    return Metric(
+        SOURCE[source],
+        money(known(sums, source)),
+        change(now, before),
+        SOURCE_COLOR[source],
+        [getattr(row, f"{source}_nano") for row in course],
+        help=_MEANING[source],
+    )
+
+
+def draw(course: Course, *, title: str) -> None:
+    """Draw it. ``title`` has ``{unit}`` for hour, day, week or month."""
+    with card():
+        _draw(course, title)
+
+
+@st.fragment
+def _draw(course: Course, title: str) -> None:
+    note = f"{course.unit}s in {course.zone}"
+    if course.unit != "hour":
+        note += f"; click a bar to narrow the page to that {course.unit}"
+    with st.container(gap="xxsmall"):
+        clicked = _chart_or_table(course, title, note)
+    found = [step for step in course.rows if step.key == clicked]
+    if found:
+        filters.narrow_to(found[0].first, found[0].last)
+        st.rerun()
+
+
+def _chart_or_table(course: Course, title: str, note: str) -> str | None:
+    """Draw it; returns the bar that was clicked."""
+    drawn = over_time.spend(course)
+    if as_table(title.format(unit=course.unit), "spend", note):
+        draw_table(drawn)
+        return None
+    if course.unit == "hour":
+        theme.show(drawn)
+        return None
+    # A click leads to shorter bars. With them it is another chart: what has been followed is not followed again.
+    return theme.picked(drawn, key=f"spend:{course.unit}")

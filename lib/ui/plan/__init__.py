@@ -1,0 +1,1 @@
+"""Settings > Plan: the cap windows."""

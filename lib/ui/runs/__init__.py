@@ -1,0 +1,1 @@
+"""Runs > Run logs: the list of runs and the card of one."""

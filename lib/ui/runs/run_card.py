@@ -1,0 +1,221 @@
+"""The card of one run: what happened, who paid, the provider's own words, and every call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from lib.access.roles import Actor
+from lib.clock import from_micros
+from lib.runs.log import CallRow, LogLine, RunDetail, RunRow
+from lib.ui.base.badges import badge_column
+from lib.ui.base.filters import Chosen
+from lib.ui.base.navigation import INTEGRATIONS, link
+from lib.ui.base.server import front_door
+from lib.ui.base.tables import arrow, call_cost_column, count_column
+from lib.ui.base.wording import (
+    KIND,
+    SOURCE,
+    SOURCE_COLOR,
+    badge,
+    code,
+    count,
+    duration,
+    escape,
+    exact_seconds,
+    key_name,
+    payer,
+    quote,
+    run_status,
+    weekday_time,
+)
+from lib.ui.parts.cards import card, facts, heading
+from lib.ui.shell.guards import Viewer
+
+_CALLS_SHOWN = 200
+_CALL_WORDS = {
+    "ok": ("ok", "gray"),
+    "error": ("error", "red"),
+    "broken": ("stream broke", "red"),
+    "abandoned": ("stream abandoned", "orange"),
+    "unknown": ("outcome unknown", "orange"),
+    "running": ("running", "gray"),
+}
+
+_LIMITS = {
+    "budget": ("Stopped at the run's token budget", "budget:stopped", "warning"),
+    "budget_exceeded": ("Stopped at a cap", "cap:stopped", "warning"),
+    "refused": ("Refused at a cap", "cap:refused", "warning"),
+    "waiting": ("Waiting for room in a cap", "run:waiting", "schedule"),
+}
+"""What a limit did -> title, the log line that says it, icon."""
+_LOST = "Its worker gave no sign of life any more. Calls that were open count as outcome unknown."
+
+
+def draw(detail: RunDetail, chosen: Chosen, viewer: Viewer) -> None:
+    """The card of the run that was chosen."""
+    run = detail.run
+    failed = _last_failure(detail.calls)
+    with card():
+        _draw_title(run, failed, chosen)
+        said = _draw_what_happened(detail, failed)
+        if run.token_budget:
+            _draw_budget(run, chosen)
+        if failed:
+            _draw_failure(run, failed, chosen, viewer.actor)
+        _draw_log([line for line in detail.log if line.tag not in said], chosen)
+        _draw_calls(detail.calls, chosen)
+
+
+def _last_failure(calls: Sequence[CallRow]) -> CallRow | None:
+    return next((call for call in reversed(calls) if call.status == "error"), None)
+
+
+def _draw_title(run: RunRow, failed: CallRow | None, chosen: Chosen) -> None:
+    word, color = run_status(run.status, stopped_by=run.stopped_by, failed_calls=run.failed_calls)
+    names = [badge(word, color)]
+    if run.source:
+        said = (
+            payer(run.source, run.last4) if run.source == "byok" else SOURCE.get(run.source, "Both sources")
+        )
+        names.append(badge(said, SOURCE_COLOR[run.source]))
+    took = duration((run.ended_at or chosen.now) - run.started_at)
+    kind = KIND.get(run.kind, run.kind)
+    note = f"{escape(run.project)} · {kind} · {exact_seconds(run.started_at, chosen.zone)} · {took}"
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
+        st.markdown(f"#### Run {escape(run.run_id)}", anchors=False, width="content")
+        for name in names:
+            st.markdown(name, width="content")
+        st.caption(note, width="stretch")
+        if failed and failed.source == "byok":
+            link(INTEGRATIONS, "Show the key", project=run.project)
+
+
+def _draw_what_happened(detail: RunDetail, failed: CallRow | None) -> set[str]:
+    """Say what ended or changed the run; returns the tags of the log lines that are said with it."""
+    run, tags = detail.run, {line.tag: line.message for line in detail.log}
+    kind = "budget" if (run.status, run.stopped_by) == ("budget_exceeded", "budget") else run.status
+    if kind in _LIMITS:
+        title, tag, icon = _LIMITS[kind]
+        st.warning(escape(tags.get(tag, "")), title=title, icon=f":material/{icon}:")
+        return {tag}
+    if "key:locked" in tags:
+        st.error(escape(tags["key:locked"]), title="The key is locked", icon=":material/lock:")
+        return {"key:locked"}
+    if failed and "key:fell_back" in tags:
+        st.warning(_said(failed, tags), title=_refused(failed, tags), icon=":material/warning:")
+        return {"key:failed", "key:fell_back"}
+    if failed and run.status != "passed":
+        st.error(_said(failed, tags), title=_refused(failed, tags), icon=":material/error:")
+        return {"key:failed"}
+    if run.status == "lost":
+        st.error(_LOST, title="The worker was lost", icon=":material/error:")
+    return set()
+
+
+def _refused(failed: CallRow, tags: dict[str, str]) -> str:
+    if "key:failed" not in tags:
+        return "OpenAI answered with an error"
+    whose = f"the key {key_name(failed.key_last4)}" if failed.source == "byok" else "the platform key"
+    return f"OpenAI refused {whose}"
+
+
+def _said(failed: CallRow, tags: dict[str, str]) -> str:
+    words = quote(failed.error_message or "no message")
+    if "key:fell_back" in tags:
+        return f"{words}\n\n{escape(tags['key:fell_back'])}"
+    if "key:failed" in tags and failed.source == "byok":
+        return f"{words}\n\nNothing was spent on the platform key. This is not a test failure."
+    return words
+
+
+def _draw_budget(run: RunRow, chosen: Chosen) -> None:
+    budget = run.token_budget or 1
+    warned = ""
+    if run.budget_warned_at is not None:
+        at = from_micros(run.budget_warned_at).astimezone(chosen.zone)
+        warned = f" · warned at 80% ({at:%H:%M:%S})"
+    st.progress(min(1.0, run.tokens / budget), f"{count(run.tokens)} of {count(budget)} tokens{warned}")
+
+
+def _draw_failure(run: RunRow, failed: CallRow, chosen: Chosen, actor: Actor) -> None:
+    left, right = st.columns(2)
+    none = "none"
+    with left:
+        facts(
+            {
+                "Status": code(str(failed.http_status)) if failed.http_status else none,
+                "Code": code(failed.error_code) if failed.error_code else none,
+                "Type": code(failed.error_type) if failed.error_type else none,
+                "Request id": code(failed.upstream_request_id) if failed.upstream_request_id else none,
+            },
+            alt="What the provider answered",
+        )
+    rows = {"Endpoint": code(f"POST /v1/{failed.endpoint}"), "Model": escape(failed.model) or none}
+    state = front_door().keys.describe(run.project, actor=actor)
+    if failed.source == "byok":
+        if state.failing_since is not None and state.last4 == failed.key_last4:
+            rows["Failing since"] = weekday_time(state.failing_since, chosen.zone)
+        policy = front_door().projects.get(run.project, actor=actor).on_key_failure
+        rows["If OpenAI refuses the key"] = "Stop" if policy == "stop" else "Fall back to the platform key"
+    with right:
+        facts(rows, alt="What was asked")
+
+
+def _draw_log(log: Sequence[LogLine], chosen: Chosen) -> None:
+    if not log:
+        return
+    heading("Log", note="what happened besides the calls")
+    for line in log:
+        at = from_micros(line.at).astimezone(chosen.zone)
+        st.markdown(f":gray[{at:%H:%M:%S}] {escape(line.message)}")
+
+
+def _draw_calls(calls: Sequence[CallRow], chosen: Chosen) -> None:
+    if not calls:
+        heading("Calls", note="none was made")
+        return
+    shown = list(enumerate(calls, 1))[-_CALLS_SHOWN:]
+    cut = f"last {len(shown)} of {len(calls)}" if len(shown) < len(calls) else str(len(calls))
+    heading("Calls", note=cut)
+    results = [_result(call) for _, call in shown]
+    columns: dict[str, list[Any]] = {
+        "#": [number for number, _ in shown],
+        f"At ({chosen.zone.key})": [
+            f"{from_micros(call.occurred_at).astimezone(chosen.zone):%H:%M:%S}" for _, call in shown
+        ],
+        "Endpoint": [call.endpoint for _, call in shown],
+        "Model": [call.model for _, call in shown],
+        "Result": [[word] for word, _ in results],
+        "Input": [call.input_tokens for _, call in shown],
+        "Cached": [call.cached_input_tokens for _, call in shown],
+        "Output": [call.output_tokens for _, call in shown],
+        "Cost": [None if call.cost_nano is None else call.cost_nano / 1e9 for _, call in shown],
+        "Latency, ms": [call.latency_ms for _, call in shown],
+        "Paid by": [[payer(call.source, call.key_last4)] for _, call in shown],
+        "Request id": [call.upstream_request_id for _, call in shown],
+    }
+    payers = {payer(call.source, call.key_last4): SOURCE_COLOR[call.source] for _, call in shown}
+    st.dataframe(
+        arrow(columns),
+        hide_index=True,
+        row_height=34,
+        placeholder="",
+        alt="The calls of the run, oldest first",
+        column_config={
+            "Result": badge_column(dict(results)),
+            "Paid by": badge_column(payers),
+            "Cost": call_cost_column(columns["Cost"]),
+            **dict.fromkeys(("Input", "Cached", "Output", "Latency, ms"), count_column()),
+        },
+    )
+
+
+def _result(call: CallRow) -> tuple[str, str]:
+    word, color = _CALL_WORDS.get(call.status, (call.status, "gray"))
+    if call.status == "ok":
+        return str(call.http_status or word), color
+    codes = [str(part) for part in (call.http_status, call.error_code) if part]
+    return (" ".join(codes) if call.status == "error" and codes else word), color

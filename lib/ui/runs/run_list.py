@@ -1,0 +1,147 @@
+"""The filters and the table of Run logs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from lib.runs.log import RunFilter, RunRow
+from lib.ui.base import address, paging
+from lib.ui.base.badges import badge_column
+from lib.ui.base.filters import Chosen
+from lib.ui.base.navigation import in_sample
+from lib.ui.base.server import front_door
+from lib.ui.base.tables import arrow, call_cost_column, count_column
+from lib.ui.base.wording import (
+    KIND,
+    RUN_STATUS,
+    SOURCE,
+    ago,
+    count,
+    duration,
+    escape,
+    exact,
+    payer,
+    run_status,
+    shorten,
+)
+from lib.ui.shell.guards import acting
+
+PAGE_ROWS = 10
+LIVE_SECONDS = 5
+_NAMED = 3
+_KEY = "runs:table"
+
+
+def choose(projects: Sequence[str], chosen: Chosen) -> RunFilter:
+    """Draw the filters and return what they come to, on the page that the address names."""
+    slugs = address.select_many("Projects", "project", projects)
+    kinds = address.select_many("Run kind", "kind", list(KIND), format_func=KIND.__getitem__)
+    words = {name: word for name, (word, _) in RUN_STATUS.items()}
+    statuses = address.select_many("Status", "status", list(words), format_func=words.__getitem__)
+    source = _source()
+    search = address.search("Search", "q", placeholder="Run id or request id", width=230)
+    return RunFilter(
+        projects=tuple(slugs),
+        kinds=tuple(kinds),
+        statuses=tuple(statuses),
+        source=source,
+        # Who searches for an id wants it from whenever it is.
+        since=None if search else chosen.period.since,
+        # A period that lasts until now has no end: what begins while the page is open belongs to it.
+        until=None if search or is_live(chosen) else chosen.period.until,
+        search=search,
+        sample=in_sample(),
+        limit=PAGE_ROWS,
+        offset=paging.offset(PAGE_ROWS),
+    )
+
+
+def is_live(chosen: Chosen) -> bool:
+    """Whether the period lasts until now."""
+    return chosen.period.until >= chosen.now
+
+
+def _source() -> str | None:
+    chosen = address.select_many("Paid by", "source", list(SOURCE), format_func=SOURCE.__getitem__, said=None)
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def which(wanted: RunFilter, projects: int) -> str:
+    """The projects of the context line."""
+    if not wanted.projects:
+        return "1 project" if projects == 1 else "All projects"
+    return ", ".join(escape(slug) for slug in wanted.projects[:_NAMED]) + (
+        " and more" if len(wanted.projects) > _NAMED else ""
+    )
+
+
+def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
+    """The runs, newest first; choosing one opens its card below."""
+    names = [row.run_id for row in rows]
+    key = f"{_KEY}:{names[0]}:{len(names)}"
+    shown = address.text("run", 40)
+
+    def selected() -> None:
+        picked = st.session_state[key].selection.rows
+        address.put_silently("run", names[picked[0]] if picked else None)
+
+    states = [
+        run_status(row.status, stopped_by=row.stopped_by, failed_calls=row.failed_calls) for row in rows
+    ]
+    payers = [payer(row.source, row.last4) for row in rows]
+    columns: dict[str, list[Any]] = {
+        "Status": [[word] for word, _ in states],
+        "Run": names,
+        "Project": [shorten(row.project, 28) for row in rows],
+        "Kind": [KIND.get(row.kind, row.kind) for row in rows],
+        "Started": [ago(row.started_at, chosen.now) for row in rows],
+        "Duration": [_duration(row, chosen) for row in rows],
+        "Calls": [row.calls or None for row in rows],
+        "Tokens": [row.tokens if row.calls else None for row in rows],
+        "Cost": [_cost(row) for row in rows],
+        "Paid by": [[name] if name else [] for name in payers],
+    }
+    st.dataframe(
+        arrow(columns),
+        hide_index=True,
+        row_height=34,
+        key=key,
+        on_select=selected,
+        selection_mode="single-row",
+        placeholder="",
+        selection_default={"selection": {"rows": [names.index(shown)]}} if shown in names else None,
+        alt=f"{count(len(rows), 'run')}, newest first; choose one to see its calls",
+        column_config={
+            "Status": badge_column(dict(states)),
+            "Calls": count_column(),
+            "Tokens": count_column(),
+            "Cost": call_cost_column(columns["Cost"]),
+            "Paid by": badge_column({name: _payer_color(name) for name in payers if name}),
+        },
+    )
+
+
+@st.fragment(run_every=LIVE_SECONDS)
+def watch(wanted: RunFilter, seen: tuple[Sequence[RunRow], int]) -> None:
+    """Run the page again when a run has begun, moved on or ended since it was drawn."""
+    rows, total = front_door().runs.list(wanted, actor=acting())
+    if (list(rows), total) != (list(seen[0]), seen[1]):
+        st.rerun()
+
+
+def _payer_color(name: str) -> str:
+    return "gray" if "and" in name else "blue" if name.startswith("BYOK") else "violet"
+
+
+def _duration(row: RunRow, chosen: Chosen) -> str:
+    if row.status == "waiting" and row.resumes_at is not None:
+        return f"until {exact(row.resumes_at, chosen.zone, now=chosen.now)}"
+    return duration((row.ended_at or chosen.now) - row.started_at)
+
+
+def _cost(row: RunRow) -> float | None:
+    """What is known of it; empty where no call has a known price."""
+    return (row.platform_nano + row.byok_nano) / 1e9 if row.calls > row.unpriced_calls else None

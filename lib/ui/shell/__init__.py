@@ -1,0 +1,1 @@
+"""What stands around every page: sign-in, guards, start, navigation and failures."""

@@ -1,0 +1,59 @@
+"""A page that follows what happens: it runs again when there are new calls, and only then.
+
+Streamlit sends the browser what differs from what it shows; a chart that did not change is not drawn again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import streamlit as st
+
+from lib.access.roles import Actor
+from lib.clock import SECOND
+from lib.reports.models import UsageFilter
+from lib.ui.base.filters import Chosen
+from lib.ui.base.loaders import SECONDS_KEPT
+from lib.ui.base.server import front_door, now
+from lib.ui.shell.guards import acting
+
+EVERY_SECONDS = 5
+_DRAWN = "live:drawn"
+NOTE = " · updates live"
+
+
+def note(chosen: Chosen) -> str:
+    """For the context line, where the period lasts until now."""
+    return NOTE if _lasts(chosen) else ""
+
+
+def watch(
+    wanted: UsageFilter,
+    chosen: Chosen,
+    *,
+    state: Callable[[Actor], object] | None = None,
+    seen: object = None,
+) -> None:
+    """Draw last. ``state``: what else there is of now; the page runs again when that is not what was ``seen``."""
+    if _lasts(chosen):
+        st.session_state[_DRAWN] = True
+        _watch(wanted, chosen, state, seen)
+
+
+@st.fragment(run_every=EVERY_SECONDS)
+def _watch(
+    wanted: UsageFilter, chosen: Chosen, state: Callable[[Actor], object] | None, seen: object
+) -> None:
+    if st.session_state.pop(_DRAWN, False):
+        return  # with the page itself, this very moment
+    actor = acting()
+    # What the page shows may have been kept for some seconds before it was drawn.
+    since = chosen.now - SECONDS_KEPT * SECOND
+    newer = replace(wanted, since=since, until=now() + 1)
+    if (state and state(actor) != seen) or front_door().reports.totals(newer, actor=actor).calls:
+        st.rerun()
+
+
+def _lasts(chosen: Chosen) -> bool:
+    return chosen.period.until >= chosen.now

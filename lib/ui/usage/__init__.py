@@ -1,0 +1,1 @@
+"""Settings > Usage: filters, charts, calls and the export."""

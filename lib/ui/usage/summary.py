@@ -1,0 +1,157 @@
+"""The parts of Settings > Usage: its filters, its numbers and its table of days."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from lib.access.roles import Actor
+from lib.reports.models import DayRow, Totals, UsageFilter
+from lib.ui.base import address, loaders
+from lib.ui.base.filters import Chosen
+from lib.ui.base.navigation import in_sample
+from lib.ui.base.tables import arrow, cell, count_column, height_of, money_column
+from lib.ui.base.wording import KIND, SOURCE, change, count, escape, money, points, share
+from lib.ui.parts import spend_card
+from lib.ui.parts.cards import Metric
+
+FILTERS = ("project", "source", "provider", "model", "kind", "status")
+_PROVIDERS = {"openai": "OpenAI", "anthropic": "Anthropic", "google": "Google"}
+STATUSES = {
+    "ok": "Answered",
+    "error": "Error answer",
+    "broken": "Broken stream",
+    "abandoned": "Abandoned stream",
+    "unknown": "Outcome unknown",
+}
+
+
+def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter:
+    """Draw the filters, each saying its state, and return what they come to."""
+    known = loaders.choices(actor, sample=in_sample())
+    return UsageFilter(
+        projects=tuple(address.select_many("Projects", "project", projects)),
+        sources=tuple(
+            address.select_many(
+                "Source", "source", list(SOURCE), said=_both(), format_func=SOURCE.__getitem__
+            )
+        ),
+        providers=tuple(
+            address.select_many(
+                "Provider", "provider", known.providers, format_func=lambda name: _PROVIDERS.get(name, name)
+            )
+        ),
+        models=tuple(address.select_many("Models", "model", known.models)),
+        kinds=tuple(address.select_many("Run kind", "kind", list(KIND), format_func=KIND.__getitem__)),
+        statuses=tuple(
+            address.select_many("Status", "status", list(STATUSES), format_func=STATUSES.__getitem__)
+        ),
+        since=chosen.period.since,
+        until=chosen.period.until,
+        zone=chosen.zone.key,
+        sample=in_sample(),
+    )
+
+
+def _both() -> str | None:
+    return None if len(address.many("source", list(SOURCE))) == 1 else "both"
+
+
+def reset() -> None:
+    """Take all filters out of the address; period and zone stay."""
+    address.clear(*FILTERS)
+
+
+def unfiltered(wanted: UsageFilter) -> UsageFilter:
+    """The same period of everything."""
+    return UsageFilter(since=wanted.since, until=wanted.until, zone=wanted.zone, sample=wanted.sample)
+
+
+def which(wanted: UsageFilter, projects: int) -> str:
+    """The projects of the context line."""
+    if not wanted.projects:
+        return "1 project" if projects == 1 else f"All {projects} projects"
+    named = ", ".join(escape(slug) for slug in wanted.projects[:3])
+    more = len(wanted.projects) - 3
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def count_line(sums: Totals, everything: Totals) -> str:
+    """How much of all the filters let through, and what has no price."""
+    matching = f"{count(sums.calls)} of {count(everything.calls, 'call')}"
+    verb = "matches" if sums.calls == 1 else "match"
+    if not sums.calls:
+        return f"{matching} {verb}."
+    line = f"{matching} {verb}; every number below counts only these."
+    unknown = {
+        "platform-funded": sums.platform_unpriced_calls,
+        "BYOK": sums.byok_unpriced_calls,
+    }
+    if sums.unpriced_calls:
+        have = "has" if sums.unpriced_calls == 1 else "have"
+        are = "is" if sums.unpriced_calls == 1 else "are"
+        whose = " and ".join(f"{count(number)} {source}" for source, number in unknown.items() if number)
+        line += f" {count(sums.unpriced_calls)} of them ({whose}) {have} no known cost and {are} in no total."
+    return line
+
+
+def metrics(sums: Totals, previous: Totals) -> list[Metric]:
+    """The five numbers of the page."""
+    per, per_before = _per_thousand(sums), _per_thousand(previous)
+    return [
+        *spend_card.amounts(sums, previous),
+        Metric(
+            "Cost per 1,000 calls",
+            money(per),
+            change(per, per_before) if per is not None and per_before is not None else None,
+            help="Of calls with a known cost.",
+        ),
+        Metric(
+            "Failed calls",
+            share(sums.failed_calls, sums.calls, places=1),
+            points(sums.failed_calls, sums.calls, previous.failed_calls, previous.calls),
+            help="Calls that were not answered in full, of all calls.",
+        ),
+    ]
+
+
+def _per_thousand(sums: Totals) -> int | None:
+    priced = sums.calls - sums.unpriced_calls
+    return 1000 * sums.total_nano // priced if priced else None
+
+
+def draw_days(days: Sequence[DayRow], *, alt: str) -> None:
+    """The table of days, newest first."""
+    rows = list(reversed(days))
+    columns: dict[str, list[Any]] = {
+        "Day": [f"{row.day:%a} {row.day.day} {row.day:%b %Y}" for row in rows],
+        "Total": [cell(row) for row in rows],
+        "Platform-funded": [cell(row, "platform") for row in rows],
+        "BYOK": [cell(row, "byok") for row in rows],
+        "Calls": [row.calls for row in rows],
+        "Failed": [row.failed_calls for row in rows],
+        "Cost unknown": [row.unpriced_calls for row in rows],
+        "Input tokens": [row.input_tokens for row in rows],
+        "Input cached": [share(row.cached_input_tokens, row.input_tokens) for row in rows],
+        "Output tokens": [row.output_tokens for row in rows],
+    }
+    if not any(columns["Cost unknown"]):
+        del columns["Cost unknown"]
+    money_cells = [*columns["Total"], *columns["Platform-funded"], *columns["BYOK"]]
+    st.dataframe(
+        arrow(columns),
+        hide_index=True,
+        row_height=34,
+        height=height_of(len(rows), row=34, most=14),
+        alt=alt,
+        placeholder="",
+        column_config={
+            **{name: money_column(money_cells) for name in ("Total", "Platform-funded", "BYOK")},
+            **dict.fromkeys(
+                ("Calls", "Failed", "Cost unknown", "Input tokens", "Output tokens"), count_column()
+            ),
+            "Input cached": st.column_config.TextColumn(alignment="right"),
+        },
+    )
