@@ -10,7 +10,7 @@ from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, require
 from lib.db import Database
 from lib.errors import KeyRejected, SampleProject
-from lib.llm.providers import CheckResult, check_key, clean_key
+from lib.llm.openai.key_check import CheckResult, check_key, clean_key
 from lib.settings import Settings
 from lib.vault.attempts import attempt
 from lib.vault.keys import KeyStore, ResolvedKey, require_provider

@@ -22,8 +22,8 @@ from lib.db.migrate import migrate
 from lib.errors import BadInput, RunEnded
 from lib.keys import Keys
 from lib.ledger.ledger import Ledger
-from lib.llm.clients import MeteredAsyncOpenAI, MeteredOpenAI, make_async_client, make_client
-from lib.llm.testcall import send_test_prompt
+from lib.llm.openai.clients import MeteredAsyncOpenAI, MeteredOpenAI, make_async_client, make_client
+from lib.llm.openai.test_call import send_test_prompt
 from lib.pricing.prices import PriceBook
 from lib.reports.calls import CallReports
 from lib.reports.spend import Reports

@@ -121,7 +121,7 @@ def _names(files: list[Path]) -> str:
 
 
 def _upstream(settings: Settings) -> Finding:
-    from lib.llm.providers import check_key  # noqa: PLC0415 - takes a while to load
+    from lib.llm.openai.key_check import check_key  # noqa: PLC0415 - takes a while to load
 
     if settings.openai_api_key is None:
         return Finding("platform key", "note", "none; projects without a key of their own cannot make calls")

@@ -40,7 +40,7 @@ class Session(AbstractContextManager["Session"]):
     @cached_property
     def platform(self) -> Platform:
         """The deployment that the environment names. Raises SettingsError, DatabaseUnavailable."""
-        from lib.llm.wire import install_log_redaction  # noqa: PLC0415 - takes a while to load
+        from lib.llm.http import install_log_redaction  # noqa: PLC0415 - takes a while to load
         from lib.platform import Platform  # noqa: PLC0415
 
         install_log_redaction(everywhere=True)

@@ -21,11 +21,11 @@ from lib.ledger.attempts import Outcome
 from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
 from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt, Refusal
-from lib.llm.cleaning import clean_error
-from lib.llm.outgoing import Desk, Plan, forget_key_async, hurry
-from lib.llm.settling import Books, in_thread
+from lib.llm.http import async_inner_transport
+from lib.llm.redaction import clean_error
+from lib.llm.settlement import Books, in_thread
 from lib.llm.transport import CANNOT_TAKE_OVER, ERROR_PATIENCE
-from lib.llm.wire import async_inner_transport
+from lib.llm.upstream_request import Desk, Plan, forget_key_async, hurry
 from lib.settings import Settings
 
 P = ParamSpec("P")

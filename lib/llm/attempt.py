@@ -18,11 +18,11 @@ from lib.clock import SECOND
 from lib.errors import LeaseLost, QodexError
 from lib.ledger.attempts import KeyVerdict, Outcome, Status
 from lib.ledger.opened import OpenCall
-from lib.llm.answers import Reader, reader_for
-from lib.llm.cleaning import Cleaner, Headers, clean_body, clean_error, clean_headers, without_charset
-from lib.llm.outgoing import Plan, Trace, asks_for_usage, build
-from lib.llm.reading import Reading
-from lib.llm.wire import ErrorAnswer, classify_error, request_id_of, scrub
+from lib.llm.http import ErrorAnswer, classify_error, request_id_of, scrub
+from lib.llm.openai.responses import Reader, reader_for
+from lib.llm.openai.usage import Reading
+from lib.llm.redaction import Cleaner, Headers, clean_body, clean_error, clean_headers, without_charset
+from lib.llm.upstream_request import Plan, Trace, asks_for_usage, build
 from lib.secret import Secret
 
 LARGEST_ERROR_BODY = 1024 * 1024

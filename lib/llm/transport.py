@@ -23,10 +23,10 @@ from lib.errors import DatabaseUnavailable, Forbidden, KeyMissing, LeaseLost, No
 from lib.ledger.attempts import Outcome
 from lib.ledger.ledger import Ledger
 from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt, Refusal
-from lib.llm.cleaning import clean_error
-from lib.llm.outgoing import Desk, Plan, forget_key, hurry
-from lib.llm.settling import Books
-from lib.llm.wire import inner_transport
+from lib.llm.http import inner_transport
+from lib.llm.redaction import clean_error
+from lib.llm.settlement import Books
+from lib.llm.upstream_request import Desk, Plan, forget_key, hurry
 from lib.settings import Settings
 
 ERROR_PATIENCE = 30.0

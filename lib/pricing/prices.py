@@ -38,7 +38,7 @@ _DATED = re.compile(r"(-preview)?(-?\d{4}-?\d{2}-?\d{2})?", re.ASCII)
 _COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$", re.ASCII)
 _PLAIN_UNITS = frozenset(
     {"input_mtok", "cache_read_mtok", "output_mtok", "requests_kcount"}
-    # Only with hosted tools, which have no ceiling for that very reason (lib/llm/requests.py).
+    # Only with hosted tools, which have no ceiling for that very reason (lib/llm/openai/requests.py).
     | {"web_searches_kcount", "storage_searches_kcount"}
 )
 

@@ -23,12 +23,12 @@ from lib.errors import BadInput, DatabaseUnavailable, Forbidden, ProjectUnknown,
 from lib.exchange.export import exportable
 from lib.platform import Platform
 from lib.pricing.prices import plain_usd
-from lib.web import files
-from lib.web.askers import admit
-from lib.web.files import Made, TooLarge, Unwritable
+from lib.web import export_files
+from lib.web.export_files import Made, TooLarge, Unwritable
+from lib.web.export_jobs import Preparing, Shelf, Workshop
+from lib.web.export_slots import MOST_AT_ONCE, Busy, GoneAway, Turns
+from lib.web.link_auth import admit
 from lib.web.links import FILES, FOLDER, Link, browser_of
-from lib.web.prepared import Preparing, Shelf, Workshop
-from lib.web.turns import MOST_AT_ONCE, Busy, GoneAway, Turns
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,9 @@ class ExportDesk:
 
     async def _make(self, link: Link, actor: Actor, gone: threading.Event) -> Made:
         loop = asyncio.get_running_loop()
-        job = loop.run_in_executor(self._threads, lambda: files.write(self._platform(), link, actor, gone))
+        job = loop.run_in_executor(
+            self._threads, lambda: export_files.write(self._platform(), link, actor, gone)
+        )
         try:
             return await asyncio.shield(job)
         except asyncio.CancelledError:

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lib.errors import QodexError
-from lib.web.browsers import NamedBrowser
+from lib.web.browser_cookie import NamedBrowser
 from lib.web.exports import ExportDesk
 from lib.web.headers import Doorkeeper, SecurityHeaders
 from lib.web.signin import SecureCookies, WayBack

@@ -130,7 +130,7 @@ def test_a_client_works_on_both_sides_of_a_fork(byok, run):
 @both_ways
 def test_an_answer_reaches_its_caller_though_the_database_fails(byok, run, monkeypatch, way):
     """Settling is tried again at once, and then with the next call."""
-    monkeypatch.setattr("lib.llm.settling._PAUSES", (0, 0))
+    monkeypatch.setattr("lib.llm.settlement._PAUSES", (0, 0))
     settle, failures = byok.ledger.settle, iter([True] * 3)
 
     def failing(call: Any, outcome: Any) -> None:

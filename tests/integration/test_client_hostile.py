@@ -19,7 +19,7 @@ import openai
 import pytest
 
 from lib.errors import NotMetered
-from lib.llm.clients import make_async_client, make_client
+from lib.llm.openai.clients import make_async_client, make_client
 from tests.calls import CALLS, ask, both_ways, drive, loaned, on_sqlite, rows
 from tests.upstream import GOOD_KEY, OTHER_KEY, Behaviour, Usage
 

@@ -25,12 +25,12 @@ from lib.reports.spend import UsageFilter
 from lib.ui.base import loaders
 from lib.ui.base.server import export_desk
 from lib.ui.usage import export_card as card
-from lib.web import prepared
+from lib.web import export_jobs
+from lib.web.export_jobs import Preparing
+from lib.web.export_slots import MOST_AT_ONCE, MOST_EACH, Busy
 from lib.web.exports import ExportDesk
 from lib.web.links import COOKIE, Link, Signer, new_browser
-from lib.web.prepared import Preparing
 from lib.web.routes import routes
-from lib.web.turns import MOST_AT_ONCE, MOST_EACH, Busy
 from tests.pages import Dashboard, buttons, press, texts
 
 ADMIN = local_administrator(Origin.BROWSER, "local")
@@ -177,7 +177,7 @@ def test_a_prepared_file_is_not_sent_with_more_than_its_owner_may_have_now(
 
 def test_a_file_is_dropped_after_some_minutes(counter: Counter, monkeypatch: pytest.MonkeyPatch):
     before = open_files()
-    monkeypatch.setattr(prepared, "KEPT_SECONDS", 0)
+    monkeypatch.setattr(export_jobs, "KEPT_SECONDS", 0)
     job = counter.made()
     while open_files() > before:
         threading.Event().wait(0.01)
@@ -185,7 +185,7 @@ def test_a_file_is_dropped_after_some_minutes(counter: Counter, monkeypatch: pyt
 
 
 def test_the_oldest_files_make_room(counter: Counter, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(prepared, "MOST_KEPT", 2)
+    monkeypatch.setattr(export_jobs, "MOST_KEPT", 2)
     before = open_files()
     jobs = [counter.made(wanted=UsageFilter(since=n)) for n in range(4)]
     assert open_files() == before + 2
@@ -195,7 +195,7 @@ def test_the_oldest_files_make_room(counter: Counter, monkeypatch: pytest.Monkey
     for _ in range(2):
         counter.made()  # of one link, or of two that were signed in different seconds
     assert open_files() == before + 2
-    monkeypatch.setattr(prepared, "MOST_KEPT_BYTES", 10)
+    monkeypatch.setattr(export_jobs, "MOST_KEPT_BYTES", 10)
     counter.made()
     assert open_files() == before
 
@@ -208,7 +208,7 @@ def test_a_file_is_given_up_that_is_cancelled_or_that_nobody_looks_at(
         cancelled = counter.prepare()
         counter.desk.drop(cancelled)
         assert cancelled.ended.wait(30)
-        monkeypatch.setattr(prepared, "UNWATCHED_SECONDS", 0)
+        monkeypatch.setattr(export_jobs, "UNWATCHED_SECONDS", 0)
         unwatched = counter.prepare()
         assert unwatched.ended.wait(30)
     assert [job.problem for job in (cancelled, unwatched)] == ["The export was given up."] * 2
@@ -306,9 +306,9 @@ def test_the_page_shows_progress_and_can_cancel(
         half.set()
         assert go_on.wait(30)
         assert gone.is_set()
-        raise prepared.GoneAway
+        raise export_jobs.GoneAway
 
-    monkeypatch.setattr("lib.web.files.write", slowly)
+    monkeypatch.setattr("lib.web.export_files.write", slowly)
     page = press(dashboard.open("usage"), "Prepare CSV")
     assert half.wait(30)
     page.run()

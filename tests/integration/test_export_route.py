@@ -44,7 +44,7 @@ from lib.exchange.import_usage import import_usage
 from lib.platform import Platform
 from lib.reports.spend import UsageFilter
 from lib.secret import Secret
-from lib.web import exports, files, turns
+from lib.web import export_files, export_slots, exports
 from lib.web.exports import ExportDesk
 from lib.web.links import COOKIE, Link, Signer, browser_of, file_name, new_browser
 from lib.web.routes import middleware, routes
@@ -436,7 +436,7 @@ def test_a_domain_that_may_not_sign_in_any_more_takes_its_links_along(ann: Signe
 def test_a_file_that_would_be_too_large_is_not_begun(
     browser: Browser, kind: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(files, "MOST_BYTES", 2_000)
+    monkeypatch.setattr(export_files, "MOST_BYTES", 2_000)
     before = open_files()
     answer = browser.get(browser.link(kind=kind))
     assert answer.status_code == 413
@@ -555,7 +555,7 @@ def test_a_client_that_goes_away_while_it_is_sent_frees_the_file(browser: Browse
     app, before = application(lambda: browser.platform), open_files()
 
     async def scene() -> None:
-        for _ in range(turns.MOST_AT_ONCE + 1):
+        for _ in range(export_slots.MOST_AT_ONCE + 1):
             left = Exchange(app, browser.link(), browser.name, takes_body=False)
             going = asyncio.create_task(left.run())
             await left.stuck.wait()
@@ -600,7 +600,7 @@ def test_a_server_that_stops_leaves_no_file_behind(browser: Browser):
 
     asyncio.run(scene())
     after = Exchange(app, browser.link(), browser.name)
-    for _ in range(turns.MOST_AT_ONCE):  # each thread is free again
+    for _ in range(export_slots.MOST_AT_ONCE):  # each thread is free again
         asyncio.run(replace(after, sent=[]).run())
     assert open_files() == before
 
@@ -619,7 +619,7 @@ def test_of_too_many_at_once_the_last_are_told_to_wait(browser: Browser):
     app = application(gate)
 
     async def scene() -> None:
-        owners = [f"person-{number % 2}" for number in range(turns.MOST_AT_ONCE)]
+        owners = [f"person-{number % 2}" for number in range(export_slots.MOST_AT_ONCE)]
         some = [Exchange(app, browser.link(owner=owner), browser.name) for owner in owners]
         async with gate.holding(*some):
             last = Exchange(app, browser.link(owner="another"), browser.name)
@@ -628,7 +628,7 @@ def test_of_too_many_at_once_the_last_are_told_to_wait(browser: Browser):
             assert (b"retry-after", b"30") in last.sent[0]["headers"]
             assert last.sent[1]["body"] == b"3 exports are running already. Try again in a moment."
             gate.opened.set()
-        assert [exchange.status for exchange in some] == [200] * turns.MOST_AT_ONCE
+        assert [exchange.status for exchange in some] == [200] * export_slots.MOST_AT_ONCE
         again = Exchange(app, browser.link(), browser.name)
         await again.run()
         assert again.status == 200
@@ -641,7 +641,7 @@ def test_one_person_leaves_room_for_others(browser: Browser):
     app = application(gate)
 
     async def scene() -> None:
-        mine = [Exchange(app, browser.link(), browser.name) for _ in range(turns.MOST_EACH)]
+        mine = [Exchange(app, browser.link(), browser.name) for _ in range(export_slots.MOST_EACH)]
         theirs = Exchange(app, browser.link(owner="another"), browser.name)
         async with gate.holding(*mine):
             third = Exchange(app, browser.link(), browser.name)
@@ -650,7 +650,7 @@ def test_one_person_leaves_room_for_others(browser: Browser):
             assert b"2 of your exports are running already" in third.sent[1]["body"]
             async with gate.holding(theirs):
                 gate.opened.set()
-        assert [exchange.status for exchange in (*mine, theirs)] == [200] * (turns.MOST_EACH + 1)
+        assert [exchange.status for exchange in (*mine, theirs)] == [200] * (export_slots.MOST_EACH + 1)
 
     asyncio.run(scene())
 

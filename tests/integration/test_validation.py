@@ -28,8 +28,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lib.errors import KeyRejected, KeyUnchecked, QodexError, SettingsError
-from lib.llm.providers import PROVIDERS, CheckResult, check_key, provider
-from lib.llm.wire import inner_transport, install_log_redaction
+from lib.llm.http import inner_transport, install_log_redaction
+from lib.llm.openai.key_check import PROVIDERS, CheckResult, check_key, provider
 from lib.secret import Secret
 from lib.settings import Settings
 from tests.upstream import GOOD_KEY, WRONG_KEY, Behaviour, ScriptedUpstream

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lib.llm.wire import classify_error, request_id_of, scrub
+from lib.llm.http import classify_error, request_id_of, scrub
 from lib.secret import Secret
 from tests.upstream_behaviours import BEHAVIOURS
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lib.errors import KeyMalformed
-from lib.llm.key_shape import clean_key
+from lib.llm.openai.key_format import clean_key
 
 KEY = "sk-test-planted-key-7777"
 OTHER = "sk-test-another-key-8888"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from lib.ledger.attempts import Ask
-from lib.llm.requests import read_ask, with_output_limit, with_stream_usage
+from lib.llm.openai.requests import read_ask, with_output_limit, with_stream_usage
 
 CHAT: dict[str, Any] = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Hi"}]}
 RESPONSES: dict[str, Any] = {"model": "gpt-5-mini", "input": "Hi"}

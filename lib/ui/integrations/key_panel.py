@@ -10,7 +10,7 @@ from lib.access.projects import Project
 from lib.access.roles import Actor
 from lib.caps.windows import TITLES, Headroom, Window
 from lib.clock import Micros, from_micros
-from lib.llm.providers import provider
+from lib.llm.openai.key_check import provider
 from lib.platform import Platform
 from lib.reports.spend import UsageFilter
 from lib.runs.log import RunFilter

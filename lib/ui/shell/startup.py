@@ -16,7 +16,7 @@ import streamlit as st
 from streamlit import config
 
 from lib.errors import QodexError, SettingsError
-from lib.llm.wire import install_log_redaction
+from lib.llm.http import install_log_redaction
 from lib.settings import SIGN_IN, Settings
 from lib.ui.base.server import front_door
 from lib.web.signin import CALLBACK

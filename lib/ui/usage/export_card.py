@@ -18,9 +18,9 @@ from lib.ui.parts.cards import card, facts, heading
 from lib.ui.shell import signin
 from lib.ui.shell.guards import acting
 from lib.ui.usage.export_progress import JOB, draw_job, drop_job
-from lib.web.files import MOST_SAID
+from lib.web.export_files import MOST_SAID
+from lib.web.export_jobs import Preparing
 from lib.web.links import COOKIE, HOLDS, Link, Signer, address_of, clean_browser
-from lib.web.prepared import Preparing
 
 LONGEST_ADDRESS = 6_000
 """Characters of a link; servers and proxies refuse much longer ones."""

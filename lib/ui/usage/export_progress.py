@@ -7,8 +7,8 @@ import streamlit as st
 from lib.ui.base.server import export_desk
 from lib.ui.base.wording import SOURCE, count, escape, money, size
 from lib.ui.parts.cards import facts
-from lib.web.files import Made
-from lib.web.prepared import KEPT_SECONDS, Preparing
+from lib.web.export_files import Made
+from lib.web.export_jobs import KEPT_SECONDS, Preparing
 
 JOB = "export:job"
 _SECONDS = 1.0

@@ -17,9 +17,9 @@ from openai import DEFAULT_TIMEOUT, NotGiven, Timeout, not_given
 from lib.errors import NotMetered
 from lib.ledger.ledger import Ledger
 from lib.llm.async_transport import MeteredAsyncTransport
-from lib.llm.outgoing import PLACEHOLDER_KEY
+from lib.llm.http import install_log_redaction
 from lib.llm.transport import MeteredTransport
-from lib.llm.wire import install_log_redaction
+from lib.llm.upstream_request import PLACEHOLDER_KEY
 from lib.settings import Settings
 
 T = TypeVar("T")

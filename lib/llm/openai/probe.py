@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from lib.llm.refusals import LARGEST_ERROR_BODY
+from lib.llm.openai.errors import LARGEST_ERROR_BODY
 from lib.secret import Secret
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from secrets import token_bytes
 import httpx2
 
 from lib.errors import QodexError
-from lib.llm.refusals import scrub, without_pieces
+from lib.llm.openai.errors import scrub, without_pieces
 from lib.secret import Secret, redact
 
 _LONGEST_TEXT = 4 * 1024 * 1024

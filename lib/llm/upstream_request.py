@@ -19,7 +19,7 @@ from lib.clock import SECOND, Micros
 from lib.errors import NotMetered
 from lib.ledger.attempts import Ask
 from lib.ledger.opened import OpenCall
-from lib.llm.requests import CHAT, METERED, read_ask, with_output_limit, with_stream_usage
+from lib.llm.openai.requests import CHAT, METERED, read_ask, with_output_limit, with_stream_usage
 
 PLACEHOLDER_KEY = "set-by-qodex-for-each-request"
 """What the SDK believes to be the key."""

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from lib.llm.refusals import ErrorAnswer, ErrorKind, classify_error, request_id_of, scrub
+from lib.llm.openai.errors import ErrorAnswer, ErrorKind, classify_error, request_id_of, scrub
 from lib.secret import Secret, redact
 from lib.settings import Settings, read_certificates
 

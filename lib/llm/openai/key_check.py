@@ -9,9 +9,7 @@ from typing import Literal
 import httpx2
 
 from lib.errors import KeyRejected, KeyUnchecked
-from lib.llm.key_shape import clean_key
-from lib.llm.probe import NoAnswer, Probe, Reply, within
-from lib.llm.wire import (
+from lib.llm.http import (
     ErrorAnswer,
     ErrorKind,
     async_inner_transport,
@@ -19,6 +17,8 @@ from lib.llm.wire import (
     install_log_redaction,
     request_id_of,
 )
+from lib.llm.openai.key_format import clean_key
+from lib.llm.openai.probe import NoAnswer, Probe, Reply, within
 from lib.secret import Secret
 from lib.settings import Settings
 

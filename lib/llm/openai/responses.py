@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from lib.ledger.attempts import Ask
-from lib.llm.cleaning import Cleaner, in_utf8
-from lib.llm.reading import Reading, error_in, finished, is_usage_only, take
-from lib.llm.requests import CHAT, RESPONSES
+from lib.llm.openai.requests import CHAT, RESPONSES
+from lib.llm.openai.usage import Reading, error_in, finished, is_usage_only, take
+from lib.llm.redaction import Cleaner, in_utf8
 
 _LONGEST_BODY = 64 * 1024 * 1024
 _REPORT_USAGE = re.compile(rf"{CHAT}|{RESPONSES}(/compact)?|embeddings|completions|(images|audio)/\w+")

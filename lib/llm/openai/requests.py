@@ -2,7 +2,7 @@
 
 What a request may cost at most is told from its bytes: a tokenizer makes at most one token of a byte.
 Where that does not hold, ``Ask`` says so (``whole_context``), and where nothing bounds the cost it says why
-(``unmetered``); lib/llm/bodies.py holds those rules.
+(``unmetered``); lib/llm/openai/billable.py holds those rules.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from lib.ledger.attempts import Ask
-from lib.llm.bodies import Fields, has_stored_or_viewed_input, why_no_ceiling
+from lib.llm.openai.billable import Fields, has_stored_or_viewed_input, why_no_ceiling
 
 CHAT, RESPONSES, EMBEDDINGS = "chat/completions", "responses", "embeddings"
 METERED = frozenset({CHAT, RESPONSES, EMBEDDINGS})

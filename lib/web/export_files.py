@@ -19,8 +19,8 @@ from lib.access.roles import Actor
 from lib.errors import QodexError
 from lib.exchange.export import Exported, export_usage
 from lib.platform import Platform
+from lib.web.export_slots import GoneAway
 from lib.web.links import Link, file_name
-from lib.web.turns import GoneAway
 
 log = logging.getLogger(__name__)
 

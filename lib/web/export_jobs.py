@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 from lib.access.roles import Actor
 from lib.errors import QodexError
 from lib.platform import Platform
-from lib.web import files
-from lib.web.files import Made
+from lib.web import export_files
+from lib.web.export_files import Made
+from lib.web.export_slots import MOST_EACH, Busy, GoneAway, Turns
 from lib.web.links import Link, address_of
-from lib.web.turns import MOST_EACH, Busy, GoneAway, Turns
 
 log = logging.getLogger(__name__)
 
 KEPT_SECONDS = 600
 MOST_KEPT = 6
-MOST_KEPT_BYTES = 2 * files.MOST_BYTES
+MOST_KEPT_BYTES = 2 * export_files.MOST_BYTES
 UNWATCHED_SECONDS = 120
 """How long a file is written on that no page looks at; browsers let hidden pages run once a minute."""
 
@@ -153,7 +153,7 @@ class Workshop:
                 raise GoneAway
         job.waits = None
         try:
-            made = files.write(self._platform(), job.link, actor, job.gone, job.go_on)
+            made = export_files.write(self._platform(), job.link, actor, job.gone, job.go_on)
         finally:
             self._turns.give_back(actor.name)
         job.made = made
