@@ -22,6 +22,8 @@ from lib.pricing.prices import usd
 
 WINDOWS: dict[str, Micros] = {"5h": 5 * HOUR, "7d": 7 * DAY}
 TITLES = {"5h": "5-hour", "7d": "7-day"}
+NEAR_CAP = 80
+"""Percent of a cap from which a person is told that it is near."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,11 @@ class Window:
         """Used and reserved of the cap, rounded down: 100 only when nothing fits any more."""
         taken = self.used_nano + self.reserved_nano
         return 100 if self.free_nano == 0 else 100 * taken // self.cap_nano
+
+    @property
+    def is_near(self) -> bool:
+        """Whether so much is taken that the project is told; at the cap, too."""
+        return self.percent >= NEAR_CAP
 
     @property
     def free(self) -> Decimal:

@@ -11,7 +11,7 @@ from lib.ui.base.filters import Chosen
 from lib.ui.base.wording import count
 from lib.ui.parts import cards
 from lib.ui.runs import run_card, run_list
-from lib.ui.shell.guards import Visit, page, warn_of_unknown_projects
+from lib.ui.shell.page_context import PageContext, page, warn_of_unknown_projects
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
         run_list.watch(wanted, (rows, total))
 
 
-def _chosen_run(visit: Visit, chosen: Chosen) -> None:
+def _chosen_run(visit: PageContext, chosen: Chosen) -> None:
     run_id = address.text("run", 40)
     if not run_id:
         return

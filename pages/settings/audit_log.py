@@ -13,7 +13,8 @@ from lib.ui.base import filters, paging
 from lib.ui.base.navigation import in_sample
 from lib.ui.base.wording import count
 from lib.ui.parts import cards
-from lib.ui.shell.guards import Visit, acting_later, page, warn_of_unknown_projects
+from lib.ui.shell.guards import acting_later
+from lib.ui.shell.page_context import PageContext, page, warn_of_unknown_projects
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     _file(visit, wanted, total)
 
 
-def _file(visit: Visit, wanted: AuditFilter, total: int) -> None:
+def _file(visit: PageContext, wanted: AuditFilter, total: int) -> None:
     if total > audit_list.MOST_ROWS:
         st.caption(f"More than {audit_list.MOST_ROWS:,} changes: choose a shorter period for a file.")
         return

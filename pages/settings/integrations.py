@@ -10,7 +10,7 @@ from lib.ui.base import notices
 from lib.ui.base.wording import badge, escape
 from lib.ui.integrations import call_dialog, key_actions, key_entry, key_panel
 from lib.ui.parts import cards
-from lib.ui.shell.guards import Visit, page
+from lib.ui.shell.page_context import PageContext, page
 from lib.vault.states import KeyState
 
 
@@ -45,7 +45,7 @@ def main() -> None:
     call_dialog.draw(project.slug)
 
 
-def _key(visit: Visit, project: Project, state: KeyState, *, funded: bool) -> None:
+def _key(visit: PageContext, project: Project, state: KeyState, *, funded: bool) -> None:
     cards.heading("OpenAI API key", *key_panel.badges(state, funded=funded))
     st.markdown(key_panel.sentence(project, state, funded=funded))
     key_panel.draw_facts(visit.platform, project, state, visit, visit.now, visit.zone, funded=funded)
@@ -56,7 +56,7 @@ def _key(visit: Visit, project: Project, state: KeyState, *, funded: bool) -> No
         key_actions.check_again(project.slug)
 
 
-def _buttons(visit: Visit, project: Project, state: KeyState) -> bool:
+def _buttons(visit: PageContext, project: Project, state: KeyState) -> bool:
     """Draw what can be done; returns whether to check the key again."""
     may_set = visit.may(Action.SET_KEY, project.id)
     checking = False
@@ -77,7 +77,7 @@ def _buttons(visit: Visit, project: Project, state: KeyState) -> bool:
     return checking
 
 
-def _policy(visit: Visit, project: Project) -> None:
+def _policy(visit: PageContext, project: Project) -> None:
     cards.heading("If OpenAI refuses the key", note="for example revoked or out of money")
     key_actions.choose_policy(project, allowed=visit.may(Action.SET_FAILURE_POLICY, project.id))
     st.caption(key_panel.policy_note(project, visit, visit.zone))

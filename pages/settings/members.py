@@ -10,7 +10,7 @@ from lib.ui.base import address, notices
 from lib.ui.base.wording import count, escape
 from lib.ui.members import member_forms
 from lib.ui.parts import cards
-from lib.ui.shell.guards import Visit, page
+from lib.ui.shell.page_context import PageContext, page
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     member_forms.draw_adding(project.slug)
 
 
-def _table(shown: list[Member], visit: Visit) -> None:
+def _table(shown: list[Member], visit: PageContext) -> None:
     member = member_forms.draw_table(shown, visit)
     if member is None:
         st.caption("Choose a member to change the role or to remove them.")
@@ -48,7 +48,7 @@ def _table(shown: list[Member], visit: Visit) -> None:
     member_forms.draw_removing(member, oneself=oneself)
 
 
-def _nobody(visit: Visit) -> str:
+def _nobody(visit: PageContext) -> str:
     if visit.local:
         return "No members yet. In local mode everyone on this machine is an administrator."
     return "No members yet. Add the first lead."

@@ -12,7 +12,8 @@ from lib.runs.log import RunFilter
 from lib.ui.base.wording import escape
 from lib.ui.parts import cards
 from lib.ui.plan import windows
-from lib.ui.shell.guards import Visit, acting, page
+from lib.ui.shell.guards import acting
+from lib.ui.shell.page_context import PageContext, page
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
 
 
 @st.fragment(run_every="10s")
-def _now(visit: Visit, project: Project) -> None:
+def _now(visit: PageContext, project: Project) -> None:
     """What moves by itself: it is drawn anew every ten seconds."""
     actor, platform = acting(), visit.platform
     key = platform.keys.describe(project.slug, actor=actor)
@@ -48,7 +49,7 @@ def _now(visit: Visit, project: Project) -> None:
             windows.draw_window(window, room.at, visit.zone, applies=not key.version)
 
 
-def _past_and_future(visit: Visit, project: Project) -> None:
+def _past_and_future(visit: PageContext, project: Project) -> None:
     caps, slug = visit.platform.caps, project.slug
     room = caps.headroom(slug, actor=visit.actor)
     week = UsageFilter(projects=(slug,), since=room.at - 7 * DAY + 1, until=room.at + 1)

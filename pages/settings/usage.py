@@ -10,7 +10,8 @@ from lib.ui.charts import buckets
 from lib.ui.overview.first_steps import draw_no_project
 from lib.ui.parts import cards, spend_card
 from lib.ui.shell import live
-from lib.ui.shell.guards import guard, warn_of_unknown_projects
+from lib.ui.shell.guards import guard
+from lib.ui.shell.page_context import warn_of_unknown_projects
 from lib.ui.usage import export_card, summary, usage_calls, usage_charts
 
 viewer = guard()

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -62,6 +63,10 @@ HOMES = {
     "pydantic_settings": ["lib/settings.py"],
 }
 
+# Folders and files of lib/ui that are no screen of their own.
+SHARED_BY_SCREENS = {"base", "charts", "main", "parts", "shell"}
+
+FOLDER_FILES = 18
 MODULE_LINES = 400
 FUNCTION_LINES = 60
 WRITTEN_ONCE = "lib/db/migrations/versions/"  # as long as the schema is
@@ -167,12 +172,44 @@ def test_imports_run_one_way() -> None:
     assert wrong == [], "A lower layer may not know a higher one (CONTRIBUTING.md, Layers)."
 
 
-def test_no_two_rooms_import_each_other() -> None:
+def test_no_file_reaches_itself() -> None:
     targets: dict[str, set[str]] = {}
-    for here, there, _ in _inner_imports():
-        targets.setdefault(here, set()).add(there)
-    circles = [f"{room} reaches itself" for room in targets if room in _reachable(room, targets)]
+    for each in _imports():
+        targets.setdefault(each.path, set()).update(_files_of(each.module) - {each.path})
+    circles = [f"{path} reaches itself" for path in targets if path in _reachable(path, targets)]
     assert circles == []
+
+
+def _files_of(module: str) -> set[str]:
+    """``lib.pricing.prices.Tokens`` -> ``lib/pricing/prices.py``; a package is its ``__init__.py``."""
+    parts = module.split(".")
+    for end in (len(parts), len(parts) - 1):
+        place = "/".join(parts[:end])
+        found = {name for name in (f"{place}.py", f"{place}/__init__.py") if (ROOT / name).is_file()}
+        if found:
+            return found
+    return set()
+
+
+def test_screens_do_not_know_each_other() -> None:
+    wrong = [
+        str(each)
+        for each in _imports()
+        if (here := _screen(each.path.replace("/", "."))) and here != (_screen(each.module) or here)
+    ]
+    assert wrong == [], "What two screens need belongs into a domain of lib, or into lib/ui/parts/."
+
+
+def _screen(dotted: str) -> str | None:
+    head, _, rest = dotted.partition("lib.ui.")
+    name = rest.partition(".")[0]
+    return None if head or name in {"", *SHARED_BY_SCREENS} else name
+
+
+def test_folders_stay_small() -> None:
+    counts = Counter(path.parent for path in _kept_small())
+    large = [f"{path.relative_to(ROOT)}: {files}" for path, files in counts.items() if files > FOLDER_FILES]
+    assert large == [], f"Over {FOLDER_FILES} files: a domain hides in there that wants a folder of its own."
 
 
 def _reachable(room: str, targets: dict[str, set[str]]) -> set[str]:

@@ -15,7 +15,6 @@ from lib.platform import Platform
 from lib.reports.spend import UsageFilter
 from lib.runs.log import RunFilter
 from lib.ui.base import loaders
-from lib.ui.base.navigation import RUN_LOGS
 from lib.ui.base.wording import (
     FAILURE,
     KEY_STATUS,
@@ -27,13 +26,12 @@ from lib.ui.base.wording import (
     escape,
     exact,
     key_code,
-    key_name,
     money,
     percent_down,
     quote,
-    weekday_time,
 )
 from lib.ui.parts.cards import Attention, facts
+from lib.ui.parts.key_attention import failing_key, failing_platform_key
 from lib.ui.shell.guards import Viewer
 from lib.vault.states import KeyState, PlatformKeyState
 
@@ -50,8 +48,6 @@ _CHANGES = {
     "Bill": ("Qodex pays", "OpenAI bills your account, no margin"),
     "Key management": ("Qodex manages the key", "Your team rotates the key and sets spend limits at OpenAI"),
 }
-NEAR_CAP = 80
-"""Percent of a cap from which it is worth a word."""
 
 
 def badges(state: KeyState, *, funded: bool) -> list[str]:
@@ -139,7 +135,7 @@ def _platform_key(headroom: Headroom, *, funded: bool) -> dict[str, str]:
 def _cap(window: Window) -> str:
     taken = window.used_nano + window.reserved_nano
     state = badge("At cap", "red") if window.free_nano == 0 else ""
-    if not state and window.percent >= NEAR_CAP:
+    if not state and window.is_near:
         state = badge("Near cap", "orange")
     used = percent_down(taken, window.cap_nano)
     amounts = f"{escape(money(taken))} of {escape(money(window.cap_nano))}"
@@ -174,42 +170,6 @@ def attention_of(
     if not state.version and funding.status == "failing":
         lines.append(failing_platform_key(funding, zone))
     return lines
-
-
-def failing_key(project: Project, state: KeyState, actor: Actor, zone: ZoneInfo) -> Attention:
-    """A key that fails or is locked: since when, and what followed."""
-    name = f"**{escape(project.slug)}**: "
-    if state.status == "locked":
-        text = f"{name}{escape(state.locked_why or 'its key cannot be opened here.')}"
-        return Attention("Key locked", "red", text)
-    since = state.failing_since or 0
-    what = (
-        "The account of its key is out of money"
-        if state.failure == "out_of_money"
-        else "OpenAI has rejected its key"
-    )
-    refused = UsageFilter(projects=(project.slug,), sources=("byok",), statuses=("error",), since=since)
-    calls = loaders.totals(refused, actor).calls
-    followed = "Nothing was spent on the platform key."
-    if calls:
-        followed = f"{count(calls, 'call')} failed; nothing was spent on the platform key."
-    if project.on_key_failure == "platform":
-        followed = "Its runs go on with the platform key, within the caps."
-    where = {"project": project.slug, "source": "byok", "status": "error"}
-    text = f"{name}{what} since {weekday_time(since, zone)}. {followed}"
-    return Attention("Key failing", "red", text, "Show runs", RUN_LOGS, where)
-
-
-def failing_platform_key(funding: PlatformKeyState, zone: ZoneInfo) -> Attention:
-    """The key that everybody without one depends on."""
-    out = funding.failure == "out_of_money"
-    what = "is out of money" if out else "has been rejected by OpenAI"
-    since = weekday_time(funding.failing_since or 0, zone)
-    text = (
-        f"The platform key {escape(key_name(funding.last4))} {what} since {since}. Projects without a key of "
-        "their own cannot make calls; an operator has to act."
-    )
-    return Attention("Platform key failing", "red", text)
 
 
 def policy_note(project: Project, viewer: Viewer, zone: ZoneInfo) -> str:

@@ -16,7 +16,8 @@ from lib.ui.base.badges import badge_column
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow
 from lib.ui.base.wording import count, escape, exact
-from lib.ui.shell.guards import Visit, acting
+from lib.ui.shell.guards import acting
+from lib.ui.shell.page_context import PageContext
 
 ADDING, CHANGING, REMOVING = "member:add", "member:change", "member:remove"
 ROLES = {
@@ -29,7 +30,7 @@ COLORS = {"Analyst": "gray", "Manager": "gray", "Lead": "green", "Admin": "orang
 _EVERYWHERE = "All projects"
 
 
-def draw_table(found: Sequence[Member], visit: Visit) -> Member | None:
+def draw_table(found: Sequence[Member], visit: PageContext) -> Member | None:
     """The members; returns the chosen one."""
     columns: dict[str, list[Any]] = {
         "E-mail": [member.email for member in found],

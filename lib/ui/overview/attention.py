@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 from lib.access.roles import Actor
 from lib.caps import forecast as pace
-from lib.caps.windows import TITLES, Window
+from lib.caps.windows import NEAR_CAP, TITLES, Window
 from lib.clock import HOUR, Micros
 from lib.platform import Platform
 from lib.reports import spikes
@@ -17,9 +17,9 @@ from lib.ui.base import loaders
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import INTEGRATIONS, PLAN, USAGE
 from lib.ui.base.wording import count, duration, escape, exact, money
-from lib.ui.integrations.key_panel import NEAR_CAP, failing_key, failing_platform_key
 from lib.ui.overview.table import Standing
 from lib.ui.parts.cards import Attention
+from lib.ui.parts.key_attention import failing_key, failing_platform_key
 from lib.usage.periods import midnight
 
 _MOST_LINES = 8

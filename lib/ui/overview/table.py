@@ -12,7 +12,7 @@ import streamlit as st
 
 from lib.access.projects import Project
 from lib.access.roles import Actor
-from lib.caps.windows import Headroom
+from lib.caps.windows import NEAR_CAP, Headroom
 from lib.clock import MINUTE
 from lib.platform import Platform
 from lib.reports.models import ProjectRow, Totals, UsageFilter
@@ -24,7 +24,6 @@ from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, cell, count_column, height_of, money_column
 from lib.ui.base.wording import KEY_STATUS, change, count, difference, payer, shorten
 from lib.ui.charts.buckets import Course
-from lib.ui.integrations.key_panel import NEAR_CAP
 from lib.ui.parts import spend_card
 from lib.ui.parts.cards import Metric
 from lib.vault.states import KeyState

@@ -22,7 +22,6 @@ from lib.ui.parts import cards
 from lib.ui.parts.cards import Attention
 from lib.vault.states import KeyState
 
-NEAR_CAP = 80
 AHEAD: Mapping[str, Micros] = {
     "Now": 0,
     "30 min": 30 * MINUTE,
@@ -56,7 +55,7 @@ def _no_key(project: Project) -> Attention:
 
 def _pressing_cap(project: Project, room: Headroom, waiting: int, zone: ZoneInfo) -> list[Attention]:
     window = _most_pressing(room)
-    if window.percent < NEAR_CAP:
+    if not window.is_near:
         return []
     title, here = TITLES[window.name], {"project": project.slug}
     if window.free_nano:
@@ -127,7 +126,7 @@ def _state(window: Window, *, applies: bool) -> str:
         return badge("Does not apply", "gray")
     if not window.free_nano:
         return badge("At cap", "red")
-    return badge("Near cap", "orange") if window.percent >= NEAR_CAP else badge("Under cap", "green")
+    return badge("Near cap", "orange") if window.is_near else badge("Under cap", "green")
 
 
 def _rolls_off(window: Window, now: Micros, zone: ZoneInfo) -> str:

@@ -1,0 +1,99 @@
+"""What every page begins with: who is looking, and at which projects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.projects import Project
+from lib.access.roles import NEEDED, Action
+from lib.clock import Micros
+from lib.errors import Forbidden, ProjectUnknown
+from lib.platform import Platform
+from lib.ui.base import address, notices
+from lib.ui.base.navigation import in_sample
+from lib.ui.base.server import front_door, now
+from lib.ui.base.wording import escape
+from lib.ui.shell import new_project
+from lib.ui.shell.guards import Viewer, guard
+
+_PROJECT = "project"
+_LAST_PROJECT = "last_project"
+
+
+@dataclass(frozen=True)
+class PageContext(Viewer):
+    """One look at one page. ``projects``: those where the viewer may do what the page is for, by slug."""
+
+    platform: Platform
+    projects: tuple[Project, ...]
+
+    @cached_property
+    def now(self) -> Micros:
+        """The database's time at this look."""
+        return now()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The reporting time zone of this installation."""
+        return self.platform.settings.zone
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        """The short names of ``projects``."""
+        return tuple(project.slug for project in self.projects)
+
+    def project(self) -> Project:
+        """Draw the choice of project, kept in the address as ``?project=``, and return the chosen one."""
+        named = st.query_params.get(_PROJECT)
+        if named not in self.slugs:
+            last = st.session_state.get(_LAST_PROJECT)
+            st.query_params[_PROJECT] = last if last in self.slugs else self.slugs[0]
+            if named is not None:
+                st.warning(escape(ProjectUnknown(named).sentence))
+        slug = address.select("Project", _PROJECT, self.slugs, default="", width=190)
+        st.session_state[_LAST_PROJECT] = slug
+        return self.projects[self.slugs.index(slug)]
+
+
+def page(action: Action = Action.SEE_SPEND, *, needs_project: bool = True) -> PageContext:
+    """The first statement of a page that is for whoever may do ``action`` in at least one project.
+
+    Args:
+        action: what one must be allowed to do to see the page; else it says so, and stops.
+        needs_project: False for a page that has something to show before there is any project.
+    """
+    viewer = guard()
+    visible = front_door().projects.list(actor=viewer.actor, sample=in_sample())
+    allowed = tuple(project for project in visible if viewer.may(action, project.id))
+    if visible and not allowed:
+        raise Forbidden(
+            f"You may not {action.value}. That takes the role {NEEDED[action].name.lower()} in a project; "
+            "ask a lead of the project or an administrator."
+        )
+    if not visible and needs_project:
+        _stop_without_project(viewer)
+    return PageContext(viewer.actor, viewer.local, front_door(), allowed)
+
+
+def warn_of_unknown_projects(slugs: Sequence[str]) -> None:
+    """Say it where the address names a project that is not among those that the viewer can see."""
+    if address.has_unknown(_PROJECT, slugs):
+        st.warning(escape(f"{ProjectUnknown('').sentence} This page leaves it out."))
+
+
+def _stop_without_project(viewer: Viewer) -> None:
+    st.title("No project yet", anchor=False)
+    if not viewer.may(Action.CREATE_PROJECT):
+        st.caption("There is no project that you can see. Ask a lead to add you to one.")
+        st.stop()
+    st.caption(
+        "A project is one repository or service that Qodex tests. It has its own key, caps and numbers."
+    )
+    st.button("Create a project", type="primary", on_click=notices.open_dialog, args=(new_project.DIALOG,))
+    new_project.draw()
+    st.stop()
