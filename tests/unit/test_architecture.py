@@ -244,6 +244,15 @@ def test_a_worker_loads_neither_streamlit_nor_pandas(statement: str) -> None:
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
+@pytest.mark.parametrize("layer", ["unit", "integration"])
+def test_tests_stand_in_the_folder_of_what_they_test(layer: str) -> None:
+    folders = {
+        path.parent.relative_to(ROOT / "tests" / layer) for path in (ROOT / "tests" / layer).rglob("*.py")
+    }
+    strangers = [str(folder) for folder in folders if not (ROOT / "lib" / folder).is_dir()]
+    assert strangers == [], "A folder of tests has the name of a room in lib/."
+
+
 def test_modules_stay_small() -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in _kept_small()}
     large = [f"{path.relative_to(ROOT)}: {lines}" for path, lines in lengths.items() if lines > MODULE_LINES]

@@ -20,7 +20,7 @@ from lib.db import Database
 from lib.db.tables import usage_daily_totals, usage_events
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 USAGE = (
     "occurred_at,project,model,input_tokens,output_tokens\n"
     "2026-05-01T12:00:00Z,checkout-api,gpt-5-mini,1000,100\n"

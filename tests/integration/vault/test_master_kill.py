@@ -16,7 +16,7 @@ from sqlalchemy import event
 from lib.vault import keyfile
 from tests.masters import ALL, OPERATOR, SLUGS, Server, key_of
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 

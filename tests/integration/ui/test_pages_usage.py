@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from lib.clock import DAY, HOUR, from_micros
 from lib.reports import calls as call_reports
 from lib.ui.base import loaders
-from tests.integration.test_pages_spend import Spender, charts, metrics, use
+from tests.integration.ui.test_pages_spend import Spender, charts, metrics, use
 from tests.pages import Dashboard, texts
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])

@@ -25,7 +25,7 @@ from lib.exchange.import_usage import import_usage
 from lib.pricing.prices import PriceBook
 from lib.reports.spend import Reports, UsageFilter
 
-TRACES = Path(__file__).resolve().parents[3] / "shared" / "traces"
+TRACES = Path(__file__).resolve().parents[4] / "shared" / "traces"
 ADMIN = local_administrator(Origin.COMMAND_LINE, "operator")
 PRICES = PriceBook.load(None)
 

@@ -14,7 +14,7 @@ from lib.db import Database
 from lib.db.queue import WriterQueue
 from tests.services import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LOCKS = Path("/proc/locks")
 
 _OTHER = """

@@ -30,7 +30,7 @@ from lib.errors import DatabaseUnavailable
 from lib.usage import rollup_totals
 from tests.vaults import ADMIN
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 sqlite_only = pytest.mark.parametrize("database_kind", ["sqlite"])
 postgres_only = pytest.mark.parametrize("database_kind", ["postgresql"])
 # Python 3.12 warns of forks with threads; here they are what is tested.

@@ -19,7 +19,7 @@ from lib.db import Database
 from lib.db.tables import audit_log, usage_events
 from tests.upstream import GOOD_KEY, OTHER_KEY, PLATFORM_KEY, WRONG_KEY, ScriptedUpstream
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 HEADER = "occurred_at,project,model,input_tokens,output_tokens"
 GOOD = "2026-05-01T12:00:00Z,checkout-api,gpt-5-mini,1000,100"
 
