@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lib.web.links import COOKIE, browser_of, new_browser
 
 
-class NamedBrowser:
+class BrowserCookieMiddleware:
     """Give each browser that opens a page a cookie, which links to exports are bound to.
 
     Args:

@@ -19,7 +19,7 @@ from lib.access.roles import Actor
 from lib.errors import QodexError
 from lib.exchange.export import Exported, export_usage
 from lib.platform import Platform
-from lib.web.export_slots import GoneAway
+from lib.web.export_slots import ClientDisconnected
 from lib.web.links import Link, file_name
 
 log = logging.getLogger(__name__)
@@ -37,16 +37,16 @@ class Unwritable(QodexError):
 
 
 @dataclass
-class Made:
+class ExportFile:
     """A file that is whole."""
 
     file: IO[bytes]
     done: Exported
     name: str
 
-    def again(self) -> Made:
+    def again(self) -> ExportFile:
         """The same file, to be closed on its own."""
-        return Made(os.fdopen(os.dup(self.file.fileno()), "rb", buffering=0), self.done, self.name)
+        return ExportFile(os.fdopen(os.dup(self.file.fileno()), "rb", buffering=0), self.done, self.name)
 
     def piece(self, at: int, length: int) -> bytes:
         """Some of its bytes. Several may read it at once, so there is no place where one has stopped."""
@@ -64,18 +64,18 @@ def write(
     actor: Actor,
     gone: threading.Event,
     progress: Callable[[int], None] | None = None,
-) -> Made:
+) -> ExportFile:
     """Make the file of a link.
 
     Args:
         platform: the front door.
         link: what to export.
         actor: who exports it, with the roles they have now.
-        gone: set when nobody waits for the file any more; then it is given up.
+        gone: set when the client has gone; then the file is given up.
         progress: called with the rows written so far.
 
     Raises:
-        TooLarge, Unwritable, GoneAway, Forbidden, ProjectUnknown, DatabaseUnavailable.
+        TooLarge, Unwritable, ClientDisconnected, Forbidden, ProjectUnknown, DatabaseUnavailable.
     """
     with ExitStack() as undo:
         try:
@@ -94,7 +94,7 @@ def write(
             raise Unwritable("The file could not be written on the server. Tell an operator.") from None
         undo.pop_all()
     projects = done.wanted.projects
-    return Made(
+    return ExportFile(
         file, done, file_name(link.wanted, projects[0] if len(projects) == 1 else len(projects), link.format)
     )
 
@@ -107,7 +107,7 @@ class _Bounded:
 
     def write(self, data: Any) -> int:
         if self._gone.is_set():
-            raise GoneAway
+            raise ClientDisconnected
         self._bytes += memoryview(data).nbytes
         if self._bytes > MOST_BYTES:
             raise TooLarge(

@@ -1,4 +1,4 @@
-"""Files that a page has asked for: written in a thread of their own, then kept for a while for their links.
+"""Background export jobs: a page's file is written in a thread, then cached for a while for its link.
 
 None is kept for long, and not many are. A link does not need them: without, its file is written anew.
 """
@@ -16,8 +16,8 @@ from lib.access.roles import Actor
 from lib.errors import QodexError
 from lib.platform import Platform
 from lib.web import export_files
-from lib.web.export_files import Made
-from lib.web.export_slots import MOST_EACH, Busy, GoneAway, Turns
+from lib.web.export_files import ExportFile
+from lib.web.export_slots import MOST_SLOTS_EACH, Busy, ClientDisconnected, ExportSlots
 from lib.web.links import Link, address_of
 
 log = logging.getLogger(__name__)
@@ -30,15 +30,15 @@ UNWATCHED_SECONDS = 120
 
 
 @dataclass
-class Preparing:
-    """One file on its way, as its page sees it."""
+class ExportJob:
+    """One export in progress, as its page sees it."""
 
     link: Link
     token: str
     rows: int = 0
     waits: str | None = None
     """Why it is not being written yet."""
-    made: Made | None = None
+    made: ExportFile | None = None
     """What was made; the file itself may be dropped by now."""
     problem: str | None = None
     gone: threading.Event = field(default_factory=threading.Event)
@@ -46,7 +46,7 @@ class Preparing:
     seen: float = field(default_factory=time.monotonic)
 
     def look(self) -> None:
-        """Somebody still waits for it."""
+        """Note that a page still watches this job."""
         self.seen = time.monotonic()
 
     def go_on(self, rows: int = 0) -> None:
@@ -61,14 +61,14 @@ class Preparing:
         return address_of(self.link, self.token)
 
 
-class Shelf:
+class ExportCache:
     """Files that are whole, by the token of their link: for some minutes, and as many as there is room for."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[str, Made] = {}
+        self._kept: dict[str, ExportFile] = {}
 
-    def put(self, token: str, made: Made) -> None:
+    def put(self, token: str, made: ExportFile) -> None:
         """Keep a file; the oldest make room for it, and one of the same link, asked for in the same second."""
         self.drop(token)
         with self._lock:
@@ -79,7 +79,7 @@ class Shelf:
         timer.daemon = True
         timer.start()
 
-    def get(self, token: str) -> Made | None:
+    def get(self, token: str) -> ExportFile | None:
         """The file, to be closed by whoever asked; None where it is not there any more."""
         with self._lock:
             made = self._kept.get(token)
@@ -101,39 +101,41 @@ class Shelf:
         return sum(made.done.bytes for made in self._kept.values())
 
 
-class Workshop:
-    """Prepares files.
+class ExportJobs:
+    """Runs export jobs, each in a thread of its own.
 
     Args:
         platform: gives the front door; raises a QodexError while there is none.
-        turns: what each writer waits for.
-        shelf: where files go when they are whole.
+        slots: what each writer waits for.
+        cache: where files go when they are whole.
     """
 
-    def __init__(self, platform: Callable[[], Platform], turns: Turns, shelf: Shelf) -> None:
-        self._platform, self._turns, self._shelf = platform, turns, shelf
+    def __init__(self, platform: Callable[[], Platform], slots: ExportSlots, cache: ExportCache) -> None:
+        self._platform, self._slots, self._cache = platform, slots, cache
         self._lock = threading.Lock()
         self._under_way: Counter[str] = Counter()
 
-    def prepare(self, link: Link, token: str, actor: Actor) -> Preparing:
+    def prepare(self, link: Link, token: str, actor: Actor) -> ExportJob:
         """Begin to write the file of a link. Raises Busy where this person has enough of them under way."""
         with self._lock:
-            if self._under_way[actor.name] >= MOST_EACH:
-                raise Busy(f"{MOST_EACH} of your exports are under way already. Wait until one is done.")
+            if self._under_way[actor.name] >= MOST_SLOTS_EACH:
+                raise Busy(
+                    f"{MOST_SLOTS_EACH} of your exports are under way already. Wait until one is done."
+                )
             self._under_way[actor.name] += 1
-        job = Preparing(link, token)
+        job = ExportJob(link, token)
         threading.Thread(target=self._work, args=(job, actor), name="export prepared", daemon=True).start()
         return job
 
-    def drop(self, job: Preparing) -> None:
+    def drop(self, job: ExportJob) -> None:
         """Give up the writing, or forget the file."""
         job.gone.set()
-        self._shelf.drop(job.token)
+        self._cache.drop(job.token)
 
-    def _work(self, job: Preparing, actor: Actor) -> None:
+    def _work(self, job: ExportJob, actor: Actor) -> None:
         try:
             self._write(job, actor)
-        except GoneAway:
+        except ClientDisconnected:
             job.problem = "The export was given up."
         except QodexError as problem:
             job.problem = problem.sentence
@@ -145,18 +147,18 @@ class Workshop:
                 self._under_way[actor.name] -= 1
             job.ended.set()
 
-    def _write(self, job: Preparing, actor: Actor) -> None:
-        while refusal := self._turns.take(actor.name):
+    def _write(self, job: ExportJob, actor: Actor) -> None:
+        while refusal := self._slots.acquire(actor.name):
             job.waits = refusal
             job.go_on()
             if job.gone.wait(0.2):
-                raise GoneAway
+                raise ClientDisconnected
         job.waits = None
         try:
             made = export_files.write(self._platform(), job.link, actor, job.gone, job.go_on)
         finally:
-            self._turns.give_back(actor.name)
+            self._slots.release(actor.name)
         job.made = made
-        self._shelf.put(job.token, made)
+        self._cache.put(job.token, made)
         if job.gone.is_set():
-            self._shelf.drop(job.token)
+            self._cache.drop(job.token)

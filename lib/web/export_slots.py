@@ -1,4 +1,4 @@
-"""How many exports run at once: a few in all, and so few of one person that there is room for others."""
+"""Concurrency limit on exports: a few in all, and fewer of one person, so that others find room."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ from contextlib import contextmanager
 
 from lib.errors import QodexError
 
-MOST_AT_ONCE = 3
-MOST_EACH = 2
+MOST_SLOTS = 3
+MOST_SLOTS_EACH = 2
 
 
 class Busy(QodexError):
     """As many exports as may run are running, in all or of this person."""
 
 
-class GoneAway(Exception):
-    """Nobody waits for the file any more."""
+class ClientDisconnected(Exception):
+    """The client that asked for the file has gone, so there is no use in writing on."""
 
 
-class Turns:
-    """Gives out the turns of this process, to any thread."""
+class ExportSlots:
+    """The export slots of this process; safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._taken: Counter[str] = Counter()
 
     @contextmanager
-    def turn(self, owner: str) -> Iterator[None]:
-        """Hold a turn. Raises Busy where there is none."""
-        refusal = self.take(owner)
+    def hold(self, owner: str) -> Iterator[None]:
+        """Hold a slot inside the block. Raises Busy where none is free."""
+        refusal = self.acquire(owner)
         if refusal:
             raise Busy(f"{refusal} Try again in a moment.")
         try:
             yield
         finally:
-            self.give_back(owner)
+            self.release(owner)
 
-    def take(self, owner: str) -> str | None:
-        """Take a turn, to be given back; or, why there is none."""
+    def acquire(self, owner: str) -> str | None:
+        """Acquire a slot, to be released later; or return the sentence that says why none is free."""
         with self._lock:
-            if self._taken[owner] >= MOST_EACH:
-                return f"{MOST_EACH} of your exports are running already, and others need room, too."
-            if self._taken.total() >= MOST_AT_ONCE:
-                return f"{MOST_AT_ONCE} exports are running already."
+            if self._taken[owner] >= MOST_SLOTS_EACH:
+                return f"{MOST_SLOTS_EACH} of your exports are running already, and others need room, too."
+            if self._taken.total() >= MOST_SLOTS:
+                return f"{MOST_SLOTS} exports are running already."
             self._taken[owner] += 1
             return None
 
-    def give_back(self, owner: str) -> None:
-        """The turn that was taken."""
+    def release(self, owner: str) -> None:
+        """Release a slot that was acquired."""
         with self._lock:
             self._taken[owner] -= 1
             if not self._taken[owner]:

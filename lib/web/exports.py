@@ -24,10 +24,10 @@ from lib.exchange.export import exportable
 from lib.platform import Platform
 from lib.pricing.prices import plain_usd
 from lib.web import export_files
-from lib.web.export_files import Made, TooLarge, Unwritable
-from lib.web.export_jobs import Preparing, Shelf, Workshop
-from lib.web.export_slots import MOST_AT_ONCE, Busy, GoneAway, Turns
-from lib.web.link_auth import admit
+from lib.web.export_files import ExportFile, TooLarge, Unwritable
+from lib.web.export_jobs import ExportCache, ExportJob, ExportJobs
+from lib.web.export_slots import MOST_SLOTS, Busy, ClientDisconnected, ExportSlots
+from lib.web.link_auth import authorize
 from lib.web.links import FILES, FOLDER, Link, browser_of
 
 log = logging.getLogger(__name__)
@@ -54,58 +54,58 @@ class ExportDesk:
 
     def __init__(self, platform: Callable[[], Platform]) -> None:
         self._platform = platform
-        self._turns, self._shelf = Turns(), Shelf()
-        self._workshop = Workshop(platform, self._turns, self._shelf)
+        self._slots, self._cache = ExportSlots(), ExportCache()
+        self._jobs = ExportJobs(platform, self._slots, self._cache)
         # Not the threads of everybody: whatever waits here keeps no page waiting.
-        self._threads = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="export")
+        self._threads = ThreadPoolExecutor(MOST_SLOTS, thread_name_prefix="export")
 
     def routes(self) -> list[Route]:
         """One for each format; the token says the rest."""
         return [Route(f"{FOLDER}/{name}", _Door(self, kind)) for kind, name in FILES.items()]
 
-    def prepare(self, link: Link, token: str, actor: Actor) -> Preparing:
+    def prepare(self, link: Link, token: str, actor: Actor) -> ExportJob:
         """Begin to write the file of a link, for its page to watch. Raises Busy."""
-        return self._workshop.prepare(link, token, actor)
+        return self._jobs.prepare(link, token, actor)
 
-    def drop(self, job: Preparing) -> None:
+    def drop(self, job: ExportJob) -> None:
         """Give up the writing, or forget the file."""
-        self._workshop.drop(job)
+        self._jobs.drop(job)
 
     def close(self) -> None:
         """Forget all files."""
-        self._shelf.clear()
+        self._cache.clear()
 
     async def serve(self, request: Request, kind: str, send: Send) -> None:
         """Answer one request, with the file or with one sentence."""
         gone = threading.Event()
         away = asyncio.create_task(_wait_until_away(request.receive, gone))
         try:
-            link, actor, made = await asyncio.to_thread(self._admit, request, kind)
-            with nullcontext() if made else self._turns.turn(link.owner):
+            link, actor, made = await asyncio.to_thread(self._authorize, request, kind)
+            with nullcontext() if made else self._slots.hold(link.owner):
                 made = made or await self._make(link, actor, gone)
                 # From here on nothing else can be said: a file that breaks off is an error to the browser.
                 meta = request.query_params.get("meta") == "1"
                 await _send_unless_away(made, send, away, meta=meta)
-        except GoneAway:
+        except ClientDisconnected:
             log.info("An export was given up: nobody waits for it.")
         except QodexError as problem:
             await _sentence(problem)(request.scope, request.receive, send)
         finally:
             away.cancel()
 
-    def _admit(self, request: Request, kind: str) -> tuple[Link, Actor, Made | None]:
+    def _authorize(self, request: Request, kind: str) -> tuple[Link, Actor, ExportFile | None]:
         platform = self._platform()
         token, browser = request.query_params.get("t", ""), browser_of(request.headers.get("cookie", ""))
-        link, actor = admit(platform, token, browser, kind)
+        link, actor = authorize(platform, token, browser, kind)
         # Also for a file that is there already: rights may have been lost since it was written.
         allowed = exportable(platform.database, link.wanted, actor)
-        made = self._shelf.get(token)
+        made = self._cache.get(token)
         if made and not set(made.done.wanted.projects) <= set(allowed):
             made.file.close()
             made = None
         return link, actor, made
 
-    async def _make(self, link: Link, actor: Actor, gone: threading.Event) -> Made:
+    async def _make(self, link: Link, actor: Actor, gone: threading.Event) -> ExportFile:
         loop = asyncio.get_running_loop()
         job = loop.run_in_executor(
             self._threads, lambda: export_files.write(self._platform(), link, actor, gone)
@@ -155,12 +155,12 @@ async def _wait_until_away(receive: Receive, gone: threading.Event) -> None:
     gone.set()
 
 
-async def _send_unless_away(made: Made, send: Send, away: asyncio.Task[None], *, meta: bool) -> None:
+async def _send_unless_away(made: ExportFile, send: Send, away: asyncio.Task[None], *, meta: bool) -> None:
     sending = asyncio.create_task(_send_meta(made, send) if meta else _send(made, send))
     try:
         await asyncio.wait({sending, away}, return_when=asyncio.FIRST_COMPLETED)
         if not sending.done():
-            raise GoneAway
+            raise ClientDisconnected
         await sending
     except TimeoutError:
         log.warning("An export was broken off: its receiver took nothing for %s seconds.", STALLED_SECONDS)
@@ -174,7 +174,7 @@ async def _stop(sending: asyncio.Task[None], file: IO[bytes]) -> None:
     await asyncio.to_thread(file.close)
 
 
-async def _send(made: Made, send: Send) -> None:
+async def _send(made: ExportFile, send: Send) -> None:
     """The whole file, or an error that the browser shows: the length is promised first."""
     length, sent = made.done.bytes, 0
     await _begin(send, made.name, _TYPES[made.done.format], length, made)
@@ -188,13 +188,13 @@ async def _send(made: Made, send: Send) -> None:
             await send(message)
 
 
-async def _send_meta(made: Made, send: Send) -> None:
+async def _send_meta(made: ExportFile, send: Send) -> None:
     content = made.meta()
     await _begin(send, f"{made.name}.meta.json", "application/json", len(content), made)
     await send({"type": "http.response.body", "body": content})
 
 
-async def _begin(send: Send, name: str, kind: str, length: int, made: Made) -> None:
+async def _begin(send: Send, name: str, kind: str, length: int, made: ExportFile) -> None:
     headers = _NO_STORE | {
         "Content-Type": kind,
         "Content-Length": str(length),
@@ -211,6 +211,6 @@ async def _begin(send: Send, name: str, kind: str, length: int, made: Made) -> N
     )
 
 
-def _discard(job: asyncio.Future[Made]) -> None:
+def _discard(job: asyncio.Future[ExportFile]) -> None:
     if not job.cancelled() and job.exception() is None:
         job.result().file.close()

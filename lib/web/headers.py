@@ -48,7 +48,7 @@ class SecurityHeaders:
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
-class Doorkeeper:
+class HostOriginMiddleware:
     """Refuse, with 403, what comes from another site's page or under a name that is not ours.
 
     A page elsewhere could otherwise open our web socket, and a name of its own that points here (DNS

@@ -1,4 +1,4 @@
-"""Who asks by a link to an export: whoever it was made for, in the browser and the session it was made in."""
+"""Authorises export links: only for the person, the browser and the session that a link was made for."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from lib.web.links import Link, LinkRefused, Signer
 _TRIED = "export usage by a link"
 
 
-def admit(platform: Platform, token: str, browser: str | None, kind: str) -> tuple[Link, Actor]:
-    """The link, and its owner with the roles they have now.
+def authorize(platform: Platform, token: str, browser: str | None, kind: str) -> tuple[Link, Actor]:
+    """Check an export link and return it with its owner, who has the roles of this moment.
 
     Raises:
         LinkRefused: forged, expired, of another browser or file, or its session is over.

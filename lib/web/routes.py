@@ -12,10 +12,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lib.errors import QodexError
-from lib.web.browser_cookie import NamedBrowser
+from lib.web.browser_cookie import BrowserCookieMiddleware
 from lib.web.exports import ExportDesk
-from lib.web.headers import Doorkeeper, SecurityHeaders
-from lib.web.signin import SecureCookies, WayBack
+from lib.web.headers import HostOriginMiddleware, SecurityHeaders
+from lib.web.signin import ReturnToMiddleware, SecureCookies
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -49,16 +49,16 @@ def middleware(
     """What every request passes, outermost first.
 
     Args:
-        hosts: as Doorkeeper takes them.
-        pages: as WayBack and NamedBrowser take them.
+        hosts: as HostOriginMiddleware takes them.
+        pages: as ReturnToMiddleware and BrowserCookieMiddleware take them.
         https: whether people come over https, so that cookies may ask for it.
         inside: more of them, as pure ASGI, innermost.
     """
     return [
         Middleware(SecurityHeaders),
         *([Middleware(SecureCookies)] if https else []),
-        Middleware(Doorkeeper, hosts=hosts),
-        Middleware(WayBack, pages=pages),
-        Middleware(NamedBrowser, pages=tuple(pages)),
+        Middleware(HostOriginMiddleware, hosts=hosts),
+        Middleware(ReturnToMiddleware, pages=pages),
+        Middleware(BrowserCookieMiddleware, pages=tuple(pages)),
         *map(Middleware, inside),
     ]

@@ -36,7 +36,7 @@ def _marked(name: bytes, value: bytes) -> tuple[bytes, bytes]:
     return name, value + b"; Secure"
 
 
-class WayBack:
+class ReturnToMiddleware:
     """After sign-in one arrives at the page that one wanted; Streamlit would lead to the first one.
 
     The address is kept in a cookie from the sign-in button's request to the provider's answer. It is only

@@ -19,7 +19,7 @@ from lib.ui.shell import signin
 from lib.ui.shell.guards import acting
 from lib.ui.usage.export_progress import JOB, draw_job, drop_job
 from lib.web.export_files import MOST_SAID
-from lib.web.export_jobs import Preparing
+from lib.web.export_jobs import ExportJob
 from lib.web.links import COOKIE, HOLDS, Link, Signer, address_of, clean_browser
 
 LONGEST_ADDRESS = 6_000
@@ -48,7 +48,7 @@ def draw(wanted: UsageFilter, sums: Totals, chosen: Chosen, *, projects: int) ->
             rows = about_rows(front_door().database, wanted, actor) if kind == "daily-csv" else sums.calls
             _describe(wanted, sums, chosen, projects=projects, rows=rows, kind=kind)
             link, token, missing = _link(wanted, kind, actor)
-            job: Preparing | None = st.session_state.get(JOB)
+            job: ExportJob | None = st.session_state.get(JOB)
             if job is None or job.ended.is_set():
                 _offer(link, token, missing)
             if job is not None:

@@ -7,14 +7,14 @@ import streamlit as st
 from lib.ui.base.server import export_desk
 from lib.ui.base.wording import SOURCE, count, escape, money, size
 from lib.ui.parts.cards import facts
-from lib.web.export_files import Made
-from lib.web.export_jobs import KEPT_SECONDS, Preparing
+from lib.web.export_files import ExportFile
+from lib.web.export_jobs import KEPT_SECONDS, ExportJob
 
 JOB = "export:job"
 _SECONDS = 1.0
 
 
-def draw_job(job: Preparing, rows: int, *, same: bool) -> None:
+def draw_job(job: ExportJob, rows: int, *, same: bool) -> None:
     """Draw how it stands; while it is written that much of the page runs again each second.
 
     Args:
@@ -28,12 +28,12 @@ def draw_job(job: Preparing, rows: int, *, same: bool) -> None:
 
 def drop_job() -> None:
     """Give up the writing, or forget the file."""
-    job: Preparing | None = st.session_state.pop(JOB, None)
+    job: ExportJob | None = st.session_state.pop(JOB, None)
     if job is not None:
         export_desk.drop(job)
 
 
-def _body(job: Preparing, rows: int, *, same: bool, under_way: bool) -> None:
+def _body(job: ExportJob, rows: int, *, same: bool, under_way: bool) -> None:
     job.look()
     if under_way and job.ended.is_set():
         st.rerun()  # the whole page: it does not run by itself any more
@@ -45,7 +45,7 @@ def _body(job: Preparing, rows: int, *, same: bool, under_way: bool) -> None:
         _draw_result(job, job.made, same=same)
 
 
-def _draw_progress(job: Preparing, rows: int) -> None:
+def _draw_progress(job: ExportJob, rows: int) -> None:
     if job.waits:
         st.caption(f"{escape(job.waits)} Yours begins when there is room.")
     else:
@@ -54,7 +54,7 @@ def _draw_progress(job: Preparing, rows: int) -> None:
     st.button("Cancel", key="export:cancel", on_click=drop_job)
 
 
-def _draw_result(job: Preparing, made: Made, *, same: bool) -> None:
+def _draw_result(job: ExportJob, made: ExportFile, *, same: bool) -> None:
     done = made.done
     st.markdown(f"**{escape(made.name)}**")
     content = {

@@ -26,8 +26,8 @@ from lib.ui.base import loaders
 from lib.ui.base.server import export_desk
 from lib.ui.usage import export_card as card
 from lib.web import export_jobs
-from lib.web.export_jobs import Preparing
-from lib.web.export_slots import MOST_AT_ONCE, MOST_EACH, Busy
+from lib.web.export_jobs import ExportJob
+from lib.web.export_slots import MOST_SLOTS, MOST_SLOTS_EACH, Busy
 from lib.web.exports import ExportDesk
 from lib.web.links import COOKIE, Link, Signer, new_browser
 from lib.web.routes import routes
@@ -67,12 +67,12 @@ class Counter:
         app = Starlette(routes=routes(lambda: None, self.desk))
         self.client = TestClient(app, base_url=HERE, cookies={COOKIE: self.browser})
 
-    def prepare(self, wanted: UsageFilter = EVERYTHING, kind: str = "csv", actor: Actor = ADMIN) -> Preparing:
+    def prepare(self, wanted: UsageFilter = EVERYTHING, kind: str = "csv", actor: Actor = ADMIN) -> ExportJob:
         link = Link(actor.name, wanted, kind)
         token = Signer(self.platform.settings).token(link, self.browser)
         return self.desk.prepare(link, token, actor)
 
-    def made(self, **options: Any) -> Preparing:
+    def made(self, **options: Any) -> ExportJob:
         job = self.prepare(**options)
         assert job.ended.wait(30)
         assert job.problem is None
@@ -165,10 +165,10 @@ def test_a_prepared_file_is_not_sent_with_more_than_its_owner_may_have_now(
     fewer = replace(
         ADMIN, origin=Origin.ROUTE, everywhere=None, projects={projects["search"]: ADMIN.everywhere}
     )
-    monkeypatch.setattr("lib.web.exports.admit", lambda *_: (job.link, fewer))
+    monkeypatch.setattr("lib.web.exports.authorize", lambda *_: (job.link, fewer))
     assert counter.client.get(job.address).headers["x-qodex-rows"] == "1"
     nobody = replace(fewer, projects={})
-    monkeypatch.setattr("lib.web.exports.admit", lambda *_: (job.link, nobody))
+    monkeypatch.setattr("lib.web.exports.authorize", lambda *_: (job.link, nobody))
     assert counter.client.get(job.address).status_code == 403
 
 
@@ -204,7 +204,7 @@ def test_a_file_is_given_up_that_is_cancelled_or_that_nobody_looks_at(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ):
     before = open_files()
-    with counter.desk._turns.turn("a"), counter.desk._turns.turn("b"), counter.desk._turns.turn("c"):
+    with counter.desk._slots.hold("a"), counter.desk._slots.hold("b"), counter.desk._slots.hold("c"):
         cancelled = counter.prepare()
         counter.desk.drop(cancelled)
         assert cancelled.ended.wait(30)
@@ -216,23 +216,23 @@ def test_a_file_is_given_up_that_is_cancelled_or_that_nobody_looks_at(
     assert exported(counter.platform) == []
 
 
-# --- turns -----------------------------------------------------------------------------------------
+# --- slots -----------------------------------------------------------------------------------------
 
 
 def test_who_comes_when_all_turns_are_taken_waits_and_is_told_so(counter: Counter):
-    with counter.desk._turns.turn("a"), counter.desk._turns.turn("b"), counter.desk._turns.turn("c"):
+    with counter.desk._slots.hold("a"), counter.desk._slots.hold("b"), counter.desk._slots.hold("c"):
         job = counter.prepare()
         while job.waits is None:
             threading.Event().wait(0.01)
-        assert job.waits == f"{MOST_AT_ONCE} exports are running already."
+        assert job.waits == f"{MOST_SLOTS} exports are running already."
     assert job.ended.wait(30)
     assert job.made
     assert job.waits is None
 
 
 def test_one_person_has_only_so_many_under_way(counter: Counter):
-    with counter.desk._turns.turn("a"), counter.desk._turns.turn("b"), counter.desk._turns.turn("c"):
-        jobs = [counter.prepare() for _ in range(MOST_EACH)]
+    with counter.desk._slots.hold("a"), counter.desk._slots.hold("b"), counter.desk._slots.hold("c"):
+        jobs = [counter.prepare() for _ in range(MOST_SLOTS_EACH)]
         with pytest.raises(Busy, match="2 of your exports are under way already"):
             counter.prepare()
         other = counter.prepare(actor=local_administrator(Origin.BROWSER, "another"))
@@ -306,7 +306,7 @@ def test_the_page_shows_progress_and_can_cancel(
         half.set()
         assert go_on.wait(30)
         assert gone.is_set()
-        raise export_jobs.GoneAway
+        raise export_jobs.ClientDisconnected
 
     monkeypatch.setattr("lib.web.export_files.write", slowly)
     page = press(dashboard.open("usage"), "Prepare CSV")

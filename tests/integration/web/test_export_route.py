@@ -555,7 +555,7 @@ def test_a_client_that_goes_away_while_it_is_sent_frees_the_file(browser: Browse
     app, before = application(lambda: browser.platform), open_files()
 
     async def scene() -> None:
-        for _ in range(export_slots.MOST_AT_ONCE + 1):
+        for _ in range(export_slots.MOST_SLOTS + 1):
             left = Exchange(app, browser.link(), browser.name, takes_body=False)
             going = asyncio.create_task(left.run())
             await left.stuck.wait()
@@ -600,7 +600,7 @@ def test_a_server_that_stops_leaves_no_file_behind(browser: Browser):
 
     asyncio.run(scene())
     after = Exchange(app, browser.link(), browser.name)
-    for _ in range(export_slots.MOST_AT_ONCE):  # each thread is free again
+    for _ in range(export_slots.MOST_SLOTS):  # each thread is free again
         asyncio.run(replace(after, sent=[]).run())
     assert open_files() == before
 
@@ -619,7 +619,7 @@ def test_of_too_many_at_once_the_last_are_told_to_wait(browser: Browser):
     app = application(gate)
 
     async def scene() -> None:
-        owners = [f"person-{number % 2}" for number in range(export_slots.MOST_AT_ONCE)]
+        owners = [f"person-{number % 2}" for number in range(export_slots.MOST_SLOTS)]
         some = [Exchange(app, browser.link(owner=owner), browser.name) for owner in owners]
         async with gate.holding(*some):
             last = Exchange(app, browser.link(owner="another"), browser.name)
@@ -628,7 +628,7 @@ def test_of_too_many_at_once_the_last_are_told_to_wait(browser: Browser):
             assert (b"retry-after", b"30") in last.sent[0]["headers"]
             assert last.sent[1]["body"] == b"3 exports are running already. Try again in a moment."
             gate.opened.set()
-        assert [exchange.status for exchange in some] == [200] * export_slots.MOST_AT_ONCE
+        assert [exchange.status for exchange in some] == [200] * export_slots.MOST_SLOTS
         again = Exchange(app, browser.link(), browser.name)
         await again.run()
         assert again.status == 200
@@ -641,7 +641,7 @@ def test_one_person_leaves_room_for_others(browser: Browser):
     app = application(gate)
 
     async def scene() -> None:
-        mine = [Exchange(app, browser.link(), browser.name) for _ in range(export_slots.MOST_EACH)]
+        mine = [Exchange(app, browser.link(), browser.name) for _ in range(export_slots.MOST_SLOTS_EACH)]
         theirs = Exchange(app, browser.link(owner="another"), browser.name)
         async with gate.holding(*mine):
             third = Exchange(app, browser.link(), browser.name)
@@ -650,7 +650,7 @@ def test_one_person_leaves_room_for_others(browser: Browser):
             assert b"2 of your exports are running already" in third.sent[1]["body"]
             async with gate.holding(theirs):
                 gate.opened.set()
-        assert [exchange.status for exchange in (*mine, theirs)] == [200] * (export_slots.MOST_EACH + 1)
+        assert [exchange.status for exchange in (*mine, theirs)] == [200] * (export_slots.MOST_SLOTS_EACH + 1)
 
     asyncio.run(scene())
 
