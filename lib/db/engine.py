@@ -20,6 +20,7 @@ from lib.clock import Micros
 from lib.db.direct import run
 from lib.db.forking import ForkGate
 from lib.db.queue import QueueUnusable, WriterQueue
+from lib.db.reentrancy import transaction_mark
 from lib.errors import BadInput, DatabaseUnavailable
 
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
@@ -73,7 +74,12 @@ class Database:
         options: dict[str, Any] = (
             {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         )
-        with _translated(), self._gate, self._engine.connect().execution_options(**options) as connection:
+        with (
+            transaction_mark(),
+            _translated(),
+            self._gate,
+            self._engine.connect().execution_options(**options) as connection,
+        ):
             yield connection
 
     @contextmanager
@@ -85,6 +91,7 @@ class Database:
         turn = self._queue.turn() if self._queue else nullcontext()
         options = {"qodex_write": True}
         with (
+            transaction_mark(),
             _translated(),
             turn,
             self._gate,
@@ -102,7 +109,7 @@ class Database:
 
         The cheapest read there is, and never stale: it sees whatever has committed before it began.
         """
-        with self._gate:
+        with transaction_mark(), self._gate:
             try:
                 return self._look(query, parameters)
             except self._driver_error:
@@ -128,7 +135,13 @@ class Database:
         if self._queue is None:
             return
         try:
-            with _translated(), self._queue.turn(), self._gate, self._engine.connect() as connection:
+            with (
+                transaction_mark(),
+                _translated(),
+                self._queue.turn(),
+                self._gate,
+                self._engine.connect() as connection,
+            ):
                 _pragma(connection, "busy_timeout", _PATIENCE_MS)
                 try:
                     _pragma(connection, "wal_checkpoint", "TRUNCATE")
