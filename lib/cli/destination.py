@@ -8,21 +8,44 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from lib.db.health import names_of
 from lib.errors import BadInput
+from lib.settings import Settings
+
+_STANDARD_OUTPUT = Path("/dev/stdout")
+
+
+def own_files(settings: Settings) -> list[Path]:
+    """The files that a deployment lives on, which no export may take the place of."""
+    named = (settings.master_key_file, settings.prices_file, settings.ca_file)
+    return [*names_of(settings.database_url), *filter(None, named)]
+
+
+def require_not_own(path: Path | None, own: Iterable[Path]) -> None:
+    """Refuse a name that leads to one of these files, by whatever link. None is standard output.
+
+    Raises:
+        BadInput: it does.
+    """
+    if any(_is_same(path or _STANDARD_OUTPUT, file) for file in own):
+        raise BadInput(
+            "That is a file of this deployment (database, master keys, settings). Choose another name."
+        )
 
 
 @contextmanager
-def destination(path: Path | None) -> Iterator[IO[bytes]]:
+def destination(path: Path | None, own: Iterable[Path]) -> Iterator[IO[bytes]]:
     """What to write into; it is handed on when the block ends without an error. None is standard output.
 
     Raises:
-        BadInput: ``path`` cannot be written.
+        BadInput: ``path`` cannot be written, or is one of our ``own`` files.
     """
+    require_not_own(path, own)
     if path is None or _is_standard_output(path):
         with _spooled() as file:
             yield file
@@ -54,6 +77,22 @@ def _is_standard_output(path: Path) -> bool:
         return False
 
 
+def _is_same(path: Path, own: Path) -> bool:
+    """Whether both are one file; a name that nothing bears yet is compared by its folder, so links end there too."""
+    try:
+        return path.samefile(own)
+    except OSError:
+        real, mine = Path(os.path.realpath(path)), Path(os.path.realpath(own))
+        return real.name == mine.name and _is_same_folder(real.parent, mine.parent)
+
+
+def _is_same_folder(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return one == other
+
+
 def _found(path: Path) -> os.stat_result | None:
     try:
         there = path.stat()
@@ -79,7 +118,8 @@ def _whole(path: Path, there: os.stat_result | None) -> Iterator[IO[bytes]]:
     target = Path(os.path.realpath(path))  # a link stays, and the file behind it changes
     temporary = target.with_name(f".qodex-{secrets.token_hex(4)}.part")
     try:
-        with temporary.open("xb") as file:
+        # What projects spent is for the one who asked: others may read a new file only where its owner says so.
+        with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             if there:
                 os.fchmod(file.fileno(), stat.S_IMODE(there.st_mode))
             yield file

@@ -1,29 +1,22 @@
-"""``usage import|export|verify``."""
+"""``usage import|verify``, and the group that ``usage export`` (lib.cli.usage_export) belongs to."""
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import IO
 
 import click
 
-from lib.cli.destination import destination, is_stream
-from lib.cli.inputs import DAY, require_order
 from lib.cli.output import counted, json_option, plain_fields, progress, say, show_json, visible
 from lib.cli.session import Session
+from lib.cli.usage_export import export
 from lib.clock import iso
-from lib.db.tables import SOURCES
 from lib.errors import ImportRejected
-from lib.exchange.export import FORMATS, Exported, export_usage
 from lib.exchange.import_usage import ImportResult, import_usage
 from lib.pricing.prices import plain_usd
-from lib.reports.spend import UsageFilter
 from lib.usage import rollups
-from lib.usage.periods import midnight, zone_named
 
 _PROBLEMS_SHOWN = 20
 
@@ -32,6 +25,8 @@ _PROBLEMS_SHOWN = 20
 def usage() -> None:
     """What calls used and cost."""
 
+
+usage.add_command(export)
 
 # --- import ----------------------------------------------------------------------------------------
 
@@ -77,90 +72,6 @@ def _say_result(result: ImportResult) -> None:
     say(f"{counted(result.rows, 'row')} read: {counts}.")
     if result.unpriced:
         say(f"The cost of {counted(result.unpriced, 'row')} is unknown.")
-
-
-# --- export ----------------------------------------------------------------------------------------
-
-
-@usage.command("export")
-@click.option("--project", "projects", multiple=True, help="Only this project; may be given again.")
-@click.option("--from", "since", type=DAY, help="First day; all history by default.")
-@click.option("--to", "until", type=DAY, help="The day after the last one.")
-@click.option(
-    "--source", "sources", multiple=True, type=click.Choice(SOURCES), help="Only what this key paid."
-)
-@click.option("--tz", "zone", help="Time zone of the days; QODEX_TIMEZONE by default.")
-@click.option("--format", "kind", type=click.Choice(FORMATS), default="csv", show_default=True)
-@click.option(
-    "--raw",
-    is_flag=True,
-    help="Leave text as it is, also where a spreadsheet would run it; not for an import.",
-)
-@click.option("--bom", is_flag=True, help="Begin with a byte-order mark, for Excel.")
-@click.option("--meta", is_flag=True, help="Write FILE.meta.json too: filter, zone, rows, sums, SHA-256.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, allow_dash=True),
-    help="A file, written whole or not at all.",
-)
-@click.pass_obj
-def take(  # noqa: PLR0913 - click hands over each option
-    session: Session,
-    projects: tuple[str, ...],
-    since: date | None,
-    until: date | None,
-    sources: tuple[str, ...],
-    zone: str | None,
-    kind: str,
-    output: Path | None,
-    *,
-    raw: bool,
-    bom: bool,
-    meta: bool,
-) -> None:
-    """Write usage events, or their daily summary, to standard output or a file."""
-    to_file = None if output is None or str(output) == "-" else output
-    require_order(since, until)
-    _require_sense(kind, to_file, bom=bom, meta=meta)
-    days = zone_named(zone or session.platform.settings.timezone)
-    wanted = UsageFilter(
-        projects=projects,
-        sources=sources,
-        since=midnight(since, days) if since else None,
-        until=midnight(until, days) if until else None,
-        zone=days.key,
-    )
-    with destination(to_file) as file:
-        done = export_usage(
-            session.platform.database,
-            wanted,
-            file,
-            actor=session.actor,
-            format=kind,
-            raw=raw,
-            bom=bom,
-            progress=progress("rows written") if sys.stderr.isatty() else None,
-        )
-    if to_file is not None:
-        if meta:
-            _write_meta(to_file, done)
-        say(f"{counted(done.rows, 'row')} in {to_file.name}.")
-
-
-def _require_sense(kind: str, to_file: Path | None, *, bom: bool, meta: bool) -> None:
-    if bom and kind == "parquet":
-        raise click.UsageError("--bom is for CSV.")
-    if meta and (to_file is None or is_stream(to_file)):
-        raise click.UsageError("--meta needs a file: -o FILE.")
-    if kind == "parquet" and to_file is None and sys.stdout.isatty():
-        raise click.UsageError("Parquet is nothing for a terminal: -o FILE.")
-
-
-def _write_meta(beside: Path, done: Exported) -> None:
-    content = json.dumps(done.meta() | {"file": beside.name}, indent=2, ensure_ascii=False)
-    with destination(beside.with_name(f"{beside.name}.meta.json")) as file:
-        file.write(f"{content}\n".encode())
 
 
 # --- verify ----------------------------------------------------------------------------------------

@@ -38,13 +38,17 @@ def _write_nothing(database: Database) -> None:
         attempt.rollback()
 
 
+_COMPANIONS = ("-wal", "-shm", "-journal", "-next", "-queue")
+
+
 def files_of(url: str) -> list[Path]:
     """The files of a SQLite database that exist; none for PostgreSQL."""
+    return [file for file in names_of(url) if file.exists()]
+
+
+def names_of(url: str) -> list[Path]:
+    """Every name that a SQLite database may write to, whether it is there or not; none for PostgreSQL."""
     if not url.startswith("sqlite:///"):
         return []
     path = Path(url.removeprefix("sqlite:///"))
-    return [
-        file
-        for file in (path, *(Path(f"{path}{end}") for end in ("-wal", "-shm", "-next", "-queue")))
-        if file.exists()
-    ]
+    return [path, *(path.with_name(path.name + end) for end in _COMPANIONS)]

@@ -338,6 +338,38 @@ def test_bad_rows_are_told_and_left_out_only_if_the_person_says_so(run: Run) -> 
     assert taken.stderr.splitlines()[-1] == "31 rows read: 1 added, 0 already there, 30 bad."
 
 
+def test_every_filter_of_the_page_can_be_repeated_by_a_script(run: Run, tmp_path: Path) -> None:
+    rows = [
+        GOOD + ",ok,openai",
+        GOOD.replace("mini", "nano") + ",error,openai",
+        GOOD.replace("mini", "nano") + ",ok,google",
+    ]
+    run("usage", "import", "-", typed="\n".join([f"{HEADER},status,provider", *rows]))
+    words = ("--model", "gpt-5-nano", "--status", "ok", "--provider", "google", "--source", "byok")
+    run("usage", "export", *words, "--meta", "-o", str(tmp_path / "usage.csv"))
+    [_, row] = (tmp_path / "usage.csv").read_text().splitlines()
+    assert ",google,gpt-5-nano,,ok," in row
+    meta = json.loads((tmp_path / "usage.csv.meta.json").read_text())
+    kept = {name: meta["filter"][name] for name in ("models", "statuses", "providers", "sources")}
+    assert kept == {
+        "models": ["gpt-5-nano"],
+        "statuses": ["ok"],
+        "providers": ["google"],
+        "sources": ["byok"],
+    }
+    assert len(run("usage", "export", "--model", "gpt-5-nano", "--model", "gpt-5-mini").stdout.split()) == 4
+    assert len(run("usage", "export", "--kind", "chat").stdout.split()) == 1  # an import names no run's kind
+
+
+def test_a_model_that_no_call_names_is_said_beside_the_empty_export(run: Run) -> None:
+    run("usage", "import", "-", typed=f"{HEADER}\n{GOOD}")
+    slip = run("usage", "export", "--model", "gpt-5-mimi", "--provider", "openai")
+    assert slip.stderr == "No call of any project names the model gpt-5-mimi.\n"
+    assert len(slip.stdout.split()) == 1
+    run("usage", "export", "--status", "fine", status=2)
+    run("usage", "export", "--kind", "dinner", status=2)
+
+
 def test_an_export_that_fails_leaves_no_file_and_no_piece_of_one(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

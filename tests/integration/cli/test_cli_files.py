@@ -104,6 +104,126 @@ def test_a_file_may_have_as_long_a_name_as_the_system_takes(run: Run, tmp_path: 
     assert target.read_bytes() == run("usage", "export").stdout_bytes
 
 
+# --- what an export may not take the place of ------------------------------------------------------
+
+OWN = "That is a file of this deployment (database, master keys, settings). Choose another name.\n"
+
+
+@pytest.fixture
+def key_file(environment: dict[str, str], tmp_path: Path) -> Path:
+    """The master keys in a file, as most deployments have them."""
+    path = tmp_path / "keys" / "master.key"
+    path.parent.mkdir()
+    path.touch(mode=0o600)
+    path.write_text(environment.pop("QODEX_MASTER_KEYS") + "\n")
+    environment["QODEX_MASTER_KEY_FILE"] = str(path)
+    return path
+
+
+@pytest.mark.parametrize("end", ["", "-wal", "-shm", "-journal", "-next", "-queue"])
+def test_no_export_takes_the_place_of_a_file_of_the_database(run: Run, tmp_path: Path, end: str) -> None:
+    """Also of one that is not there at the moment: the database would open what it finds under that name."""
+    target = tmp_path / f"qodex.db{end}"
+    before = target.read_bytes() if target.exists() else None
+    assert run("usage", "export", "-o", str(target), status=1).stderr == OWN
+    assert (target.read_bytes() if target.exists() else None) == before
+    assert run("usage", "export").stdout_bytes.count(b"\n") == 2
+
+
+def _symbolic(file: Path, folder: Path) -> str:
+    (folder / "link.csv").symlink_to(file)
+    return str(folder / "link.csv")
+
+
+def _hard(file: Path, folder: Path) -> str:
+    os.link(file, folder / "hard.csv")
+    return str(folder / "hard.csv")
+
+
+def _linked_folder(file: Path, folder: Path) -> str:
+    (folder / "elsewhere").symlink_to(file.parent)
+    return str(folder / "elsewhere" / file.name)
+
+
+def _relative(file: Path, folder: Path) -> str:
+    return os.path.relpath(file, ROOT)
+
+
+def _upwards(file: Path, folder: Path) -> str:
+    return f"{file.parent}/../{file.parent.name}/{file.name}"
+
+
+WAYS = (_symbolic, _hard, _linked_folder, _relative, _upwards)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("which", ["database", "keys"])
+def test_no_name_that_leads_to_a_file_of_the_deployment_is_written(
+    run: Run,
+    key_file: Path,
+    environment: dict[str, str],
+    tmp_path: Path,
+    way: Callable[[Path, Path], str],
+    which: str,
+) -> None:
+    file = key_file if which == "keys" else Path(environment["DATABASE_URL"].removeprefix("sqlite:///"))
+    (tmp_path / "out").mkdir()
+    name, before = way(file, tmp_path / "out"), file.read_bytes()
+    told = program(environment, f"usage export -o {name}")
+    assert (told.returncode, told.stderr.decode(), told.stdout) == (1, OWN, b"")
+    assert file.read_bytes() == before
+
+
+def test_no_descriptor_of_the_process_leads_an_export_into_the_database_or_the_keys(
+    run: Run, key_file: Path, environment: dict[str, str]
+) -> None:
+    database = environment["DATABASE_URL"].removeprefix("sqlite:///")
+    for file in (database, key_file):
+        before = Path(file).read_bytes()
+        for words in ("-o /proc/self/fd/9 9<>{0}", "-o /dev/fd/9 9<>{0}", ">> {0}", "-o /dev/stdout >> {0}"):
+            told = program(environment, f"usage export {words.format(file)}")
+            assert (told.returncode, told.stderr.decode()) == (1, OWN), words
+            assert Path(file).read_bytes() == before
+
+
+def test_a_meta_file_takes_no_place_either_and_then_nothing_is_written(
+    run: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["QODEX_PRICES_FILE"] = prices = str(tmp_path / "usage.csv.meta.json")
+    Path(prices).write_text("{}")
+    told = run("usage", "export", "--meta", "-o", str(tmp_path / "usage.csv"), status=1)
+    assert told.stderr == OWN
+    assert Path(prices).read_text() == "{}"
+    assert not (tmp_path / "usage.csv").exists()
+
+
+def test_a_link_to_a_name_of_the_database_that_is_not_there_is_not_followed(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "link.csv").symlink_to("qodex.db-journal")
+    assert run("usage", "export", "-o", str(tmp_path / "link.csv"), status=1).stderr == OWN
+    assert not (tmp_path / "qodex.db-journal").exists()
+
+
+def test_a_new_export_is_for_its_owner_alone(run: Run, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        run("usage", "export", "--meta", "-o", str(tmp_path / "usage.csv"))
+    finally:
+        os.umask(before)
+    made = [tmp_path / "usage.csv", tmp_path / "usage.csv.meta.json"]
+    assert [file.stat().st_mode & 0o777 for file in made] == [0o600, 0o600]
+
+
+def test_an_export_keeps_the_rights_of_the_file_that_was_there(run: Run, tmp_path: Path) -> None:
+    shared = tmp_path / "usage.csv"
+    shared.touch()
+    shared.chmod(0o664)
+    run("usage", "export", "-o", str(shared))
+    assert shared.stat().st_mode & 0o777 == 0o664
+
+
+# --- an end from outside ---------------------------------------------------------------------------
+
+
 def test_an_export_that_is_told_to_end_leaves_no_piece_of_a_file(
     run: Run, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -274,7 +274,14 @@ FILTERS = {
     "everything": (UsageFilter(), 40),
     "a project": (UsageFilter(projects=["search"]), 20),
     "a source": (UsageFilter(sources=["platform"]), 14),
+    "a provider": (UsageFilter(providers=["google"]), 8),
     "a model": (UsageFilter(models=["gpt-5"]), 20),
+    "a run's kind": (UsageFilter(kinds=["scan"]), 10),
+    "a status": (UsageFilter(statuses=["error", "broken"]), 16),
+    "a bit of each": (
+        UsageFilter(models=["gpt-5"], kinds=["scan", "chat"], statuses=["ok"], sources=["byok"]),
+        3,
+    ),
     "a period": (UsageFilter(since=START + 5 * HOUR, until=START + 15 * HOUR), 10),
 }
 
@@ -289,6 +296,9 @@ def test_each_format_and_its_totals_hold_what_the_filter_lets_through(database: 
                 "project": SLUGS[number % 2],
                 "source": "platform" if number % 3 == 0 else "byok",
                 "model": "gpt-5" if number % 4 < 2 else "gpt-5-mini",
+                "provider": "google" if number % 5 == 0 else "openai",
+                "run_kind": ("scan", None, "chat", "scheduled")[number % 4],
+                "status": ("ok", "error", "ok", "broken", "ok")[number % 5],
                 "cost_nano": None if number % 10 == 9 else number * 1_000_003,
             }
             for number in range(40)
