@@ -21,7 +21,7 @@ from lib.caps.windows import WINDOWS, Headroom
 from lib.clock import MINUTE, Micros
 from lib.db import Database
 from lib.db.tables import accounts, open_calls, projects, provider_keys, usage_events
-from lib.ledger.attempts import Ask, Outcome
+from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
 from lib.pricing.price_file import FilePrice
@@ -55,19 +55,25 @@ class Clock:
         return self.now
 
 
-def asking(ceiling: int, **more: Any) -> Ask:
+def asking(ceiling: int, **more: Any) -> RequestProfile:
     """A request with exactly this ceiling in nano-USD, at least ``FRAMING``; nothing is free."""
     told = {"endpoint": "responses", "model": "unit", "input_bytes": 0, "output_limit": ceiling - FRAMING}
-    rest = {"choices": 1, "whole_context": False, "unmetered": None, "free": ceiling == 0, "streaming": False}
-    return Ask(**(told | rest | more))
+    rest = {
+        "choices": 1,
+        "uses_context_window": False,
+        "cost_unbounded": None,
+        "free": ceiling == 0,
+        "streaming": False,
+    }
+    return RequestProfile(**(told | rest | more))
 
 
-def answer(cost: int, **more: Any) -> Outcome:
+def answer(cost: int, **more: Any) -> AttemptResult:
     """An answer that cost exactly this."""
-    return Outcome("ok", Tokens(cost, 0, 0, 0), 200, key_verdict="fine", **more)
+    return AttemptResult("ok", Tokens(cost, 0, 0, 0), 200, key_verdict="fine", **more)
 
 
-UNKNOWN = Outcome("unknown", None)
+UNKNOWN = AttemptResult("unknown", None)
 
 
 class Shop:

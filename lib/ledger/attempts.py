@@ -1,7 +1,7 @@
 """The two records about one HTTP attempt that the client (lib/llm) hands to the ledger.
 
-``Ask`` is what can be told before it leaves, ``Outcome`` what is known after. Both are plain values:
-no key, no request object and no text of the conversation is in them.
+``RequestProfile`` is what can be told before it leaves, ``AttemptResult`` what is known after. Both are plain
+values: no key, no request object and no text of the conversation is in them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ KeyVerdict = Literal["fine", "rejected", "out_of_money"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RequestProfile:
     """What one request asks for: enough to bound its cost from above, or to say why that is impossible."""
 
     endpoint: str
@@ -34,10 +34,10 @@ class Ask:
     choices: int
     """How many answers it asks for (``n``); the output bound is ``output_limit * choices``."""
 
-    whole_context: bool
+    uses_context_window: bool
     """True where the bytes do not bound the input (images, files, stored state): the context window does."""
 
-    unmetered: str | None
+    cost_unbounded: str | None
     """Why it has no ceiling and may not run on the platform key (part of a sentence); None if it may."""
 
     free: bool
@@ -48,7 +48,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AttemptResult:
     """How one HTTP attempt ended.
 
     An ``error`` was answered (or never sent) and costs nothing; after ``broken``, ``abandoned`` and

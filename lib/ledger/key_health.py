@@ -12,7 +12,7 @@ from lib.clock import Micros
 from lib.db import AnyRow
 from lib.db.direct import execute
 from lib.db.tables import platform_key_health, provider_keys
-from lib.ledger.attempts import Outcome
+from lib.ledger.attempts import AttemptResult
 from lib.vault.states import PROVIDER
 
 _USED: dict[str, Any] = {"used_at": bindparam("at"), "used_by_run": bindparam("run")}
@@ -50,7 +50,7 @@ _PLATFORM_LOCKED = _PLATFORM.with_for_update()
 
 
 def note_own_key(
-    connection: Connection, project_id: str, version: int, run_id: str, outcome: Outcome, now: Micros
+    connection: Connection, project_id: str, version: int, run_id: str, outcome: AttemptResult, now: Micros
 ) -> None:
     """Note that the project's key was used, and whether it works."""
     parameters: dict[str, Any] = {"project": project_id, "used_version": version, "at": now, "run": run_id}
@@ -63,14 +63,14 @@ def note_own_key(
         connection.execute(_FAILS, parameters | {"new_failure": outcome.key_verdict, **failure})
 
 
-def is_news_of_platform_key(connection: Connection, last4: str, outcome: Outcome) -> bool:
+def is_news_of_platform_key(connection: Connection, last4: str, outcome: AttemptResult) -> bool:
     """Whether the outcome changes what is known of the platform key; all projects share that row."""
     if outcome.key_verdict is None:
         return False
     return _is_news(next(iter(execute(connection, _PLATFORM, {})), None), last4, outcome)
 
 
-def note_platform_key(connection: Connection, last4: str, outcome: Outcome, now: Micros) -> None:
+def note_platform_key(connection: Connection, last4: str, outcome: AttemptResult, now: Micros) -> None:
     """Note a change of the platform key's health, in a transaction that does nothing else."""
     if not _is_news(connection.execute(_PLATFORM_LOCKED).first(), last4, outcome):
         return
@@ -81,14 +81,14 @@ def note_platform_key(connection: Connection, last4: str, outcome: Outcome, now:
             connection.execute(insert(platform_key_health), row | _failure(outcome))
 
 
-def _is_news(known: AnyRow | None, last4: str, outcome: Outcome) -> bool:
+def _is_news(known: AnyRow | None, last4: str, outcome: AttemptResult) -> bool:
     if outcome.key_verdict == "fine":
         # Another key's failure is none of this one's business: workers may have two while one is replaced.
         return known is not None and known.last4 == last4
     return known is None or (known.last4, known.failure) != (last4, outcome.key_verdict)
 
 
-def _failure(outcome: Outcome) -> dict[str, Any]:
+def _failure(outcome: AttemptResult) -> dict[str, Any]:
     return {
         "failure_status": outcome.http_status,
         "failure_code": cut(outcome.error_code, 100),

@@ -26,7 +26,7 @@ from lib.errors import (
     RunUnknown,
 )
 from lib.ledger import ceilings, key_health, run_limits
-from lib.ledger.attempts import Ask, Outcome
+from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.opened import OpenCall
 from lib.ledger.payer import RUN, Payer, Payers
 from lib.pricing.prices import PriceBook
@@ -65,7 +65,7 @@ class Ledger:
     def open(
         self,
         run_id: str,
-        ask: Ask,
+        profile: RequestProfile,
         *,
         lease: Micros,
         instead_of: OpenCall | None = None,
@@ -75,7 +75,7 @@ class Ledger:
 
         Args:
             run_id: the run that the call belongs to.
-            ask: what the request asks for.
+            profile: what the request asks for.
             lease: how long the call may stay open without a sign of life, microseconds.
             instead_of: the call whose key has just failed; this one is to go on the platform key.
             why: how it failed, for the run's log: ``rejected`` or ``out_of_money``.
@@ -100,7 +100,7 @@ class Ledger:
                     # A refusal is written into the run's log, so it must not undo the transaction.
                     try:
                         payer = self._payer(connection, run, now, instead_of, why)
-                        return self._write_open(connection, run, ask, payer, now, lease)
+                        return self._write_open(connection, run, profile, payer, now, lease)
                     except QodexError as problem:
                         refusal = problem
                         break
@@ -115,7 +115,7 @@ class Ledger:
             if connection.execute(_RENEW, parameters).rowcount == 0:
                 raise LeaseLost("The call was cut: it showed no sign of life for too long.")
 
-    def settle(self, call: OpenCall, outcome: Outcome) -> None:
+    def settle(self, call: OpenCall, outcome: AttemptResult) -> None:
         """Turn the open row into the usage row. Doing it twice, or too late, changes nothing."""
         with self._database.write() as connection:
             opened = take_open_call(connection, call.project_id, call.id)
@@ -164,11 +164,17 @@ class Ledger:
         )
 
     def _write_open(
-        self, connection: Connection, run: AnyRow, ask: Ask, payer: Payer, now: Micros, lease: Micros
+        self,
+        connection: Connection,
+        run: AnyRow,
+        profile: RequestProfile,
+        payer: Payer,
+        now: Micros,
+        lease: Micros,
     ) -> OpenCall:
         ceiling, limit = None, None
         if payer.source == "platform":
-            ceiling, limit = self._reserve(connection, run, ask, now)
+            ceiling, limit = self._reserve(connection, run, profile, now)
         call = OpenCall(
             id=str(uuid.uuid4()),
             project_id=run.project_id,
@@ -179,8 +185,8 @@ class Ledger:
             secret=payer.secret,
             last4=payer.last4,
             key_version=payer.version,
-            model=ask.model[:200],
-            endpoint=ask.endpoint[:200],
+            model=profile.model[:200],
+            endpoint=profile.endpoint[:200],
             default_output_limit=limit,
             falls_back=payer.falls_back,
             lease_until=now + lease,
@@ -204,10 +210,12 @@ class Ledger:
             )
         return call
 
-    def _reserve(self, connection: Connection, run: AnyRow, ask: Ask, now: Micros) -> tuple[int, int | None]:
+    def _reserve(
+        self, connection: Connection, run: AnyRow, profile: RequestProfile, now: Micros
+    ) -> tuple[int, int | None]:
         at = standing(connection, run.project_id, now, lock=True)
         ceiling, limit = ceilings.ceiling(
-            ask, at.caps.default_output_limit, self._prices, at=from_micros(now)
+            profile, at.caps.default_output_limit, self._prices, at=from_micros(now)
         )
         try:
             admit(connection, at, ceiling)
@@ -217,7 +225,9 @@ class Ledger:
         execute(connection, _RESERVE, {"project": run.project_id, "nano": ceiling, "now": at.now})
         return ceiling, limit
 
-    def _event(self, call: OpenCall, outcome: Outcome, now: Micros, *, priced_at: Micros) -> dict[str, Any]:
+    def _event(
+        self, call: OpenCall, outcome: AttemptResult, now: Micros, *, priced_at: Micros
+    ) -> dict[str, Any]:
         return {
             "project_id": call.project_id,
             "event_id": call.id,
@@ -241,7 +251,7 @@ class Ledger:
             "error_message": key_health.cut(outcome.error_message, 600),
         }
 
-    def _cost_columns(self, call: OpenCall, outcome: Outcome, at: Micros) -> dict[str, int | None]:
+    def _cost_columns(self, call: OpenCall, outcome: AttemptResult, at: Micros) -> dict[str, int | None]:
         """The cost and the unit prices behind it; an error answer costs nothing, unknown stays unknown.
 
         Priced as of the call's opening, as its ceiling was: a price that rises meanwhile is for later calls.
@@ -261,7 +271,7 @@ class Ledger:
         return prices | {"cost_nano": None}
 
 
-def _token_columns(outcome: Outcome) -> dict[str, int | None]:
+def _token_columns(outcome: AttemptResult) -> dict[str, int | None]:
     """An error answer used none; where the provider did not say, it is not known."""
     tokens = outcome.tokens
     if tokens is None:

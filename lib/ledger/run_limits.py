@@ -8,7 +8,7 @@ from lib.clock import Micros
 from lib.db import AnyRow
 from lib.db.tables import runs
 from lib.errors import BudgetExceeded, QodexError, RunEnded
-from lib.ledger.attempts import Outcome
+from lib.ledger.attempts import AttemptResult
 from lib.ledger.opened import OpenCall
 from lib.pricing.prices import plain_usd
 from lib.usage.events import note
@@ -52,7 +52,7 @@ def warn_of_budget(connection: Connection, call: OpenCall, run: AnyRow, now: Mic
         note(connection, call.project_id, call.run_id, now, "budget:warned", message)
 
 
-def note_failure(connection: Connection, call: OpenCall, outcome: Outcome, now: Micros) -> None:
+def note_failure(connection: Connection, call: OpenCall, outcome: AttemptResult, now: Micros) -> None:
     """What the provider said against the key, if it did, and whether the platform's paid instead."""
     if outcome.key_verdict not in {"rejected", "out_of_money"}:
         return

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import httpx2
 
 from lib.errors import DatabaseUnavailable, LeaseLost
-from lib.ledger.attempts import Outcome
+from lib.ledger.attempts import AttemptResult
 from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
 from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt, Refusal
@@ -75,7 +75,7 @@ class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
 
     async def _open(self, plan: Plan, instead_of: OpenCall | None = None, why: str | None = None) -> Attempt:
         opening = in_thread(
-            self._books.open, self._run_id, plan.ask, plan.lease, instead_of=instead_of, why=why
+            self._books.open, self._run_id, plan.profile, plan.lease, instead_of=instead_of, why=why
         )
         try:
             call = await asyncio.shield(asyncio.wrap_future(opening))
@@ -145,7 +145,7 @@ class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
         return bytes(body[:LARGEST_ERROR_BODY]), interrupted
 
 
-async def settle(books: Books, attempt: Attempt, outcome: Outcome) -> None:
+async def settle(books: Books, attempt: Attempt, outcome: AttemptResult) -> None:
     """Settle once, whoever else tries, and to the end, whoever cancels; return when it is done.
 
     Whoever was cancelled while waiting closes the answer next, and waits there.

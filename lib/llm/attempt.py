@@ -16,11 +16,11 @@ import httpx2
 
 from lib.clock import SECOND
 from lib.errors import LeaseLost, QodexError
-from lib.ledger.attempts import KeyVerdict, Outcome, Status
+from lib.ledger.attempts import AttemptResult, KeyVerdict, Status
 from lib.ledger.opened import OpenCall
 from lib.llm.http import ErrorAnswer, classify_error, request_id_of, scrub
-from lib.llm.openai.responses import Reader, reader_for
-from lib.llm.openai.usage import Reading
+from lib.llm.openai.responses import StreamParser, parser_for
+from lib.llm.openai.usage import ParsedUsage
 from lib.llm.redaction import Cleaner, Headers, clean_body, clean_error, clean_headers, without_charset
 from lib.llm.upstream_request import Plan, Trace, asks_for_usage, build
 from lib.secret import Secret
@@ -46,7 +46,7 @@ _KEY_VERDICTS: dict[str, KeyVerdict] = {"rejected": "rejected", "out_of_money": 
 class Refusal:
     """An answer that is no 2xx: how to settle it, what the caller gets, and why to go on with another key."""
 
-    outcome: Outcome
+    outcome: AttemptResult
     response: httpx2.Response
     why: KeyVerdict | None
     """Set where the key failed and the project wants the platform key to take over."""
@@ -67,7 +67,7 @@ class Attempt:
         self.settling: Future[None] | None = None
         """The settlement in its thread, where there is one to wait for."""
         self._left = False
-        self._reader: Reader | None = None
+        self._reader: StreamParser | None = None
         self._cleaner = Cleaner(_FORGOTTEN)
         self._answered: dict[str, Any] = {}
 
@@ -101,7 +101,9 @@ class Attempt:
 
     # --- ends without an answer
 
-    def unanswered(self, error: BaseException, request: httpx2.Request) -> tuple[Outcome, BaseException]:
+    def unanswered(
+        self, error: BaseException, request: httpx2.Request
+    ) -> tuple[AttemptResult, BaseException]:
         """No answer came. Returns how to settle, and what to raise."""
         never_sent = isinstance(error, _NEVER_SENT) or not self._left
         status: Status = "error" if never_sent else "unknown"
@@ -127,7 +129,7 @@ class Attempt:
         self._forget()
         return Refusal(self._refused(error, verdict), response, verdict if falls_back else None)
 
-    def _refused(self, error: ErrorAnswer, verdict: KeyVerdict | None) -> Outcome:
+    def _refused(self, error: ErrorAnswer, verdict: KeyVerdict | None) -> AttemptResult:
         return self._outcome(
             "error",
             http_status=error.status,
@@ -144,9 +146,9 @@ class Attempt:
         """A 2xx answer begins. Returns the headers for the caller; the answer itself keeps none of interest."""
         headers = answer.headers
         self._cleaner = Cleaner(self.call.secret)
-        self._reader = reader_for(
+        self._reader = parser_for(
             self.plan.method,
-            self.plan.ask,
+            self.plan.profile,
             headers.get("content-type", ""),
             self._cleaner,
             drop_usage=asks_for_usage(self.plan),
@@ -162,22 +164,24 @@ class Attempt:
         return kept
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> StreamParser:
         if self._reader is None:
             raise RuntimeError("the answer has not begun")
         return self._reader
 
-    def ended(self) -> Outcome:
+    def ended(self) -> AttemptResult:
         """The answer came to its end."""
         reading = self.reader.reading
         return self._read("ok" if reading.whole else "broken", reading)
 
-    def left(self) -> Outcome:
+    def left(self) -> AttemptResult:
         """The caller closed the answer, or forgot it."""
         reading = self.reader.reading
         return self._read("ok" if reading.final else "abandoned", reading)
 
-    def cut(self, error: BaseException, request: httpx2.Request | None) -> tuple[Outcome, BaseException]:
+    def cut(
+        self, error: BaseException, request: httpx2.Request | None
+    ) -> tuple[AttemptResult, BaseException]:
         """The answer broke off. Returns how to settle, and what to raise."""
         reading, secret = self.reader.reading, self._cleaner.secret
         raised = clean_error(error, request, secret)
@@ -187,7 +191,7 @@ class Attempt:
             return self._read("abandoned", reading), raised
         return self._read("broken", reading, **_told_of(error, secret)), raised
 
-    def _read(self, status: Status, reading: Reading, **told: Any) -> Outcome:
+    def _read(self, status: Status, reading: ParsedUsage, **told: Any) -> AttemptResult:
         self._cleaner.forget()
         known = status == "ok" or reading.final
         if reading.failure is not None:
@@ -200,7 +204,7 @@ class Attempt:
         return self._outcome(
             status,
             tokens=reading.tokens if known else None,
-            priceable=reading.priceable and self.plan.ask.unmetered is None,
+            priceable=reading.priceable and self.plan.profile.cost_unbounded is None,
             model=reading.model,
             key_verdict="fine" if reading.spoken else None,
             **self._answered,
@@ -230,9 +234,9 @@ class Attempt:
 
     # --- shared
 
-    def _outcome(self, status: Status, *, tokens: Any = None, **told: Any) -> Outcome:
+    def _outcome(self, status: Status, *, tokens: Any = None, **told: Any) -> AttemptResult:
         passed = round((time.monotonic() - self._begun) * 1000)
-        return Outcome(status=status, tokens=tokens, latency_ms=passed, **told)
+        return AttemptResult(status=status, tokens=tokens, latency_ms=passed, **told)
 
     def _forget(self) -> None:
         self.call = replace(self.call, secret=_FORGOTTEN)

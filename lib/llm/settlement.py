@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from lib.clock import Micros
 from lib.errors import QodexError
-from lib.ledger.attempts import Ask, Outcome
+from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
 
@@ -31,7 +31,7 @@ _THREADS = 8
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Owed = tuple[OpenCall, Outcome, Callable[[], object]]
+Owed = tuple[OpenCall, AttemptResult, Callable[[], object]]
 _owed: WeakKeyDictionary[Ledger, deque[Owed]] = WeakKeyDictionary()
 
 
@@ -46,7 +46,7 @@ class Books:
     def open(
         self,
         run_id: str,
-        ask: Ask,
+        profile: RequestProfile,
         lease: Micros,
         *,
         instead_of: OpenCall | None = None,
@@ -56,7 +56,7 @@ class Books:
         self.pay()
         refusal: QodexError
         try:
-            return self._ledger.open(run_id, ask, lease=lease, instead_of=instead_of, why=why)
+            return self._ledger.open(run_id, profile, lease=lease, instead_of=instead_of, why=why)
         except QodexError as problem:
             refusal = problem.with_traceback(None)  # the ledger's frames hold the key
             refusal.__context__ = refusal.__cause__ = None
@@ -70,7 +70,7 @@ class Books:
         """The request never left."""
         self._try(self._ledger.void, call)
 
-    def settle(self, call: OpenCall, outcome: Outcome) -> None:
+    def settle(self, call: OpenCall, outcome: AttemptResult) -> None:
         """Settle, or owe it. Never raises: the caller has an answer to give."""
         begun = time.monotonic()
         for pause in (*_PAUSES, None):
@@ -81,7 +81,9 @@ class Books:
             time.sleep(pause)
         self.owe(call, outcome)
 
-    def owe(self, call: OpenCall, outcome: Outcome, release: Callable[[], object] = lambda: None) -> None:
+    def owe(
+        self, call: OpenCall, outcome: AttemptResult, release: Callable[[], object] = lambda: None
+    ) -> None:
         """Leave it for the next call. Takes no lock: this is also called by the garbage collector."""
         self._owed.append((call, outcome, release))
 

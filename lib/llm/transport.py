@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import httpx2
 
 from lib.errors import DatabaseUnavailable, Forbidden, KeyMissing, LeaseLost, NotMetered, PriceUnknown
-from lib.ledger.attempts import Outcome
+from lib.ledger.attempts import AttemptResult
 from lib.ledger.ledger import Ledger
 from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt, Refusal
 from lib.llm.http import inner_transport
@@ -88,14 +88,14 @@ class MeteredTransport(httpx2.BaseTransport):
         self._books.pay()
 
     def _open(self, plan: Plan) -> Attempt:
-        return Attempt(plan, self._books.open(self._run_id, plan.ask, plan.lease))
+        return Attempt(plan, self._books.open(self._run_id, plan.profile, plan.lease))
 
     def _take_over(self, plan: Plan, failed: Attempt, refusal: Refusal) -> Attempt | None:
         if refusal.why is None:
             return None
         try:
             call = self._books.open(
-                self._run_id, plan.ask, plan.lease, instead_of=failed.call, why=refusal.why
+                self._run_id, plan.profile, plan.lease, instead_of=failed.call, why=refusal.why
             )
         except CANNOT_TAKE_OVER:
             return None
@@ -136,7 +136,7 @@ class MeteredTransport(httpx2.BaseTransport):
         return bytes(body[:LARGEST_ERROR_BODY]), interrupted
 
 
-def settle(books: Books, attempt: Attempt, outcome: Outcome) -> None:
+def settle(books: Books, attempt: Attempt, outcome: AttemptResult) -> None:
     """Settle once, whoever else tries."""
     if attempt.claim():
         books.settle(attempt.call, outcome)

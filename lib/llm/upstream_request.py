@@ -17,9 +17,9 @@ import httpx2
 
 from lib.clock import SECOND, Micros
 from lib.errors import NotMetered
-from lib.ledger.attempts import Ask
+from lib.ledger.attempts import RequestProfile
 from lib.ledger.opened import OpenCall
-from lib.llm.openai.requests import CHAT, METERED, read_ask, with_output_limit, with_stream_usage
+from lib.llm.openai.requests import CHAT, METERED, parse_request, with_output_limit, with_stream_usage
 
 PLACEHOLDER_KEY = "set-by-qodex-for-each-request"
 """What the SDK believes to be the key."""
@@ -46,7 +46,7 @@ class Plan:
     body: bytes | None
     stream: Any
     timeouts: dict[str, float]
-    ask: Ask
+    profile: RequestProfile
 
     @property
     def replayable(self) -> bool:
@@ -77,7 +77,7 @@ class Desk:
         """
         path = self._path(request)
         body = request.content if self.must_read(request) else None
-        asked = read_ask(request.method, path, body or b"", request.headers.get("content-type"))
+        asked = parse_request(request.method, path, body or b"", request.headers.get("content-type"))
         if body is None:
             size = request.headers.get("content-length", "0")
             asked = replace(asked, input_bytes=int(size) if size.isdecimal() else 0)
@@ -92,7 +92,7 @@ class Desk:
             body=body,
             stream=request.stream,
             timeouts=_clamped(request.extensions.get("timeout") or {}),
-            ask=asked,
+            profile=asked,
         )
 
     def _path(self, request: httpx2.Request) -> str:
@@ -124,7 +124,7 @@ def _clamped(timeouts: dict[str, float | None]) -> dict[str, float]:
 
 
 def asks_for_usage(plan: Plan) -> bool:
-    """Whether this is a chat stream whose usage only we ask for: then that event is ours alone."""
+    """Whether this is a chat stream whose usage only we profile for: then that event is ours alone."""
     return _sent_body(plan, None) is not plan.body
 
 
@@ -150,11 +150,11 @@ def build(plan: Plan, call: OpenCall, timeouts: dict[str, float], trace: Trace) 
 
 def _sent_body(plan: Plan, limit: int | None) -> bytes:
     body = plan.body or b""
-    if plan.method != "POST" or plan.ask.endpoint not in METERED:
+    if plan.method != "POST" or plan.profile.endpoint not in METERED:
         return body
-    if limit is not None and plan.ask.output_limit is None:
-        body = with_output_limit(body, plan.ask.endpoint, limit)
-    if plan.ask.endpoint == CHAT and plan.ask.streaming:
+    if limit is not None and plan.profile.output_limit is None:
+        body = with_output_limit(body, plan.profile.endpoint, limit)
+    if plan.profile.endpoint == CHAT and plan.profile.streaming:
         body = with_stream_usage(body)
     return body
 

@@ -1,4 +1,4 @@
-"""Which bodies have a cost ceiling: the rules behind ``Ask.unmetered`` and ``Ask.whole_context``.
+"""Which request bodies have a bounded cost: ``cost_unbounded`` and ``uses_context_window`` of a RequestProfile.
 
 A body has a ceiling when its bytes bound the input and its limit bounds the output, at the plain price.
 Everything else OpenAI bills for (hosted tools, audio, other tiers, work it starts by itself) is named here;
@@ -43,7 +43,7 @@ _SEARCHES_BY_ITSELF = re.compile(r"-search-(preview|api)|deep-research|computer-
 _PARAMETER = re.compile(r"[a-z_]{1,40}")
 
 
-def why_no_ceiling(endpoint: str, fields: Fields) -> str | None:
+def unbounded_reason(endpoint: str, fields: Fields) -> str | None:
     """Return the first reason why this body's cost has no ceiling, as a part of a sentence; None if it has."""
     reasons = chain(
         (reason for reason, applies in _RULES if applies(fields)),
@@ -53,7 +53,7 @@ def why_no_ceiling(endpoint: str, fields: Fields) -> str | None:
     return next(reasons, None)
 
 
-def has_stored_or_viewed_input(fields: Fields) -> bool:
+def uses_context_window(fields: Fields) -> bool:
     """Whether the model reads more than the text in the body: images, files, stored state."""
     return any(fields.get(name) is not None for name in _STORED) or any(
         _is_viewed(part) for part in _parts(fields)

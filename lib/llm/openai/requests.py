@@ -1,8 +1,8 @@
 """Reading a request before it leaves, and the two things we may add to it. Pure: bytes in, values out.
 
 What a request may cost at most is told from its bytes: a tokenizer makes at most one token of a byte.
-Where that does not hold, ``Ask`` says so (``whole_context``), and where nothing bounds the cost it says why
-(``unmetered``); lib/llm/openai/billable.py holds those rules.
+Where that does not hold, ``RequestProfile`` says so (``uses_context_window``), and where nothing bounds the cost
+it says why (``cost_unbounded``); lib/llm/openai/billable.py holds those rules.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import json
 import re
 from typing import Any
 
-from lib.ledger.attempts import Ask
-from lib.llm.openai.billable import Fields, has_stored_or_viewed_input, why_no_ceiling
+from lib.ledger.attempts import RequestProfile
+from lib.llm.openai.billable import Fields, unbounded_reason, uses_context_window
 
 CHAT, RESPONSES, EMBEDDINGS = "chat/completions", "responses", "embeddings"
 METERED = frozenset({CHAT, RESPONSES, EMBEDDINGS})
@@ -22,7 +22,7 @@ _LONGEST_NAME = 200
 _MOST_TOKENS = 1_000_000_000  # more than any model writes, and small enough for every sum
 
 
-def read_ask(method: str, path: str, body: bytes, content_type: str | None) -> Ask:
+def parse_request(method: str, path: str, body: bytes, content_type: str | None) -> RequestProfile:
     """Tell what one request asks for.
 
     Args:
@@ -32,28 +32,30 @@ def read_ask(method: str, path: str, body: bytes, content_type: str | None) -> A
         content_type: the request's own header.
     """
     if method == "GET" and (path == "models" or _MODEL_PATH.fullmatch(path)):
-        return _ask("models", body, free=True)
+        return _profile("models", body, free=True)
     fields = _read_json(body, content_type) if method == "POST" else None
     if method == "POST" and path == "moderations":
-        return _ask(path, body, fields, free=True)
+        return _profile(path, body, fields, free=True)
     if method != "POST" or path not in METERED:
-        return _ask(path[:_LONGEST_NAME], body, fields, unmetered="this endpoint has no known cost ceiling")
+        return _profile(
+            path[:_LONGEST_NAME], body, fields, cost_unbounded="this endpoint has no known cost ceiling"
+        )
     if fields is None:
-        return _ask(path, body, unmetered="its body is not plain JSON")
+        return _profile(path, body, cost_unbounded="its body is not plain JSON")
     limit, choices, wrong = _output_bound(path, fields)
-    return _ask(
+    return _profile(
         path,
         body,
         fields,
         output_limit=limit,
         choices=choices,
-        whole_context=has_stored_or_viewed_input(fields),
-        unmetered=_why_no_model(fields) or wrong or why_no_ceiling(path, fields),
+        uses_context_window=uses_context_window(fields),
+        cost_unbounded=_why_no_model(fields) or wrong or unbounded_reason(path, fields),
     )
 
 
 def with_output_limit(body: bytes, endpoint: str, limit: int) -> bytes:
-    """Return the body with an output limit, for a request that ``read_ask`` found to have none."""
+    """Return the body with an output limit, for a request that ``parse_request`` found to have none."""
     names = _LIMIT_FIELDS.get(endpoint)
     return _with_field(body, names[0], limit) if names else body
 
@@ -68,25 +70,25 @@ def with_stream_usage(body: bytes) -> bytes:
     return _with_field(body, "stream_options", {**(options or {}), "include_usage": True})
 
 
-def _ask(
+def _profile(
     endpoint: str,
     body: bytes,
     fields: Fields | None = None,
     *,
     output_limit: int | None = 0,
     choices: int = 1,
-    whole_context: bool = False,
-    unmetered: str | None = None,
+    uses_context_window: bool = False,
+    cost_unbounded: str | None = None,
     free: bool = False,
-) -> Ask:
-    return Ask(
+) -> RequestProfile:
+    return RequestProfile(
         endpoint=endpoint,
         model=_model_name(fields),
         input_bytes=len(body),
         output_limit=output_limit,
         choices=choices,
-        whole_context=whole_context,
-        unmetered=unmetered,
+        uses_context_window=uses_context_window,
+        cost_unbounded=cost_unbounded,
         free=free,
         streaming=bool(fields) and (fields or {}).get("stream") is True,
     )

@@ -1,4 +1,4 @@
-"""Reading an answer while it passes through: tokens, model, and whether it was whole.
+"""ParsedUsage an answer while it passes through: tokens, model, and whether it was whole.
 
 A reader is fed what the provider sends and returns what the caller gets, event by event or a body at its end:
 the very bytes, except for the key, and for the one usage event of a chat stream that we asked for and the
@@ -13,9 +13,9 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from lib.ledger.attempts import Ask
+from lib.ledger.attempts import RequestProfile
 from lib.llm.openai.requests import CHAT, RESPONSES
-from lib.llm.openai.usage import Reading, error_in, finished, is_usage_only, take
+from lib.llm.openai.usage import ParsedUsage, error_in, finished, is_usage_only, take
 from lib.llm.redaction import Cleaner, in_utf8
 
 _LONGEST_BODY = 64 * 1024 * 1024
@@ -36,44 +36,46 @@ _TELLING = re.compile(
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
 
 
-class Reader(Protocol):
+class StreamParser(Protocol):
     """Fed with what arrives; returns what to pass on."""
 
-    reading: Reading
+    reading: ParsedUsage
 
     def feed(self, chunk: bytes) -> bytes: ...
 
     def finish(self) -> bytes: ...
 
 
-def reader_for(method: str, ask: Ask, content_type: str, cleaner: Cleaner, *, drop_usage: bool) -> Reader:
+def parser_for(
+    method: str, profile: RequestProfile, content_type: str, cleaner: Cleaner, *, drop_usage: bool
+) -> StreamParser:
     """Choose the reader for an answer.
 
     Args:
         method: the request's; what is merely looked up again was billed when it was made.
-        ask: what the request asked for.
+        profile: what the request asked for.
         content_type: of the answer.
         cleaner: takes the key out.
         drop_usage: the usage event was asked for by us, not by the caller.
     """
     kind = content_type.partition(";")[0].strip().lower()
     is_json = kind == "application/json"
-    counts = method == "POST" and _REPORT_USAGE.fullmatch(ask.endpoint) is not None
-    endpoint = ask.endpoint if counts else None
+    counts = method == "POST" and _REPORT_USAGE.fullmatch(profile.endpoint) is not None
+    endpoint = profile.endpoint if counts else None
     if kind == "text/event-stream":
-        return EventReader(endpoint, ask.choices, cleaner, drop_usage=drop_usage)
+        return SSEParser(endpoint, profile.choices, cleaner, drop_usage=drop_usage)
     if _BINARY.match(kind) or not (counts or is_json):
         return _Unread(cleaner)
-    if ask.streaming and not is_json:
-        return EventReader(endpoint, ask.choices, cleaner, drop_usage=drop_usage)
-    return JsonReader(endpoint, content_type, cleaner)
+    if profile.streaming and not is_json:
+        return SSEParser(endpoint, profile.choices, cleaner, drop_usage=drop_usage)
+    return JSONParser(endpoint, content_type, cleaner)
 
 
 class _Unread:
     """For what reports no usage and is no text of one piece: files, sound."""
 
     def __init__(self, cleaner: Cleaner) -> None:
-        self.reading = Reading(whole=True)
+        self.reading = ParsedUsage(whole=True)
         self._clean = cleaner.clean
 
     def feed(self, chunk: bytes) -> bytes:
@@ -84,14 +86,14 @@ class _Unread:
         return b""
 
 
-class JsonReader:
+class JSONParser:
     """Reads a whole JSON body at its end, and passes it on then.
 
     Without an ``endpoint`` it counts nothing.
     """
 
     def __init__(self, endpoint: str | None, content_type: str, cleaner: Cleaner) -> None:
-        self.reading = Reading(whole=True)
+        self.reading = ParsedUsage(whole=True)
         self._endpoint = endpoint
         self._content_type = content_type
         self._clean = cleaner.clean
@@ -122,14 +124,14 @@ class JsonReader:
         return body
 
 
-class EventReader:
+class SSEParser:
     """Splits server-sent events wherever the network cut them, and reads those that tell something.
 
     Without an ``endpoint`` it counts nothing.
     """
 
     def __init__(self, endpoint: str | None, choices: int, cleaner: Cleaner, *, drop_usage: bool) -> None:
-        self.reading = Reading(whole=endpoint not in {CHAT, RESPONSES})
+        self.reading = ParsedUsage(whole=endpoint not in {CHAT, RESPONSES})
         self._endpoint = endpoint
         self._choices = choices
         self._clean = cleaner.clean

@@ -26,7 +26,7 @@ class Failure:
 
 
 @dataclass(slots=True)
-class Reading:
+class ParsedUsage:
     """What is known about an answer so far."""
 
     tokens: Tokens | None = None
@@ -41,7 +41,7 @@ class Reading:
     """True once it was a provider that spoke: JSON, not the web page of somebody in between."""
 
 
-def take(reading: Reading, endpoint: str | None, content: dict[str, Any]) -> None:
+def take(reading: ParsedUsage, endpoint: str | None, content: dict[str, Any]) -> None:
     """Note all that one JSON body or event tells."""
     reading.spoken = reading.spoken or bool(content)
     if endpoint is None:

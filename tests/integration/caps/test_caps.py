@@ -12,7 +12,7 @@ from lib.caps.reading import CapsView
 from lib.clock import DAY, HOUR, SECOND, Micros, from_micros, to_micros
 from lib.db.tables import usage_events
 from lib.errors import CapExceeded, ProjectUnknown
-from lib.ledger.attempts import Outcome
+from lib.ledger.attempts import AttemptResult
 from lib.pricing.prices import Tokens
 from lib.runs.lifecycle import StartedRun
 from tests.spending import ADMIN, LEASE, NOON, Clock, Shop, answer, open_shop
@@ -80,7 +80,7 @@ def test_a_refused_call_leaves_no_event_and_reserves_nothing(shop: Shop, run: St
 def test_what_costs_nothing_is_never_refused(shop: Shop, run: StartedRun) -> None:
     shop.spend(run, CAP + 1, ceiling=CAP)
     call = shop.open(run, 0)
-    shop.ledger.settle(call, Outcome("ok", None, 200))
+    shop.ledger.settle(call, AttemptResult("ok", None, 200))
     assert shop.headroom().windows["5h"].used_nano == CAP + 1
 
 
@@ -259,7 +259,7 @@ def test_removing_the_key_does_not_count_what_ran_on_it_nor_what_still_runs(
 def test_an_outcome_without_usage_counts_at_its_ceiling_and_its_cost_stays_unknown(
     shop: Shop, run: StartedRun, status: str
 ) -> None:
-    shop.ledger.settle(shop.open(run, 700), Outcome(status, None))  # type: ignore[arg-type]
+    shop.ledger.settle(shop.open(run, 700), AttemptResult(status, None))  # type: ignore[arg-type]
     window = shop.headroom().windows["5h"]
     assert (window.used_nano, window.unknown_nano, window.reserved_nano) == (700, 700, 0)
     [event] = shop.events()
@@ -270,19 +270,19 @@ def test_an_outcome_without_usage_counts_at_its_ceiling_and_its_cost_stays_unkno
 
 def test_usage_that_cannot_be_priced_counts_at_its_ceiling(shop: Shop, run: StartedRun) -> None:
     """Hosted tools and other tiers cost more than their tokens; they should not have run, and count in full."""
-    outcome = Outcome("ok", Tokens(10, 0, 10, 0), 200, priceable=False)
+    outcome = AttemptResult("ok", Tokens(10, 0, 10, 0), 200, priceable=False)
     shop.ledger.settle(shop.open(run, 700), outcome)
     assert shop.headroom().windows["5h"].unknown_nano == 700
     assert shop.events()[0].input_tokens == 10
 
 
 def test_a_broken_answer_that_told_its_usage_counts_what_it_cost(shop: Shop, run: StartedRun) -> None:
-    shop.ledger.settle(shop.open(run, 700), Outcome("broken", Tokens(100, 0, 50, 0), 200))
+    shop.ledger.settle(shop.open(run, 700), AttemptResult("broken", Tokens(100, 0, 50, 0), 200))
     assert (shop.headroom().windows["5h"].used_nano, shop.headroom().windows["5h"].unknown_nano) == (150, 0)
 
 
 def test_an_error_answer_costs_nothing(shop: Shop, run: StartedRun) -> None:
-    shop.ledger.settle(shop.open(run, 700), Outcome("error", None, 500))
+    shop.ledger.settle(shop.open(run, 700), AttemptResult("error", None, 500))
     assert shop.headroom().free_nano == CAP
     assert shop.events()[0].cost_nano == 0
 

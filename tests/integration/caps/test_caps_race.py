@@ -19,7 +19,7 @@ from lib.caps.windows import WINDOWS
 from lib.clock import DAY, HOUR, SECOND
 from lib.db.tables import open_calls, usage_events
 from lib.errors import CapExceeded, Forbidden, KeyChanged, KeyLocked, LeaseLost, RunEnded, RunWaiting
-from lib.ledger.attempts import Outcome
+from lib.ledger.attempts import AttemptResult
 from lib.ledger.opened import OpenCall
 from lib.pricing.prices import Tokens
 from tests.spenders import in_processes
@@ -174,13 +174,13 @@ class Mixed:
         call = self.calls.pop(self.luck.randrange(len(self.calls)))
         self.shop.ledger.renew(call, LEASE)
         verdict: Any = self.luck.choice(["fine", "rejected", "out_of_money", None])
-        outcome = Outcome("ok", Tokens(10, 0, 10, 0), 200, key_verdict=verdict)
+        outcome = AttemptResult("ok", Tokens(10, 0, 10, 0), 200, key_verdict=verdict)
         self.luck.choice([self.shop.ledger.void, lambda call: self.shop.ledger.settle(call, outcome)])(call)
         return None
 
     def fall_back(self) -> None:
         call = self.shop.open(self.runs[0], 100)
-        self.shop.ledger.settle(call, Outcome("error", None, 401, key_verdict="rejected"))
+        self.shop.ledger.settle(call, AttemptResult("error", None, 401, key_verdict="rejected"))
         self.calls.append(self.shop.open(self.runs[0], 100, instead_of=call, why="rejected"))
 
     def key(self) -> None:
@@ -264,7 +264,7 @@ def test_no_call_waits_for_another_project(database_url: str) -> None:
         clock.now += SECOND
         shop.runs.keep_alive([run.run_id])
         shop.spend(run, 100)
-        shop.ledger.settle(shop.open(run, 100), Outcome("error", None, 401, key_verdict="rejected"))
+        shop.ledger.settle(shop.open(run, 100), AttemptResult("error", None, 401, key_verdict="rejected"))
         shop.save_key()
         assert shop.spend(run, 100).source == "byok"
         shop.remove_key()

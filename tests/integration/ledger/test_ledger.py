@@ -20,7 +20,7 @@ from lib.errors import (
     RunEnded,
     RunUnknown,
 )
-from lib.ledger.attempts import KeyVerdict, Outcome
+from lib.ledger.attempts import AttemptResult, KeyVerdict
 from lib.ledger.key_health import note_platform_key
 from lib.pricing.prices import Tokens
 from lib.runs.lifecycle import StartedRun
@@ -52,9 +52,9 @@ def run(shop: Shop) -> StartedRun:
     return shop.start()
 
 
-def refused(verdict: KeyVerdict | None, status: int = 401) -> Outcome:
+def refused(verdict: KeyVerdict | None, status: int = 401) -> AttemptResult:
     """The provider's refusal, in its own words."""
-    return Outcome(
+    return AttemptResult(
         "error",
         None,
         status,
@@ -76,7 +76,7 @@ def test_an_event_holds_what_is_known_of_its_call(shop: Shop, run: StartedRun, c
     call = shop.open(run, 500)
     assert (call.source, call.last4, call.secret.reveal()) == ("platform", PLATFORM_KEY[-4:], PLATFORM_KEY)
     clock.now += SECOND
-    outcome = Outcome("ok", Tokens(100, 40, 60, 20), 200, upstream_request_id="req_1", latency_ms=900)
+    outcome = AttemptResult("ok", Tokens(100, 40, 60, 20), 200, upstream_request_id="req_1", latency_ms=900)
     shop.ledger.settle(call, outcome)
     [row] = shop.events()
     assert (row.event_id, row.run_id, row.run_kind) == (call.id, run.run_id, "scan")
@@ -193,7 +193,7 @@ def test_a_run_that_is_not_there_or_has_ended_takes_no_call(shop: Shop, run: Sta
 
 def test_what_has_no_ceiling_does_not_leave_on_the_platform_key(shop: Shop, run: StartedRun) -> None:
     with pytest.raises(NotMetered, match="hosted tools"):
-        shop.ledger.open(run.run_id, asking(64, unmetered="it uses hosted tools"), lease=LEASE)
+        shop.ledger.open(run.run_id, asking(64, cost_unbounded="it uses hosted tools"), lease=LEASE)
     with pytest.raises(PriceUnknown):
         shop.ledger.open(run.run_id, asking(64, model="no-such-model"), lease=LEASE)
     assert (shop.open_now(), shop.account().reserved_nano) == (0, 0)
@@ -204,9 +204,11 @@ def test_what_has_no_ceiling_leaves_on_the_projects_own_key_and_its_cost_is_unkn
     shop: Shop, run: StartedRun
 ) -> None:
     shop.save_key()
-    for ask in (asking(64, unmetered="it uses hosted tools"), asking(64, model="no-such-model")):
+    for ask in (asking(64, cost_unbounded="it uses hosted tools"), asking(64, model="no-such-model")):
         call = shop.ledger.open(run.run_id, ask, lease=LEASE)
-        shop.ledger.settle(call, Outcome("ok", Tokens(5, 0, 5, 0), 200, priceable=ask.unmetered is None))
+        shop.ledger.settle(
+            call, AttemptResult("ok", Tokens(5, 0, 5, 0), 200, priceable=ask.cost_unbounded is None)
+        )
     assert [(row.cost_nano, row.input_tokens) for row in shop.events()] == [(None, 5), (None, 5)]
 
 
@@ -355,7 +357,7 @@ def test_a_rate_limit_or_an_outage_says_nothing_about_the_key(
 ) -> None:
     shop.projects.set_policy("shop", "platform", actor=ADMIN)
     shop.save_key()
-    shop.ledger.settle(shop.open(run, 500), Outcome("error" if status else "unknown", None, status))
+    shop.ledger.settle(shop.open(run, 500), AttemptResult("error" if status else "unknown", None, status))
     assert shop.keys.describe("shop", actor=ADMIN).status == "working"
     assert tags(shop, run) == []
     assert shop.open(run, 500).source == "byok"

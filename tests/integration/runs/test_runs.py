@@ -21,7 +21,7 @@ from lib.errors import (
     RunUnknown,
     RunWaiting,
 )
-from lib.ledger.attempts import Outcome
+from lib.ledger.attempts import AttemptResult
 from lib.pricing.prices import Tokens
 from lib.runs.lifecycle import LEASE as RUN_LEASE
 from lib.runs.lifecycle import StartedRun
@@ -339,9 +339,9 @@ def test_a_budget_that_is_jumped_over_warns_and_stops_too(shop: Shop) -> None:
 
 def test_a_budget_counts_tokens_of_either_source_input_and_output(shop: Shop) -> None:
     run = shop.start(token_budget=400)
-    shop.ledger.settle(shop.open(run, 500), Outcome("ok", Tokens(100, 50, 100, 100), 200))
+    shop.ledger.settle(shop.open(run, 500), AttemptResult("ok", Tokens(100, 50, 100, 100), 200))
     shop.save_key()
-    shop.ledger.settle(shop.open(run, 500), Outcome("ok", Tokens(100, 0, 100, 0), 200))
+    shop.ledger.settle(shop.open(run, 500), AttemptResult("ok", Tokens(100, 0, 100, 0), 200))
     assert (shop.show(run).run.tokens, shop.show(run).run.source) == (400, "both")
     with pytest.raises(BudgetExceeded):
         shop.open(run, 64)
@@ -363,9 +363,9 @@ def test_a_run_with_a_budget_says_once_that_calls_of_unknown_size_do_not_count(
         shop.save_key()
     run = shop.start(token_budget=500)
     left, lost = shop.open(run, 100), shop.open(run, 100, lease=SECOND)
-    shop.ledger.settle(shop.open(run, 100), Outcome("error", None, 500))
+    shop.ledger.settle(shop.open(run, 100), AttemptResult("error", None, 500))
     assert shop.show(run).log == []
-    shop.ledger.settle(left, Outcome("abandoned", None, 200))
+    shop.ledger.settle(left, AttemptResult("abandoned", None, 200))
     clock.now += 2 * SECOND
     expire_calls(shop.database, lost.project_id)
     (line,) = shop.show(run).log
@@ -384,7 +384,7 @@ def test_a_call_whose_worker_died_says_that_the_budget_does_not_count_it(shop: S
 
 def test_without_a_budget_calls_of_unknown_size_leave_no_line(shop: Shop) -> None:
     run = shop.start()
-    shop.ledger.settle(shop.open(run, 100), Outcome("abandoned", None, 200))
+    shop.ledger.settle(shop.open(run, 100), AttemptResult("abandoned", None, 200))
     assert shop.show(run).log == []
 
 

@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from lib.clock import DAY, HOUR, SECOND, Micros, from_micros, iso
 from lib.exchange.import_usage import import_usage
-from lib.ledger.attempts import Ask, Outcome
+from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.pricing.prices import Tokens
 from lib.runs.lifecycle import RunStore
@@ -91,22 +91,24 @@ class Spender:
     def spend(self, slug: str, cents: int, *, unknown: bool = False) -> None:
         """One call of gpt-5 that costs so many cents: its output is 10 USD per million tokens."""
         run = self._runs.start(slug, "scan", actor=ADMIN, token_budget=None)
-        ask = Ask(
+        ask = RequestProfile(
             endpoint="responses",
             model="gpt-5",
             input_bytes=0,
             output_limit=1000 * cents,
             choices=1,
-            whole_context=False,
-            unmetered=None,
+            uses_context_window=False,
+            cost_unbounded=None,
             free=False,
             streaming=False,
         )
         call = self._ledger.open(run.run_id, ask, lease=60 * SECOND)
         if unknown:
-            self._ledger.settle(call, Outcome("unknown", None))
+            self._ledger.settle(call, AttemptResult("unknown", None))
         else:
-            self._ledger.settle(call, Outcome("ok", Tokens(0, 0, 1000 * cents, 0), 200, key_verdict="fine"))
+            self._ledger.settle(
+                call, AttemptResult("ok", Tokens(0, 0, 1000 * cents, 0), 200, key_verdict="fine")
+            )
         self._runs.finish(run.run_id, "passed")
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from lib.access.roles import Origin, local_administrator
 from lib.clock import MINUTE
 from lib.errors import KeyLocked
-from lib.ledger.attempts import Ask
+from lib.ledger.attempts import RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
 from lib.pricing.prices import PriceBook
@@ -214,14 +214,14 @@ def test_a_project_has_one_key_in_use_whatever_is_written(vault):
 def call(vault: Vault, run_id: str) -> OpenCall:
     """Open a call, as the client does before a request leaves."""
     ledger = Ledger(vault.database, vault.keys, PriceBook.load(None), WORKER)
-    ask = Ask(
+    ask = RequestProfile(
         "responses",
         "gpt-5-mini",
         100,
         50,
         1,
-        whole_context=False,
-        unmetered=None,
+        uses_context_window=False,
+        cost_unbounded=None,
         free=False,
         streaming=False,
     )

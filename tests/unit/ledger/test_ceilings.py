@@ -10,28 +10,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.errors import NotMetered, PriceUnknown
-from lib.ledger.attempts import Ask
+from lib.ledger.attempts import RequestProfile
 from lib.ledger.ceilings import ceiling
 from lib.pricing.prices import PriceBook, Tokens
 
 AT = datetime(2026, 9, 21, tzinfo=UTC)
 PRICES = PriceBook()
 DEFAULT = 4_096
-PLAIN = Ask(
+PLAIN = RequestProfile(
     endpoint="responses",
     model="gpt-5-mini",
     input_bytes=1_000,
     output_limit=500,
     choices=1,
-    whole_context=False,
-    unmetered=None,
+    uses_context_window=False,
+    cost_unbounded=None,
     free=False,
     streaming=False,
 )
 MODELS = ("gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4o", "gpt-4o-mini", "o4-mini")
 
 
-def nano(ask: Ask) -> int:
+def nano(ask: RequestProfile) -> int:
     return ceiling(ask, DEFAULT, PRICES, at=AT)[0]
 
 
@@ -71,9 +71,9 @@ def test_each_choice_may_be_as_long_as_the_limit() -> None:
 def test_where_bytes_bound_nothing_the_context_window_does() -> None:
     window = PRICES.context_window("gpt-5-mini")
     assert window is not None
-    seen = nano(replace(PLAIN, whole_context=True))
+    seen = nano(replace(PLAIN, uses_context_window=True))
     assert seen >= PRICES.cost("gpt-5-mini", Tokens(window, 0, 500, 0), at=AT).nano
-    assert seen == nano(replace(PLAIN, whole_context=True, input_bytes=10))
+    assert seen == nano(replace(PLAIN, uses_context_window=True, input_bytes=10))
 
 
 def test_an_unknown_context_window_is_no_ceiling() -> None:
@@ -81,7 +81,7 @@ def test_an_unknown_context_window_is_no_ceiling() -> None:
 
     prices = PriceBook({"ours": FilePrice(1_000_000, None, None, 1_000_000, None)})
     with pytest.raises(NotMetered, match="how much ours reads at most is unknown"):
-        ceiling(replace(PLAIN, model="ours", whole_context=True), DEFAULT, prices, at=AT)
+        ceiling(replace(PLAIN, model="ours", uses_context_window=True), DEFAULT, prices, at=AT)
 
 
 def test_an_unknown_price_is_no_ceiling_and_never_zero() -> None:
@@ -91,7 +91,7 @@ def test_an_unknown_price_is_no_ceiling_and_never_zero() -> None:
 
 def test_what_nothing_bounds_says_why() -> None:
     with pytest.raises(NotMetered, match="it uses a hosted tool"):
-        nano(replace(PLAIN, unmetered="it uses a hosted tool"))
+        nano(replace(PLAIN, cost_unbounded="it uses a hosted tool"))
 
 
 def test_what_is_free_has_a_ceiling_of_nothing() -> None:

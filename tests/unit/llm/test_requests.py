@@ -9,27 +9,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from lib.ledger.attempts import Ask
-from lib.llm.openai.requests import read_ask, with_output_limit, with_stream_usage
+from lib.ledger.attempts import RequestProfile
+from lib.llm.openai.requests import parse_request, with_output_limit, with_stream_usage
 
 CHAT: dict[str, Any] = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Hi"}]}
 RESPONSES: dict[str, Any] = {"model": "gpt-5-mini", "input": "Hi"}
 
 
-def ask(path: str, body: object, content_type: str | None = "application/json", method: str = "POST") -> Ask:
+def ask(
+    path: str, body: object, content_type: str | None = "application/json", method: str = "POST"
+) -> RequestProfile:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_ask(method, path, raw, content_type)
+    return parse_request(method, path, raw, content_type)
 
 
-def chat(**more: Any) -> Ask:
+def chat(**more: Any) -> RequestProfile:
     return ask("chat/completions", CHAT | more)
 
 
-def responses(**more: Any) -> Ask:
+def responses(**more: Any) -> RequestProfile:
     return ask("responses", RESPONSES | more)
 
 
-def said(*parts: Any) -> Ask:
+def said(*parts: Any) -> RequestProfile:
     return chat(messages=[{"role": "user", "content": list(parts)}])
 
 
@@ -38,7 +40,7 @@ def said(*parts: Any) -> Ask:
 
 def test_a_chat_completion_is_bounded_by_its_bytes():
     body = json.dumps(CHAT).encode()
-    expected = Ask("chat/completions", "gpt-5-mini", len(body), None, 1, False, None, False, False)
+    expected = RequestProfile("chat/completions", "gpt-5-mini", len(body), None, 1, False, None, False, False)
     assert ask("chat/completions", body) == expected
 
 
@@ -59,7 +61,7 @@ def test_a_response_with_everything_harmless_is_metered():
         background=False,
         truncation="disabled",
     )
-    assert (found.unmetered, found.whole_context, found.output_limit, found.streaming) == (
+    assert (found.cost_unbounded, found.uses_context_window, found.output_limit, found.streaming) == (
         None,
         False,
         50,
@@ -73,30 +75,36 @@ def test_a_tools_conversation_is_plain_text():
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "1"}]},
     ]
-    assert (chat(messages=messages).unmetered, chat(messages=messages).whole_context) == (None, False)
+    assert (chat(messages=messages).cost_unbounded, chat(messages=messages).uses_context_window) == (
+        None,
+        False,
+    )
     items = [
         {"role": "user", "content": [{"type": "input_text", "text": "x"}]},
         {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}", "id": "fc_1"},
         {"type": "function_call_output", "call_id": "c", "output": "1"},
     ]
-    assert (responses(input=items).unmetered, responses(input=items).whole_context) == (None, False)
+    assert (responses(input=items).cost_unbounded, responses(input=items).uses_context_window) == (
+        None,
+        False,
+    )
 
 
 def test_functions_in_a_namespace_are_the_callers_own():
     tools = [{"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]}]
-    assert responses(tools=tools).unmetered is None
-    assert responses(tools=[{"type": "namespace", "name": "n", "tools": [{"type": "mcp"}]}]).unmetered
+    assert responses(tools=tools).cost_unbounded is None
+    assert responses(tools=[{"type": "namespace", "name": "n", "tools": [{"type": "mcp"}]}]).cost_unbounded
 
 
 @pytest.mark.parametrize("texts", ["x", ["x", "y"], [1, 2, 3], [[1, 2], [3]]])
 def test_an_embedding_writes_nothing(texts):
     found = ask("embeddings", {"model": "text-embedding-3-small", "input": texts, "dimensions": 8})
-    assert (found.unmetered, found.output_limit, found.choices) == (None, 0, 1)
+    assert (found.cost_unbounded, found.output_limit, found.choices) == (None, 0, 1)
 
 
 @pytest.mark.parametrize("tier", [None, "auto", "default"])
 def test_the_default_tier_is_metered(tier):
-    assert chat(service_tier=tier).unmetered is None
+    assert chat(service_tier=tier).cost_unbounded is None
 
 
 def test_the_output_limit_is_the_largest_that_the_request_names():
@@ -113,13 +121,13 @@ def test_choices_are_counted():
 
 @pytest.mark.parametrize("path", ["models", "models/gpt-5-mini", "models/ft:gpt-4o:acme::1"])
 def test_lists_of_models_are_free(path):
-    found = read_ask("GET", path, b"", None)
-    assert (found.endpoint, found.free, found.unmetered) == ("models", True, None)
+    found = parse_request("GET", path, b"", None)
+    assert (found.endpoint, found.free, found.cost_unbounded) == ("models", True, None)
 
 
 def test_a_moderation_is_free():
     found = ask("moderations", {"model": "omni-moderation-latest", "input": "x"})
-    assert (found.free, found.unmetered, found.model) == (True, None, "omni-moderation-latest")
+    assert (found.free, found.cost_unbounded, found.model) == (True, None, "omni-moderation-latest")
 
 
 # --- what reads more than its bytes ----------------------------------------------------------------
@@ -136,7 +144,7 @@ def test_a_moderation_is_free():
     ],
 )
 def test_what_a_chat_message_shows_may_fill_the_whole_context(part):
-    assert (said(part).whole_context, said(part).unmetered) == (True, None)
+    assert (said(part).uses_context_window, said(part).cost_unbounded) == (True, None)
 
 
 @pytest.mark.parametrize(
@@ -153,14 +161,14 @@ def test_what_a_chat_message_shows_may_fill_the_whole_context(part):
     ],
 )
 def test_what_an_input_item_shows_or_refers_to_may_fill_the_whole_context(item):
-    assert responses(input=[item]).whole_context
+    assert responses(input=[item]).uses_context_window
 
 
 @pytest.mark.parametrize(
     "state", [{"previous_response_id": "resp_1"}, {"conversation": "conv_1"}, {"prompt": {"id": "pmpt_1"}}]
 )
 def test_stored_state_may_fill_the_whole_context(state):
-    assert (responses(**state).whole_context, responses(**state).unmetered) == (True, None)
+    assert (responses(**state).uses_context_window, responses(**state).cost_unbounded) == (True, None)
 
 
 # --- what has no ceiling ---------------------------------------------------------------------------
@@ -206,7 +214,7 @@ def test_stored_state_may_fill_the_whole_context(state):
     ],
 )
 def test_a_response_that_is_billed_beyond_its_tokens_has_no_ceiling(more):
-    assert responses(**more).unmetered
+    assert responses(**more).cost_unbounded
 
 
 @pytest.mark.parametrize(
@@ -226,7 +234,7 @@ def test_a_response_that_is_billed_beyond_its_tokens_has_no_ceiling(more):
     ],
 )
 def test_a_chat_that_is_billed_beyond_its_tokens_has_no_ceiling(more):
-    assert chat(**more).unmetered
+    assert chat(**more).cost_unbounded
 
 
 @pytest.mark.parametrize(
@@ -250,8 +258,8 @@ def test_a_chat_that_is_billed_beyond_its_tokens_has_no_ceiling(more):
     ],
 )
 def test_every_other_endpoint_has_no_ceiling(method, path):
-    found = read_ask(method, path, json.dumps(RESPONSES).encode(), "application/json")
-    assert found.unmetered
+    found = parse_request(method, path, json.dumps(RESPONSES).encode(), "application/json")
+    assert found.cost_unbounded
     assert not found.free
 
 
@@ -271,17 +279,17 @@ def test_every_other_endpoint_has_no_ceiling(method, path):
     ],
 )
 def test_a_body_that_cannot_be_read_has_no_ceiling_and_raises_nothing(body):
-    assert ask("responses", body).unmetered == "its body is not plain JSON"
+    assert ask("responses", body).cost_unbounded == "its body is not plain JSON"
 
 
 def test_a_body_of_another_type_is_not_read():
-    assert ask("responses", RESPONSES, "multipart/form-data; boundary=x").unmetered
-    assert ask("responses", RESPONSES, "application/json; charset=utf-8").unmetered is None
-    assert ask("responses", RESPONSES, None).unmetered is None
+    assert ask("responses", RESPONSES, "multipart/form-data; boundary=x").cost_unbounded
+    assert ask("responses", RESPONSES, "application/json; charset=utf-8").cost_unbounded is None
+    assert ask("responses", RESPONSES, None).cost_unbounded is None
 
 
 def test_reasons_repeat_nothing_of_the_request_but_plain_names():
-    assert responses(**{"<script>": 1}).unmetered == "nothing is known about the cost of its parameter"
+    assert responses(**{"<script>": 1}).cost_unbounded == "nothing is known about the cost of its parameter"
 
 
 json_values = some.recursive(

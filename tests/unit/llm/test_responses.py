@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 from openai._streaming import SSEDecoder
 
-from lib.ledger.attempts import Ask
-from lib.llm.openai.responses import Reader, reader_for
-from lib.llm.openai.usage import Reading, read_usage
+from lib.ledger.attempts import RequestProfile
+from lib.llm.openai.responses import StreamParser, parser_for
+from lib.llm.openai.usage import ParsedUsage, read_usage
 from lib.llm.redaction import Cleaner
 from lib.pricing.prices import Tokens
 from lib.secret import Secret
@@ -44,13 +44,13 @@ def reader(
     drop_usage: bool = False,
     method: str = "POST",
     choices: int = 1,
-) -> Reader:
-    asked = Ask(endpoint, "gpt-5-mini", 10, None, choices, False, None, False, stream)
+) -> StreamParser:
+    asked = RequestProfile(endpoint, "gpt-5-mini", 10, None, choices, False, None, False, stream)
     kind = "text/event-stream; charset=utf-8" if stream else "application/json"
-    return reader_for(method, asked, kind, Cleaner(Secret(KEY)), drop_usage=drop_usage)
+    return parser_for(method, asked, kind, Cleaner(Secret(KEY)), drop_usage=drop_usage)
 
 
-def read(endpoint: str, body: object) -> Reading:
+def read(endpoint: str, body: object) -> ParsedUsage:
     one = reader(endpoint)
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     assert one.feed(raw) + one.finish() == raw
@@ -322,7 +322,7 @@ def test_a_stream_that_ends_without_any_mark_was_cut_off():
 def test_data_over_several_lines_is_one_event():
     lines = json.dumps(chunk(usage=CHAT_USAGE), indent=1).splitlines()
     raw = "".join(f"data: {line}\n" for line in lines).encode() + b"\n"
-    assert stream(raw, drop_usage=True) == (b"", Reading(TOKENS, MODEL, True, None, True, True, True))
+    assert stream(raw, drop_usage=True) == (b"", ParsedUsage(TOKENS, MODEL, True, None, True, True, True))
 
 
 def test_comments_and_other_fields_pass():
@@ -339,7 +339,7 @@ def test_the_last_event_may_lack_its_empty_line():
 
 def test_a_model_cannot_write_usage_by_saying_it():
     text = '"usage": {"prompt_tokens": 1, "completion_tokens": 1}\n\ndata: [DONE]\n\n'
-    assert stream(events(says(text), done=False))[1] == Reading(None, MODEL, spoken=True)
+    assert stream(events(says(text), done=False))[1] == ParsedUsage(None, MODEL, spoken=True)
 
 
 @pytest.mark.parametrize("kind", ["response.completed", "response.incomplete"])
@@ -458,9 +458,9 @@ def test_no_body_passes_on_the_key(body, length, cuts):
 
 @pytest.mark.parametrize("charset", ["utf-16", "utf-16-le", "utf-32", "cp037"])
 def test_no_charset_hides_the_key_in_a_body(charset):
-    asked = Ask("responses", "gpt-5-mini", 10, None, 1, False, None, False, False)
+    asked = RequestProfile("responses", "gpt-5-mini", 10, None, 1, False, None, False, False)
     kind = f"application/json; charset={charset}"
-    one = reader_for("POST", asked, kind, Cleaner(Secret(KEY)), drop_usage=False)
+    one = parser_for("POST", asked, kind, Cleaner(Secret(KEY)), drop_usage=False)
     one.feed(json.dumps({"error": {"message": f"bad {KEY}"}}).encode(charset))
     assert json.loads(one.finish()) == {"error": {"message": "bad [key hidden]"}}
     assert one.reading.failure.message == "bad [key hidden]"
@@ -471,15 +471,15 @@ def test_no_charset_hides_the_key_in_a_body(charset):
     "kind", ["application/json", "text/event-stream", "application/octet-stream", "text/plain"]
 )
 def test_what_counts_nothing_does_not_pass_on_the_key_either(method, kind):
-    asked = Ask("files/f/content", "", 10, None, 1, False, None, False, False)
-    one = reader_for(method, asked, kind, Cleaner(Secret(KEY)), drop_usage=False)
+    asked = RequestProfile("files/f/content", "", 10, None, 1, False, None, False, False)
+    one = parser_for(method, asked, kind, Cleaner(Secret(KEY)), drop_usage=False)
     assert pieces(one.feed(f"data: {KEY}\n\n".encode()) + one.finish(), 16) == []
     assert (one.reading.whole, one.reading.tokens, one.reading.failure) == (True, None, None)
 
 
 def test_sound_passes_as_it_comes():
-    asked = Ask("audio/speech", "gpt-4o-mini-tts", 10, None, 1, False, None, False, False)
-    one = reader_for("POST", asked, "audio/mpeg", Cleaner(Secret(KEY)), drop_usage=False)
+    asked = RequestProfile("audio/speech", "gpt-4o-mini-tts", 10, None, 1, False, None, False, False)
+    one = parser_for("POST", asked, "audio/mpeg", Cleaner(Secret(KEY)), drop_usage=False)
     assert one.feed(b"\xff\x00\xfb") == b"\xff\x00\xfb"
 
 
