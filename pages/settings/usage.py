@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from lib.ui.base import filters, loaders, notices
+from lib.ui.base.server import front_door
 from lib.ui.base.wording import count
 from lib.ui.charts import buckets
 from lib.ui.overview.first_steps import draw_no_project
@@ -37,8 +38,8 @@ with st.container(horizontal=True, gap="xsmall"):
     )
 head.context(f"{summary.which(wanted, len(projects))} · {chosen.label}{live.note(chosen)}")
 
-sums = loaders.totals(wanted, viewer.actor)
-everything = loaders.totals(summary.unfiltered(wanted), viewer.actor)
+sums = loaders.cached(front_door().reports.totals, wanted, actor=viewer.actor)
+everything = loaders.cached(front_door().reports.totals, summary.unfiltered(wanted), actor=viewer.actor)
 st.caption(summary.count_line(sums, everything))
 if not sums.calls:
     cards.empty()
@@ -46,7 +47,7 @@ if not sums.calls:
     live.watch(wanted, chosen)
     st.stop()
 
-previous = loaders.totals(filters.before(wanted, chosen), viewer.actor)
+previous = loaders.cached(front_door().reports.totals, filters.before(wanted, chosen), actor=viewer.actor)
 cards.metrics(summary.metrics(sums, previous), before=chosen.before)
 
 course = buckets.course(wanted, chosen, viewer.actor)
@@ -54,7 +55,7 @@ spend_card.draw(course, title="Spend per {unit} by source, USD")
 usage_charts.draw(wanted, course, sums, projects, chosen, viewer.actor)
 usage_calls.draw(wanted, chosen, viewer.actor)
 
-days = loaders.by_day(wanted, viewer.actor)
+days = loaders.cached(front_door().reports.by_day, wanted, actor=viewer.actor)
 cards.heading(
     "Days", note=f"newest first, days in {course.zone}; the same numbers as the charts and the export"
 )

@@ -44,8 +44,8 @@ standings = table.standings(platform, projects, wanted, course, viewer.actor)
 with st.container():  # also without a line: what follows keeps its place, and is not drawn anew
     cards.attention(attention.attention_of(platform, standings, wanted, viewer.actor, chosen))
 
-sums = loaders.totals(wanted, viewer.actor)
-previous = loaders.totals(filters.before(wanted, chosen), viewer.actor)
+sums = loaders.cached(front_door().reports.totals, wanted, actor=viewer.actor)
+previous = loaders.cached(front_door().reports.totals, filters.before(wanted, chosen), actor=viewer.actor)
 near = table.near_course(standings, chosen, viewer.actor)
 cards.metrics(table.metrics(sums, previous, course.rows, standings, near), before=chosen.before)
 

@@ -68,7 +68,7 @@ def test_each_attack_has_tests_that_exist(number: int):
 
 
 @on_sqlite
-def test_what_a_page_keeps_for_one_person_is_not_shown_to_the_next(platform: Platform, monkeypatch):
+def test_what_a_page_keeps_for_one_person_is_not_shown_to_the_next(platform: Platform):
     from lib.reports.models import UsageFilter
     from lib.ui.base import loaders
 
@@ -77,15 +77,16 @@ def test_what_a_page_keeps_for_one_person_is_not_shown_to_the_next(platform: Pla
     header = b"occurred_at,project,model,input_tokens,output_tokens\n"
     rows = b"".join(b"2026-05-01T12:00:00Z,%s,gpt-5-mini,1000,100\n" % slug for slug in (b"own", b"other"))
     import_usage(platform.database, platform.prices, io.BytesIO(header + rows), name="x.csv", actor=ADMIN)
-    monkeypatch.setattr(loaders, "front_door", lambda: platform)
     loaders.forget()
     own = platform.projects.get("own", actor=ADMIN).id
     ann = Actor("ann@example.com", Origin.BROWSER, projects={own: Role.ANALYST})
     boss = Actor("ann@example.com", Origin.BROWSER, everywhere=Role.MANAGER)
     everything = UsageFilter()
-    assert [loaders.totals(everything, who).calls for who in (boss, ann, boss)] == [2, 1, 2]
-    assert set(loaders.by_project(everything, boss)) == {"own", "other"}
-    assert set(loaders.by_project(everything, ann)) == {"own"}
+    totals, by_project = platform.reports.totals, platform.reports.by_project
+    calls = [loaders.cached(totals, everything, actor=who).calls for who in (boss, ann, boss)]
+    assert calls == [2, 1, 2]
+    assert set(loaders.cached(by_project, everything, actor=boss)) == {"own", "other"}
+    assert set(loaders.cached(by_project, everything, actor=ann)) == {"own"}
     loaders.forget()
 
 

@@ -12,6 +12,7 @@ from lib.clock import HOUR, Micros, from_micros
 from lib.reports.models import DayRow, HourRow, Totals, UsageFilter
 from lib.ui.base import loaders, wording
 from lib.ui.base.filters import Chosen
+from lib.ui.base.server import front_door
 
 WEEKS_FROM, MONTHS_FROM = 184, 732
 """Days of a period from which on a bar is a week, and a month."""
@@ -59,9 +60,17 @@ def course(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> Course:
         # Up to the end of this hour: a period that ends with each look would never be found in the cache.
         end = chosen.now - chosen.now % HOUR + HOUR
         return hours(
-            loaders.by_hour(replace(wanted, until=min(chosen.period.until, end)), actor), zone, chosen.now
+            loaders.cached(
+                front_door().reports.by_hour,
+                replace(wanted, until=min(chosen.period.until, end)),
+                actor=actor,
+            ),
+            zone,
+            chosen.now,
         )
-    return DAYS_TO[unit](loaders.by_day(wanted, actor), zone.key, chosen.today)
+    return DAYS_TO[unit](
+        loaders.cached(front_door().reports.by_day, wanted, actor=actor), zone.key, chosen.today
+    )
 
 
 def hours(rows: Sequence[HourRow], zone: ZoneInfo, now: Micros) -> Course:

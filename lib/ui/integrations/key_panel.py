@@ -15,6 +15,7 @@ from lib.platform import Platform
 from lib.reports.spend import UsageFilter
 from lib.runs.log import RunFilter
 from lib.ui.base import loaders
+from lib.ui.base.server import front_door
 from lib.ui.base.wording import (
     FAILURE,
     KEY_STATUS,
@@ -118,7 +119,7 @@ def _with_exact(moment: Micros | None, said: str, at: Micros, zone: ZoneInfo) ->
 
 def _spend(project: Project, state: KeyState, actor: Actor) -> dict[str, str]:
     wanted = UsageFilter(projects=(project.slug,), sources=("byok",), since=state.saved_at)
-    sums = loaders.totals(wanted, actor)
+    sums = loaders.cached(front_door().reports.totals, wanted, actor=actor)
     amount = escape(money(sums.byok_nano))
     unpriced = f"; {count(sums.unpriced_calls)} more at unknown cost" if sums.unpriced_calls else ""
     priced = count(sums.calls - sums.unpriced_calls, "call")

@@ -16,6 +16,7 @@ from lib.reports.models import UsageFilter
 from lib.ui.base import loaders
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import INTEGRATIONS, PLAN, USAGE
+from lib.ui.base.server import front_door
 from lib.ui.base.wording import count, duration, escape, exact, money
 from lib.ui.overview.table import Standing
 from lib.ui.parts.cards import Attention
@@ -51,7 +52,9 @@ def _unpriced(found: Sequence[Standing], wanted: UsageFilter, actor: Actor) -> l
         return []
     answered = replace(wanted, projects=slugs, statuses=("ok",))
     lines = []
-    for slug, calls in sorted(loaders.without_price(answered, actor).items()):
+    for slug, calls in sorted(
+        loaders.cached(front_door().reports.without_price, answered, actor=actor).items()
+    ):
         whose = "Its cost is" if calls == 1 else "Their cost is"
         text = f"**{escape(slug)}**: {count(calls, 'call')} without a known price. {whose} in no total."
         lines.append(Attention("No price", "gray", text, "Show usage", USAGE, {"project": slug}))
@@ -114,8 +117,10 @@ def _jumps(wanted: UsageFilter, actor: Actor, chosen: Chosen) -> list[Attention]
     """Projects whose spend jumped on the last full day, the largest first; the method is in the words."""
     day = chosen.today - timedelta(days=1)
     since = midnight(day - timedelta(days=spikes.DAYS_BEFORE), chosen.zone)
-    days = loaders.project_days(
-        replace(wanted, since=since, until=midnight(chosen.today, chosen.zone)), actor
+    days = loaders.cached(
+        front_door().reports.project_days,
+        replace(wanted, since=since, until=midnight(chosen.today, chosen.zone)),
+        actor=actor,
     )
     found = [(slug, jumped) for slug, course in days.items() if (jumped := spikes.jump(course, day))]
     found.sort(key=lambda each: (-each[1].total_nano, each[0]))

@@ -60,7 +60,7 @@ def standings(
 ) -> list[Standing]:
     """All projects, nearest to a cap first, then by spend; each with its own spend in the bars of ``course``."""
     keys = platform.keys.describe_all(actor=actor, sample=wanted.sample)
-    sums = loaders.by_project(wanted, actor)
+    sums = loaders.cached(front_door().reports.by_project, wanted, actor=actor)
     courses = _courses(wanted, course, actor)
     rooms = platform.caps.headroom_all(actor=actor, sample=wanted.sample)
     found = [
@@ -84,7 +84,7 @@ def _courses(wanted: UsageFilter, course: Course, actor: Actor) -> dict[str, lis
         for day in range((step.last - step.first).days + 1)
     }
     found = {}
-    for slug, days in loaders.project_days(wanted, actor).items():
+    for slug, days in loaders.cached(front_door().reports.project_days, wanted, actor=actor).items():
         sums = [0] * len(course.rows)
         for day, spend in days.items():
             if day in place:  # hours end now; a call that is dated later has no bar

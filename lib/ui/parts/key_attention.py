@@ -9,6 +9,7 @@ from lib.access.roles import Actor
 from lib.reports.models import UsageFilter
 from lib.ui.base import loaders
 from lib.ui.base.navigation import RUN_LOGS
+from lib.ui.base.server import front_door
 from lib.ui.base.wording import count, escape, key_name, weekday_time
 from lib.ui.parts.cards import Attention
 from lib.vault.states import KeyState, PlatformKeyState
@@ -27,7 +28,7 @@ def failing_key(project: Project, state: KeyState, actor: Actor, zone: ZoneInfo)
         else "OpenAI has rejected its key"
     )
     refused = UsageFilter(projects=(project.slug,), sources=("byok",), statuses=("error",), since=since)
-    calls = loaders.totals(refused, actor).calls
+    calls = loaders.cached(front_door().reports.totals, refused, actor=actor).calls
     followed = "Nothing was spent on the platform key."
     if calls:
         followed = f"{count(calls, 'call')} failed; nothing was spent on the platform key."

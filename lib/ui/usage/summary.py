@@ -12,6 +12,7 @@ from lib.reports.models import DayRow, Totals, UsageFilter
 from lib.ui.base import address, loaders
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import in_sample
+from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, cell, count_column, height_of, money_column
 from lib.ui.base.wording import KIND, SOURCE, change, count, escape, money, points, share
 from lib.ui.parts import spend_card
@@ -30,7 +31,7 @@ STATUSES = {
 
 def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter:
     """Draw the filters, each saying its state, and return what they come to."""
-    known = loaders.choices(actor, sample=in_sample())
+    known = loaders.cached(front_door().reports.choices, actor=actor, sample=in_sample())
     return UsageFilter(
         projects=tuple(address.select_many("Projects", "project", projects)),
         sources=tuple(

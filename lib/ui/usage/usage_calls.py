@@ -14,6 +14,7 @@ from lib.ui.base import loaders
 from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import RUN_LOGS, go
+from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars, height_of, wide_enough
 from lib.ui.base.wording import count, day_time, latency, payer, shorten, weekday_time
 from lib.ui.parts import cards
@@ -25,7 +26,7 @@ _PAYERS = {"Platform": "violet", "BYOK": "blue", "Platform and BYOK": "gray"}
 
 def draw(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> None:
     """The section; it says which calls were looked at."""
-    latest = loaders.latest_calls(wanted, actor)
+    latest = loaders.cached(front_door().call_reports.latest, wanted, actor=actor)
     cards.heading("Single calls", note=looked_at(latest, chosen))
     if not latest.calls:
         cards.empty("None of them matches. Choose fewer filters, or a shorter period.")

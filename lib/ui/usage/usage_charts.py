@@ -63,7 +63,7 @@ def _draw(card: Card, height: int) -> None:
 def _cards(
     wanted: UsageFilter, course: Course, sums: Totals, projects: Sequence[str], chosen: Chosen, actor: Actor
 ) -> Iterator[Card]:
-    models = [(row.model, row) for row in loaders.by_model(wanted, actor)]
+    models = [(row.model, row) for row in loaders.cached(front_door().reports.by_model, wanted, actor=actor)]
     both = f"both sources; {course.zone}"
     yield Card("models", "Spend by model, USD", both, rankings.ranking(models, "model"))
     named = wanted.projects or projects
@@ -82,7 +82,7 @@ def _cached(sums: Totals) -> str:
 
 
 def _projects(wanted: UsageFilter, note: str, actor: Actor) -> Card:
-    found = loaders.by_project(wanted, actor).values()
+    found = loaders.cached(front_door().reports.by_project, wanted, actor=actor).values()
     rows = sorted(found, key=lambda row: (-row.total_nano, -row.calls, row.project))
     drawn = rankings.ranking([(row.project, row) for row in rows], "project")
     return Card("projects", "Spend by project, USD", note, drawn)
@@ -104,7 +104,9 @@ def _heat(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> Card | None:
     if stretch is None or chosen.hourly:
         return None
     since, until = stretch
-    spent = loaders.by_utc_hour(replace(wanted, since=since, until=until), actor)
+    spent = loaders.cached(
+        front_door().reports.by_utc_hour, replace(wanted, since=since, until=until), actor=actor
+    )
     title, zone = "Spend by hour and weekday, USD", chosen.zone.key
     weeks = (until - since) // weekly.WEEK
     note = f"average hour of the latest {count(weeks, 'week')}" if weeks else "the hours that are over"
