@@ -16,7 +16,7 @@ from enum import Enum
 from functools import lru_cache, partial
 
 from lib.clock import Micros, iso, to_micros
-from lib.pricing.prices import plain_usd
+from lib.pricing.amounts import NANO, plain_usd
 
 Cell = str | int | None
 """A stored value: text, a count, microseconds or nano-USD; None where it is not known."""
@@ -185,7 +185,7 @@ def read_usd(text: str) -> int | None:
     nano = Decimal(stripped).scaleb(9, _EXACT)
     if nano != nano.to_integral_value():
         raise BadCell("has more than nine decimals")
-    if nano > LARGEST_USD * 1_000_000_000:
+    if nano > LARGEST_USD * NANO:
         raise BadCell(f"is more than {LARGEST_USD:,} USD")
     return int(nano)
 

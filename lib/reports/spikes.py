@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import median_low
 
+from lib.pricing.amounts import NANO
 from lib.reports.models import Spend
 
 DAYS_BEFORE = 7
 FACTOR = 3
-FLOOR_NANO = 10 * 10**9
+FLOOR_NANO = 10 * NANO
 """A jump is at least so many times the median of the days before, and so much more than it."""
 
 

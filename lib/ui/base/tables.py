@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import pyarrow as pa
 import streamlit as st
 
+from lib.pricing.amounts import NANO
 from lib.reports.models import Totals
 
-_NANO = 1_000_000_000
 _CENT = 0.01
 _HUNDREDTH_CENT = 0.0001
 _HEADER = 35  # pixels, with the border
 _PAD, _CHARACTER = 18, 6.9  # pixels, of a cell
 
 
+@overload
+def dollars(nano: int) -> float: ...
+@overload
+def dollars(nano: int | None) -> float | None: ...
 def dollars(nano: int | None) -> float | None:
-    """An amount for a column, to be drawn only; an empty cell where it is unknown."""
-    return None if nano is None else nano / _NANO
+    """Nano-USD as USD to be drawn only, in charts and tables; None, an empty cell, where it is unknown."""
+    return None if nano is None else nano / NANO
 
 
 def known(sums: Totals, source: str = "") -> int | None:

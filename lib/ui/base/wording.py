@@ -13,6 +13,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from zoneinfo import ZoneInfo
 
 from lib.clock import DAY, HOUR, MINUTE, SECOND, Micros, from_micros
+from lib.pricing.amounts import usd
 
 UNKNOWN = "unknown"
 DOTS = "••••"
@@ -20,7 +21,6 @@ MINUS = "\N{MINUS SIGN}"
 
 _NEARLY_A_CENT = 9_950_000  # rounds to a whole cent
 _SMALLEST_SHOWN = 100_000
-_NANO = Decimal(1_000_000_000)
 _JUST_NOW = 5 * SECOND
 
 # --- money and counts ------------------------------------------------------------------------------
@@ -42,7 +42,7 @@ def money4(nano: int | None) -> str:
 
 
 def _dollars(nano: int, places: int) -> str:
-    amount = (nano / _NANO).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
+    amount = usd(nano).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
     return f"${amount:,}"
 
 

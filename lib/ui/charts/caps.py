@@ -9,13 +9,14 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from lib.clock import Micros, from_micros
+from lib.pricing.amounts import NANO
 from lib.ui.base import wording
+from lib.ui.base.tables import dollars
 from lib.ui.charts import theme
-from lib.ui.charts.theme import PLATFORM, Chart, Columns, Spec, usd
+from lib.ui.charts.theme import PLATFORM, Chart, Columns, Spec
 from lib.usage.periods import day_of, midnight
 
 _MOST_STEPS = 5
-_DOLLAR = 1_000_000_000
 _WIDE, _HALF = 7, 4
 
 
@@ -30,7 +31,7 @@ class Point(Protocol):
 
 def window_bar(name: str, *, used_nano: int, reserved_nano: int, cap_nano: int) -> Chart:
     """One bar: used, reserved by running calls, free; all of it is the cap."""
-    used, reserved, cap = usd(used_nano), usd(reserved_nano), usd(cap_nano)
+    used, reserved, cap = dollars(used_nano), dollars(reserved_nano), dollars(cap_nano)
     columns = {
         "Used": [used],
         "Reserved": [reserved],
@@ -71,11 +72,11 @@ def consumption(points: Sequence[Point], *, name: str, cap_nano: int, zone: Zone
     """What a rolling window held over time, against its cap; the last point is now."""
     held = f"In the {name} window"
     said = theme.in_words({held: [wording.money(point.nano) for point in points]})
-    columns: Columns = {**_columns(points, zone), "USD": [usd(point.nano) for point in points], **said}
+    columns: Columns = {**_columns(points, zone), "USD": [dollars(point.nano) for point in points], **said}
     highest, now = max(point.nano for point in points), points[-1]
     top = max(highest, cap_nano)
     x = _instants(points, zone, _WIDE)
-    scale = {"domain": [0, usd(top) * 1.12 or 1.0], "nice": False}
+    scale = {"domain": [0, dollars(top) * 1.12 or 1.0], "nice": False}
     values = _steps_to(top)
     # A smaller tick count, also the theme's, would thin the values out and take the cap's own label away.
     axis = theme.money_axis() | {"labelExpr": _labels(top), "labelOverlap": False}
@@ -85,7 +86,7 @@ def consumption(points: Sequence[Point], *, name: str, cap_nano: int, zone: Zone
     layers = [
         _steps(x, y, {"type": "area", "opacity": 0.14}),
         _steps(x, y, {"type": "line", "strokeWidth": 1.8}),
-        *_cap_line(usd(cap_nano), f"{name} cap {wording.money(cap_nano)}"),
+        *_cap_line(dollars(cap_nano), f"{name} cap {wording.money(cap_nano)}"),
         _steps(x, y, {"type": "point", "filled": True, "size": 55, "opacity": 1}, last),
         {
             "transform": [last],
@@ -193,8 +194,8 @@ def _midnights(first: Micros, last: Micros, zone: ZoneInfo, most: int) -> dict[s
 
 def _labels(nano: int) -> str:
     """As of other axes, but no cap of $12.50 reads as $12."""
-    whole = nano % _DOLLAR == 0 or nano < _DOLLAR
-    return theme.money_labels(str(usd(nano))) if whole else "format(datum.value, '$,.2f')"
+    whole = nano % NANO == 0 or nano < NANO
+    return theme.money_labels(str(dollars(nano))) if whole else "format(datum.value, '$,.2f')"
 
 
 def _steps_to(nano: int) -> list[float]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from lib.reports.weekly import HourOfWeek
 from lib.ui.base import wording
+from lib.ui.base.tables import dollars
 from lib.ui.charts import theme
-from lib.ui.charts.theme import BYOK, PLATFORM, Chart, Columns, Spec, usd
+from lib.ui.charts.theme import BYOK, PLATFORM, Chart, Columns, Spec
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _EVERY = 3
@@ -20,7 +21,7 @@ def heat_map(cells: Sequence[HourOfWeek]) -> Chart:
     columns: Columns = {
         "Day": [DAYS[cell.weekday] for cell in cells],
         "Hour": [cell.clock for cell in cells],
-        "Average": [usd(cell.average_nano) for cell in cells],
+        "Average": [dollars(cell.average_nano) for cell in cells],
         "When": [f"{DAYS[cell.weekday]}, {cell.clock}" for cell in cells],
         "Of": [wording.count(cell.hours, "hour") for cell in cells],
         **theme.in_words(_said(cells)),
@@ -82,6 +83,6 @@ def _cells(clocks: Sequence[str]) -> Spec:
 
 
 def _table(cells: Sequence[HourOfWeek], clocks: Sequence[str]) -> Columns:
-    amounts = {(cell.weekday, cell.clock): usd(cell.average_nano) for cell in cells}
+    amounts = {(cell.weekday, cell.clock): dollars(cell.average_nano) for cell in cells}
     days = {name: [amounts.get((day, clock)) for clock in clocks] for day, name in enumerate(DAYS)}
     return {"Hour": list(clocks), **days}

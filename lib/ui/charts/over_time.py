@@ -9,7 +9,7 @@ from lib.ui.base import wording
 from lib.ui.base.tables import dollars, known
 from lib.ui.charts import theme
 from lib.ui.charts.buckets import Course, Step
-from lib.ui.charts.theme import BYOK, PLATFORM, SOURCES, Chart, Columns, Spec, usd
+from lib.ui.charts.theme import BYOK, PLATFORM, SOURCES, Chart, Columns, Spec
 
 _WIDE, _HALF = 7, 4
 _NARROW = 31  # bars; more of them are narrower than the words on one
@@ -146,9 +146,9 @@ def sparkline(values: Sequence[int], *, slot: str, alt: str) -> Chart:
 def amounts(rows: Sequence[Totals]) -> dict[str, list[float]]:
     """Both ledgers and their total, to be drawn."""
     return {
-        PLATFORM: [usd(row.platform_nano) for row in rows],
-        BYOK: [usd(row.byok_nano) for row in rows],
-        "Total": [usd(row.total_nano) for row in rows],
+        PLATFORM: [dollars(row.platform_nano) for row in rows],
+        BYOK: [dollars(row.byok_nano) for row in rows],
+        "Total": [dollars(row.total_nano) for row in rows],
     }
 
 

@@ -15,7 +15,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 import streamlit as st
@@ -257,11 +256,3 @@ def small_text(slot: str, *, align: str, dx: int, dy: int, weight: int = 400) ->
         "tooltip": False,
         **place,
     }
-
-
-# --- numbers ---------------------------------------------------------------------------------------
-
-
-def usd(nano: int) -> float:
-    """Nano-USD as dollars to draw with."""
-    return float(Decimal(nano).scaleb(-9))

@@ -21,7 +21,7 @@ from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import USAGE, go, in_sample
 from lib.ui.base.server import front_door
-from lib.ui.base.tables import arrow, cell, count_column, height_of, money_column
+from lib.ui.base.tables import arrow, cell, count_column, dollars, height_of, money_column
 from lib.ui.base.wording import KEY_STATUS, change, count, difference, payer, shorten
 from lib.ui.charts.buckets import Course
 from lib.ui.parts import spend_card
@@ -209,7 +209,7 @@ def _columns(found: Sequence[Standing], unit: str) -> dict[str, list[Any]]:
         "Platform-funded": [cell(each.sums, "platform") for each in found],
         "BYOK": [cell(each.sums, "byok") for each in found],
         "Calls": [each.sums.calls or None for each in found],
-        f"Per {unit}": [[value / 1e9 for value in each.course] for each in found],
+        f"Per {unit}": [[dollars(value) for value in each.course] for each in found],
         "5-hour cap": [_percent(each, "5h") for each in found],
         "7-day cap": [_percent(each, "7d") for each in found],
     }

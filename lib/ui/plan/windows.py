@@ -17,7 +17,6 @@ from lib.ui.base import tables
 from lib.ui.base.navigation import INTEGRATIONS, RUN_LOGS, USAGE, link
 from lib.ui.base.wording import badge, count, duration, escape, exact, key_name, money, zone_label
 from lib.ui.charts import caps, theme
-from lib.ui.charts.theme import usd
 from lib.ui.parts import cards
 from lib.ui.parts.cards import Attention
 from lib.vault.states import KeyState
@@ -179,7 +178,10 @@ def draw_outlook(rows: Sequence[Outlook], zone: ZoneInfo) -> None:
         columns: dict[str, list[object]] = {
             "In": list(AHEAD),
             f"At ({zone.key})": [f"{time:%a %H:%M}" for time in times],
-            **{f"{TITLES[name]} free": [usd(nano) for nano in amounts] for name, amounts in free.items()},
+            **{
+                f"{TITLES[name]} free": [tables.dollars(nano) for nano in amounts]
+                for name, amounts in free.items()
+            },
         }
         st.dataframe(
             tables.arrow(columns),

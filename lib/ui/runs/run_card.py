@@ -14,7 +14,7 @@ from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import INTEGRATIONS, link
 from lib.ui.base.server import front_door
-from lib.ui.base.tables import arrow, call_cost_column, count_column
+from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars
 from lib.ui.base.wording import (
     KIND,
     SOURCE,
@@ -192,7 +192,7 @@ def _draw_calls(calls: Sequence[CallRow], chosen: Chosen) -> None:
         "Input": [call.input_tokens for _, call in shown],
         "Cached": [call.cached_input_tokens for _, call in shown],
         "Output": [call.output_tokens for _, call in shown],
-        "Cost": [None if call.cost_nano is None else call.cost_nano / 1e9 for _, call in shown],
+        "Cost": [dollars(call.cost_nano) for _, call in shown],
         "Latency, ms": [call.latency_ms for _, call in shown],
         "Paid by": [[payer(call.source, call.key_last4)] for _, call in shown],
         "Request id": [call.upstream_request_id for _, call in shown],

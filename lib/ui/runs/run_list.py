@@ -13,7 +13,7 @@ from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import front_door
-from lib.ui.base.tables import arrow, call_cost_column, count_column
+from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars
 from lib.ui.base.wording import (
     KIND,
     RUN_STATUS,
@@ -144,4 +144,4 @@ def _duration(row: RunRow, chosen: Chosen) -> str:
 
 def _cost(row: RunRow) -> float | None:
     """What is known of it; empty where no call has a known price."""
-    return (row.platform_nano + row.byok_nano) / 1e9 if row.calls > row.unpriced_calls else None
+    return dollars(row.platform_nano + row.byok_nano) if row.calls > row.unpriced_calls else None
