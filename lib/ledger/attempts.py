@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lib.pricing.prices import Tokens
+from lib.pricing.tool_calls import NO_TOOL_CALLS, ToolCalls
 
 Status = Literal["ok", "error", "broken", "abandoned", "unknown"]
 KeyVerdict = Literal["fine", "rejected", "out_of_money"]
@@ -71,7 +72,13 @@ class AttemptResult:
     """What the answer says about the key's health; None where it says nothing."""
 
     priceable: bool = True
-    """False where the cost cannot be told from the tokens: hosted tools, other service tiers, audio."""
+    """False where the cost cannot be told from what stands here: containers, images, audio, unknown parameters."""
 
-    model: str | None = None
+    served_model: str | None = None
     """The model that the answer names (a dated snapshot of the one asked for, mostly)."""
+
+    service_tier: str | None = None
+    """The tier that the answer names, in the provider's word; None for the standard one."""
+
+    tool_calls: ToolCalls = NO_TOOL_CALLS
+    """What hosted tools are billed for beside the tokens."""

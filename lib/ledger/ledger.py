@@ -257,11 +257,12 @@ class Ledger:
         Priced as of the call's opening, as its ceiling was: a price that rises meanwhile is for later calls.
         """
         prices: dict[str, int | None] = dict.fromkeys(_PRICE_COLUMNS)
-        if outcome.tokens is None or not outcome.priceable:
+        priceable = outcome.priceable and not outcome.service_tier and not outcome.tool_calls
+        if outcome.tokens is None or not priceable:
             free = outcome.status == "error" or (outcome.status == "ok" and call.endpoint in ceilings.FREE)
             return prices | {"cost_nano": 0 if free else None}
         # A server may answer with a name of its own; then the model that was asked for has the price.
-        for model in dict.fromkeys((outcome.model or call.model, call.model)):
+        for model in dict.fromkeys((outcome.served_model or call.model, call.model)):
             try:
                 cost = self._prices.cost(model, outcome.tokens, at=from_micros(at))
             except PriceUnknown:

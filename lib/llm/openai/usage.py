@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.pricing.prices import Tokens
+from lib.pricing.tool_calls import NO_TOOL_CALLS, ToolCalls
 
 _LONGEST_TEXT = 500
 _MOST_TOKENS = 1_000_000_000
 _PLAIN_OUTPUT = ("message", "reasoning", "function_call", "custom_tool_call")
-_STANDARD_TIERS = (None, "auto", "default")
+_STANDARD_TIERS = ("auto", "default")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class ParsedUsage:
 
     tokens: Tokens | None = None
     model: str | None = None
+    service_tier: str | None = None
+    """None for the standard tier, or where none is named."""
+    tool_calls: ToolCalls = NO_TOOL_CALLS
     priceable: bool = True
     failure: Failure | None = None
     final: bool = False
@@ -49,11 +53,21 @@ def take(reading: ParsedUsage, endpoint: str | None, content: dict[str, Any]) ->
     body = _told_of(content)
     reading.model = reading.model or shown(body.get("model"))
     reading.priceable = reading.priceable and _is_plain(body)
+    _note_tier(reading, body.get("service_tier"))
     reading.failure = error_in(content) or reading.failure
     usage = body.get("usage")
     if isinstance(usage, dict):
         reading.tokens = read_usage(usage, endpoint)
         reading.priceable = reading.priceable and _is_plain_usage(usage)
+
+
+def _note_tier(reading: ParsedUsage, tier: object) -> None:
+    """A later event may name another tier than an earlier one: the last that is named served the call."""
+    if tier is None:
+        return
+    name = shown(tier)
+    reading.priceable = reading.priceable and name is not None
+    reading.service_tier = None if name in _STANDARD_TIERS else name
 
 
 def is_usage_only(content: dict[str, Any]) -> bool:
@@ -114,8 +128,6 @@ def _is_plain_usage(usage: dict[str, Any]) -> bool:
 
 def _is_plain(body: dict[str, Any]) -> bool:
     """Whether nothing in it is billed beside its tokens: hosted tools, searches, audio, another tier."""
-    if body.get("service_tier") not in _STANDARD_TIERS:
-        return False
     output = body.get("output")
     if isinstance(output, list) and not all(_is_plain_item(item) for item in output):
         return False

@@ -130,8 +130,7 @@ def test_a_web_page_does_not_speak_for_the_provider():
 @pytest.mark.parametrize(
     "more",
     [
-        {"service_tier": "priority"},
-        {"service_tier": "flex"},
+        {"service_tier": ["flex"]},
         {"output": [{"type": "web_search_call"}]},
         {"output": [{"type": "image_generation_call"}]},
         {"output": ["?"]},
@@ -149,6 +148,14 @@ def test_what_is_billed_beside_tokens_cannot_be_priced_from_them(more):
     reading = read("responses", {"model": MODEL, "usage": CHAT_USAGE} | more)
     assert not reading.priceable
     assert reading.tokens is not None
+
+
+@pytest.mark.parametrize(
+    ("told", "tier"), [("flex", "flex"), ("default", None), ("auto", None), (None, None)]
+)
+def test_an_answer_tells_the_tier_that_served_it_unless_it_is_the_standard_one(told, tier):
+    reading = read("responses", {"model": MODEL, "usage": RESPONSES_USAGE, "service_tier": told})
+    assert (reading.service_tier, reading.priceable) == (tier, True)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +329,10 @@ def test_a_stream_that_ends_without_any_mark_was_cut_off():
 def test_data_over_several_lines_is_one_event():
     lines = json.dumps(chunk(usage=CHAT_USAGE), indent=1).splitlines()
     raw = "".join(f"data: {line}\n" for line in lines).encode() + b"\n"
-    assert stream(raw, drop_usage=True) == (b"", ParsedUsage(TOKENS, MODEL, True, None, True, True, True))
+    assert stream(raw, drop_usage=True) == (
+        b"",
+        ParsedUsage(TOKENS, MODEL, final=True, whole=True, spoken=True),
+    )
 
 
 def test_comments_and_other_fields_pass():
