@@ -24,11 +24,13 @@ from lib.access.roles import Origin, local_administrator
 from lib.clock import DAY, HOUR
 from lib.db import Database
 from lib.db.migrate import HEAD, migrate
+from lib.db.rollup_tables import MEASURES
 from lib.db.tables import projects, usage_daily, usage_events, usage_hourly
 from lib.platform import Platform
 from lib.secret import Secret
 from lib.settings import ROOT, Settings
-from lib.usage.rollups import DIMENSIONS, SUMS, event_dimensions, event_sums
+from lib.usage.measures import summed
+from lib.usage.rollups import DIMENSIONS, event_dimensions
 from lib.vault.keys import KeyStore
 from lib.vault.masters import Keyring
 from lib.vault.sealing import MasterKey
@@ -183,9 +185,13 @@ def roll_up(connection: Connection) -> None:
     """Both roll-ups, made where the events are stored; days are those of UTC."""
     hour = usage_events.c.occurred_at - usage_events.c.occurred_at % HOUR
     keys = [usage_events.c.project_id, hour.label("hour_at"), *event_dimensions()]
-    hours = select(*keys, *event_sums()).group_by(*keys)
-    connection.execute(insert(usage_hourly).from_select(["project_id", "hour_at", *DIMENSIONS, *SUMS], hours))
+    hours = select(*keys, *summed()).group_by(*keys)
+    connection.execute(
+        insert(usage_hourly).from_select(["project_id", "hour_at", *DIMENSIONS, *MEASURES], hours)
+    )
     day = usage_hourly.c.hour_at - usage_hourly.c.hour_at % DAY
     keys = [usage_hourly.c.project_id, day.label("day_at"), *(usage_hourly.c[name] for name in DIMENSIONS)]
-    days = select(*keys, *(func.sum(usage_hourly.c[name]).label(name) for name in SUMS)).group_by(*keys)
-    connection.execute(insert(usage_daily).from_select(["project_id", "day_at", *DIMENSIONS, *SUMS], days))
+    days = select(*keys, *(func.sum(usage_hourly.c[name]).label(name) for name in MEASURES)).group_by(*keys)
+    connection.execute(
+        insert(usage_daily).from_select(["project_id", "day_at", *DIMENSIONS, *MEASURES], days)
+    )

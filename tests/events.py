@@ -9,6 +9,7 @@ from sqlalchemy import insert, select
 
 from lib.db import Database
 from lib.db.tables import projects, usage_daily, usage_events, usage_hourly
+from lib.usage.event_row import EventRow
 from lib.usage.rollups import Rollups
 
 PLAIN = {
@@ -32,4 +33,4 @@ def put_anew(database: Database, events: Iterable[Mapping[str, Any]]) -> None:
             row = {"event_id": f"e{number:03}", **PLAIN, **event}
             row["project_id"] = ids[row.pop("project")]
             connection.execute(insert(usage_events), row)
-            rollups.add(connection, row)
+            rollups.add(connection, EventRow(**row))

@@ -25,6 +25,9 @@ metadata = MetaData(
 )
 
 SOURCES = ("platform", "byok")
+TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
+MEASURES = ("calls", "unpriced_calls", "cost_nano", *TOKENS)
+"""What is summed of usage events; lib/usage/measures.py says how."""
 
 
 def one_of(column: str, *values: str) -> str:
@@ -55,13 +58,7 @@ def _rollup(name: str, moment: str) -> Table:
         Column("model", String(200), primary_key=True),
         Column("run_kind", String(20), primary_key=True),  # empty for imports
         Column("status", String(10), primary_key=True),
-        Column("calls", BigInteger, nullable=False),
-        Column("unpriced_calls", BigInteger, nullable=False),
-        Column("cost_nano", BigInteger, nullable=False),
-        Column("input_tokens", BigInteger, nullable=False),
-        Column("cached_input_tokens", BigInteger, nullable=False),
-        Column("output_tokens", BigInteger, nullable=False),
-        Column("reasoning_tokens", BigInteger, nullable=False),
+        *(Column(name, BigInteger, nullable=False) for name in MEASURES),
         CheckConstraint(one_of("source", *SOURCES), name="source"),
         CheckConstraint("unpriced_calls <= calls", name="unpriced_is_part"),
     )
@@ -92,8 +89,7 @@ def _totals(name: str, moment: str, *texts: Column[str]) -> Table:
             Column(name, BigInteger, nullable=False)
             for name in (
                 *("calls", "error_calls", "broken_calls", "abandoned_calls", "unknown_calls"),
-                *("unpriced_calls", "cost_nano"),
-                *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"),
+                *MEASURES[1:],
             )
         ),
         sqlite_with_rowid=False,

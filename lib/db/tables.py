@@ -6,14 +6,11 @@ prices are nano-USD per million tokens (``price_*``). Unknown is NULL.
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    ColumnElement,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -25,6 +22,7 @@ from sqlalchemy import (
     text,
 )
 
+from lib.db.event_table import EVENT_STATUSES, rows_where, usage_events
 from lib.db.rollup_tables import (
     SOURCES,
     metadata,
@@ -39,12 +37,14 @@ from lib.db.rollup_tables import (
 )
 
 __all__ = [
+    "EVENT_STATUSES",
     "SOURCES",
     "metadata",
     "rollup_zone",
     "usage_daily",
     "usage_daily_models",
     "usage_daily_totals",
+    "usage_events",
     "usage_hourly",
     "usage_hourly_totals",
     "usage_models",
@@ -53,12 +53,6 @@ __all__ = [
 _Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up INTEGER keys only
 
 
-def _where(condition: ColumnElement[bool]) -> dict[str, Any]:
-    """For an index of only those rows, on both engines."""
-    return {"sqlite_where": condition, "postgresql_where": condition}
-
-
-EVENT_STATUSES = ("ok", "error", "broken", "abandoned", "unknown")
 RUN_KINDS = ("chat", "scheduled", "pr_review", "scan")
 RUN_STATUSES = ("running", "waiting", "passed", "failed", "error", "budget_exceeded", "lost", "refused")
 
@@ -166,7 +160,7 @@ Index(
     provider_keys.c.project_id,
     provider_keys.c.provider,
     unique=True,
-    **_where(provider_keys.c.ended_at.is_(None)),
+    **rows_where(provider_keys.c.ended_at.is_(None)),
 )
 Index("ix_provider_keys_master", provider_keys.c.master_key_id)
 
@@ -220,7 +214,7 @@ Index(
     "ix_runs_open",
     runs.c.status,
     runs.c.lease_until,
-    **_where(runs.c.ended_at.is_(None)),
+    **rows_where(runs.c.ended_at.is_(None)),
 )
 
 run_log = Table(
@@ -256,78 +250,6 @@ open_calls = Table(
     CheckConstraint("(source = 'platform') = (ceiling_nano IS NOT NULL)", name="platform_reserves"),
 )
 Index("ix_open_calls_lease", open_calls.c.project_id, open_calls.c.lease_until)
-
-usage_events = Table(
-    "usage_events",
-    metadata,
-    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
-    Column("event_id", String(100), primary_key=True),
-    Column("occurred_at", BigInteger, nullable=False),
-    Column("run_id", String(200)),
-    Column("run_kind", String(20)),
-    Column("source", String(10), nullable=False),
-    Column("provider", String(40), nullable=False),
-    Column("model", String(200), nullable=False),
-    Column("endpoint", String(200), nullable=False),
-    Column("status", String(10), nullable=False),
-    Column("input_tokens", BigInteger),
-    Column("cached_input_tokens", BigInteger),
-    Column("output_tokens", BigInteger),
-    Column("reasoning_tokens", BigInteger),
-    Column("cost_nano", BigInteger),
-    Column("price_input", BigInteger),
-    Column("price_cached_input", BigInteger),
-    Column("price_output", BigInteger),
-    Column("key_last4", String(4)),
-    Column("upstream_request_id", String(200)),
-    Column("latency_ms", BigInteger),
-    Column("imported", Boolean, nullable=False, server_default=text("false")),
-    Column("http_status", Integer),
-    Column("error_code", String(100)),
-    Column("error_type", String(100)),
-    Column("error_message", String(600)),
-    # Live platform calls only: the project's account right after this call (see lib.caps.windows).
-    Column("sequence", BigInteger),
-    Column("counted_after_nano", BigInteger),
-    Column("unknown_after_nano", BigInteger),
-    CheckConstraint(one_of("source", *SOURCES), name="source"),
-    CheckConstraint(one_of("status", *EVENT_STATUSES), name="status"),
-    CheckConstraint(
-        "input_tokens >= 0 AND output_tokens >= 0 AND cached_input_tokens >= 0 AND reasoning_tokens >= 0",
-        name="tokens",
-    ),
-    CheckConstraint("cached_input_tokens <= input_tokens", name="cached_is_part"),
-    CheckConstraint("reasoning_tokens <= output_tokens", name="reasoning_is_part"),
-    CheckConstraint("cost_nano >= 0", name="cost"),
-    CheckConstraint(
-        "(source = 'platform' AND NOT imported) = (sequence IS NOT NULL)", name="counted_on_the_platform"
-    ),
-)
-Index("ix_usage_events_time", usage_events.c.project_id, usage_events.c.occurred_at, usage_events.c.event_id)
-Index("ix_usage_events_run", usage_events.c.project_id, usage_events.c.run_id)
-Index(
-    "ix_usage_events_request",
-    usage_events.c.project_id,
-    usage_events.c.upstream_request_id,
-    **_where(usage_events.c.upstream_request_id.is_not(None)),
-    postgresql_ops={"upstream_request_id": "varchar_pattern_ops"},
-)
-_counted = _where(usage_events.c.sequence.is_not(None))
-Index(
-    "ix_usage_events_window",
-    usage_events.c.project_id,
-    usage_events.c.occurred_at,
-    usage_events.c.sequence,
-    **_counted,
-)
-Index(
-    "ix_usage_events_running_total",
-    usage_events.c.project_id,
-    usage_events.c.counted_after_nano,
-    usage_events.c.sequence,
-    **_counted,
-)
-
 
 members = Table(
     "members",

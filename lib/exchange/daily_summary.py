@@ -12,10 +12,10 @@ from lib.access.projects import visible_ids
 from lib.access.roles import Actor
 from lib.clock import DAY, Micros
 from lib.db import Database
+from lib.db.rollup_tables import TOKENS
 from lib.db.tables import usage_daily
 from lib.exchange.columns import DAILY_HEADER, inert
 from lib.exchange.csv_writer import Writable, write_csv
-from lib.exchange.event_slices import TOKENS
 from lib.pricing.prices import plain_usd
 from lib.reports.models import DailyRow, Totals, UsageFilter
 from lib.reports.queries import added_up, part, sums_of

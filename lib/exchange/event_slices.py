@@ -21,11 +21,11 @@ from lib.exchange.columns import EVENT_COLUMNS
 from lib.exchange.sql_lines import BETWEEN, END, Lines, is_whole, postgres_cells, sqlite_line, stored
 from lib.reports.models import UsageFilter
 from lib.reports.queries import matching
+from lib.usage.measures import summed
 
 SLICE = 5_000
 """Events that a slice is to hold; where more come within a minute, it holds more."""
 
-TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
 _AT_ONCE = 1_000  # rows that become Python's objects; three times as many are held, as one reads ahead
 _SORTING = "32MB"  # of PostgreSQL's memory: a slice is sorted in it, not on disk
 _ORDER_OF_BYTES = {"postgresql": "C"}  # as SQLite does, whatever language the server speaks
@@ -48,16 +48,12 @@ Rows = Sequence[Sequence[Any]]
 
 def sums(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> list[Sums]:
     """What the filter lets through in these projects, by source."""
-    unpriced = func.count() - func.count(usage_events.c.cost_nano)
-    totals = [func.coalesce(func.sum(usage_events.c[name]), 0) for name in ("cost_nano", *TOKENS)]
     source = usage_events.c.source
-    found = connection.execute(
-        matching(select(source, func.count(), unpriced, *totals), wanted, ids).group_by(source)
-    )
+    found = connection.execute(matching(select(source, *summed()), wanted, ids).group_by(source))
     # PostgreSQL sums BIGINT as NUMERIC, which arrives as Decimal.
     return [
-        Sums(paid_by, rows, int(nano), unknown, tuple(map(int, tokens)))
-        for paid_by, rows, unknown, nano, *tokens in found
+        Sums(paid_by, rows, int(nano), unpriced, tuple(map(int, tokens)))
+        for paid_by, rows, unpriced, nano, *tokens in found
     ]
 
 

@@ -23,11 +23,12 @@ from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, require
 from lib.clock import iso
 from lib.db import Database
+from lib.db.rollup_tables import TOKENS
 from lib.db.tables import projects
 from lib.errors import BadInput, Forbidden, ProjectUnknown, QodexError
 from lib.exchange.csv_writer import EventsAsCsv
 from lib.exchange.daily_summary import DaysAsCsv, single_days
-from lib.exchange.event_slices import TOKENS, Rows, Slice, number, parts
+from lib.exchange.event_slices import Rows, Slice, number, parts
 from lib.exchange.prefetch import ahead
 from lib.exchange.sql_lines import Lines
 from lib.pricing.prices import plain_usd

@@ -9,23 +9,24 @@ from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.dialects import postgresql
 
 from lib.clock import HOUR, Micros
+from lib.db.rollup_tables import MEASURES
 from lib.db.tables import projects, usage_daily, usage_daily_totals, usage_hourly, usage_models
 from lib.db.upsert import Upsert
 from lib.errors import BadInput
+from lib.usage import measures
 from lib.usage.periods import day_of, midnight
-from lib.usage.rollups import DIMENSIONS, QUARTER, SUMS, zone_of
+from lib.usage.rollups import DIMENSIONS, QUARTER, zone_of
 
 LARGEST_SUM = 9 * 10**18
 """Of nano-USD (so 9 billion USD) or tokens, in all; a little less than 64 bits hold, which is left to live calls."""
 
 _BATCH = 1_000
-_ADD = {table: Upsert(table, SUMS, "add") for table in (usage_hourly, usage_daily)}
+_ADD = {table: Upsert(table, MEASURES, "add") for table in (usage_hourly, usage_daily)}
 
 SUMMED = "\n".join(
     (
         f"SELECT project_id, occurred_at / {QUARTER} * {QUARTER} AS quarter, source, provider, model, status,",
-        "count(*), sum(CASE WHEN cost_nano IS NULL THEN 1 ELSE 0 END),",
-        ", ".join(f"coalesce(sum({name}), 0)" for name in SUMS[2:]),
+        ", ".join(measure.summed for measure in measures.SQL.values()),
         "FROM {rows} GROUP BY 1, 2, 3, 4, 5, 6",
     )
 )
@@ -51,9 +52,9 @@ def add_imported(connection: Connection, summed: Iterable[Any]) -> int:
 
 def _require_room(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
     """Every sum there can be fits the 64 bits of storage; SQLite would go on in floats without a word."""
-    of = [usage_daily_totals.c[name] for name in SUMS]
+    of = [usage_daily_totals.c[name] for name in MEASURES]
     before = connection.execute(select(*(func.coalesce(func.sum(column), 0) for column in of))).one()
-    added = (sum(int(row[place]) for row in rows) for place in range(-len(SUMS), 0))
+    added = (sum(int(row[place]) for row in rows) for place in range(-len(MEASURES), 0))
     if any(int(old) + new > LARGEST_SUM for old, new in zip(before, added, strict=True)):
         raise BadInput(
             "With these rows the sums of cost or tokens would be larger than Qodex can keep. Nothing was imported."
@@ -86,9 +87,9 @@ def _add(
     found: dict[tuple[Any, ...], list[int]] = {}
     for project_id, quarter, source, provider, model, status, *sums in rows:
         key = (project_id, moment(quarter), source, provider, model, "", status)  # an import has no run kind
-        before = found.get(key) or [0] * len(SUMS)
+        before = found.get(key) or [0] * len(MEASURES)
         found[key] = [old + int(new) for old, new in zip(before, sums, strict=True)]
-    names = ("project_id", name, *DIMENSIONS, *SUMS)
+    names = ("project_id", name, *DIMENSIONS, *MEASURES)
     # In one order, so that two imports at once wait for each other instead of both.
     values = [dict(zip(names, (*key, *sums), strict=True)) for key, sums in sorted(found.items())]
     for start in range(0, len(values), _BATCH):

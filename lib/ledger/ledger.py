@@ -21,7 +21,6 @@ from lib.db.tables import accounts, open_calls, runs
 from lib.errors import (
     CapExceeded,
     LeaseLost,
-    PriceUnknown,
     QodexError,
     RunUnknown,
 )
@@ -29,15 +28,13 @@ from lib.ledger import ceilings, key_health, run_limits
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.opened import OpenCall
 from lib.ledger.payer import RUN, Payer, Payers
+from lib.ledger.settled_event import settled_event
 from lib.pricing.prices import PriceBook
 from lib.runs.lifecycle import LEASE as RUN_LEASE
 from lib.usage.events import count_on_account, note, take_open_call, write_event
 from lib.usage.expiry import expire_calls
 from lib.vault.keys import KeyStore
 from lib.vault.states import PROVIDER
-
-_TOKEN_COLUMNS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
-_PRICE_COLUMNS = ("price_input", "price_cached_input", "price_output")
 
 _OPEN = insert(open_calls)
 _RENEW = (
@@ -122,20 +119,18 @@ class Ledger:
             if opened is None:
                 return
             now = self._database.now(connection)
-            row = self._event(call, outcome, now, priced_at=opened.opened_at)
+            # Priced as of its opening, as its ceiling was: a price that rises meanwhile is for later calls.
+            row = settled_event(call, outcome, self._prices, now=now, priced_at=opened.opened_at)
             # Looked up before the account is locked, which holds up all of the project.
             news = call.source == "platform" and key_health.is_news_of_platform_key(
                 connection, call.last4, outcome
             )
             if call.source == "platform":
-                cost: int | None = row["cost_nano"]
-                row |= count_on_account(
-                    connection, call.project_id, ceiling=opened.ceiling_nano, cost=cost, now=now
-                )
+                count_on_account(connection, row, ceiling=opened.ceiling_nano)
             run = write_event(connection, row)
             run_limits.warn_of_budget(connection, call, run, now)
             run_limits.note_failure(connection, call, outcome, now)
-            run_limits.note_excess(connection, call, opened.ceiling_nano, row["cost_nano"], now)
+            run_limits.note_excess(connection, call, opened.ceiling_nano, row.cost_nano, now)
             if call.key_version is not None:
                 key_health.note_own_key(
                     connection, call.project_id, call.key_version, call.run_id, outcome, now
@@ -224,61 +219,6 @@ class Ledger:
             raise
         execute(connection, _RESERVE, {"project": run.project_id, "nano": ceiling, "now": at.now})
         return ceiling, limit
-
-    def _event(
-        self, call: OpenCall, outcome: AttemptResult, now: Micros, *, priced_at: Micros
-    ) -> dict[str, Any]:
-        return {
-            "project_id": call.project_id,
-            "event_id": call.id,
-            "occurred_at": now,
-            "run_id": call.run_id,
-            "run_kind": call.run_kind,
-            "source": call.source,
-            "provider": PROVIDER,
-            "model": call.model,
-            "endpoint": call.endpoint,
-            "status": outcome.status,
-            **_token_columns(outcome),
-            **self._cost_columns(call, outcome, priced_at),
-            "key_last4": call.last4,
-            "upstream_request_id": key_health.cut(outcome.upstream_request_id, 200),
-            "latency_ms": outcome.latency_ms,
-            "imported": False,
-            "http_status": outcome.http_status,
-            "error_code": key_health.cut(outcome.error_code, 100),
-            "error_type": key_health.cut(outcome.error_type, 100),
-            "error_message": key_health.cut(outcome.error_message, 600),
-        }
-
-    def _cost_columns(self, call: OpenCall, outcome: AttemptResult, at: Micros) -> dict[str, int | None]:
-        """The cost and the unit prices behind it; an error answer costs nothing, unknown stays unknown.
-
-        Priced as of the call's opening, as its ceiling was: a price that rises meanwhile is for later calls.
-        """
-        prices: dict[str, int | None] = dict.fromkeys(_PRICE_COLUMNS)
-        priceable = outcome.priceable and not outcome.service_tier and not outcome.tool_calls
-        if outcome.tokens is None or not priceable:
-            free = outcome.status == "error" or (outcome.status == "ok" and call.endpoint in ceilings.FREE)
-            return prices | {"cost_nano": 0 if free else None}
-        # A server may answer with a name of its own; then the model that was asked for has the price.
-        for model in dict.fromkeys((outcome.served_model or call.model, call.model)):
-            try:
-                cost = self._prices.cost(model, outcome.tokens, at=from_micros(at))
-            except PriceUnknown:
-                continue
-            unit = (cost.unit.input, cost.unit.cached_input, cost.unit.output)
-            return {"cost_nano": cost.nano, **dict(zip(_PRICE_COLUMNS, unit, strict=True))}
-        return prices | {"cost_nano": None}
-
-
-def _token_columns(outcome: AttemptResult) -> dict[str, int | None]:
-    """An error answer used none; where the provider did not say, it is not known."""
-    tokens = outcome.tokens
-    if tokens is None:
-        return dict.fromkeys(_TOKEN_COLUMNS, 0 if outcome.status == "error" else None)
-    counts = (tokens.input, tokens.cached, tokens.output, tokens.reasoning)
-    return dict(zip(_TOKEN_COLUMNS, counts, strict=True))
 
 
 def _open_row(call: OpenCall, ceiling: int | None, now: Micros) -> dict[str, Any]:

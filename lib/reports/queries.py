@@ -20,6 +20,7 @@ from sqlalchemy import (
 
 from lib.clock import HOUR, Micros
 from lib.db import AnyRow
+from lib.db.rollup_tables import MEASURES, TOKENS
 from lib.db.tables import (
     projects,
     usage_daily,
@@ -31,8 +32,9 @@ from lib.db.tables import (
 )
 from lib.reports.models import FIELDS, UsageFilter
 from lib.reports.segments import Segment
+from lib.usage.measures import added_by_event
 from lib.usage.rollup_totals import FAILURES
-from lib.usage.rollups import QUARTER, SUMS
+from lib.usage.rollups import QUARTER
 
 UNPRICED = ("platform_unpriced_calls", "byok_unpriced_calls")
 
@@ -152,11 +154,8 @@ def _narrowed(
 def _values(table: Table) -> Mapping[str, ColumnElement[Any]]:
     """What one row adds to each sum of a roll-up."""
     if table is not usage_events:
-        return {name: table.c[name] for name in SUMS}
-    event = usage_events.c
-    counted = {name: func.coalesce(event[name], 0) for name in SUMS[2:]}
-    unpriced = case((event.cost_nano.is_(None), 1), else_=0)
-    return {"calls": literal_column("1"), "unpriced_calls": unpriced, **counted}
+        return {name: table.c[name] for name in MEASURES}
+    return added_by_event()
 
 
 @cache
@@ -173,7 +172,7 @@ def _sums(table: Table, names: tuple[str, ...]) -> Sequence[ColumnElement[Any]]:
         "byok_unpriced_calls": case((platform, 0), else_=unpriced),
         "platform_nano": case((platform, cost), else_=0),
         "byok_nano": case((platform, 0), else_=cost),
-        **{name: values[name] for name in SUMS[3:]},
+        **{name: values[name] for name in TOKENS},
     }
     return [func.coalesce(func.sum(found[name]), 0).label(name) for name in names]
 

@@ -8,6 +8,7 @@ from typing import Any
 from lib.clock import Micros
 from lib.sample.failures import Mishap
 from lib.sample.traffic import DraftCall
+from lib.usage.event_row import EventRow
 from lib.vault.states import PROVIDER
 
 Row = dict[str, Any]
@@ -51,30 +52,24 @@ def _no_calls() -> Mapping[str, int]:
     return dict.fromkeys((*counts, "platform_calls", "byok_calls"), 0)
 
 
-def event_row(run: Row, event_id: str, call: DraftCall, mishap: Mishap) -> Row:
-    """A call of the run: who paid it, with which key, and what it took is still to be told."""
-    return {
-        "project_id": run["project_id"],
-        "event_id": event_id,
-        "occurred_at": call.at,
-        "run_id": run["run_id"],
-        "run_kind": run["kind"],
-        "provider": PROVIDER,
-        "model": call.model,
-        "endpoint": call.endpoint,
-        "status": mishap.status,
-        **token_columns(None, None, None, None),
-        "cost_nano": None,
-        **dict.fromkeys(PRICES),
-        "imported": False,
-        "http_status": mishap.http_status,
-        "error_code": mishap.code,
-        "error_type": mishap.type,
-        "error_message": mishap.message,
-        "sequence": None,
-        "counted_after_nano": None,
-        "unknown_after_nano": None,
-    }
+def event_row(run: Row, event_id: str, call: DraftCall, mishap: Mishap, source: str) -> Row:
+    """A call of the run: with which key, and what it took is still to be told."""
+    return EventRow(
+        project_id=run["project_id"],
+        event_id=event_id,
+        occurred_at=call.at,
+        run_id=run["run_id"],
+        run_kind=run["kind"],
+        source=source,
+        provider=PROVIDER,
+        model=call.model,
+        endpoint=call.endpoint,
+        status=mishap.status,
+        http_status=mishap.http_status,
+        error_code=mishap.code,
+        error_type=mishap.type,
+        error_message=mishap.message,
+    ).values()
 
 
 def add_call(run: Row, event: Row) -> None:

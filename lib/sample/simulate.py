@@ -227,7 +227,7 @@ class _Play:
             "upstream_request_id": f"req_{self._rng.getrandbits(128):032x}" if answered else None,
             "latency_ms": call.latency_ms if answered else None,
         }
-        return event_row(run.row, event_id, call, mishap) | answer | {"source": source}
+        return event_row(run.row, event_id, call, mishap, source) | answer
 
     def _sized(self, call: DraftCall) -> DraftCall:
         if call.rush:

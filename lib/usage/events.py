@@ -6,15 +6,13 @@ the account, the roll-ups (hour, then day), the run, the key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
 from lib.clock import Micros
 from lib.db import AnyRow
 from lib.db.direct import execute
 from lib.db.tables import accounts, open_calls, run_log, runs, usage_events
+from lib.usage.event_row import EventRow
 from lib.usage.rollups import Rollups
 
 _rollups = Rollups()
@@ -67,74 +65,62 @@ _COUNT = (
 )
 
 
-def write_event(connection: Connection, row: Mapping[str, Any]) -> AnyRow:
+def write_event(connection: Connection, row: EventRow) -> AnyRow:
     """Write one live usage row, add it to the roll-ups and its run; returns what the run's budget needs."""
-    execute(connection, _INSERT, row)
+    execute(connection, _INSERT, row.values())
     _rollups.add(connection, row)
-    platform = int(row["source"] == "platform")
-    cost = row["cost_nano"] or 0
+    platform = int(row.source == "platform")
+    cost = row.cost_nano or 0
     run: AnyRow
     (run,) = execute(
         connection,
         _ADD_TO_RUN,
         {
-            "project": row["project_id"],
-            "run": row["run_id"],
-            "failed": int(row["status"] != "ok"),
-            "unpriced": int(row["cost_nano"] is None),
-            "used": (row["input_tokens"] or 0) + (row["output_tokens"] or 0),
+            "project": row.project_id,
+            "run": row.run_id,
+            "failed": int(row.status != "ok"),
+            "unpriced": int(row.cost_nano is None),
+            "used": (row.input_tokens or 0) + (row.output_tokens or 0),
             "platform": platform,
             "byok": 1 - platform,
             "platform_cost": cost * platform,
             "byok_cost": cost * (1 - platform),
-            "shown": row["key_last4"],
+            "shown": row.key_last4,
         },
     )
-    if run.token_budget is not None and row["input_tokens"] is None and row["cost_nano"] is None:
+    if run.token_budget is not None and row.input_tokens is None and row.cost_nano is None:
         _note_uncounted(connection, row)
     return run
 
 
-def _note_uncounted(connection: Connection, row: Mapping[str, Any]) -> None:
+def _note_uncounted(connection: Connection, row: EventRow) -> None:
     """Once a run; its row is locked by now."""
-    which = {"project": row["project_id"], "run": row["run_id"], "tag": _UNCOUNTED}
-    if connection.execute(_NOTED, which).first() is None:
+    project, run = row.project_id, row.run_id or ""
+    if connection.execute(_NOTED, {"project": project, "run": run, "tag": _UNCOUNTED}).first() is None:
         message = (
             "The size of a call is not known: the provider did not tell its tokens. Such calls do not count "
             "against the run's token budget; on the platform key they count against the caps."
         )
-        note(
-            connection,
-            row["project_id"],
-            row["run_id"],
-            row["occurred_at"],
-            _UNCOUNTED,
-            message,
-            event_id=row["event_id"],
-        )
+        note(connection, project, run, row.occurred_at, _UNCOUNTED, message, event_id=row.event_id)
 
 
-def count_on_account(
-    connection: Connection, project_id: str, *, ceiling: int, cost: int | None, now: Micros
-) -> dict[str, Any]:
+def count_on_account(connection: Connection, row: EventRow, *, ceiling: int) -> None:
     """Free a platform call's reservation and count its cost; its ceiling where the cost is unknown.
 
-    Returns the event's columns that carry the running totals, ``occurred_at`` among them.
+    The event gets the running totals, and the time at which they hold.
     """
+    unknown = row.cost_nano is None
     parameters = {
-        "project": project_id,
-        "counted": ceiling if cost is None else cost,
-        "unknown": ceiling if cost is None else 0,
+        "project": row.project_id,
+        "counted": ceiling if row.cost_nano is None else row.cost_nano,
+        "unknown": ceiling if unknown else 0,
         "ceiling": ceiling,
-        "now": now,
+        "now": row.occurred_at,
     }
-    (row,) = execute(connection, _COUNT, parameters)
-    return {
-        "sequence": row.sequence,
-        "counted_after_nano": row.counted_nano,
-        "unknown_after_nano": row.unknown_nano,
-        "occurred_at": row.last_settled_at,
-    }
+    (account,) = execute(connection, _COUNT, parameters)
+    row.sequence = account.sequence
+    row.counted_after_nano, row.unknown_after_nano = account.counted_nano, account.unknown_nano
+    row.occurred_at = account.last_settled_at
 
 
 def note(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -11,6 +10,7 @@ from lib.clock import Micros
 from lib.db import AnyRow, Database
 from lib.db.direct import execute
 from lib.db.tables import open_calls, runs
+from lib.usage.event_row import EventRow
 from lib.usage.events import TAKE_OPEN_CALL, count_on_account, write_event
 
 _LATE = (
@@ -27,26 +27,22 @@ _LOST = (runs.c.status == "running") & runs.c.ended_at.is_(None) & (runs.c.lease
 _ANY_LOST = select(runs.c.run_id).where(_LOST).limit(1)
 
 
-def unknown_event(call: AnyRow, now: Micros, run_kind: str | None) -> dict[str, Any]:
+def unknown_event(call: AnyRow, now: Micros, run_kind: str | None) -> EventRow:
     """The usage row of a call whose worker is gone: nobody knows how it ended."""
-    return {
-        "project_id": call.project_id,
-        "event_id": call.event_id,
-        "occurred_at": now,
-        "run_id": call.run_id,
-        "run_kind": run_kind,
-        "source": call.source,
-        "provider": call.provider,
-        "model": call.model,
-        "endpoint": call.endpoint,
-        "status": "unknown",
-        "key_last4": call.key_last4,
-        "imported": False,
-        "cost_nano": None,
-        "input_tokens": None,
-        "output_tokens": None,
-        "error_message": "The worker stopped before the outcome was known.",
-    }
+    return EventRow(
+        project_id=call.project_id,
+        event_id=call.event_id,
+        occurred_at=now,
+        run_id=call.run_id,
+        run_kind=run_kind,
+        source=call.source,
+        provider=call.provider,
+        model=call.model,
+        endpoint=call.endpoint,
+        status="unknown",
+        key_last4=call.key_last4,
+        error_message="The worker stopped before the outcome was known.",
+    )
 
 
 def expire_calls(database: Database, project_id: str) -> int:
@@ -71,7 +67,7 @@ def _expire(database: Database, project_id: str, event_id: str) -> bool:
         kind = connection.execute(select(runs.c.kind).where(runs.c.run_id == call.run_id)).scalar()
         row = unknown_event(call, now, kind)
         if call.source == "platform":
-            row |= count_on_account(connection, project_id, ceiling=call.ceiling_nano, cost=None, now=now)
+            count_on_account(connection, row, ceiling=call.ceiling_nano)
         write_event(connection, row)
     return True
 

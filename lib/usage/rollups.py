@@ -17,7 +17,6 @@ from sqlalchemy import (
     Connection,
     Table,
     bindparam,
-    case,
     delete,
     func,
     literal_column,
@@ -28,6 +27,7 @@ from sqlalchemy import (
 from lib.clock import HOUR, MINUTE, Micros
 from lib.db import Database
 from lib.db.direct import execute
+from lib.db.rollup_tables import MEASURES
 from lib.db.tables import (
     projects,
     rollup_zone,
@@ -37,20 +37,12 @@ from lib.db.tables import (
 )
 from lib.db.upsert import Upsert
 from lib.usage import rollup_totals
+from lib.usage.event_row import EventRow
+from lib.usage.measures import of_event, summed
 from lib.usage.periods import day_of, midnight
 
 QUARTER: Micros = 15 * MINUTE  # every zone's days are made of whole quarters of an hour
 DIMENSIONS = ("source", "provider", "model", "run_kind", "status")
-SUMS = (
-    "calls",
-    "unpriced_calls",
-    "cost_nano",
-    "input_tokens",
-    "cached_input_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-)
-_TOKENS = SUMS[3:]
 _MOMENT = {usage_hourly: "hour_at", usage_daily: "day_at"}
 _BATCH = 1_000
 
@@ -65,24 +57,17 @@ def event_dimensions() -> list[ColumnElement[Any]]:
     return [kind if name == "run_kind" else usage_events.c[name] for name in DIMENSIONS]
 
 
-def event_sums() -> list[ColumnElement[Any]]:
-    """The sums over usage events, named as in the roll-ups."""
-    unpriced = func.sum(case((usage_events.c.cost_nano.is_(None), 1), else_=0))
-    plain = [func.coalesce(func.sum(usage_events.c[name]), 0).label(name) for name in ("cost_nano", *_TOKENS)]
-    return [func.count().label("calls"), unpriced.label("unpriced_calls"), *plain]
-
-
 def _adding(table: Table) -> Upsert:
     """Add one event to its row. Its day is written only while ``zone`` is the zone of the roll-ups."""
-    names = ("project_id", _MOMENT[table], *DIMENSIONS, *SUMS)
+    names = ("project_id", _MOMENT[table], *DIMENSIONS, *MEASURES)
     source = select(*(bindparam(name, type_=table.c[name].type) for name in names)).select_from(rollup_zone)
     wanted = rollup_zone.c.one == 1 if table is usage_hourly else rollup_zone.c.zone == bindparam("zone")
-    return Upsert(table, SUMS, "add", names=names, source=source.where(wanted))
+    return Upsert(table, MEASURES, "add", names=names, source=source.where(wanted))
 
 
 _ADD_HOUR, _ADD_DAY = _adding(usage_hourly), _adding(usage_daily)
 # What is summed from the events includes a live call whose row came meanwhile, so it replaces.
-_SET = {table: Upsert(table, SUMS, "set") for table in _MOMENT}
+_SET = {table: Upsert(table, MEASURES, "set") for table in _MOMENT}
 _ZONE = select(rollup_zone.c.zone)
 
 
@@ -97,13 +82,11 @@ class Rollups:
     def __init__(self) -> None:
         self._zone: ZoneInfo | None = None
 
-    def add(self, connection: Connection, row: Mapping[str, Any]) -> None:
+    def add(self, connection: Connection, row: EventRow) -> None:
         """Add one usage event, in the transaction that writes it."""
-        values = {name: row[name] for name in ("project_id", "source", "provider", "model", "status")}
-        values |= {name: row.get(name) or 0 for name in ("cost_nano", *_TOKENS)}
-        values |= {"run_kind": row.get("run_kind") or "", "calls": 1}
-        values["unpriced_calls"] = int(row.get("cost_nano") is None)
-        at: Micros = row["occurred_at"]
+        values: dict[str, Any] = {"project_id": row.project_id, **of_event(row)}
+        values |= {name: getattr(row, name) or "" for name in DIMENSIONS}
+        at = row.occurred_at
         execute(connection, _ADD_HOUR.on(connection), values | {"hour_at": at - at % HOUR})
         if not self._add_day(connection, values, at):
             self._zone = None  # the reporting zone has changed since this process last looked
@@ -227,7 +210,7 @@ def _replace(
     if since is not None and until is not None:
         statement = statement.where(moment >= since, moment < until)
     connection.execute(statement)
-    names = (_MOMENT[table], *DIMENSIONS, *SUMS)
+    names = (_MOMENT[table], *DIMENSIONS, *MEASURES)
     rows = [
         {"project_id": project_id, **dict(zip(names, (*key, *sums), strict=True))}
         for key, sums in sorted(_summed(connection, table, project_id, since, until, zone).items())
@@ -237,7 +220,7 @@ def _replace(
 
 
 def _stored(connection: Connection, table: Table, project_id: str) -> dict[Key, Sums]:
-    columns = [table.c[name] for name in (_MOMENT[table], *DIMENSIONS, *SUMS)]
+    columns = [table.c[name] for name in (_MOMENT[table], *DIMENSIONS, *MEASURES)]
     rows = connection.execute(select(*columns).where(table.c.project_id == project_id))
     return {tuple(row[: 1 + len(DIMENSIONS)]): tuple(row[1 + len(DIMENSIONS) :]) for row in rows}
 
@@ -254,9 +237,7 @@ def _summed(
     at = usage_events.c.occurred_at
     step = HOUR if table is usage_hourly else QUARTER
     bucket = (at - at % literal_column(str(step))).label("bucket")
-    statement = select(bucket, *event_dimensions(), *event_sums()).where(
-        usage_events.c.project_id == project_id
-    )
+    statement = select(bucket, *event_dimensions(), *summed()).where(usage_events.c.project_id == project_id)
     if since is not None and until is not None:
         statement = statement.where(at >= since, at < until)
     found: dict[Key, Sums] = {}
@@ -268,5 +249,5 @@ def _summed(
             moments[quarter] = quarter if whole else midnight(day_of(quarter, zone), zone)
         key = (moments[quarter], *row[1 : 1 + len(DIMENSIONS)])
         sums = (int(value) for value in row[1 + len(DIMENSIONS) :])
-        found[key] = tuple(map(sum, zip(sums, found.get(key, (0,) * len(SUMS)), strict=True)))
+        found[key] = tuple(map(sum, zip(sums, found.get(key, (0,) * len(MEASURES)), strict=True)))
     return found

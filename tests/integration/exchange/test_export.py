@@ -31,17 +31,19 @@ from lib.access.roles import Actor, Origin, Role, local_administrator
 from lib.clock import from_micros
 from lib.db import Database
 from lib.db.migrate import migrate
+from lib.db.rollup_tables import TOKENS
 from lib.db.tables import audit_log, projects, usage_events
 from lib.errors import BadInput, Forbidden, ProjectUnknown
 from lib.exchange.columns import DAILY_HEADER, EVENT_HEADER
 from lib.exchange.csv_writer import EventsAsCsv
 from lib.exchange.daily_summary import single_days
-from lib.exchange.event_slices import TOKENS, Slice
+from lib.exchange.event_slices import Slice
 from lib.exchange.export import FORMATS, ExportBroken, Exported, export_usage
 from lib.exchange.import_usage import import_usage
 from lib.pricing.prices import PriceBook
 from lib.reports.models import Totals, UsageFilter
 from lib.usage import rollups
+from lib.usage.event_row import EventRow
 from lib.usage.rollups import Rollups
 
 ADMIN = local_administrator(Origin.COMMAND_LINE, "operator")
@@ -115,7 +117,7 @@ def put(database: Database, *events: dict[str, Any]) -> None:
             if row["source"] == "platform":
                 row |= {"sequence": number, "counted_after_nano": 0, "unknown_after_nano": 0}
             connection.execute(insert(usage_events), row)
-            rollups.add(connection, row)
+            rollups.add(connection, EventRow(**row))
 
 
 def export(database: Database, **options: Any) -> tuple[bytes, Exported]:

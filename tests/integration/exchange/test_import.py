@@ -22,6 +22,7 @@ from lib.errors import BadInput, Forbidden, ImportRejected, QodexError
 from lib.exchange.import_usage import ImportResult, import_usage
 from lib.pricing.prices import PriceBook
 from lib.reports.spend import Reports, UsageFilter
+from lib.usage.event_row import EventRow
 from lib.usage.rollups import Rollups, verify
 
 ADMIN = local_administrator(Origin.COMMAND_LINE, "operator")
@@ -286,7 +287,7 @@ def test_imports_and_live_calls_at_once_are_all_in_the_roll_ups(database: Databa
             project_id = connection.execute(select(projects.c.id).limit(1)).scalar_one()
             row = live | {"project_id": project_id}
             connection.execute(insert(usage_events), row)
-            Rollups().add(connection, row)
+            Rollups().add(connection, EventRow(**row))
             added = [pool.submit(bring, content) for content in files]
         assert sum(each.result() for each in added) == 900
     assert list(verify(database)) == []

@@ -1,0 +1,68 @@
+"""The usage row of a call that has ended: what it used, what it cost, and the prices behind that."""
+
+from __future__ import annotations
+
+from lib.clock import Micros, from_micros
+from lib.errors import PriceUnknown
+from lib.ledger import ceilings
+from lib.ledger.attempts import AttemptResult
+from lib.ledger.key_health import cut
+from lib.ledger.opened import OpenCall
+from lib.pricing.prices import PriceBook
+from lib.usage.event_row import EventRow
+from lib.vault.states import PROVIDER
+
+
+def settled_event(
+    call: OpenCall, outcome: AttemptResult, prices: PriceBook, *, now: Micros, priced_at: Micros
+) -> EventRow:
+    """The row as it is stored, still without the account's running totals."""
+    row = EventRow(
+        project_id=call.project_id,
+        event_id=call.id,
+        occurred_at=now,
+        run_id=call.run_id,
+        run_kind=call.run_kind,
+        source=call.source,
+        provider=PROVIDER,
+        model=call.model,
+        endpoint=call.endpoint,
+        status=outcome.status,
+        key_last4=call.last4,
+        upstream_request_id=cut(outcome.upstream_request_id, 200),
+        latency_ms=outcome.latency_ms,
+        http_status=outcome.http_status,
+        error_code=cut(outcome.error_code, 100),
+        error_type=cut(outcome.error_type, 100),
+        error_message=cut(outcome.error_message, 600),
+    )
+    _add_tokens(row, outcome)
+    _add_cost(row, call, outcome, prices, priced_at)
+    return row
+
+
+def _add_tokens(row: EventRow, outcome: AttemptResult) -> None:
+    """An error answer used none; where the provider did not say, it is not known."""
+    if outcome.tokens is not None:
+        row.input_tokens, row.cached_input_tokens = outcome.tokens.input, outcome.tokens.cached
+        row.output_tokens, row.reasoning_tokens = outcome.tokens.output, outcome.tokens.reasoning
+    elif outcome.status == "error":
+        row.input_tokens = row.cached_input_tokens = row.output_tokens = row.reasoning_tokens = 0
+
+
+def _add_cost(row: EventRow, call: OpenCall, outcome: AttemptResult, prices: PriceBook, at: Micros) -> None:
+    """The cost and the unit prices behind it; an error answer costs nothing, unknown stays unknown."""
+    priceable = outcome.priceable and not outcome.service_tier and not outcome.tool_calls
+    if outcome.tokens is None or not priceable:
+        free = outcome.status == "error" or (outcome.status == "ok" and call.endpoint in ceilings.FREE)
+        row.cost_nano = 0 if free else None
+        return
+    # A server may answer with a name of its own; then the model that was asked for has the price.
+    for model in dict.fromkeys((outcome.served_model or call.model, call.model)):
+        try:
+            cost = prices.cost(model, outcome.tokens, at=from_micros(at))
+        except PriceUnknown:
+            continue
+        row.cost_nano, row.price_input = cost.nano, cost.unit.input
+        row.price_cached_input, row.price_output = cost.unit.cached_input, cost.unit.output
+        return
