@@ -16,6 +16,8 @@ from lib.errors import SettingsError
 from lib.secret import Secret
 
 ROOT = Path(__file__).resolve().parents[1]
+COMMAND = "bin/qodex"
+"""The command line, as documents and pages show it: it works from a bare shell in the repository's root."""
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 SIGN_IN = (
     "QODEX_OIDC_ISSUER",

@@ -1,4 +1,4 @@
-"""The command line, for operators and scripts: ``python -m lib …``. One module a noun."""
+"""The command line, for operators and scripts: ``bin/qodex …``, or ``python -m lib …``. One module a noun."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from lib.cli.projects import projects
 from lib.cli.runs import runs
 from lib.cli.session import Guarded, Session
 from lib.cli.usage import usage
+from lib.settings import COMMAND
 
 __all__ = ["cli", "main"]
 
@@ -45,7 +46,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal without UTF-8 shows ? for a dot, and no traceback
             stream.reconfigure(errors="replace")
-    cli(prog_name="python -m lib")
+    cli(prog_name=COMMAND)
 
 
 def _end(number: int, _frame: object) -> None:

@@ -7,6 +7,7 @@ import click
 from lib.cli.output import counted, say, yes_option
 from lib.cli.session import Session
 from lib.sample import load as sample
+from lib.settings import COMMAND
 
 
 @click.group()
@@ -22,7 +23,7 @@ def load(session: Session) -> None:
     platform = session.platform
     loaded = sample.load(platform.database, platform.keyring, session.actor)
     say(f"Loaded {_counts(loaded)}: {', '.join(loaded.projects)}.")
-    say("They are in no real total, and make no calls. To remove them: python -m lib demo remove")
+    say(f"They are in no real total, and make no calls. To remove them: {COMMAND} demo remove")
 
 
 @demo.command("remove")

@@ -17,6 +17,7 @@ import click
 from lib.access.roles import Actor, Origin, local_administrator
 from lib.errors import QodexError
 from lib.secret import Secret, redact
+from lib.settings import COMMAND
 
 if TYPE_CHECKING:
     from lib.platform import Platform
@@ -104,7 +105,7 @@ def _without_keys() -> Iterator[None]:
 def _debug(ctx: click.Context, problem: Exception) -> None:
     session: Session | None = ctx.obj
     if session is None or not session.debug:
-        click.echo("For the details run it again as: python -m lib --debug …", err=True)
+        click.echo(f"For the details run it again as: {COMMAND} --debug …", err=True)
         return
     told = "".join(traceback.format_exception(problem))
     click.echo(redact(told, *session.secrets()).rstrip(), err=True)

@@ -14,11 +14,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from lib.errors import SettingsError
+from lib.settings import COMMAND
 
 VARIABLE = "QODEX_MASTER_KEY_FILE"
 _LARGEST = 100_000
 _NEXT = "# next:"
-_MARK = f'{_NEXT} opens, but encrypts only from "python -m lib master rotate" on'
+_MARK = f'{_NEXT} opens, but encrypts only from "{COMMAND} master rotate" on'
 _SUFFIX = ".part"
 
 IdOf = Callable[[str], str | None]

@@ -19,6 +19,7 @@ from lib.access.roles import Actor
 from lib.errors import QodexError
 from lib.exchange.export import Exported, export_usage
 from lib.platform import Platform
+from lib.settings import COMMAND
 from lib.web.export_slots import ClientDisconnected
 from lib.web.links import Link, file_name
 
@@ -112,6 +113,6 @@ class _Bounded:
         if self._bytes > MOST_BYTES:
             raise TooLarge(
                 f"This export is larger than {MOST_BYTES // 1024**2:,} MiB, the most that the page makes. Choose "
-                "a shorter period, or export on the server: python -m lib usage export"
+                f"a shorter period, or export on the server: {COMMAND} usage export"
             )
         return self._file.write(data)

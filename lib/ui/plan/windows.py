@@ -13,6 +13,7 @@ from lib.caps.reading import Outlook, Point
 from lib.caps.windows import TITLES, Headroom, Window
 from lib.clock import DAY, HOUR, MINUTE, Micros, from_micros
 from lib.reports.spend import Totals
+from lib.settings import COMMAND
 from lib.ui.base import tables
 from lib.ui.base.navigation import INTEGRATIONS, RUN_LOGS, USAGE, link
 from lib.ui.base.wording import badge, count, duration, escape, exact, key_name, money, zone_label
@@ -223,14 +224,14 @@ def _draw_next_plan(project: Project, plans: Sequence[Plan], *, administrator: b
             f"{escape(project.plan)} is the largest plan. An administrator can raise the caps of one project, "
             "with a reason and an end date."
         )
-        command = f"python -m lib caps set {project.slug} --5h USD --7d USD --reason TEXT"
+        command = f"{COMMAND} caps set {project.slug} --5h USD --7d USD --reason TEXT"
     else:
         best = larger[0]
         st.markdown(
             f"{escape(best.name)} has {_usd(best.cap_5h_nano)} in 5 hours and {_usd(best.cap_7d_nano)} in 7 days. "
             "An administrator can change the plan."
         )
-        command = f"python -m lib projects set {project.slug} --plan {best.name}"
+        command = f"{COMMAND} projects set {project.slug} --plan {best.name}"
     if administrator:
         st.markdown(f":small[On the server: `{command}`]")
 

@@ -11,6 +11,7 @@ import streamlit as st
 from lib.access.roles import Actor, Origin
 from lib.access.sessions import Rules, Sessions, Token, read_token
 from lib.errors import SessionEnded, SignInRefused
+from lib.settings import COMMAND
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import count, escape
 
@@ -109,7 +110,8 @@ def _draw_waiting_room(actor: Actor) -> None:
     st.markdown(f"You are signed in as **{escape(actor.name)}**, but you have no role in any project.")
     if not found:
         st.markdown(
-            ":small[There is no administrator yet. An operator can make one: `python -m lib members add`]"
+            ":small[There is no administrator yet. An operator can make one: "
+            f"`{COMMAND} members add --all-projects EMAIL --role admin`]"
         )
         return
     st.markdown("Ask an administrator, or a lead of your project, to add you:")

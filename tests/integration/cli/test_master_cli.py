@@ -1,4 +1,4 @@
-"""``python -m lib master``: what an operator types, sees and is asked."""
+"""``bin/qodex master``: what an operator types, sees and is asked."""
 
 from __future__ import annotations
 

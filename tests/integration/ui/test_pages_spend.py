@@ -401,7 +401,7 @@ def test_the_largest_plan_names_an_override_instead_of_a_larger_one(dashboard: D
     dashboard.platform.projects.set_plan("checkout-api", "Scale", actor=ADMIN)
     said = texts(dashboard.open("plan"))
     assert "Scale is the largest plan" in said
-    assert "python -m lib caps set checkout-api" in said
+    assert "bin/qodex caps set checkout-api" in said
 
 
 # --- overview --------------------------------------------------------------------------------------

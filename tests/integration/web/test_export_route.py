@@ -440,7 +440,7 @@ def test_a_file_that_would_be_too_large_is_not_begun(
     before = open_files()
     answer = browser.get(browser.link(kind=kind))
     assert answer.status_code == 413
-    assert "python -m lib usage export" in answer.text
+    assert "bin/qodex usage export" in answer.text
     assert open_files() == before
     assert logged(browser.platform, "usage:exported") == []
 
