@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from datetime import date, timedelta
+from itertools import chain
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from lib.access.projects import visible_ids
 from lib.access.roles import Actor
 from lib.clock import DAY, Micros
 from lib.db import Database
 from lib.db.rollup_tables import TOKENS
-from lib.db.tables import usage_daily
+from lib.db.tables import usage_daily_totals
 from lib.exchange.columns import DAILY_HEADER, inert
 from lib.exchange.csv_writer import Writable, write_csv
 from lib.pricing.prices import plain_usd
@@ -49,7 +51,7 @@ def _cells(row: DailyRow, *, raw: bool) -> list[object]:
 def single_days(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> Iterator[list[DailyRow]]:
     """All rows by date, project, source, provider and model, those of a day at a time."""
     zone, rollup_zone = zone_named(wanted.zone), zone_of(connection)
-    for since, until in _spans(connection, wanted, ids, zone):
+    for since, until in _spans(connection, wanted, ids, zone, rollup_zone):
         if zone.key == rollup_zone.key:
             segments = plan(since, until, rollup_zone)
         else:
@@ -74,16 +76,28 @@ def about_rows(database: Database, wanted: UsageFilter, actor: Actor) -> int:
 
 
 def _spans(
-    connection: Connection, wanted: UsageFilter, ids: Sequence[str], zone: ZoneInfo
+    connection: Connection, wanted: UsageFilter, ids: Sequence[str], zone: ZoneInfo, rollup_zone: ZoneInfo
 ) -> Iterator[tuple[Micros, Micros]]:
-    """The days of the period, or of what of it has usage."""
-    day = usage_daily.c.day_at
-    span = select(func.min(day), func.max(day)).where(usage_daily.c.project_id.in_(ids))
-    first, last = connection.execute(span).one()
-    if first is None:
-        return
-    since = first if wanted.since is None else max(first, wanted.since)
-    until = last + 2 * DAY if wanted.until is None else min(last + 2 * DAY, wanted.until)
-    if since < until:
-        midnights = [midnight(each, zone) for each in days_between(since, until, zone)]
-        yield from pairwise([since, *midnights[1:], until])
+    """The days of the period that have usage, however far they lie apart: a row of 2011 costs one day, not years."""
+    busy = (
+        day_of(day_at, rollup_zone) for day_at in connection.execute(_busy_days(wanted, ids)).scalars().all()
+    )
+    for day in dict.fromkeys(chain.from_iterable(_touched(each, rollup_zone, zone) for each in busy)):
+        since, until = midnight(day, zone), midnight(day + timedelta(days=1), zone)
+        since = since if wanted.since is None else max(since, wanted.since)
+        until = until if wanted.until is None else min(until, wanted.until)
+        if since < until:
+            yield since, until
+
+
+def _busy_days(wanted: UsageFilter, ids: Sequence[str]) -> Select[Any]:
+    day = usage_daily_totals.c.day_at
+    found = select(day).distinct().where(usage_daily_totals.c.project_id.in_(ids)).order_by(day)
+    if wanted.since is not None:
+        found = found.where(day > wanted.since - 2 * DAY)
+    return found if wanted.until is None else found.where(day < wanted.until)
+
+
+def _touched(day: date, rollup_zone: ZoneInfo, zone: ZoneInfo) -> Iterator[date]:
+    """The days of ``zone`` that share an instant with a day of the roll-ups."""
+    return days_between(midnight(day, rollup_zone), midnight(day + timedelta(days=1), rollup_zone), zone)

@@ -24,11 +24,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
-from sqlalchemy import insert, select
+from sqlalchemy import event, insert, select
 
 from lib.access.projects import Projects, visible_ids
 from lib.access.roles import Actor, Origin, Role, local_administrator
-from lib.clock import from_micros
+from lib.clock import from_micros, parse_iso
 from lib.db import Database
 from lib.db.migrate import migrate
 from lib.db.rollup_tables import TOKENS
@@ -245,6 +245,34 @@ def test_the_daily_summary_is_the_sum_of_its_events_a_day_at_a_time(
         for row in rows
     ]
     assert found == [(*key, totals) for key, totals in sorted(summed_by_hand(database, wanted).items())]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+def test_a_daily_summary_asks_for_the_days_that_have_usage_and_not_for_the_years_between(
+    database: Database, zone: str
+) -> None:
+    """A row of 2011 beside those of today: one day more, not fifteen years of days."""
+    put(database, {}, {"occurred_at": START + HOUR})
+    near = statements(database, zone)
+    put(database, {"event_id": "old", "occurred_at": parse_iso("2011-12-31T23:59:59Z")})
+    assert near < statements(database, zone) <= near + 2
+    wanted = UsageFilter(zone=zone, until=START + 2 * HOUR)
+    found = rows_of(export(database, wanted=wanted, format="daily-csv")[0])
+    old = "2011-12-31" if zone == "UTC" else "2012-01-01"
+    assert [(row["date"], row["calls"]) for row in found] == [(old, "1"), ("2026-05-01", "2")]
+
+
+def statements(database: Database, zone: str) -> int:
+    """How many a daily summary takes."""
+    seen = list[str]()
+
+    def note(*call: object) -> None:
+        seen.append(str(call[2]))
+
+    event.listen(database._engine, "before_cursor_execute", note)
+    export(database, wanted=UsageFilter(zone=zone), format="daily-csv")
+    event.remove(database._engine, "before_cursor_execute", note)
+    return len(seen)
 
 
 def summed_by_hand(database: Database, wanted: UsageFilter) -> dict[tuple[date, str, str, str, str], Totals]:
