@@ -47,14 +47,6 @@ class Period:
         """The day, in the zone, that holds the last instant."""
         return day_of(max(self.since, self.until - 1), self.zone)
 
-    def previous(self) -> Period:
-        """The period of the same length right before: as many days where this one has whole days."""
-        whole = midnight(self.first_day, self.zone) == self.since
-        days = (self.last_day - self.first_day).days + 1
-        if whole:
-            return Period(midnight(self.first_day - timedelta(days=days), self.zone), self.since, self.zone)
-        return Period(2 * self.since - self.until, self.since, self.zone)
-
 
 def zone_named(name: str) -> ZoneInfo:
     """The time zone of that name. Raises BadInput."""

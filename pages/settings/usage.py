@@ -48,7 +48,7 @@ if not sums.calls:
     st.stop()
 
 previous = loaders.cached(front_door().reports.totals, filters.before(wanted, chosen), actor=viewer.actor)
-cards.metrics(summary.metrics(sums, previous), before=chosen.before)
+cards.metrics(summary.metrics(sums, previous), before=chosen.before, against=chosen.against)
 
 course = buckets.course(wanted, chosen, viewer.actor)
 spend_card.draw(course, title="Spend per {unit} by source, USD")

@@ -11,7 +11,7 @@ from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import count
 from lib.ui.charts import buckets
-from lib.ui.overview import attention, first_steps, table
+from lib.ui.overview import attention, first_steps, metrics, table
 from lib.ui.parts import cards, spend_card
 from lib.ui.shell import live, new_project
 from lib.ui.shell.guards import guard
@@ -46,8 +46,9 @@ with st.container():  # also without a line: what follows keeps its place, and i
 
 sums = loaders.cached(front_door().reports.totals, wanted, actor=viewer.actor)
 previous = loaders.cached(front_door().reports.totals, filters.before(wanted, chosen), actor=viewer.actor)
-near = table.near_course(standings, chosen, viewer.actor)
-cards.metrics(table.metrics(sums, previous, course.rows, standings, near), before=chosen.before)
+near = metrics.near_caps(standings, chosen, viewer.actor)
+numbers = metrics.metrics(sums, previous, course.rows, standings, near)
+cards.metrics(numbers, before=chosen.before, against=chosen.against)
 
 if sums.calls:
     spend_card.draw(course, title="Spend per {unit}, USD")

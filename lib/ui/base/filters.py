@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -16,7 +17,8 @@ from lib.ui.base import address
 from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import front_door, now
 from lib.ui.base.wording import span
-from lib.usage.periods import FIRST_DAY, PRESETS, Period, custom, day_of, preset, zone_named
+from lib.usage.comparison import MONTHS, compared_with
+from lib.usage.periods import FIRST_DAY, PRESETS, Period, custom, day_of, midnight, preset, zone_named
 
 # One or two for each offset, so that the list stays short; the address may name any other.
 ZONES = (
@@ -82,10 +84,26 @@ class Chosen:
         """For the context line: ``25 Oct to 23 Nov 2026, 14:20 UTC``."""
         return span(self.period.since, self.period.until, self.zone, now=self.now)
 
+    @cached_property
+    def earlier(self) -> Period:
+        """What a change is measured against: the same stretch of the period before."""
+        return compared_with(self.name, self.period, self.now)
+
     @property
     def before(self) -> str:
-        """What a change is measured against."""
-        return f"vs {'24 h' if self.name == '24h' else f'{self.days} d'} before"
+        """The same in few words: ``vs 7 d before``, ``vs same days of Oct``."""
+        if self.name not in MONTHS:
+            return f"vs {'24 h' if self.name == '24h' else f'{self.days} d'} before"
+        first, whole = self.earlier.first_day, self.earlier.until == self.period.since
+        month = f"{first:%b}" if first.year == self.period.first_day.year else f"{first:%b %Y}"
+        return f"vs all of {month}" if whole else f"vs same days of {month}"
+
+    @property
+    def against(self) -> str:
+        """The same exactly, as a sentence: 24 Oct to 30 Oct 2026, 01:37 UTC."""
+        since, until = self.earlier.since, self.earlier.until
+        whole = midnight(day_of(until, self.zone), self.zone) == until
+        return f"Compared with {span(since, until, self.zone, now=self.now if whole else until)}."
 
     @property
     def today(self) -> date:
@@ -167,9 +185,8 @@ def _width(zone: str) -> int:
 
 
 def before(wanted: UsageFilter, chosen: Chosen) -> UsageFilter:
-    """The same filter over the period before, of the same length."""
-    earlier = chosen.period.previous()
-    return replace(wanted, since=earlier.since, until=earlier.until)
+    """The same filter over what the period is compared with."""
+    return replace(wanted, since=chosen.earlier.since, until=chosen.earlier.until)
 
 
 def projects_of(actor: Actor) -> list[str]:

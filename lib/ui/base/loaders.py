@@ -32,7 +32,13 @@ def cached(report: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def near_over_time(
-    rooms: Mapping[str, Headroom], percent: int, since: Micros, until: Micros, actor: Actor
+    rooms: Mapping[str, Headroom],
+    percent: int,
+    since: Micros,
+    until: Micros,
+    actor: Actor,
+    *,
+    points: int = 12,
 ) -> list[int]:
     """How many of these projects had used so much of a cap of today, at evenly spaced instants.
 
@@ -41,8 +47,8 @@ def near_over_time(
     ask = front_door().caps.near_over_time
     caps = {slug: [window.cap_nano for window in room.windows.values()] for slug, room in rooms.items()}
     found = _kept_for_a_minute(
-        repr((ask, caps, percent, since, until, actor)),
-        lambda: ask(rooms, percent, since=since, until=until, actor=actor),
+        repr((ask, caps, percent, since, until, points, actor)),
+        lambda: ask(rooms, percent, since=since, until=until, points=points, actor=actor),
     )
     return cast(list[int], found)
 

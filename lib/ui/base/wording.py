@@ -74,8 +74,16 @@ def share(part: int, whole: int, *, places: int = 0) -> str:
     return f"{(Decimal(100) * part / whole).quantize(step, ROUND_HALF_EVEN)}%"
 
 
+_NEW = 100  # times what was before: from there on the percents say nothing
+
+
 def change(now: int, before: int) -> str | None:
-    """Signed change in percent, ``+2.6%`` or ``-1.9%`` (with a true minus sign); None where there was nothing before."""
+    """Signed change in percent, ``+2.6%`` or ``-1.9%`` (with a true minus sign).
+
+    ``new`` where there was nothing before, or next to nothing; None where there is nothing to compare at all.
+    """
+    if now > _NEW * max(before, 0):
+        return "new"
     if before <= 0:
         return None
     size = (Decimal(100) * (now - before) / before).quantize(Decimal("0.1"), ROUND_HALF_EVEN)

@@ -12,25 +12,20 @@ import streamlit as st
 
 from lib.access.projects import Project
 from lib.access.roles import Actor
-from lib.caps.windows import NEAR_CAP, Headroom
-from lib.clock import MINUTE
+from lib.caps.windows import Headroom
 from lib.platform import Platform
-from lib.reports.models import ProjectRow, Totals, UsageFilter
+from lib.reports.models import ProjectRow, UsageFilter
 from lib.ui.base import loaders
 from lib.ui.base.badges import badge_column
-from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import USAGE, go, in_sample
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, cell, count_column, dollars, height_of, money_column
-from lib.ui.base.wording import KEY_STATUS, change, count, difference, payer, shorten
+from lib.ui.base.wording import KEY_STATUS, payer, shorten
 from lib.ui.charts.buckets import Course
-from lib.ui.parts import spend_card
-from lib.ui.parts.cards import Metric
 from lib.vault.states import KeyState
 
 _NAME_LENGTH = 24
 _SHORT = 3
-_FULL = 100
 
 
 @dataclass(frozen=True)
@@ -91,50 +86,6 @@ def _courses(wanted: UsageFilter, course: Course, actor: Actor) -> dict[str, lis
                 sums[place[day]] += spend.total_nano
         found[slug] = sums
     return found
-
-
-def metrics(
-    sums: Totals, previous: Totals, course: Sequence[Totals], found: Sequence[Standing], near: Sequence[int]
-) -> list[Metric]:
-    """The five numbers of the page; ``near`` is the course of the last one, up to now."""
-    capped = [each for each in found if each.headroom]
-    return [
-        *spend_card.amounts(sums, previous, course),
-        Metric(
-            "Calls",
-            count(sums.calls),
-            change(sums.calls, previous.calls),
-            course=[row.calls for row in course],
-        ),
-        Metric(
-            "At or near a cap",
-            f"{near[-1]} of {len(capped)}",
-            difference(near[-1], near[0]) if len(near) > 1 else None,
-            "orange" if near[-1] else "gray",
-            near,
-            help=_how_near(capped),
-        ),
-    ]
-
-
-def near_course(found: Sequence[Standing], chosen: Chosen, actor: Actor) -> list[int]:
-    """How many projects are at or near a cap; before it, how many were since the period began, where it goes on."""
-    rooms = {each.project.slug: each.headroom for each in found if each.headroom}
-    now = sum(each.nearest >= NEAR_CAP for each in found)
-    if not rooms or chosen.period.until < chosen.now:
-        return [now]
-    until = chosen.now - chosen.now % MINUTE  # what ends with each look would never be found in the cache
-    earlier = loaders.near_over_time(rooms, NEAR_CAP, chosen.period.since, until, actor)
-    return [*earlier[:-1], now]
-
-
-def _how_near(capped: Sequence[Standing]) -> str:
-    full = sum(each.nearest >= _FULL for each in capped)
-    near = sum(NEAR_CAP <= each.nearest < _FULL for each in capped)
-    return (
-        f"Projects on the platform key that have used {NEAR_CAP}% or more of a cap: {full} at "
-        f"{'its cap' if full == 1 else 'their caps'}, {near} near. The change and the line go by today's caps and keys."
-    )
 
 
 def state_of_now(actor: Actor) -> object:

@@ -153,8 +153,14 @@ class Metric:
 _SLOT = {"violet": theme.PLATFORM, "blue": theme.BYOK, "gray": "Axis", "orange": "Near"}
 
 
-def metrics(found: Sequence[Metric], *, before: str) -> None:
-    """A row of cards; more spend is not bad, so a change has the colour of its source."""
+def metrics(found: Sequence[Metric], *, before: str = "", against: str = "") -> None:
+    """A row of cards; more spend is not bad, so a change has the colour of its source.
+
+    Args:
+        found: the numbers.
+        before: what their changes are measured against, in few words beside each.
+        against: the same exactly, for who points at it.
+    """
     grid = st.grid(len(found), min_column_width=180, border=True)
     for metric in found:
         course = len(metric.course) > 1
@@ -166,12 +172,16 @@ def metrics(found: Sequence[Metric], *, before: str) -> None:
             delta_color=_delta_color(metric.color),
             delta_arrow="off",
             delta_description=before if metric.change else None,
-            help=metric.help,
+            help=_help(metric, against),
         )
         if course:
             alt = f"{metric.label} over time"
             with cell:
                 theme.show(over_time.sparkline(metric.course, slot=_SLOT[metric.color], alt=alt))
+
+
+def _help(metric: Metric, against: str) -> str | None:
+    return " ".join(filter(None, (metric.help, escape(against) if metric.change else ""))) or None
 
 
 def _delta_color(color: str) -> Any:

@@ -31,7 +31,7 @@ def draw(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> None:
     if not latest.calls:
         cards.empty("None of them matches. Choose fewer filters, or a shorter period.")
         return
-    cards.metrics(metrics(latest), before="")
+    cards.metrics(metrics(latest))
     left, right = st.columns(2)
     with left, cards.card(height="stretch"):
         cards.heading("Costliest runs, USD", note="of these calls")

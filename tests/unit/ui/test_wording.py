@@ -52,10 +52,15 @@ def test_money_in_tables_of_calls_has_four_decimals_and_an_empty_cell_where_it_i
         (1026, 1000, "+2.6%"),
         (981, 1000, f"{wording.MINUS}1.9%"),
         (1000, 1000, "0.0%"),
-        (5, 0, None),
+        (0, 0, None),
+        (0, 5, f"{wording.MINUS}100.0%"),
+        (5, 0, "new"),
+        (28_241, 100, "new"),
+        (10_001, 100, "new"),
+        (10_000, 100, "+9,900.0%"),
     ],
 )
-def test_a_change_has_its_sign_and_is_not_told_where_there_was_nothing(
+def test_a_change_has_its_sign_and_is_new_where_there_was_next_to_nothing(
     now: int, before: int, text: str | None
 ):
     assert wording.change(now, before) == text
