@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lib.access.roles import Actor
-from lib.caps.windows import NEAR_CAP
+from lib.caps.windows import NEAR_CAP, Headroom
 from lib.clock import MINUTE
 from lib.reports.models import Totals
 from lib.ui.base import loaders
@@ -23,7 +23,7 @@ _FULL = 100
 class NearCaps:
     """How many projects on the platform key are at or near a cap.
 
-    ``change`` is by the running totals alone at both instants, because what was reserved back then is not kept.
+    ``change`` leaves running calls out on both sides, because what was reserved back then is not kept.
     """
 
     now: int
@@ -39,8 +39,13 @@ def near_caps(found: Sequence[Standing], chosen: Chosen, actor: Actor) -> NearCa
         return NearCaps(now)
     until = chosen.now - chosen.now % MINUTE  # what ends with each look would never be found in the cache
     course = loaders.near_over_time(rooms, NEAR_CAP, chosen.period.since, until, actor)
-    before, after = loaders.near_over_time(rooms, NEAR_CAP, chosen.earlier.until, until, actor, points=2)
-    return NearCaps(now, difference(after, before), [*course[:-1], now])
+    before = loaders.near_over_time(rooms, NEAR_CAP, chosen.earlier.until, until, actor, points=2)[0]
+    settled = sum(map(_is_near_by_settled_calls, rooms.values()))
+    return NearCaps(now, difference(settled, before), [*course[:-1], now])
+
+
+def _is_near_by_settled_calls(room: Headroom) -> bool:
+    return any(100 * window.used_nano >= NEAR_CAP * window.cap_nano for window in room.windows.values())
 
 
 def metrics(
