@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class TimeToCap:
     latest: float | None
 
     @property
-    def verdict(self) -> str | None:
+    def verdict(self) -> Literal["will", "may"] | None:
         """``will``, ``may``, or None: by the chance within 48 hours that is at least 80 or 30 %."""
         if self.chance >= SURE:
             return "will"

@@ -12,6 +12,7 @@ import click
 from lib.cli.caps import caps, plans
 from lib.cli.demo import demo
 from lib.cli.doctor import doctor
+from lib.cli.forecast import forecast
 from lib.cli.keys import keys
 from lib.cli.master import master
 from lib.cli.members import members
@@ -37,6 +38,7 @@ def cli(context: click.Context, *, debug: bool) -> None:
 
 for command in (projects, keys, members, runs, usage, caps, plans, master, demo, doctor):
     cli.add_command(command)
+usage.add_command(forecast)
 
 
 def main() -> None:

@@ -105,6 +105,21 @@ accounts = Table(
     CheckConstraint("unknown_nano <= counted_nano", name="unknown_is_part"),
 )
 
+forecasts = Table(
+    "forecasts",
+    metadata,
+    # What the hours after ``made_at`` would cost: in four of five cases between low and high.
+    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("source", String(10), primary_key=True),
+    Column("made_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("hours_ahead", Integer, primary_key=True, autoincrement=False),
+    Column("low_nano", BigInteger, nullable=False),
+    Column("middle_nano", BigInteger, nullable=False),
+    Column("high_nano", BigInteger, nullable=False),
+    Column("outcome_nano", BigInteger),  # when its time is over
+    CheckConstraint(one_of("source", *SOURCES), name="source"),
+)
+
 cap_overrides = Table(
     "cap_overrides",
     metadata,
