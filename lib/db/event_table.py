@@ -61,6 +61,16 @@ usage_events = Table(
     Column("sequence", BigInteger),
     Column("counted_after_nano", BigInteger),
     Column("unknown_after_nano", BigInteger),
+    # What changed the price, and what was paid beside plain input, cached input and output (0006).
+    Column("served_model", String(200)),
+    Column("service_tier", String(40)),
+    Column("region", String(40)),
+    Column("cache_write_tokens", BigInteger),
+    Column("cache_write_1h_tokens", BigInteger),
+    Column("price_cache_write", BigInteger),
+    Column("price_cache_write_1h", BigInteger),
+    Column("fees_nano", BigInteger),
+    Column("price_table", String(60)),
     CheckConstraint(one_of("source", *SOURCES), name="source"),
     CheckConstraint(one_of("status", *EVENT_STATUSES), name="status"),
     CheckConstraint(
@@ -70,6 +80,13 @@ usage_events = Table(
     CheckConstraint("cached_input_tokens <= input_tokens", name="cached_is_part"),
     CheckConstraint("reasoning_tokens <= output_tokens", name="reasoning_is_part"),
     CheckConstraint("cost_nano >= 0", name="cost"),
+    CheckConstraint("cache_write_tokens >= 0 AND cache_write_1h_tokens >= 0", name="written"),
+    CheckConstraint(
+        "coalesce(cached_input_tokens, 0) + coalesce(cache_write_tokens, 0) + "
+        "coalesce(cache_write_1h_tokens, 0) <= input_tokens",
+        name="written_is_part",
+    ),
+    CheckConstraint("fees_nano >= 0", name="fees"),
     CheckConstraint(
         "(source = 'platform' AND NOT imported) = (sequence IS NOT NULL)", name="counted_on_the_platform"
     ),

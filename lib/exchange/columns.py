@@ -66,8 +66,20 @@ EVENT_COLUMNS = (
     _text("key_last4", 4),
     _text("upstream_request_id", 200),
     Column("latency_ms", Kind.COUNT, "latency_ms"),
+    _text("served_model", 200),
+    _text("service_tier", 40),
+    _text("region", 40),
+    Column("cache_write_tokens", Kind.COUNT, "cache_write_tokens"),
+    Column("cache_write_1h_tokens", Kind.COUNT, "cache_write_1h_tokens"),
+    Column("price_cache_write", Kind.USD, "price_cache_write"),
+    Column("price_cache_write_1h", Kind.USD, "price_cache_write_1h"),
+    Column("fees_usd", Kind.USD, "fees_nano"),
+    _text("price_table", 60),
 )
 EVENT_HEADER = tuple(column.name for column in EVENT_COLUMNS)
+FIRST_HEADER = EVENT_HEADER[: EVENT_HEADER.index("served_model")]
+"""The columns of exports that were made before there were more."""
+
 NEEDED = ("occurred_at", "project", "model", "input_tokens", "output_tokens")
 DAILY_HEADER = (
     "date",
@@ -214,7 +226,9 @@ def _is_broken(text: str) -> bool:
     return False
 
 
-_REPEATED = {"project", "source", "provider", "model", "endpoint", "status", "key_last4"}
+_REPEATED = {"project", "source", "provider", "model", "endpoint", "status", "key_last4"} | {
+    *("served_model", "service_tier", "region", "price_table")
+}
 
 
 def cell_readers(*, was_inert: bool) -> list[Callable[[str], Cell]]:

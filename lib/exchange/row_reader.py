@@ -8,16 +8,26 @@ from typing import Any
 from lib.clock import DAY, Micros, from_micros
 from lib.db.tables import EVENT_STATUSES, SOURCES
 from lib.errors import PriceUnknown
-from lib.exchange.columns import EVENT_HEADER, LARGEST_USD, BadCell, cell_readers
+from lib.exchange.columns import EVENT_COLUMNS, EVENT_HEADER, FIRST_HEADER, LARGEST_USD, BadCell, cell_readers
 from lib.exchange.file_reader import Source
 from lib.exchange.staging import content_id
 from lib.pricing.prices import NANO, PriceBook, Tokens
+from lib.usage.price_columns import price_columns
 
 _DEFAULTS = {"source": "byok", "provider": "openai", "model": "", "endpoint": "", "status": "ok"}
 _DEFAULT_PLACES = [(EVENT_HEADER.index(name), default) for name, default in _DEFAULTS.items()]
-_STATUS = EVENT_HEADER.index("status")
+_PLACE = {name: place for place, name in enumerate(EVENT_HEADER)}
+_EVENT, _TIME, _PROJECT = (_PLACE[name] for name in ("event_id", "occurred_at", "project"))
+_SOURCE, _PROVIDER, _MODEL, _STATUS = (_PLACE[name] for name in ("source", "provider", "model", "status"))
+_INPUT, _CACHED, _OUTPUT, _REASONING, _WRITTEN, _WRITTEN_1H = (
+    _PLACE[f"{name}_tokens"]
+    for name in ("input", "cached_input", "output", "reasoning", "cache_write", "cache_write_1h")
+)
+_COST = _PLACE["cost_usd"]
+_STORED = {column.stored: place for place, column in enumerate(EVENT_COLUMNS)}
 
-_Counts = Sequence[int | None]
+Cells = list[Any]
+"""One row's values in the order of EVENT_HEADER; None where it says nothing."""
 
 
 class BadRow(ValueError):
@@ -66,33 +76,20 @@ class RowReader:
         said_how_it_ended = cells[_STATUS] is not None
         for place, default in _DEFAULT_PLACES:
             cells[place] = cells[place] or default
-        event_id, at, slug, run_id, source, provider, model, endpoint, status, *numbers = cells
-        tokens, (cost, *prices), rest = numbers[:4], numbers[4:8], numbers[8:]
-        self._require_time_and_project(at, slug)
-        _require_known(source, status)
-        _require_tokens(tokens, model, may_be_empty=said_how_it_ended)
-        if cost is None and not (self._is_export and event_id and said_how_it_ended):
-            cost, prices = self._price(at, (provider, model, status), tokens, prices)
-        self.unpriced += cost is None
-        row = (
-            self._ids[slug],
-            event_id or content_id(cells),
-            at,
-            run_id,
-            source,
-            provider,
-            model,
-            endpoint,
-            status,
-            *tokens,
-            cost,
-            *prices,
-            *rest,
-        )
+        self._require_time_and_project(cells[_TIME], cells[_PROJECT])
+        _require_known(cells[_SOURCE], cells[_STATUS])
+        _require_tokens(cells, may_be_empty=said_how_it_ended)
+        event_id = cells[_EVENT]
+        is_ours = self._is_export and event_id and said_how_it_ended
+        stored_id = event_id or content_id(cells[: len(FIRST_HEADER)])
+        if cells[_COST] is None and not is_ours:
+            self._price(cells)
+        self.unpriced += cells[_COST] is None
+        row = (self._ids[cells[_PROJECT]], stored_id, cells[_TIME], *cells[_PROJECT + 1 :])
         return row, event_id is None
 
-    def _cells(self, texts: Sequence[str]) -> list[Any]:
-        cells: list[Any] = [None] * len(EVENT_HEADER)
+    def _cells(self, texts: Sequence[str]) -> Cells:
+        cells: Cells = [None] * len(EVENT_HEADER)
         column = 0
         try:
             for column, (place, read) in enumerate(self._readers):
@@ -113,24 +110,29 @@ class RowReader:
         if slug not in self._ids:
             raise BadRow("project is none of this deployment's; create it first")
 
-    def _price(
-        self, at: Micros, what: tuple[str, str, str], tokens: _Counts, prices: list[int | None]
-    ) -> tuple[int | None, list[int | None]]:
-        """The cost of a row that names none, and the prices behind it."""
-        provider, model, status = what
-        given, cached, made, reasoning = tokens
-        if status == "error":
-            return 0, prices
-        if status != "ok" or given is None or made is None:
-            return None, prices
-        used = Tokens(given, cached or 0, made, reasoning or 0)
+    def _price(self, cells: Cells) -> None:
+        """Fill in the cost of a row that names none, and the prices behind it."""
+        if cells[_STATUS] == "error":
+            cells[_COST] = 0
+        if cells[_STATUS] != "ok" or cells[_INPUT] is None or cells[_OUTPUT] is None:
+            return
+        used = Tokens(
+            input=cells[_INPUT],
+            cached=cells[_CACHED] or 0,
+            output=cells[_OUTPUT],
+            reasoning=cells[_REASONING] or 0,
+            cache_write=cells[_WRITTEN] or 0,
+            cache_write_1h=cells[_WRITTEN_1H] or 0,
+        )
+        at, provider = from_micros(cells[_TIME]), cells[_PROVIDER]
         try:
-            cost = self._prices.cost(model, used, at=from_micros(at), provider=provider)
+            cost = self._prices.cost(cells[_MODEL], used, at=at, provider=provider)
         except PriceUnknown:
-            return None, prices
+            return
         if cost.nano > LARGEST_USD * NANO:
             raise BadRow(f"costs more than {LARGEST_USD:,} USD")
-        return cost.nano, [cost.unit.input, cost.unit.cached_input, cost.unit.output]
+        for name, value in price_columns(cost, used).items():
+            cells[_STORED[name]] = value
 
 
 def _require_known(source: str, status: str) -> None:
@@ -140,15 +142,18 @@ def _require_known(source: str, status: str) -> None:
         raise BadRow(f"status is none of {', '.join(EVENT_STATUSES)}")
 
 
-def _require_tokens(tokens: _Counts, model: str, *, may_be_empty: bool) -> None:
+def _require_tokens(cells: Cells, *, may_be_empty: bool) -> None:
     """Model and tokens may be empty only where the row itself says how the call ended, as exports do."""
-    given, cached, made, reasoning = tokens
+    given, made, reasoning = cells[_INPUT], cells[_OUTPUT], cells[_REASONING]
     if not may_be_empty:
-        if not model:
+        if not cells[_MODEL]:
             raise BadRow("model is empty")
         if given is None or made is None:
             raise BadRow(f"{'input' if given is None else 'output'}_tokens is empty")
-    if cached is not None and (given is None or cached > given):
+    if cells[_CACHED] is not None and (given is None or cells[_CACHED] > given):
         raise BadRow("cached_input_tokens is more than input_tokens")
+    written = (cells[_WRITTEN] or 0) + (cells[_WRITTEN_1H] or 0)
+    if written and (given is None or (cells[_CACHED] or 0) + written > given):
+        raise BadRow("cached and cache-written tokens are more than input_tokens")
     if reasoning is not None and (made is None or reasoning > made):
         raise BadRow("reasoning_tokens is more than output_tokens")

@@ -8,8 +8,9 @@ from lib.ledger import ceilings
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.key_health import cut
 from lib.ledger.opened import OpenCall
-from lib.pricing.prices import PriceBook
+from lib.pricing.prices import NO_TOKENS, PriceBook
 from lib.usage.event_row import EventRow
+from lib.usage.price_columns import price_columns, token_columns
 from lib.vault.states import PROVIDER
 
 
@@ -28,6 +29,8 @@ def settled_event(
         model=call.model,
         endpoint=call.endpoint,
         status=outcome.status,
+        served_model=cut(outcome.served_model, 200),
+        service_tier=cut(outcome.service_tier, 40),
         key_last4=call.last4,
         upstream_request_id=cut(outcome.upstream_request_id, 200),
         latency_ms=outcome.latency_ms,
@@ -43,11 +46,9 @@ def settled_event(
 
 def _add_tokens(row: EventRow, outcome: AttemptResult) -> None:
     """An error answer used none; where the provider did not say, it is not known."""
-    if outcome.tokens is not None:
-        row.input_tokens, row.cached_input_tokens = outcome.tokens.input, outcome.tokens.cached
-        row.output_tokens, row.reasoning_tokens = outcome.tokens.output, outcome.tokens.reasoning
-    elif outcome.status == "error":
-        row.input_tokens = row.cached_input_tokens = row.output_tokens = row.reasoning_tokens = 0
+    used = outcome.tokens or (NO_TOKENS if outcome.status == "error" else None)
+    if used is not None:
+        row.fill(token_columns(used))
 
 
 def _add_cost(row: EventRow, call: OpenCall, outcome: AttemptResult, prices: PriceBook, at: Micros) -> None:
@@ -63,6 +64,5 @@ def _add_cost(row: EventRow, call: OpenCall, outcome: AttemptResult, prices: Pri
             cost = prices.cost(model, outcome.tokens, at=from_micros(at))
         except PriceUnknown:
             continue
-        row.cost_nano, row.price_input = cost.nano, cost.unit.input
-        row.price_cached_input, row.price_output = cost.unit.cached_input, cost.unit.output
+        row.fill(price_columns(cost, outcome.tokens))
         return

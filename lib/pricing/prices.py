@@ -23,6 +23,7 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
 from pathlib import Path
 
+import genai_prices
 from genai_prices import types as table
 from genai_prices.data_snapshot import get_snapshot
 
@@ -31,6 +32,9 @@ from lib.pricing.amounts import NANO, parse_usd, plain_usd, usd
 from lib.pricing.price_file import FilePrice, read_price_file
 
 __all__ = ["NANO", "Cost", "PriceBook", "Tokens", "UnitPrices", "parse_usd", "plain_usd", "usd"]
+
+TABLE = f"genai-prices {genai_prices.__version__}"
+"""The table and its version, as usage rows name it."""
 
 _EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 _LONGEST_NAME = 200
@@ -56,12 +60,17 @@ class Tokens:
     output: int
     reasoning: int
     cache_write: int = 0
+    cache_write_1h: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.input, self.cached, self.output, self.reasoning, self.cache_write) < 0:
+        written = self.cache_write, self.cache_write_1h
+        if min(self.input, self.cached, self.output, self.reasoning, *written) < 0:
             raise ValueError("a number of tokens is negative")
-        if self.cached + self.cache_write > self.input or self.reasoning > self.output:
+        if self.cached + sum(written) > self.input or self.reasoning > self.output:
             raise ValueError("a part has more tokens than the whole")
+
+
+NO_TOKENS = Tokens(0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,8 @@ class UnitPrices:
     input: int
     cached_input: int
     output: int
+    cache_write: int
+    cache_write_1h: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,10 @@ class Cost:
 
     nano: int
     unit: UnitPrices
+    fees_nano: int
+    """What is charged beside tokens, part of ``nano``."""
+    table: str
+    """Which table gave the prices, and its version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +161,17 @@ class PriceBook:
         rates = self._rates(model, provider, at)
         if rates.output is None and tokens.output:
             raise PriceUnknown(model)
-        unit, write = _unit_prices(rates, tokens.input)
+        if tokens.cache_write_1h:
+            raise PriceUnknown(model)
+        unit = _unit_prices(rates, tokens.input)
         product = (
             (tokens.input - tokens.cached - tokens.cache_write) * unit.input
             + tokens.cached * unit.cached_input
-            + tokens.cache_write * write
+            + tokens.cache_write * unit.cache_write
             + tokens.output * unit.output
             + rates.per_request
         )
-        return Cost(_per_million(product, ROUND_HALF_EVEN), unit)
+        return Cost(_per_million(product, ROUND_HALF_EVEN), unit, 0, TABLE)
 
     def ceiling(
         self,
@@ -198,14 +215,14 @@ def _per_million(product: int, rounding: str) -> int:
     return int(Decimal(product).scaleb(-6, _EXACT).to_integral_value(rounding))
 
 
-def _unit_prices(rates: _Rates, input_tokens: int) -> tuple[UnitPrices, int]:
-    """The tier's unit prices, and the price of a cache write beside them."""
-    unit = UnitPrices(
+def _unit_prices(rates: _Rates, input_tokens: int) -> UnitPrices:
+    return UnitPrices(
         input=rates.input.at(input_tokens),
         cached_input=rates.cached.at(input_tokens),
         output=rates.output.at(input_tokens) if rates.output else 0,
+        cache_write=rates.cache_write.at(input_tokens),
+        cache_write_1h=rates.cache_write.at(input_tokens),
     )
-    return unit, rates.cache_write.at(input_tokens)
 
 
 # --- the table -------------------------------------------------------------------------------------

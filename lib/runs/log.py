@@ -54,7 +54,7 @@ class RunRow:
 
 @dataclass(frozen=True)
 class CallRow:
-    """One HTTP attempt of a run, as stored (see lib.db.tables.usage_events); running where it is open."""
+    """One HTTP attempt of a run, as stored (see lib.usage.event_row); running where it is open."""
 
     event_id: str
     occurred_at: Micros
@@ -62,18 +62,24 @@ class CallRow:
     model: str
     endpoint: str
     status: str
-    input_tokens: int | None
-    cached_input_tokens: int | None
-    output_tokens: int | None
-    reasoning_tokens: int | None
-    cost_nano: int | None
-    key_last4: str | None
-    upstream_request_id: str | None
-    latency_ms: int | None
-    http_status: int | None
-    error_code: str | None
-    error_type: str | None
-    error_message: str | None
+    input_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost_nano: int | None = None
+    key_last4: str | None = None
+    upstream_request_id: str | None = None
+    latency_ms: int | None = None
+    http_status: int | None = None
+    error_code: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    served_model: str | None = None
+    service_tier: str | None = None
+    region: str | None = None
+    cache_write_tokens: int | None = None
+    fees_nano: int | None = None
+    price_table: str | None = None
 
 
 @dataclass(frozen=True)
@@ -251,16 +257,5 @@ def _running(call: AnyRow) -> CallRow:
         model=call.model,
         endpoint=call.endpoint,
         status="running",
-        input_tokens=None,
-        cached_input_tokens=None,
-        output_tokens=None,
-        reasoning_tokens=None,
-        cost_nano=None,
         key_last4=call.key_last4,
-        upstream_request_id=None,
-        latency_ms=None,
-        http_status=None,
-        error_code=None,
-        error_type=None,
-        error_message=None,
     )

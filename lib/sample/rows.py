@@ -12,13 +12,6 @@ from lib.usage.event_row import EventRow
 from lib.vault.states import PROVIDER
 
 Row = dict[str, Any]
-PRICES = ("price_input", "price_cached_input", "price_output")
-
-
-def token_columns(*counts: int | None) -> Row:
-    """Input, cached, output and reasoning tokens; None where nobody knows."""
-    names = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
-    return dict(zip(names, counts, strict=True))
 
 
 def log_row(run: Row, at: Micros, tag: str, message: str, event_id: str | None = None) -> Row:

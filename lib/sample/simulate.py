@@ -15,12 +15,13 @@ from random import Random
 from lib.caps.windows import TITLES, WINDOWS
 from lib.clock import DAY, SECOND, Micros, from_micros
 from lib.errors import BudgetExceeded, PriceUnknown
-from lib.pricing.prices import NANO, PriceBook, Tokens, UnitPrices, usd
+from lib.pricing.prices import NANO, NO_TOKENS, Cost, PriceBook, Tokens, usd
 from lib.runs.lifecycle import LEASE, WAITS
 from lib.sample.failures import MISHAPS, OUT_OF_MONEY, REJECTED, Mishap
 from lib.sample.projects import Story
-from lib.sample.rows import PRICES, Row, add_call, event_row, log_row, run_row, token_columns
+from lib.sample.rows import Row, add_call, event_row, log_row, run_row
 from lib.sample.traffic import SEED, DraftCall, DraftRun
+from lib.usage.price_columns import price_columns, token_columns
 
 PLATFORM_LAST4 = "demo"
 _LONGEST_INPUT = 300_000
@@ -102,7 +103,7 @@ class _Play:
         self._rng = Random(f"{SEED}: ids of {story.name}")  # noqa: S311  # nosec B311
         self._windows = {name: _Window(WINDOWS[name], cap) for name, cap in story.caps.items()}
         self._played = Played()
-        self._costed: tuple[DraftCall | None, tuple[int | None, UnitPrices | None]] = (None, (None, None))
+        self._costed: tuple[DraftCall | None, Cost | None] = (None, None)
 
     def all(self, drafts: Iterable[DraftRun]) -> Played:
         runs = [self._begin(draft) for draft in drafts]
@@ -172,7 +173,8 @@ class _Play:
             # The last one that fitted: its ceiling took all that was left.
             return max(0, self._windows["5h"].free(call.at))
         if not call.mishap:
-            return self._cost(call)[0] or 0
+            cost = self._cost(call)
+            return cost.nano if cost else 0
         return self._prices.ceiling(
             call.model,
             input_tokens=call.input * _BYTES_A_TOKEN,
@@ -187,17 +189,15 @@ class _Play:
             return
         event = self._event(run, call, mishap, source)
         if not call.mishap:
-            nano, unit = self._cost(call)
-            event["cost_nano"] = nano
-            event |= token_columns(call.input, call.cached, call.output, call.reasoning)
-            if unit:
-                event |= dict(zip(PRICES, (unit.input, unit.cached_input, unit.output), strict=True))
+            event |= token_columns(_tokens(call)) | {"served_model": call.model}
+            if cost := self._cost(call):
+                event |= price_columns(cost, _tokens(call))
         self._write(run, event, counted)
         if call.at >= self._now - 7 * DAY and not call.rush:
             self._played.week_nano += counted if source == "platform" else event["cost_nano"] or 0
 
     def _fail(self, run: _Run, call: DraftCall, mishap: Mishap, source: str) -> Row:
-        event = self._event(run, call, mishap, source) | token_columns(0, 0, 0, 0)
+        event = self._event(run, call, mishap, source) | token_columns(NO_TOKENS)
         event |= {"cost_nano": 0, "latency_ms": 120 + call.latency_ms % 400}
         self._write(run, event, 0)
         return event
@@ -241,18 +241,16 @@ class _Play:
             reasoning=int(call.reasoning * size),
         )
 
-    def _cost(self, call: DraftCall) -> tuple[int | None, UnitPrices | None]:
+    def _cost(self, call: DraftCall) -> Cost | None:
         if call is not self._costed[0]:  # asked for twice: when it is admitted, and when it settles
             self._costed = (call, self._priced(call))
         return self._costed[1]
 
-    def _priced(self, call: DraftCall) -> tuple[int | None, UnitPrices | None]:
-        tokens = Tokens(call.input, call.cached, call.output, call.reasoning)
+    def _priced(self, call: DraftCall) -> Cost | None:
         try:
-            cost = self._prices.cost(call.model, tokens, at=from_micros(call.at))
+            return self._prices.cost(call.model, _tokens(call), at=from_micros(call.at))
         except PriceUnknown:
-            return None, None
-        return cost.nano, cost.unit
+            return None
 
     def _since(self, ago: Micros | None, call: DraftCall) -> bool:
         return ago is not None and call.at >= self._now - ago
@@ -291,6 +289,10 @@ class _Play:
 
     def _log(self, run: _Run, at: Micros, tag: str, message: str, event_id: str | None = None) -> None:
         self._played.log.append(log_row(run.row, at, tag, message, event_id))
+
+
+def _tokens(call: DraftCall) -> Tokens:
+    return Tokens(call.input, call.cached, call.output, call.reasoning)
 
 
 def _end(run: _Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -41,6 +42,20 @@ class EventRow:
     sequence: int | None = None
     counted_after_nano: int | None = None
     unknown_after_nano: int | None = None
+    served_model: str | None = None
+    service_tier: str | None = None
+    region: str | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    price_cache_write: int | None = None
+    price_cache_write_1h: int | None = None
+    fees_nano: int | None = None
+    price_table: str | None = None
+
+    def fill(self, columns: Mapping[str, Any]) -> None:
+        """Set these columns."""
+        for name, value in columns.items():
+            setattr(self, name, value)
 
     def values(self) -> dict[str, Any]:
         """All columns by name, for an INSERT."""

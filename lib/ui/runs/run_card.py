@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import streamlit as st
 
 from lib.access.roles import Actor
 from lib.clock import from_micros
 from lib.runs.log import CallRow, LogLine, RunDetail, RunRow
-from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import INTEGRATIONS, link
 from lib.ui.base.server import front_door
-from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars
 from lib.ui.base.wording import (
     KIND,
     SOURCE,
@@ -32,17 +29,8 @@ from lib.ui.base.wording import (
     weekday_time,
 )
 from lib.ui.parts.cards import card, facts, heading
+from lib.ui.runs.calls_table import draw_calls
 from lib.ui.shell.guards import Viewer
-
-_CALLS_SHOWN = 200
-_CALL_WORDS = {
-    "ok": ("ok", "gray"),
-    "error": ("error", "red"),
-    "broken": ("stream broke", "red"),
-    "abandoned": ("stream abandoned", "orange"),
-    "unknown": ("outcome unknown", "orange"),
-    "running": ("running", "gray"),
-}
 
 _LIMITS = {
     "budget": ("Stopped at the run's token budget", "budget:stopped", "warning"),
@@ -66,7 +54,7 @@ def draw(detail: RunDetail, chosen: Chosen, viewer: Viewer) -> None:
         if failed:
             _draw_failure(run, failed, chosen, viewer.actor)
         _draw_log([line for line in detail.log if line.tag not in said], chosen)
-        _draw_calls(detail.calls, chosen)
+        draw_calls(detail.calls, chosen)
 
 
 def _last_failure(calls: Sequence[CallRow]) -> CallRow | None:
@@ -171,51 +159,3 @@ def _draw_log(log: Sequence[LogLine], chosen: Chosen) -> None:
     for line in log:
         at = from_micros(line.at).astimezone(chosen.zone)
         st.markdown(f":gray[{at:%H:%M:%S}] {escape(line.message)}")
-
-
-def _draw_calls(calls: Sequence[CallRow], chosen: Chosen) -> None:
-    if not calls:
-        heading("Calls", note="none was made")
-        return
-    shown = list(enumerate(calls, 1))[-_CALLS_SHOWN:]
-    cut = f"last {len(shown)} of {len(calls)}" if len(shown) < len(calls) else str(len(calls))
-    heading("Calls", note=cut)
-    results = [_result(call) for _, call in shown]
-    columns: dict[str, list[Any]] = {
-        "#": [number for number, _ in shown],
-        f"At ({chosen.zone.key})": [
-            f"{from_micros(call.occurred_at).astimezone(chosen.zone):%H:%M:%S}" for _, call in shown
-        ],
-        "Endpoint": [call.endpoint for _, call in shown],
-        "Model": [call.model for _, call in shown],
-        "Result": [[word] for word, _ in results],
-        "Input": [call.input_tokens for _, call in shown],
-        "Cached": [call.cached_input_tokens for _, call in shown],
-        "Output": [call.output_tokens for _, call in shown],
-        "Cost": [dollars(call.cost_nano) for _, call in shown],
-        "Latency, ms": [call.latency_ms for _, call in shown],
-        "Paid by": [[payer(call.source, call.key_last4)] for _, call in shown],
-        "Request id": [call.upstream_request_id for _, call in shown],
-    }
-    payers = {payer(call.source, call.key_last4): SOURCE_COLOR[call.source] for _, call in shown}
-    st.dataframe(
-        arrow(columns),
-        hide_index=True,
-        row_height=34,
-        placeholder="",
-        alt="The calls of the run, oldest first",
-        column_config={
-            "Result": badge_column(dict(results)),
-            "Paid by": badge_column(payers),
-            "Cost": call_cost_column(columns["Cost"]),
-            **dict.fromkeys(("Input", "Cached", "Output", "Latency, ms"), count_column()),
-        },
-    )
-
-
-def _result(call: CallRow) -> tuple[str, str]:
-    word, color = _CALL_WORDS.get(call.status, (call.status, "gray"))
-    if call.status == "ok":
-        return str(call.http_status or word), color
-    codes = [str(part) for part in (call.http_status, call.error_code) if part]
-    return (" ".join(codes) if call.status == "error" and codes else word), color

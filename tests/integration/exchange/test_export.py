@@ -147,11 +147,20 @@ def test_every_column_says_what_is_stored(database: Database) -> None:
             "key_last4": "a1b2",
             "upstream_request_id": "req_1",
             "latency_ms": 12,
+            "served_model": "gpt-5-mini-2025-08-07",
+            "service_tier": "flex",
+            "region": "eu",
+            "cache_write_tokens": 30,
+            "cache_write_1h_tokens": 0,
+            "price_cache_write": 312_500_000,
+            "fees_nano": 10_000_000,
+            "price_table": "a table 1.2.3",
         },
     )
     event = (
         "event-0,2026-05-01T00:00:00.000001Z,checkout-api,r-1,platform,openai,gpt-5-mini,responses,ok,"
-        "1000,10,100,1,0.000450001,0.25,0.025,2,a1b2,req_1,12"
+        "1000,10,100,1,0.000450001,0.25,0.025,2,a1b2,req_1,12,"
+        "gpt-5-mini-2025-08-07,flex,eu,30,0,0.3125,,0.01,a table 1.2.3"
     )
     content, _ = export(database)
     assert content.decode() == f"{','.join(EVENT_HEADER)}\r\n{event}\r\n"

@@ -26,7 +26,9 @@ from lib.pricing.prices import plain_usd
 DESIGN = (
     "event_id, occurred_at, project, run_id, source, provider, model, endpoint, status, input_tokens, "
     "cached_input_tokens, output_tokens, reasoning_tokens, cost_usd, price_input, price_cached_input, "
-    "price_output, key_last4, upstream_request_id, latency_ms"
+    "price_output, key_last4, upstream_request_id, latency_ms, "
+    "served_model, service_tier, region, cache_write_tokens, cache_write_1h_tokens, price_cache_write, "
+    "price_cache_write_1h, fees_usd, price_table"
 )
 
 
