@@ -15,13 +15,18 @@ from lib.ui.shell.failures import show_failure
 from lib.ui.shell.messages import ExpectedMessages
 from lib.web.routes import middleware, routes
 
-startup.refuse_open_door()
+startup.read_configuration()
+startup.refuse_what_cannot_be_served()
 startup.admit_public_name()
 app = st.App(
     ROOT / "lib" / "ui" / "main.py",
     routes=routes(startup.check, export_desk),
     middleware=middleware(
-        startup.hosts(), pages=navigation.paths(), https=startup.is_https(), inside=[ExpectedMessages]
+        startup.hosts(),
+        pages=navigation.paths(),
+        https=startup.is_https(),
+        local=startup.is_local(),
+        inside=[ExpectedMessages],
     ),
     secrets=startup.secrets(),
     lifespan=startup.lifespan,

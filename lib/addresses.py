@@ -28,11 +28,12 @@ def split(text: str) -> SplitResult:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the host is this machine."""
+    """Whether the host is this machine, also where an IPv6 socket writes an IPv4 address (``::ffff:127.0.0.1``)."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return host in _LOOPBACK_NAMES
+    return address.is_loopback or (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def is_link_local(host: str) -> bool:

@@ -23,6 +23,7 @@ from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -233,6 +234,35 @@ def running_dashboard(
         yield address
 
 
+@contextmanager
+def running_program(
+    words: Sequence[str],
+    environment: dict[str, str],
+    log: Path,
+    *,
+    host: str = "127.0.0.1",
+    cwd: Path = ROOT,
+    socket: Path | None = None,
+) -> Iterator[int]:
+    """Any server of ``app.py``, until it listens; gives its port. ``{port}`` in its words is filled in.
+
+    Args:
+        words: the program and its arguments.
+        environment, log: as for ``running_dashboard``.
+        host: an address of this machine that it listens on.
+        cwd: the folder it is started in.
+        socket: the Unix socket that it listens on instead.
+    """
+    port = _free_port()
+    command: list[str | Path] = [word.replace("{port}", str(port)) for word in words]
+    with _leashed(command, log, stop="TERM", cwd=cwd, env=os.environ | environment) as process:
+        if socket:
+            assert wait_until(lambda: socket.exists() or process.poll() is not None, _START_SECONDS)
+        else:
+            _wait_until_answering(f"http://{host}:{port}/_stcore/health", process, log)
+        yield port
+
+
 # --- the identity provider -------------------------------------------------------------------------
 
 
@@ -289,6 +319,8 @@ def _wait_until_answering(address: str, process: subprocess.Popen[bytes], log: P
     while True:
         try:
             direct.open(address, timeout=5).close()
+        except HTTPError:  # it answers, if only to say no
+            return
         except OSError:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise ServiceMissing(f"The dashboard did not start: {log.read_text()}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
@@ -52,7 +53,8 @@ class HostOriginMiddleware:
     """Refuse, with 403, what comes from another site's page or under a name that is not ours.
 
     A page elsewhere could otherwise open our web socket, and a name of its own that points here (DNS
-    rebinding) would make it same-site.
+    rebinding) would make it same-site. Under a path (``root_path``) nothing is served: cookies, links and
+    the list of what is closed hold for the root of a host name.
 
     Args:
         hosts: the names under which this server may be asked, without ports.
@@ -66,23 +68,29 @@ class HostOriginMiddleware:
         if scope["type"] not in {"http", "websocket"} or (refusal := self._refusal(scope)) is None:
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": refusal})
+            await send({"type": "websocket.close", "code": 1008, "reason": refusal[1]})
         else:
-            status = 404 if refusal == _NOTHING_HERE else 403
-            await PlainTextResponse(refusal, status)(scope, receive, send)
+            await PlainTextResponse(refusal[1], refusal[0])(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> str | None:
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """The status and the sentence for a request that gets no answer."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if _name(host) not in self.hosts or len(headers.getlist("host")) != 1:
-            return "This server does not go by that name."
+            return 403, "This server does not go by that name."
         origin = headers.get("origin")
         if origin is not None and _place(origin) != host.lower():
-            return "Requests from other sites are refused."
-        return _NOTHING_HERE if _is_closed(scope["path"]) else None
+            return 403, "Requests from other sites are refused."
+        if scope.get("root_path"):
+            return (
+                503,
+                "The dashboard is served at the root of a host name only: take the server's root path away.",
+            )
+        return (404, "Not found.") if _is_closed(scope["path"]) else None
 
 
-_NOTHING_HERE = "Not found."
+# Nothing else may stand in the header: ``name@localhost`` and ``localhost/path`` are read differently elsewhere.
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+))(?::[0-9]{1,5})?", re.IGNORECASE)
 
 
 def _is_closed(path: str) -> bool:
@@ -91,10 +99,9 @@ def _is_closed(path: str) -> bool:
 
 
 def _name(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    """``Name:port`` -> ``name``; empty where the header says more, or less."""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).lower() if found else ""
 
 
 def _place(origin: str) -> str:

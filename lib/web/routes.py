@@ -15,6 +15,7 @@ from lib.errors import QodexError
 from lib.web.browser_cookie import BrowserCookieMiddleware
 from lib.web.exports import ExportDesk
 from lib.web.headers import HostOriginMiddleware, SecurityHeaders
+from lib.web.local_mode import ThisMachineMiddleware
 from lib.web.signin import ReturnToMiddleware, SecureCookies
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -44,6 +45,7 @@ def middleware(
     *,
     pages: Collection[str] = (),
     https: bool = False,
+    local: bool = False,
     inside: Sequence[Callable[[Any], Any]] = (),
 ) -> list[Middleware]:
     """What every request passes, outermost first.
@@ -52,10 +54,12 @@ def middleware(
         hosts: as HostOriginMiddleware takes them.
         pages: as ReturnToMiddleware and BrowserCookieMiddleware take them.
         https: whether people come over https, so that cookies may ask for it.
+        local: whether there is no sign-in, so that only this machine may be served.
         inside: more of them, as pure ASGI, innermost.
     """
     return [
         Middleware(SecurityHeaders),
+        *([Middleware(ThisMachineMiddleware)] if local else []),
         *([Middleware(SecureCookies)] if https else []),
         Middleware(HostOriginMiddleware, hosts=hosts),
         Middleware(ReturnToMiddleware, pages=pages),

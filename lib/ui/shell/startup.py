@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import ipaddress
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -17,13 +17,14 @@ from streamlit import config
 
 from lib.errors import QodexError, SettingsError
 from lib.llm.http import install_log_redaction
-from lib.settings import SIGN_IN, Settings
+from lib.settings import ROOT, SIGN_IN, Settings
 from lib.ui.base.server import front_door
 from lib.web.signin import CALLBACK
 
 log = logging.getLogger(__name__)
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_BASE_PATH = "STREAMLIT_SERVER_BASE_URL_PATH"
 _WARM = ("pandas", "pyarrow", "lib.ui.charts.over_time", "streamlit.elements.lib.column_types")
 
 
@@ -34,19 +35,32 @@ def hosts() -> tuple[str, ...]:
     return (*LOOPBACK, urlsplit(public).hostname or "") if public else LOOPBACK
 
 
-def refuse_open_door() -> None:
-    """End the process where it would serve other machines without sign-in, or with half of one."""
+def is_local() -> bool:
+    """Whether there is no sign-in, so that only this machine may be served. True where settings are unusable."""
+    settings = _settings()
+    return settings is None or settings.oidc_issuer is None
+
+
+def read_configuration() -> None:
+    """Let Streamlit find ``.streamlit/config.toml``, whatever serves the application and from which folder."""
+    if config._main_script_path is None:  # noqa: SLF001 - "streamlit run" sets it, uvicorn and gunicorn do not
+        config._main_script_path = str(ROOT / "app.py")  # noqa: SLF001
+        config.get_config_options(force_reparse=True)
+
+
+def refuse_what_cannot_be_served() -> None:
+    """End the process where sign-in is set up by half, or where people would come under a path."""
     try:
-        settings: Settings | None = Settings.from_env()
+        Settings.from_env()
     except SettingsError as problem:
         if problem.variable in SIGN_IN:
             raise SystemExit(problem.sentence) from None
-        settings = None
-    address = st.get_option("server.address")
-    if (settings is None or settings.oidc_issuer is None) and not _is_loopback(address):
+    # Only "streamlit run" reads the variable; under other servers it must not seem to work.
+    path = os.environ.get(_BASE_PATH) or str(st.get_option("server.baseUrlPath") or "")
+    if path.strip("/ "):
         raise SystemExit(
-            f"Without sign-in the dashboard serves this machine only, not {address or 'all interfaces'}. "
-            "Leave server.address at localhost, or configure sign-in (QODEX_OIDC_ISSUER)."
+            f"{_BASE_PATH} (server.baseUrlPath) is {path!r}: the dashboard is served at the root "
+            "of a host name only, not under a path. Unset it, and give the dashboard a name of its own."
         )
 
 
@@ -118,12 +132,3 @@ def _settings() -> Settings | None:
         return Settings.from_env()
     except QodexError:
         return None
-
-
-def _is_loopback(address: str | None) -> bool:
-    if address in LOOPBACK:
-        return True
-    try:
-        return address is not None and ipaddress.ip_address(address).is_loopback  # None: all
-    except ValueError:
-        return False
