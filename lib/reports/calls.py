@@ -80,7 +80,7 @@ class LatestCalls:
     whole: bool
     calls: int
     spreads: dict[str, Spread]
-    """Of the ``tokens`` of a call, input and output, and of its ``latency`` in milliseconds."""
+    """Of the ``tokens`` of a call, input and output, and of its ``latency`` in milliseconds; without error answers."""
     costliest_calls: list[CostlyCall]
     costliest_runs: list[CostlyRun]
 
@@ -183,10 +183,12 @@ class _Look:
 
     def add(self, calls: Sequence[AnyRow]) -> None:
         self.calls += len(calls)
-        for project_id, run_id, source, cost_nano, asked, answered, latency, *_ in calls:
-            if asked is not None and answered is not None:
+        for project_id, run_id, source, cost_nano, asked, answered, latency, *_, status in calls:
+            # An error answer has no tokens and comes at once: in an outage it would be the median.
+            is_answer = status != "error"
+            if is_answer and asked is not None and answered is not None:
                 self.tokens.append(asked + answered)
-            if latency is not None:
+            if is_answer and latency is not None:
                 self.latency.append(latency)
             if run_id is not None:
                 self.runs[project_id, run_id].add(source, cost_nano)

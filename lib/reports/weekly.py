@@ -42,12 +42,14 @@ def stretch(since: Micros, until: Micros, now: Micros) -> tuple[Micros, Micros] 
 def week(spent: Mapping[Micros, Spend], since: Micros, until: Micros, zone: ZoneInfo) -> list[HourOfWeek]:
     """Every hour of the week as the zone's clocks show it, Monday's first; ``spent`` is by hour of UTC.
 
-    Where a zone is half an hour apart from UTC, its hours of the week begin at half past.
+    Where a zone is half an hour apart from UTC, its hours of the week begin at half past. Where its clocks moved by
+    half an hour (Lord Howe), those of the one time and those of the other are hours apart.
     """
-    found: dict[tuple[int, int], HourOfWeek] = {}
+    found: dict[tuple[int, str], HourOfWeek] = {}
     for at in range(since, until, HOUR):
         local = from_micros(at).astimezone(zone)
-        cell = found.setdefault((local.weekday(), local.hour), HourOfWeek(local.weekday(), f"{local:%H:%M}"))
+        key = local.weekday(), f"{local:%H:%M}"
+        cell = found.setdefault(key, HourOfWeek(*key))
         cell.hours += 1
         if spend := spent.get(at):
             cell.platform_nano += spend.platform_nano

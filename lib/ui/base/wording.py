@@ -19,7 +19,9 @@ UNKNOWN = "unknown"
 DOTS = "••••"
 MINUS = "\N{MINUS SIGN}"
 
-_NEARLY_A_CENT = 9_950_000  # rounds to a whole cent
+SMALLEST_IN_CENTS = 9_950_000
+"""Nano-USD from which on an amount is written with two decimals: what rounds to a whole cent."""
+
 _SMALLEST_SHOWN = 100_000
 _JUST_NOW = 5 * SECOND
 
@@ -33,7 +35,7 @@ def money(nano: int | None) -> str:
     size, sign = abs(nano), MINUS if nano < 0 else ""
     if 0 < size < _SMALLEST_SHOWN:
         return f"{sign}<$0.0001"
-    return sign + _dollars(size, 2 if size == 0 or size >= _NEARLY_A_CENT else 4)
+    return sign + _dollars(size, 2 if size == 0 or size >= SMALLEST_IN_CENTS else 4)
 
 
 def money4(nano: int | None) -> str:
@@ -72,37 +74,6 @@ def share(part: int, whole: int, *, places: int = 0) -> str:
         return ""
     step = Decimal(1).scaleb(-places)
     return f"{(Decimal(100) * part / whole).quantize(step, ROUND_HALF_EVEN)}%"
-
-
-_NEW = 100  # times what was before: from there on the percents say nothing
-
-
-def change(now: int, before: int) -> str | None:
-    """Signed change in percent, ``+2.6%`` or ``-1.9%`` (with a true minus sign).
-
-    ``new`` where there was nothing before, or next to nothing; None where there is nothing to compare at all.
-    """
-    if now > _NEW * max(before, 0):
-        return "new"
-    if before <= 0:
-        return None
-    size = (Decimal(100) * (now - before) / before).quantize(Decimal("0.1"), ROUND_HALF_EVEN)
-    return f"{MINUS if size < 0 else '+'}{abs(size):,}%" if size else "0.0%"
-
-
-def difference(now: int, before: int) -> str:
-    """Signed change of a small number: ``+2``, ``-1`` (with a true minus sign), ``±0``."""
-    size = now - before
-    return f"{MINUS if size < 0 else '+'}{abs(size):,}" if size else "±0"
-
-
-def points(part: int, whole: int, part_before: int, whole_before: int) -> str | None:
-    """How a share changed, in percentage points: ``+0.4 pt``; None where there was nothing before."""
-    if whole <= 0 or whole_before <= 0:
-        return None
-    size = Decimal(100) * part / whole - Decimal(100) * part_before / whole_before
-    size = size.quantize(Decimal("0.1"), ROUND_HALF_EVEN)
-    return f"{MINUS if size < 0 else '+'}{abs(size)} pt" if size else "0.0 pt"
 
 
 # --- times -----------------------------------------------------------------------------------------

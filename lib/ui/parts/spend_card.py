@@ -8,8 +8,9 @@ import streamlit as st
 
 from lib.reports.models import Totals
 from lib.ui.base import filters
+from lib.ui.base.comparing import change, money_adding_up
 from lib.ui.base.tables import known
-from lib.ui.base.wording import SOURCE, SOURCE_COLOR, change, count, money
+from lib.ui.base.wording import SOURCE, SOURCE_COLOR, count, money
 from lib.ui.charts import over_time, theme
 from lib.ui.charts.buckets import Course
 from lib.ui.parts.cards import Metric, as_table, card, draw_table
@@ -24,6 +25,7 @@ _MEANING = {
 def amounts(sums: Totals, previous: Totals, course: Sequence[Totals] = ()) -> list[Metric]:
     """Total, platform-funded and BYOK, with what each was in the period before."""
     unpriced = f"{count(sums.unpriced_calls, 'call')} without a known cost: in no total."
+    ledgers = money_adding_up(*(known(sums, source) for source in _MEANING))
     return [
         Metric(
             "Total spend",
@@ -32,15 +34,18 @@ def amounts(sums: Totals, previous: Totals, course: Sequence[Totals] = ()) -> li
             course=[row.total_nano for row in course],
             help=unpriced if sums.unpriced_calls else None,
         ),
-        *(_ledger(source, sums, previous, course) for source in _MEANING),
+        *(
+            _ledger(source, words, sums, previous, course)
+            for source, words in zip(_MEANING, ledgers, strict=True)
+        ),
     ]
 
 
-def _ledger(source: str, sums: Totals, previous: Totals, course: Sequence[Totals]) -> Metric:
+def _ledger(source: str, words: str, sums: Totals, previous: Totals, course: Sequence[Totals]) -> Metric:
     now, before = (getattr(each, f"{source}_nano") for each in (sums, previous))
     return Metric(
         SOURCE[source],
-        money(known(sums, source)),
+        words,
         change(now, before),
         SOURCE_COLOR[source],
         [getattr(row, f"{source}_nano") for row in course],

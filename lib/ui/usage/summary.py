@@ -10,11 +10,12 @@ import streamlit as st
 from lib.access.roles import Actor
 from lib.reports.models import DayRow, Totals, UsageFilter
 from lib.ui.base import address, loaders
+from lib.ui.base.comparing import change, points
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, cell, count_column, height_of, money_column
-from lib.ui.base.wording import KIND, SOURCE, change, count, escape, money, points, share
+from lib.ui.base.wording import KIND, SOURCE, count, escape, money, share
 from lib.ui.parts import spend_card
 from lib.ui.parts.cards import Metric
 
@@ -107,7 +108,7 @@ def metrics(sums: Totals, previous: Totals) -> list[Metric]:
             "Cost per 1,000 calls",
             money(per),
             change(per, per_before) if per is not None and per_before is not None else None,
-            help="Of calls with a known cost.",
+            help="Of calls with a known cost. Error answers, which cost nothing, are left out.",
         ),
         Metric(
             "Failed calls",
@@ -119,8 +120,8 @@ def metrics(sums: Totals, previous: Totals) -> list[Metric]:
 
 
 def _per_thousand(sums: Totals) -> int | None:
-    priced = sums.calls - sums.unpriced_calls
-    return 1000 * sums.total_nano // priced if priced else None
+    priced = sums.calls - sums.unpriced_calls - sums.error_calls
+    return 1000 * sums.total_nano // priced if priced > 0 else None
 
 
 def draw_days(days: Sequence[DayRow], *, alt: str) -> None:

@@ -27,7 +27,7 @@ _PAYERS = {"Platform": "violet", "BYOK": "blue", "Platform and BYOK": "gray"}
 def draw(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> None:
     """The section; it says which calls were looked at."""
     latest = loaders.cached(front_door().call_reports.latest, wanted, actor=actor)
-    cards.heading("Single calls", note=looked_at(latest, chosen))
+    cards.heading("Single calls" if latest.whole else "Latest calls", note=looked_at(latest, chosen))
     if not latest.calls:
         cards.empty("None of them matches. Choose fewer filters, or a shorter period.")
         return
@@ -50,13 +50,14 @@ def looked_at(latest: LatestCalls, chosen: Chosen) -> str:
 
 
 def metrics(latest: LatestCalls) -> list[Metric]:
-    """Median and 95th percentile, of the calls of which they are known."""
+    """Median and 95th percentile, of the answered calls of which they are known; each label says whose they are."""
     tokens, waits = latest.spreads["tokens"], latest.spreads["latency"]
+    which = "" if latest.whole else f", latest {count(latest.calls)}"
     return [
-        Metric("Tokens per call, median", _tokens(tokens.median), help=_of(tokens, latest, "tokens")),
-        Metric("Tokens, 95th percentile", _tokens(tokens.p95), help=_of(tokens, latest, "tokens")),
-        Metric("Latency, median", latency(waits.median), help=_of(waits, latest, "latency")),
-        Metric("Latency, 95th percentile", latency(waits.p95), help=_of(waits, latest, "latency")),
+        Metric(f"Tokens per call, median{which}", _tokens(tokens.median), help=_of(tokens, latest, "tokens")),
+        Metric(f"Tokens, 95th percentile{which}", _tokens(tokens.p95), help=_of(tokens, latest, "tokens")),
+        Metric(f"Latency, median{which}", latency(waits.median), help=_of(waits, latest, "latency")),
+        Metric(f"Latency, 95th percentile{which}", latency(waits.p95), help=_of(waits, latest, "latency")),
     ]
 
 
@@ -65,7 +66,11 @@ def _tokens(number: int | None) -> str:
 
 
 def _of(spread: Spread, latest: LatestCalls, what: str) -> str:
-    return f"Of the {count(spread.calls)} of {count(latest.calls, 'call')} whose {what} are known, by nearest rank."
+    verb = "is" if what == "latency" else "are"
+    return (
+        f"Of the {count(spread.calls)} of {count(latest.calls, 'call')} whose {what} {verb} known and that got no "
+        "error answer, by nearest rank."
+    )
 
 
 def _draw_runs(found: list[CostlyRun], wanted: UsageFilter) -> None:

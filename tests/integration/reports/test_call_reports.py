@@ -32,6 +32,7 @@ calls = st.lists(
             "source": st.sampled_from(["platform", "byok"]),
             "model": st.sampled_from(["gpt-5", "gpt-5-mini"]),
             "run_id": st.sampled_from(["run-a", "run-b", "elsewhere", None]),
+            "status": st.sampled_from(["ok", "ok", "error", "abandoned"]),
             "cost_nano": st.one_of(st.none(), st.integers(0, 10**13)),
             "input_tokens": st.one_of(st.none(), st.integers(0, 10**6)),
             "output_tokens": st.integers(0, 10**6),
@@ -67,7 +68,11 @@ def _fill(database: Database, drawn: list[dict[str, Any]]) -> None:
 
 def call(at: Micros = START, **more: Any) -> dict[str, Any]:
     plain = {"occurred_at": at, "project": "one", "source": "byok", "model": "gpt-5", "run_id": None}
-    return plain | {"cost_nano": 1, "input_tokens": 1, "output_tokens": 1, "latency_ms": 1} | more
+    return (
+        plain
+        | {"cost_nano": 1, "input_tokens": 1, "output_tokens": 1, "latency_ms": 1, "status": "ok"}
+        | more
+    )
 
 
 def _nearest_rank(values: list[int]) -> Spread:
@@ -98,10 +103,12 @@ def test_of_few_calls_all_are_looked_at_and_every_number_is_that_of_the_events(
     latest = _latest(database, UsageFilter(projects=slugs, models=models, since=START, until=START + LENGTH))
 
     assert (latest.whole, latest.since, latest.calls) == (True, START, len(found))
-    tokens = [(each["input_tokens"], each["output_tokens"]) for each in found]
+    answered = [each for each in found if each["status"] != "error"]
+    tokens = [(each["input_tokens"], each["output_tokens"]) for each in answered]
+    waits = [each["latency_ms"] for each in answered]
     assert latest.spreads == {
         "tokens": _nearest_rank([given + made for given, made in tokens if given is not None]),
-        "latency": _nearest_rank([each["latency_ms"] for each in found if each["latency_ms"] is not None]),
+        "latency": _nearest_rank([wait for wait in waits if wait is not None]),
     }
     costs = sorted((each["cost_nano"] for each in found if each["cost_nano"] is not None), reverse=True)
     assert [each.cost_nano for each in latest.costliest_calls] == costs[:10]
@@ -158,6 +165,20 @@ def test_calls_of_other_models_count_for_the_bound_too(database, monkeypatch):
     latest = _latest(database, UsageFilter(models=("rare",), since=START, until=START + LENGTH))
 
     assert (latest.calls, latest.since) == (0, START + 6 * HOUR)
+
+
+def test_an_outage_is_not_the_median_of_tokens_and_latency(database):
+    answers = [call(START + number, input_tokens=900, latency_ms=2_000) for number in range(3)]
+    errors = [
+        call(
+            START + HOUR + number, status="error", cost_nano=0, input_tokens=0, output_tokens=0, latency_ms=9
+        )
+        for number in range(50)
+    ]
+    _fill(database, answers + errors)
+    latest = _latest(database)
+    assert latest.calls == 53
+    assert latest.spreads == {"tokens": Spread(3, 901, 901), "latency": Spread(3, 2_000, 2_000)}
 
 
 def test_nothing_is_said_of_projects_that_the_actor_may_not_see(database):

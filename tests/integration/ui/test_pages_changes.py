@@ -66,6 +66,25 @@ def test_what_is_compared_is_said_beside_the_number_and_exactly_where_one_points
     assert "Compared with 1 Apr to 30 Apr 2026, 01:37 UTC." in total.help.replace("\\", "")
 
 
+def test_error_answers_make_a_thousand_calls_no_cheaper(dashboard: Dashboard):
+    lines = ["occurred_at,project,model,input_tokens,output_tokens,cost_usd,status"]
+    lines += [
+        f"{iso(NIGHT - DAY - number)},checkout-api,gpt-5,10,10,{cost},{status}"
+        for number, (cost, status) in enumerate([("0.02", "ok"), *[("0", "error")] * 9])
+    ]
+    platform = dashboard.platform
+    file = io.BytesIO("\n".join(lines).encode())
+    import_usage(platform.database, platform.prices, file, name="calls.csv", actor=ADMIN)
+    page = dashboard.open("usage", period="7d")
+    shown = {metric.label: metric for metric in page.metric}
+    assert shown["Cost per 1,000 calls"].value.replace("\\", "") == "$20.00"
+    assert "Error answers, which cost nothing, are left out." in shown["Cost per 1,000 calls"].help
+    assert shown["Tokens per call, median"].value == "20"
+    loaders.forget()
+    page = dashboard.open("usage", period="7d", status="error")
+    assert {metric.label: metric.value for metric in page.metric}["Cost per 1,000 calls"] == "unknown"
+
+
 def test_what_was_next_to_nothing_before_is_new(dashboard: Dashboard):
     bring(dashboard, (NIGHT - HOUR, "28.24"), (NIGHT - 8 * DAY, "0.1"))
     found = changes(dashboard, "usage", period="7d")

@@ -92,10 +92,22 @@ def test_a_cap_is_reached_when_what_is_spent_passes_what_is_free_by_then(
 
 
 @given(
-    hours=st.dictionaries(st.integers(0, 34 * 24), st.tuples(st.integers(0, 10**12), st.integers(0, 10**12))),
-    first=st.integers(0, 7 * 24),
+    hours=st.dictionaries(
+        st.integers(-28 * 24, 34 * 24), st.tuples(st.integers(0, 10**12), st.integers(0, 10**12))
+    ),
+    first=st.integers(-28 * 24, 7 * 24),
     weeks=st.integers(1, 4),
-    zone=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Pacific/Kiritimati"]),
+    zone=st.sampled_from(
+        [
+            "UTC",
+            "Europe/Berlin",
+            "Asia/Kolkata",
+            "America/New_York",
+            "Pacific/Kiritimati",
+            "Australia/Adelaide",
+            "Australia/Lord_Howe",
+        ]
+    ),
 )
 def test_the_hours_of_a_week_hold_every_hour_once(
     hours: dict[int, tuple[int, int]], first: int, weeks: int, zone: str
@@ -118,6 +130,16 @@ def test_the_hours_of_a_week_hold_every_hour_once(
         ]
         assert cell.platform_nano == sum(spend.platform_nano for spend in mine)
         assert cell.byok_nano == sum(spend.byok_nano for spend in mine)
+
+
+def test_hours_of_before_and_after_a_change_by_half_an_hour_are_hours_apart():
+    """Clocks of Lord Howe went from 02:00 to 02:30 on 4 October: hours of UTC began at half past, then on the hour."""
+    since = to_micros(datetime(2026, 9, 20, 14, tzinfo=UTC))  # two weeks before, and after
+    spent = {since + hour * HOUR: Spend(byok_nano=DOLLAR) for hour in range(4 * 7 * 24)}
+    found = weekly.week(spent, since, since + 4 * weekly.WEEK, ZoneInfo("Australia/Lord_Howe"))
+    wednesday = {cell.clock: (cell.hours, cell.average_nano) for cell in found if cell.weekday == 2}
+    assert len(wednesday) == 48
+    assert set(wednesday.values()) == {(2, DOLLAR)}
 
 
 @given(length=st.integers(0, 400 * DAY), left=st.integers(-3 * DAY, 3 * DAY))

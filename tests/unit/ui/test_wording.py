@@ -46,26 +46,6 @@ def test_money_in_tables_of_calls_has_four_decimals_and_an_empty_cell_where_it_i
     ]
 
 
-@pytest.mark.parametrize(
-    ("now", "before", "text"),
-    [
-        (1026, 1000, "+2.6%"),
-        (981, 1000, f"{wording.MINUS}1.9%"),
-        (1000, 1000, "0.0%"),
-        (0, 0, None),
-        (0, 5, f"{wording.MINUS}100.0%"),
-        (5, 0, "new"),
-        (28_241, 100, "new"),
-        (10_001, 100, "new"),
-        (10_000, 100, "+9,900.0%"),
-    ],
-)
-def test_a_change_has_its_sign_and_is_new_where_there_was_next_to_nothing(
-    now: int, before: int, text: str | None
-):
-    assert wording.change(now, before) == text
-
-
 def test_a_cap_says_100_percent_only_when_nothing_fits():
     assert [wording.percent_down(part, 1000) for part in (0, 999, 1000, 1200)] == [
         "0%",

@@ -1,0 +1,64 @@
+"""How numbers that stand beside each other are written: what changed, and parts that add up to their whole. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from lib.ui.base.wording import MINUS, SMALLEST_IN_CENTS, money
+
+_CENT = 10_000_000  # nano-USD
+_NEW = 100  # times what was before: from there on the percents say nothing
+
+
+def change(now: int, before: int) -> str | None:
+    """Signed change in percent, ``+2.6%`` or ``-1.9%`` (with a true minus sign).
+
+    ``new`` where there was nothing before, or next to nothing; None where there is nothing to compare at all.
+    """
+    if now > _NEW * max(before, 0):
+        return "new"
+    if before <= 0:
+        return None
+    size = (Decimal(100) * (now - before) / before).quantize(Decimal("0.1"), ROUND_HALF_EVEN)
+    return f"{MINUS if size < 0 else '+'}{abs(size):,}%" if size else "0.0%"
+
+
+def difference(now: int, before: int) -> str:
+    """Signed change of a small number: ``+2``, ``-1`` (with a true minus sign), ``±0``."""
+    size = now - before
+    return f"{MINUS if size < 0 else '+'}{abs(size):,}" if size else "±0"
+
+
+def points(part: int, whole: int, part_before: int, whole_before: int) -> str | None:
+    """How a share changed, in percentage points: ``+0.4 pt``; None where there was nothing before."""
+    if whole <= 0 or whole_before <= 0:
+        return None
+    size = Decimal(100) * part / whole - Decimal(100) * part_before / whole_before
+    size = size.quantize(Decimal("0.1"), ROUND_HALF_EVEN)
+    return f"{MINUS if size < 0 else '+'}{abs(size)} pt" if size else "0.0 pt"
+
+
+def money_adding_up(*parts: int | None) -> list[str]:
+    """Amounts in nano-USD as texts, rounded so that their cents give the cents of their sum.
+
+    Each part is less than a cent from what it is: of those that were rounded down, the ones that lost most are
+    rounded up. Unknown parts are in no sum; a part below a cent keeps its four decimals.
+    """
+    known = [part for part in parts if part is not None]
+    rounded = iter(_adding_up(known))
+    return [money(None) if part is None else _in_cents(part, next(rounded)) for part in parts]
+
+
+def _in_cents(nano: int, rounded: int) -> str:
+    return money(nano if nano < SMALLEST_IN_CENTS else rounded)
+
+
+def _adding_up(parts: Sequence[int]) -> list[int]:
+    """Whole cents in nano-USD, by the largest remainder."""
+    floors = [part // _CENT for part in parts]
+    total = int((Decimal(sum(parts)) / _CENT).to_integral_value(ROUND_HALF_EVEN))
+    by_remainder = sorted(range(len(parts)), key=lambda place: -(parts[place] % _CENT))
+    for place in by_remainder[: total - sum(floors)]:
+        floors[place] += 1
+    return [cents * _CENT for cents in floors]
