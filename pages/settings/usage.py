@@ -49,6 +49,7 @@ if not sums.calls:
 
 previous = loaders.cached(front_door().reports.totals, filters.before(wanted, chosen), actor=viewer.actor)
 cards.metrics(summary.metrics(sums, previous), before=chosen.before, against=chosen.against)
+spend_card.draw_what_byok_is(sums)
 
 course = buckets.course(wanted, chosen, viewer.actor)
 spend_card.draw(course, title="Spend per {unit} by source, USD")

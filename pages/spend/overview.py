@@ -49,6 +49,7 @@ previous = loaders.cached(front_door().reports.totals, filters.before(wanted, ch
 near = metrics.near_caps(standings, chosen, viewer.actor)
 numbers = metrics.metrics(sums, previous, course.rows, standings, near)
 cards.metrics(numbers, before=chosen.before, against=chosen.against)
+spend_card.draw_what_byok_is(sums)
 
 if sums.calls:
     spend_card.draw(course, title="Spend per {unit}, USD")

@@ -21,6 +21,17 @@ _MEANING = {
     "[Integrations](/integrations) tells more.",
 }
 
+WHAT_BYOK_IS = (
+    "BYOK counts calls made through Qodex. Batch jobs, storage, training and other use of the same key are on the "
+    "provider's bill only."
+)
+
+
+def draw_what_byok_is(sums: Totals) -> None:
+    """Say once, below the numbers, what the BYOK figure leaves out: it is no bill. Nothing where there is none."""
+    if sums.byok_calls:
+        st.caption(WHAT_BYOK_IS)
+
 
 def amounts(sums: Totals, previous: Totals, course: Sequence[Totals] = ()) -> list[Metric]:
     """Total, platform-funded and BYOK, with what each was in the period before."""

@@ -10,7 +10,8 @@ from lib.clock import DAY, HOUR, MINUTE, Micros, iso, parse_iso
 from lib.exchange.import_usage import import_usage
 from lib.ui.base import filters, loaders
 from lib.ui.base.wording import MINUS
-from tests.pages import ADMIN, Dashboard
+from lib.ui.parts.spend_card import WHAT_BYOK_IS
+from tests.pages import ADMIN, Dashboard, texts
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 NIGHT = parse_iso("2026-05-30T01:37:00Z")
@@ -64,6 +65,15 @@ def test_what_is_compared_is_said_beside_the_number_and_exactly_where_one_points
     total = next(metric for metric in page.metric if metric.label == "Total spend")
     assert (total.delta, total.proto.delta_description) == ("+50.0%", "vs same days of Apr")
     assert "Compared with 1 Apr to 30 Apr 2026, 01:37 UTC." in total.help.replace("\\", "")
+
+
+@pytest.mark.parametrize("page", ["overview", "usage"])
+def test_a_page_says_once_what_the_byok_figure_leaves_out_where_there_is_one(dashboard: Dashboard, page: str):
+    bring(dashboard, (NIGHT - HOUR, "1"), source="platform")
+    assert WHAT_BYOK_IS not in texts(dashboard.open(page, period="7d"))
+    loaders.forget()
+    bring(dashboard, (NIGHT - HOUR, "1"))
+    assert texts(dashboard.open(page, period="7d")).count(WHAT_BYOK_IS) == 1
 
 
 def test_error_answers_make_a_thousand_calls_no_cheaper(dashboard: Dashboard):
