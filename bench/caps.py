@@ -143,7 +143,7 @@ def _check(shop: Shop, connection: Connection, count: int) -> Callable[[], objec
 
 def _reserve(shop: Shop, _: Connection, count: int) -> Callable[[], object]:
     run = shop.start(slug=_slug(count))
-    return lambda: shop.ledger.void(shop.open(run, CEILING))
+    return lambda: shop.release(shop.open(run, CEILING))
 
 
 def _sum(shop: Shop, connection: Connection, count: int) -> Callable[[], object]:

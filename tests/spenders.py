@@ -66,7 +66,7 @@ class Worker:
 
     def _end(self, shop: Shop, call: Any, cost: int, fate: float) -> None:
         if fate < 0.1:
-            shop.ledger.void(call)
+            shop.release(call)
         else:
             shop.ledger.settle(call, UNKNOWN if fate < 0.2 else answer(cost))
 

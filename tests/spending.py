@@ -111,6 +111,10 @@ class Shop:
     def open(self, run: StartedRun, ceiling: int, *, lease: Micros = LEASE, **more: Any) -> OpenCall:
         return self.ledger.open(run.run_id, asking(ceiling), lease=lease, **more)
 
+    def release(self, call: OpenCall) -> None:
+        """The request never left."""
+        self.ledger.release(call.run_id, call.id)
+
     def spend(self, run: StartedRun, cost: int, *, ceiling: int | None = None) -> OpenCall:
         """One whole call."""
         call = self.open(run, ceiling or max(cost, FRAMING))

@@ -8,9 +8,11 @@ provider answers. What is shared by projects is never written.
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from lib.access.roles import Actor
 from lib.caps.windows import admit, standing
@@ -31,7 +33,7 @@ from lib.ledger.payer import RUN, Payer, Payers
 from lib.ledger.settled_event import settled_event
 from lib.pricing.prices import PriceBook
 from lib.runs.lifecycle import LEASE as RUN_LEASE
-from lib.usage.events import count_on_account, note, take_open_call, write_event
+from lib.usage.events import count_on_account, event_is_there, note, take_open_call, write_event
 from lib.usage.expiry import expire_calls
 from lib.vault.keys import KeyStore
 from lib.vault.states import PROVIDER
@@ -42,13 +44,34 @@ _RENEW = (
     .where(open_calls.c.project_id == bindparam("project"), open_calls.c.event_id == bindparam("event"))
     .values(lease_until=bindparam("until"))
 )
+_TAKE_OF_RUN = (
+    delete(open_calls)
+    .where(
+        open_calls.c.event_id == bindparam("event"),
+        open_calls.c.project_id
+        == select(runs.c.project_id).where(runs.c.run_id == bindparam("run")).scalar_subquery(),
+    )
+    .returning(*open_calls.c)
+)
 _ACCOUNT = update(accounts).where(accounts.c.project_id == bindparam("project"))
 _RESERVE = _ACCOUNT.values(
     reserved_nano=accounts.c.reserved_nano + bindparam("nano"),
+)
+_RESERVE_NOW = _RESERVE.values(
     # What has left a window by now stays out of it, whatever the clock says later.
     last_settled_at=bindparam("now"),
 )
 _FREE = _ACCOUNT.values(reserved_nano=accounts.c.reserved_nano - bindparam("nano"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """What ``Ledger.open`` was told besides the run and the request."""
+
+    event_id: str
+    lease: Micros
+    instead_of: OpenCall | None
+    why: str | None
 
 
 class Ledger:
@@ -65,6 +88,7 @@ class Ledger:
         profile: RequestProfile,
         *,
         lease: Micros,
+        event_id: str | None = None,
         instead_of: OpenCall | None = None,
         why: str | None = None,
     ) -> OpenCall:
@@ -74,6 +98,7 @@ class Ledger:
             run_id: the run that the call belongs to.
             profile: what the request asks for.
             lease: how long the call may stay open without a sign of life, microseconds.
+            event_id: what to open it as, so that who is interrupted meanwhile can release it; made here if None.
             instead_of: the call whose key has just failed; this one is to go on the platform key.
             why: how it failed, for the run's log: ``rejected`` or ``out_of_money``.
 
@@ -87,6 +112,7 @@ class Ledger:
             Forbidden: ``instead_of`` is given, but the project does not fall back (any more).
             RunEnded: the run takes no more calls.
         """
+        opening = _Opening(event_id or str(uuid.uuid4()), lease, instead_of, why)
         for expired in (False, True):
             with self._database.write(durable=False) as connection:
                 now = self._database.now(connection)
@@ -96,8 +122,8 @@ class Ledger:
                 if expired or not run.late_calls:
                     # A refusal is written into the run's log, so it must not undo the transaction.
                     try:
-                        payer = self._payer(connection, run, now, instead_of, why)
-                        return self._write_open(connection, run, profile, payer, now, lease)
+                        payer = self._payer(connection, run, now, opening)
+                        return self._write_open(connection, run, profile, payer, now, opening)
                     except QodexError as problem:
                         refusal = problem
                         break
@@ -107,30 +133,63 @@ class Ledger:
     def renew(self, call: OpenCall, lease: Micros) -> None:
         """Show a sign of life. Raises LeaseLost where the call counts as lost by now: cut it."""
         with self._database.write(durable=False) as connection:
-            until = self._database.now(connection) + lease
-            parameters = {"project": call.project_id, "event": call.id, "until": until}
-            if connection.execute(_RENEW, parameters).rowcount == 0:
+            now = self._database.now(connection)
+            parameters = {"project": call.project_id, "event": call.id, "until": now + lease}
+            if connection.execute(_RENEW, parameters).rowcount:
+                return
+            if event_is_there(connection, call.project_id, call.id):
                 raise LeaseLost("The call was cut: it showed no sign of life for too long.")
+            # A crash of the database has taken back its opening: it is written again, with its reservation.
+            execute(connection, _OPEN, _open_row(replace(call, lease_until=now + lease)))
+            if call.ceiling_nano is not None:
+                execute(connection, _RESERVE, {"project": call.project_id, "nano": call.ceiling_nano})
 
     def settle(self, call: OpenCall, outcome: AttemptResult) -> None:
-        """Turn the open row into the usage row. Doing it twice, or too late, changes nothing."""
+        """Write the usage row in place of the open row. Doing it twice, or too late, changes nothing."""
+        try:
+            self._settle(call, outcome)
+        except IntegrityError:
+            # Two settled a call at once whose open row was lost: the other one's row is there by now.
+            self._settle(call, outcome)
+
+    def release(self, run_id: str, event_id: str, *, why: str | None = None) -> None:
+        """Take back an opening: nothing was sent, so there is no usage row and nothing stays reserved.
+
+        Args:
+            run_id: the run that it was opened for.
+            event_id: what it was (or was to be) opened as; where it is not open, nothing changes.
+            why: why nothing was sent, for the run's log (once a run).
+        """
+        with self._database.write() as connection:
+            which = {"run": run_id, "event": event_id}
+            opened = next(iter(execute(connection, _TAKE_OF_RUN, which)), None)
+            if opened is None:
+                return
+            if opened.ceiling_nano is not None:
+                connection.execute(_FREE, {"project": opened.project_id, "nano": opened.ceiling_nano})
+            if why is not None:
+                run_limits.note_unsent(connection, opened, self._database.now(connection), why)
+
+    def _settle(self, call: OpenCall, outcome: AttemptResult) -> None:
         with self._database.write() as connection:
             opened = take_open_call(connection, call.project_id, call.id)
-            if opened is None:
+            if opened is None and event_is_there(connection, call.project_id, call.id):
                 return
             now = self._database.now(connection)
             # Priced as of its opening, as its ceiling was: a price that rises meanwhile is for later calls.
-            row = settled_event(call, outcome, self._prices, now=now, priced_at=opened.opened_at)
+            row = settled_event(call, outcome, self._prices, now=now, priced_at=call.opened_at)
             # Looked up before the account is locked, which holds up all of the project.
             news = call.source == "platform" and key_health.is_news_of_platform_key(
                 connection, call.last4, outcome
             )
-            if call.source == "platform":
-                count_on_account(connection, row, ceiling=opened.ceiling_nano)
+            if call.ceiling_nano is not None:
+                # A crash that took back the opening has taken the reservation as well.
+                freed = opened.ceiling_nano if opened else 0
+                count_on_account(connection, row, ceiling=call.ceiling_nano, freed=freed)
             run = write_event(connection, row)
             run_limits.warn_of_budget(connection, call, run, now)
             run_limits.note_failure(connection, call, outcome, now)
-            run_limits.note_excess(connection, call, opened.ceiling_nano, row.cost_nano, now)
+            run_limits.note_excess(connection, call, call.ceiling_nano, row.cost_nano, now)
             if call.key_version is not None:
                 key_health.note_own_key(
                     connection, call.project_id, call.key_version, call.run_id, outcome, now
@@ -140,23 +199,14 @@ class Ledger:
             with self._database.write(durable=False) as connection:
                 key_health.note_platform_key(connection, call.last4, outcome, now)
 
-    def void(self, call: OpenCall) -> None:
-        """The request never left: free the reservation; there is no usage row."""
-        with self._database.write() as connection:
-            opened = take_open_call(connection, call.project_id, call.id)
-            if opened is not None and opened.ceiling_nano is not None:
-                connection.execute(_FREE, {"project": call.project_id, "nano": opened.ceiling_nano})
-
-    def _payer(
-        self, connection: Connection, run: AnyRow, now: Micros, instead_of: OpenCall | None, why: str | None
-    ) -> Payer:
+    def _payer(self, connection: Connection, run: AnyRow, now: Micros, opening: _Opening) -> Payer:
         run_limits.require_open(connection, run, now)
-        if instead_of is None or instead_of.key_version != run.version:
+        failed = opening.instead_of
+        if failed is None or failed.key_version != run.version:
             # Also after a failure, where the key has been replaced or removed meanwhile.
             return self._payers.choose(connection, run, now)
-        return self._payers.fall_back(
-            run, last4=instead_of.last4, why=why or "failed", event_id=instead_of.id
-        )
+        why = opening.why or "failed"
+        return self._payers.fall_back(run, last4=failed.last4, why=why, event_id=failed.id)
 
     def _write_open(
         self,
@@ -165,13 +215,13 @@ class Ledger:
         profile: RequestProfile,
         payer: Payer,
         now: Micros,
-        lease: Micros,
+        opening: _Opening,
     ) -> OpenCall:
         ceiling, limit = None, None
         if payer.source == "platform":
             ceiling, limit = self._reserve(connection, run, profile, now)
         call = OpenCall(
-            id=str(uuid.uuid4()),
+            id=opening.event_id,
             project_id=run.project_id,
             project=run.slug,
             run_id=run.run_id,
@@ -184,9 +234,11 @@ class Ledger:
             endpoint=profile.endpoint[:200],
             default_output_limit=limit,
             falls_back=payer.falls_back,
-            lease_until=now + lease,
+            lease_until=now + opening.lease,
+            opened_at=now,
+            ceiling_nano=ceiling,
         )
-        execute(connection, _OPEN, _open_row(call, ceiling, now))
+        execute(connection, _OPEN, _open_row(call))
         if payer.news is not None:
             note(
                 connection,
@@ -217,11 +269,11 @@ class Ledger:
         except CapExceeded as problem:
             run_limits.stop(connection, run, now, "cap", problem)
             raise
-        execute(connection, _RESERVE, {"project": run.project_id, "nano": ceiling, "now": at.now})
+        execute(connection, _RESERVE_NOW, {"project": run.project_id, "nano": ceiling, "now": at.now})
         return ceiling, limit
 
 
-def _open_row(call: OpenCall, ceiling: int | None, now: Micros) -> dict[str, Any]:
+def _open_row(call: OpenCall) -> dict[str, Any]:
     return {
         "project_id": call.project_id,
         "event_id": call.id,
@@ -232,7 +284,7 @@ def _open_row(call: OpenCall, ceiling: int | None, now: Micros) -> dict[str, Any
         "endpoint": call.endpoint,
         "key_last4": call.last4,
         "key_version": call.key_version,
-        "opened_at": now,
+        "opened_at": call.opened_at,
         "lease_until": call.lease_until,
-        "ceiling_nano": ceiling,
+        "ceiling_nano": call.ceiling_nano,
     }

@@ -28,3 +28,6 @@ class OpenCall:
     falls_back: bool
     """True where the project chose to go on with the platform key if this key fails."""
     lease_until: Micros
+    opened_at: Micros
+    ceiling_nano: int | None
+    """What it reserves on the platform's money, nano-USD; None on a key of the project's own."""

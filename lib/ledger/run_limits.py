@@ -11,9 +11,10 @@ from lib.errors import BudgetExceeded, QodexError, RunEnded
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.opened import OpenCall
 from lib.pricing.prices import plain_usd
-from lib.usage.events import note
+from lib.usage.events import is_noted, note
 
 _BUDGET_WARNING = 80  # percent
+_UNSENT = "call:not_sent"
 
 
 def this_run(run: AnyRow) -> ColumnElement[bool]:
@@ -84,3 +85,11 @@ def note_excess(
         "the provider went beyond them. The real cost counts."
     )
     note(connection, call.project_id, call.run_id, now, "cap:exceeded", message, event_id=call.id)
+
+
+def note_unsent(connection: Connection, opened: AnyRow, now: Micros, why: str) -> None:
+    """Once a run: nothing of a request left this machine. There is no usage row that could say it."""
+    if is_noted(connection, opened.project_id, opened.run_id, _UNSENT):
+        return
+    message = f"A request could not be sent, so it cost nothing and counts as no call: {why}"
+    note(connection, opened.project_id, opened.run_id, now, _UNSENT, message, event_id=opened.event_id)

@@ -68,7 +68,7 @@ class Books:
 
     def void(self, call: OpenCall) -> None:
         """The request never left."""
-        self._try(self._ledger.void, call)
+        self._try(self._ledger.release, call.run_id, call.id)
 
     def settle(self, call: OpenCall, outcome: AttemptResult) -> None:
         """Settle, or owe it. Never raises: the caller has an answer to give."""

@@ -45,6 +45,9 @@ TAKE_OPEN_CALL = (
     .where(open_calls.c.project_id == bindparam("project"), open_calls.c.event_id == bindparam("event"))
     .returning(*open_calls.c)
 )
+_EVENT_IS_THERE = select(usage_events.c.event_id).where(
+    usage_events.c.project_id == bindparam("project"), usage_events.c.event_id == bindparam("event")
+)
 _COUNT = (
     update(accounts)
     .where(accounts.c.project_id == bindparam("project"))
@@ -52,7 +55,7 @@ _COUNT = (
         sequence=accounts.c.sequence + 1,
         counted_nano=accounts.c.counted_nano + bindparam("counted"),
         unknown_nano=accounts.c.unknown_nano + bindparam("unknown"),
-        reserved_nano=accounts.c.reserved_nano - bindparam("ceiling"),
+        reserved_nano=accounts.c.reserved_nano - bindparam("freed"),
         # Never before the last one: every later total would have to change.
         last_settled_at=case(
             (accounts.c.last_settled_at > bindparam("now"), accounts.c.last_settled_at),
@@ -96,7 +99,7 @@ def write_event(connection: Connection, row: EventRow) -> AnyRow:
 def _note_uncounted(connection: Connection, row: EventRow) -> None:
     """Once a run; its row is locked by now."""
     project, run = row.project_id, row.run_id or ""
-    if connection.execute(_NOTED, {"project": project, "run": run, "tag": _UNCOUNTED}).first() is None:
+    if not is_noted(connection, project, run, _UNCOUNTED):
         message = (
             "The size of a call is not known: the provider did not tell its tokens. Such calls do not count "
             "against the run's token budget; on the platform key they count against the caps."
@@ -104,17 +107,23 @@ def _note_uncounted(connection: Connection, row: EventRow) -> None:
         note(connection, project, run, row.occurred_at, _UNCOUNTED, message, event_id=row.event_id)
 
 
-def count_on_account(connection: Connection, row: EventRow, *, ceiling: int) -> None:
+def count_on_account(connection: Connection, row: EventRow, *, ceiling: int, freed: int) -> None:
     """Free a platform call's reservation and count its cost; its ceiling where the cost is unknown.
 
     The event gets the running totals, and the time at which they hold.
+
+    Args:
+        connection: of the transaction that writes the event as well.
+        row: the event.
+        ceiling: the most that the call can have cost, nano-USD.
+        freed: what the account still holds for it: the ceiling, or 0 where the reservation was lost.
     """
     unknown = row.cost_nano is None
     parameters = {
         "project": row.project_id,
         "counted": ceiling if row.cost_nano is None else row.cost_nano,
         "unknown": ceiling if unknown else 0,
-        "ceiling": ceiling,
+        "freed": freed,
         "now": row.occurred_at,
     }
     (account,) = execute(connection, _COUNT, parameters)
@@ -147,6 +156,20 @@ def note(
     )
 
 
+def is_noted(connection: Connection, project_id: str, run_id: str, tag: str) -> bool:
+    """Whether the run's log has a line of this tag."""
+    which = {"project": project_id, "run": run_id, "tag": tag}
+    return connection.execute(_NOTED, which).first() is not None
+
+
 def take_open_call(connection: Connection, project_id: str, event_id: str) -> AnyRow | None:
-    """Take an open call off the table; None where somebody settled it already."""
+    """Take an open call off the table; None where it is not there (any more)."""
     return next(iter(execute(connection, TAKE_OPEN_CALL, {"project": project_id, "event": event_id})), None)
+
+
+def event_is_there(connection: Connection, project_id: str, event_id: str) -> bool:
+    """Whether a call has its usage row. An open row that is missing alone does not say so.
+
+    A crash of the database may have taken back the commit that wrote it.
+    """
+    return bool(execute(connection, _EVENT_IS_THERE, {"project": project_id, "event": event_id}))

@@ -67,7 +67,8 @@ def _expire(database: Database, project_id: str, event_id: str) -> bool:
         kind = connection.execute(select(runs.c.kind).where(runs.c.run_id == call.run_id)).scalar()
         row = unknown_event(call, now, kind)
         if call.source == "platform":
-            count_on_account(connection, row, ceiling=call.ceiling_nano)
+            held = call.ceiling_nano
+            count_on_account(connection, row, ceiling=held, freed=held)
         write_event(connection, row)
     return True
 

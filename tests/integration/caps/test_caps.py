@@ -63,8 +63,8 @@ def test_a_running_call_holds_its_ceiling_and_settling_gives_back_what_it_did_no
 
 
 def test_a_request_that_never_left_gives_back_all_and_leaves_no_event(shop: Shop, run: StartedRun) -> None:
-    shop.ledger.void(shop.open(run, CAP))
-    shop.ledger.void(shop.open(run, CAP))
+    shop.release(shop.open(run, CAP))
+    shop.release(shop.open(run, CAP))
     assert shop.headroom().free_nano == CAP
     assert shop.events() == []
 

@@ -180,7 +180,7 @@ class CapsMachine(RuleBasedStateMachine):
     def void(self, data: st.DataObject) -> None:
         held = data.draw(st.sampled_from(self.model.held))
         self.model.held.remove(held)
-        self.shop.ledger.void(held.call)
+        self.shop.release(held.call)
         self.ended.append(held.call)
 
     @precondition(lambda self: self.model.held)
@@ -195,7 +195,7 @@ class CapsMachine(RuleBasedStateMachine):
     def settle_again(self, data: st.DataObject, cost: int) -> None:
         call = data.draw(st.sampled_from(self.ended))
         self.shop.ledger.settle(call, answer(cost))
-        self.shop.ledger.void(call)
+        self.shop.release(call)
         with pytest.raises(LeaseLost):
             self.shop.ledger.renew(call, LEASE)
 

@@ -175,7 +175,7 @@ class Mixed:
         self.shop.ledger.renew(call, LEASE)
         verdict: Any = self.luck.choice(["fine", "rejected", "out_of_money", None])
         outcome = AttemptResult("ok", Tokens(10, 0, 10, 0), 200, key_verdict=verdict)
-        self.luck.choice([self.shop.ledger.void, lambda call: self.shop.ledger.settle(call, outcome)])(call)
+        self.luck.choice([self.shop.release, lambda call: self.shop.ledger.settle(call, outcome)])(call)
         return None
 
     def fall_back(self) -> None:

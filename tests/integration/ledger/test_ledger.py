@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import delete, event, func, select, update
 
 from lib.clock import HOUR, SECOND
-from lib.db.tables import usage_hourly
+from lib.db.tables import accounts, open_calls, usage_hourly
 from lib.errors import (
     CapExceeded,
     Forbidden,
@@ -22,6 +22,7 @@ from lib.errors import (
 )
 from lib.ledger.attempts import AttemptResult, KeyVerdict
 from lib.ledger.key_health import note_platform_key
+from lib.ledger.opened import OpenCall
 from lib.pricing.prices import Tokens
 from lib.runs.lifecycle import StartedRun
 from tests.spending import (
@@ -93,7 +94,7 @@ def test_settling_twice_changes_nothing(shop: Shop, run: StartedRun) -> None:
     before = shop.events(), shop.account(), shop.show(run)
     shop.ledger.settle(call, answer(999))
     shop.ledger.settle(call, UNKNOWN)
-    shop.ledger.void(call)
+    shop.release(call)
     assert (shop.events(), shop.account(), shop.show(run)) == before
 
 
@@ -110,10 +111,77 @@ def test_a_call_that_settles_after_its_lease_ran_out_stays_unknown(
     clock.now += LEASE + 1
     assert [row.status for row in shop.show(run).calls] == ["unknown"]
     shop.ledger.settle(call, answer(100))
-    shop.ledger.void(call)
+    shop.release(call)
     [row] = shop.events()
     assert (row.status, row.cost_nano, row.counted_after_nano) == ("unknown", None, 500)
     assert "stopped before the outcome was known" in row.error_message
+
+
+# --- a crash of the database took the opening back --------------------------------------------------
+
+
+def take_back(shop: Shop, call: OpenCall) -> None:
+    """What a crash does to the unflushed commit that opened a call: its row and its reservation are gone."""
+    with shop.database.write() as connection:
+        connection.execute(delete(open_calls).where(open_calls.c.event_id == call.id))
+        connection.execute(
+            update(accounts).values(reserved_nano=accounts.c.reserved_nano - call.ceiling_nano)
+        )
+
+
+@pytest.mark.parametrize("outcome", [answer(100), UNKNOWN])
+def test_a_call_whose_opening_was_lost_is_written_from_what_its_worker_holds(
+    shop: Shop, run: StartedRun, outcome: AttemptResult
+) -> None:
+    other, call = shop.open(run, 300), shop.open(run, 500)
+    take_back(shop, call)
+    for _ in range(2):
+        shop.ledger.settle(call, outcome)
+    [row] = shop.events()
+    counted = 100 if outcome.tokens else 500
+    assert (row.event_id, row.status, row.counted_after_nano) == (call.id, outcome.status, counted)
+    assert (shop.account().counted_nano, shop.account().reserved_nano) == (counted, other.ceiling_nano)
+    assert shop.show(run).run.calls == 1
+
+
+def test_a_call_whose_opening_was_lost_and_that_settles_from_many_threads_has_one_event(
+    shop: Shop, run: StartedRun
+) -> None:
+    call = shop.open(run, 500)
+    take_back(shop, call)
+    at_once(8, lambda cost: shop.ledger.settle(call, answer(cost)))
+    assert len(shop.events()) == shop.show(run).run.calls == 1
+
+
+def test_a_sign_of_life_opens_a_call_again_whose_opening_was_lost(
+    shop: Shop, run: StartedRun, clock: Clock
+) -> None:
+    call = shop.open(run, 500)
+    take_back(shop, call)
+    clock.now += 1
+    shop.ledger.renew(call, LEASE)
+    assert (shop.open_now(), shop.account().reserved_nano) == (1, 500)
+    with shop.database.read() as connection:
+        assert connection.execute(select(open_calls.c.lease_until)).scalar_one() == clock.now + LEASE
+    shop.spend(run, 70)
+    shop.ledger.settle(call, answer(100))
+    assert (shop.account().reserved_nano, shop.account().counted_nano) == (0, 170)
+
+
+def test_a_sign_of_life_does_not_open_a_call_again_that_has_ended(shop: Shop, run: StartedRun) -> None:
+    call = shop.spend(run, 100)
+    with pytest.raises(LeaseLost):
+        shop.ledger.renew(call, LEASE)
+    assert (shop.open_now(), shop.account().reserved_nano) == (0, 0)
+
+
+def test_a_request_that_was_never_sent_is_in_the_runs_log_once(shop: Shop, run: StartedRun) -> None:
+    for _ in range(3):
+        call = shop.open(run, 500)
+        shop.ledger.release(run.run_id, call.id, why="Connection refused.")
+    [line] = shop.show(run).log
+    assert (line.tag, shop.events(), shop.account().reserved_nano) == ("call:not_sent", [], 0)
+    assert "Connection refused." in line.message
 
 
 def test_a_call_that_settles_late_but_before_anybody_looked_is_no_worse(
@@ -165,7 +233,7 @@ def test_every_attempt_of_a_run_is_in_its_totals_and_in_the_roll_ups(
     shop.spend(run, 100)
     shop.ledger.settle(shop.open(run, 500), UNKNOWN)
     shop.ledger.settle(shop.open(run, 500), refused(None, 500))
-    shop.ledger.void(shop.open(run, 500))
+    shop.release(shop.open(run, 500))
     shop.open(run, 500)
     clock.now += HOUR
     shop.save_key()
