@@ -44,6 +44,11 @@ _OUT_OF_MONEY = {
     "organization_usage_limit_exceeded",
     "billing_not_active",
 }
+# What a gateway says where it gave up waiting, or lost the answer: nobody knows whether the model went on.
+_GATEWAY_STATUSES = frozenset({408, 499, 502, 504, *range(520, 600)})
+_GATEWAY_TYPES = re.compile(r"cf_.*|.*(gateway|time_?-?out).*", re.IGNORECASE)
+"""OpenAI's edge dresses Cloudflare's errors up as its own: ``cf_gateway_timeout``, ``cf_bad_gateway``."""
+
 # Codes that mean the same under whichever of 401, 403 and 404 they come.
 _BY_CODE: dict[str, ErrorKind] = {
     "ip_not_authorized": "wrong_address",
@@ -66,6 +71,8 @@ class ErrorAnswer:
     request_id: str | None
     is_web_page: bool = False
     """True where HTML came instead of an answer: somebody between us and the provider spoke."""
+    is_outcome_unknown: bool = False
+    """True where something in between gave up: the provider may go on, and bill what it makes."""
 
 
 def classify_error(status: int, body: bytes, headers: Mapping[str, str], *secrets: Secret) -> ErrorAnswer:
@@ -87,7 +94,13 @@ def classify_error(status: int, body: bytes, headers: Mapping[str, str], *secret
         message=scrub(message, *secrets) or _no_message(status),
         request_id=request_id_of(headers, *secrets),
         is_web_page=web_page,
+        is_outcome_unknown=status in _GATEWAY_STATUSES and not _is_providers_own(kind),
     )
+
+
+def _is_providers_own(kind: object) -> bool:
+    """Whether the type of an error is one that the provider itself gives."""
+    return isinstance(kind, str) and bool(kind) and not _GATEWAY_TYPES.fullmatch(kind)
 
 
 def is_web_page(body: bytes, headers: Mapping[str, str]) -> bool:

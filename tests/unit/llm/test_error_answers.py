@@ -186,3 +186,36 @@ def test_foreign_text_becomes_one_visible_line_of_limited_length(text):
 def test_plain_text_is_left_alone():
     plain = "Rate limit reached for gpt-5 in organization on requests per min. Größe: 3 µs — ok 👍"
     assert scrub(plain, Secret(KEY)) == plain
+
+
+GATEWAY = [408, 499, 502, 504, 520, 522, 524, 598]
+NO_ANSWERS_OF_THE_PROVIDER = [
+    b"",
+    b"<html><h1>504 Gateway Time-out</h1></html>",
+    b"upstream request timeout",
+    b'{"message": "The upstream server is timing out"}',
+    b'{"detail": "Bad gateway"}',
+    b'{"error": "timed out"}',
+    b'{"error": {"message": "no type"}}',
+    b'{"error": {"code": 524, "message": "Gateway timeout.", "param": null, "type": "cf_gateway_timeout"}}',
+    b'{"error": {"message": "x", "type": "timeout"}}',
+    b'{"type": "about:blank", "title": "A timeout occurred", "status": 524}',
+    b'{"error": {"type": "server_error", "mess',
+]
+
+
+@pytest.mark.parametrize("status", GATEWAY)
+@pytest.mark.parametrize("body", NO_ANSWERS_OF_THE_PROVIDER)
+def test_what_a_gateway_says_for_the_provider_leaves_the_outcome_unknown(status, body):
+    assert told(status, body).is_outcome_unknown
+
+
+@pytest.mark.parametrize("status", GATEWAY)
+def test_an_error_of_the_provider_itself_is_known_to_cost_nothing(status):
+    assert not told(status, b'{"error": {"message": "x", "type": "server_error"}}').is_outcome_unknown
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 413, 429, 500, 503])
+@pytest.mark.parametrize("body", NO_ANSWERS_OF_THE_PROVIDER)
+def test_a_refusal_before_any_work_is_no_unknown_outcome(status, body):
+    assert not told(status, body).is_outcome_unknown
