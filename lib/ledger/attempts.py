@@ -39,13 +39,22 @@ class RequestProfile:
     """True where the bytes do not bound the input (images, files, stored state): the context window does."""
 
     cost_unbounded: str | None
-    """Why it has no ceiling and may not run on the platform key (part of a sentence); None if it may."""
+    """Why it may not run on the platform key (part of a sentence), mostly that it has no ceiling; None if it may."""
 
     free: bool
-    """True where it costs nothing (lists of models, moderations)."""
+    """True where the provider bills nothing for it, however it ends (look-ups, moderations)."""
 
     streaming: bool
     """True where the answer was asked for as server-sent events."""
+
+    answer_tells_cost: bool = True
+    """False where it asks for something that is billed and that no answer tells."""
+
+    service_tier: str | None = None
+    """The tier it asks for, where that is not the standard one."""
+
+    hosted_tools: frozenset[str] = frozenset()
+    """The provider's own tools that it offers to the model, in the provider's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,9 @@ class AttemptResult:
 
     service_tier: str | None = None
     """The tier that the answer names, in the provider's word; None for the standard one."""
+
+    free: bool = False
+    """True where the provider bills nothing for it, however it ended."""
 
     tool_calls: ToolCalls = NO_TOOL_CALLS
     """What hosted tools are billed for beside the tokens."""

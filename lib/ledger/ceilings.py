@@ -8,7 +8,6 @@ from lib.errors import NotMetered, PriceUnknown
 from lib.ledger.attempts import RequestProfile
 from lib.pricing.prices import PriceBook
 
-FREE = frozenset({"models", "moderations"})
 _FRAMING_TOKENS = 64  # what a provider adds around messages beyond the bytes that describe them
 
 
@@ -27,12 +26,12 @@ def ceiling(
         NotMetered: bytes and limits do not bound the cost of such a request.
         PriceUnknown: the model has no known price.
     """
-    if profile.free:
-        return 0, None
     if profile.cost_unbounded:
         raise NotMetered(
             f"The call was not sent: {profile.cost_unbounded}. It can run with the project's own key."
         )
+    if profile.free:
+        return 0, None
     input_tokens = (
         _context(profile, prices) if profile.uses_context_window else profile.input_bytes + _FRAMING_TOKENS
     )
@@ -52,4 +51,4 @@ def _context(profile: RequestProfile, prices: PriceBook) -> int:
     return window
 
 
-__all__ = ["FREE", "PriceUnknown", "ceiling"]
+__all__ = ["PriceUnknown", "ceiling"]

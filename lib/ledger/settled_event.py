@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lib.clock import Micros, from_micros
 from lib.errors import PriceUnknown
-from lib.ledger import ceilings
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.key_health import cut
 from lib.ledger.opened import OpenCall
@@ -53,10 +52,11 @@ def _add_tokens(row: EventRow, outcome: AttemptResult) -> None:
 
 def _add_cost(row: EventRow, call: OpenCall, outcome: AttemptResult, prices: PriceBook, at: Micros) -> None:
     """The cost and the unit prices behind it; an error answer costs nothing, unknown stays unknown."""
+    if outcome.free or (outcome.tokens is None and outcome.status == "error"):
+        row.cost_nano = 0
+        return
     priceable = outcome.priceable and not outcome.service_tier and not outcome.tool_calls
     if outcome.tokens is None or not priceable:
-        free = outcome.status == "error" or (outcome.status == "ok" and call.endpoint in ceilings.FREE)
-        row.cost_nano = 0 if free else None
         return
     # A server may answer with a name of its own; then the model that was asked for has the price.
     for model in dict.fromkeys((outcome.served_model or call.model, call.model)):

@@ -180,7 +180,7 @@ class _MeteredStream(httpx2.AsyncByteStream):
         while (passed := await self._next()) is not None:
             if passed:
                 yield passed
-        if rest := self._attempt.reader.finish():
+        if rest := self._attempt.parser.finish():
             yield rest
         await settle(self._books, self._attempt, self._attempt.ended())
         await self._release()
@@ -206,7 +206,7 @@ class _MeteredStream(httpx2.AsyncByteStream):
         except BaseException as error:  # noqa: BLE001 - its frames hold the request that left
             outcome, raised = self._attempt.cut(error, None)
         else:
-            return None if chunk is None else self._attempt.reader.feed(chunk)
+            return None if chunk is None else self._attempt.parser.feed(chunk)
         await settle(self._books, self._attempt, outcome)
         await self._release()
         raise raised

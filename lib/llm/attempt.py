@@ -67,7 +67,7 @@ class Attempt:
         self.settling: Future[None] | None = None
         """The settlement in its thread, where there is one to wait for."""
         self._left = False
-        self._reader: StreamParser | None = None
+        self._parser: StreamParser | None = None
         self._cleaner = Cleaner(_FORGOTTEN)
         self._answered: dict[str, Any] = {}
 
@@ -131,7 +131,7 @@ class Attempt:
 
     def _refused(self, error: ErrorAnswer, verdict: KeyVerdict | None) -> AttemptResult:
         return self._outcome(
-            "error",
+            "unknown" if error.is_outcome_unknown else "error",
             http_status=error.status,
             error_code=error.code,
             error_type=error.type,
@@ -146,7 +146,7 @@ class Attempt:
         """A 2xx answer begins. Returns the headers for the caller; the answer itself keeps none of interest."""
         headers = answer.headers
         self._cleaner = Cleaner(self.call.secret)
-        self._reader = parser_for(
+        self._parser = parser_for(
             self.plan.method,
             self.plan.profile,
             headers.get("content-type", ""),
@@ -164,51 +164,51 @@ class Attempt:
         return kept
 
     @property
-    def reader(self) -> StreamParser:
-        if self._reader is None:
+    def parser(self) -> StreamParser:
+        if self._parser is None:
             raise RuntimeError("the answer has not begun")
-        return self._reader
+        return self._parser
 
     def ended(self) -> AttemptResult:
         """The answer came to its end."""
-        reading = self.reader.reading
-        return self._read("ok" if reading.whole else "broken", reading)
+        usage = self.parser.usage
+        return self._read("ok" if usage.whole else "broken", usage)
 
     def left(self) -> AttemptResult:
         """The caller closed the answer, or forgot it."""
-        reading = self.reader.reading
-        return self._read("ok" if reading.final else "abandoned", reading)
+        usage = self.parser.usage
+        return self._read("ok" if usage.final else "abandoned", usage)
 
     def cut(
         self, error: BaseException, request: httpx2.Request | None
     ) -> tuple[AttemptResult, BaseException]:
         """The answer broke off. Returns how to settle, and what to raise."""
-        reading, secret = self.reader.reading, self._cleaner.secret
+        usage, secret = self.parser.usage, self._cleaner.secret
         raised = clean_error(error, request, secret)
-        if reading.final:
-            return self._read("ok", reading), raised
+        if usage.final:
+            return self._read("ok", usage), raised
         if not isinstance(error, Exception):  # the caller's own: cancelled, interrupted
-            return self._read("abandoned", reading), raised
-        return self._read("broken", reading, **_told_of(error, secret)), raised
+            return self._read("abandoned", usage), raised
+        return self._read("broken", usage, **_told_of(error, secret)), raised
 
-    def _read(self, status: Status, reading: ParsedUsage, **told: Any) -> AttemptResult:
+    def _read(self, status: Status, usage: ParsedUsage, **told: Any) -> AttemptResult:
         self._cleaner.forget()
-        known = status == "ok" or reading.final
-        if reading.failure is not None:
+        known = status == "ok" or usage.final
+        if usage.failure is not None:
             status = "broken"
             told = {
-                "error_code": _safe(reading.failure.code),
-                "error_type": _safe(reading.failure.type),
-                "error_message": _safe(reading.failure.message),
+                "error_code": _safe(usage.failure.code),
+                "error_type": _safe(usage.failure.type),
+                "error_message": _safe(usage.failure.message),
             }
         return self._outcome(
             status,
-            tokens=reading.tokens if known else None,
-            priceable=reading.priceable and self.plan.profile.cost_unbounded is None,
-            served_model=reading.model,
-            service_tier=reading.service_tier,
-            tool_calls=reading.tool_calls,
-            key_verdict="fine" if reading.spoken else None,
+            tokens=usage.tokens if known else None,
+            priceable=usage.is_priceable,
+            served_model=usage.model,
+            service_tier=usage.service_tier,
+            tool_calls=usage.tool_calls,
+            key_verdict="fine" if usage.spoken else None,
             **self._answered,
             **told,
         )
@@ -238,7 +238,9 @@ class Attempt:
 
     def _outcome(self, status: Status, *, tokens: Any = None, **told: Any) -> AttemptResult:
         passed = round((time.monotonic() - self._begun) * 1000)
-        return AttemptResult(status=status, tokens=tokens, latency_ms=passed, **told)
+        return AttemptResult(
+            status=status, tokens=tokens, latency_ms=passed, free=self.plan.profile.free, **told
+        )
 
     def _forget(self) -> None:
         self.call = replace(self.call, secret=_FORGOTTEN)
@@ -255,7 +257,7 @@ class Attempt:
 
 
 def _safe(text: str | None) -> str | None:
-    """Foreign text that the reader has cleaned."""
+    """Foreign text that the parser has cleaned."""
     return None if text is None else scrub(text)
 
 

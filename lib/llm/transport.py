@@ -166,7 +166,7 @@ class _MeteredStream(httpx2.SyncByteStream):
         while (passed := self._next()) is not None:
             if passed:
                 yield passed
-        if rest := self._attempt.reader.finish():
+        if rest := self._attempt.parser.finish():
             yield rest
         settle(self._books, self._attempt, self._attempt.ended())
         self._release()
@@ -192,7 +192,7 @@ class _MeteredStream(httpx2.SyncByteStream):
         except BaseException as error:  # noqa: BLE001 - its frames hold the request that left
             outcome, raised = self._attempt.cut(error, None)
         else:
-            return None if chunk is None else self._attempt.reader.feed(chunk)
+            return None if chunk is None else self._attempt.parser.feed(chunk)
         settle(self._books, self._attempt, outcome)
         self._release()
         raise raised

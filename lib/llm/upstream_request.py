@@ -19,7 +19,9 @@ from lib.clock import SECOND, Micros
 from lib.errors import NotMetered
 from lib.ledger.attempts import RequestProfile
 from lib.ledger.opened import OpenCall
-from lib.llm.openai.requests import CHAT, METERED, parse_request, with_output_limit, with_stream_usage
+from lib.llm.ambiguity import http_ambiguity
+from lib.llm.openai.endpoints import CHAT, METERED
+from lib.llm.openai.requests import parse_request, with_output_limit, with_stream_usage
 
 PLACEHOLDER_KEY = "set-by-qodex-for-each-request"
 """What the SDK believes to be the key."""
@@ -77,10 +79,12 @@ class Desk:
         """
         path = self._path(request)
         body = request.content if self.must_read(request) else None
-        asked = parse_request(request.method, path, body or b"", request.headers.get("content-type"))
+        profile = parse_request(request.method, path, body or b"", request.headers)
+        if not profile.cost_unbounded:
+            profile = replace(profile, cost_unbounded=http_ambiguity(request, body))
         if body is None:
             size = request.headers.get("content-length", "0")
-            asked = replace(asked, input_bytes=int(size) if size.isdecimal() else 0)
+            profile = replace(profile, input_bytes=int(size) if size.isdecimal() else 0)
         headers = [pair for pair in request.headers.raw if not _DROPPED.fullmatch(pair[0].decode("latin-1"))]
         if body is None:  # a stream keeps the framing that the caller's own library gave it
             framing = (b"content-length", b"transfer-encoding")
@@ -92,7 +96,7 @@ class Desk:
             body=body,
             stream=request.stream,
             timeouts=_clamped(request.extensions.get("timeout") or {}),
-            profile=asked,
+            profile=profile,
         )
 
     def _path(self, request: httpx2.Request) -> str:
@@ -125,7 +129,8 @@ def _clamped(timeouts: dict[str, float | None]) -> dict[str, float]:
 
 def asks_for_usage(plan: Plan) -> bool:
     """Whether this is a chat stream whose usage only we profile for: then that event is ours alone."""
-    return _sent_body(plan, None) is not plan.body
+    body = plan.body or b""
+    return _is_chat_stream(plan) and with_stream_usage(body) is not body
 
 
 def build(plan: Plan, call: OpenCall, timeouts: dict[str, float], trace: Trace) -> httpx2.Request:
@@ -154,9 +159,11 @@ def _sent_body(plan: Plan, limit: int | None) -> bytes:
         return body
     if limit is not None and plan.profile.output_limit is None:
         body = with_output_limit(body, plan.profile.endpoint, limit)
-    if plan.profile.endpoint == CHAT and plan.profile.streaming:
-        body = with_stream_usage(body)
-    return body
+    return with_stream_usage(body) if _is_chat_stream(plan) else body
+
+
+def _is_chat_stream(plan: Plan) -> bool:
+    return plan.method == "POST" and plan.profile.endpoint == CHAT and plan.profile.streaming
 
 
 Trace = Callable[[str, dict[str, Any]], None] | Callable[[str, dict[str, Any]], Awaitable[None]]

@@ -8,49 +8,70 @@ it says why (``cost_unbounded``); lib/llm/openai/billable.py holds those rules.
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Mapping
 from typing import Any
 
 from lib.ledger.attempts import RequestProfile
-from lib.llm.openai.billable import Fields, unbounded_reason, uses_context_window
+from lib.llm.ambiguity import AmbiguousJSON, parse_object
+from lib.llm.openai.billable import (
+    Fields,
+    asked_tier,
+    conversation_parts,
+    hosted_tools,
+    unbounded_reasons,
+    uses_context_window,
+)
+from lib.llm.openai.endpoints import CHAT, EMBEDDINGS, METERED, RESPONSES, is_free, is_list_of_models
 
-CHAT, RESPONSES, EMBEDDINGS = "chat/completions", "responses", "embeddings"
-METERED = frozenset({CHAT, RESPONSES, EMBEDDINGS})
 _LIMIT_FIELDS = {CHAT: ("max_completion_tokens", "max_tokens"), RESPONSES: ("max_output_tokens",)}
-_MODEL_PATH = re.compile(r"models/(?!\.+$)[\w.:@-]+", re.ASCII)
 _LONGEST_NAME = 200
 _MOST_TOKENS = 1_000_000_000  # more than any model writes, and small enough for every sum
+_NO_CEILING = "this endpoint has no known cost ceiling"
+_SHARED = "it reaches what the provider's account keeps, which projects on the platform key share"
 
 
-def parse_request(method: str, path: str, body: bytes, content_type: str | None) -> RequestProfile:
+def parse_request(method: str, path: str, body: bytes, headers: Mapping[str, str]) -> RequestProfile:
     """Tell what one request asks for.
 
     Args:
         method: HTTP method, upper case.
         path: the path under the base URL, without a leading slash and without the query.
         body: the whole body as it would be sent.
-        content_type: the request's own header.
+        headers: the request's own.
     """
-    if method == "GET" and (path == "models" or _MODEL_PATH.fullmatch(path)):
+    if is_list_of_models(method, path):
         return _profile("models", body, free=True)
-    fields = _read_json(body, content_type) if method == "POST" else None
+    fields, ambiguous = _parse_body(body, headers) if method == "POST" else (None, None)
     if method == "POST" and path == "moderations":
         return _profile(path, body, fields, free=True)
+    if is_free(method, path):
+        return _profile(path[:_LONGEST_NAME], body, fields, free=True, cost_unbounded=_SHARED)
     if method != "POST" or path not in METERED:
         return _profile(
-            path[:_LONGEST_NAME], body, fields, cost_unbounded="this endpoint has no known cost ceiling"
+            path[:_LONGEST_NAME], body, fields, cost_unbounded=_NO_CEILING, answer_tells_cost=False
         )
     if fields is None:
-        return _profile(path, body, cost_unbounded="its body is not plain JSON")
+        return _profile(path, body, cost_unbounded=ambiguous, answer_tells_cost=False)
+    return _metered(path, body, fields, headers)
+
+
+def _metered(path: str, body: bytes, fields: Fields, headers: Mapping[str, str]) -> RequestProfile:
     limit, choices, wrong = _output_bound(path, fields)
+    parts = conversation_parts(fields)
+    reasons = unbounded_reasons(path, fields, parts)
+    if "openai-beta" in headers:
+        wrong = wrong or "it asks for a beta feature"
     return _profile(
         path,
         body,
         fields,
         output_limit=limit,
         choices=choices,
-        uses_context_window=uses_context_window(fields),
-        cost_unbounded=_why_no_model(fields) or wrong or unbounded_reason(path, fields),
+        uses_context_window=uses_context_window(fields, parts),
+        cost_unbounded=_why_no_model(fields) or wrong or next((reason.text for reason in reasons), None),
+        service_tier=asked_tier(fields),
+        answer_tells_cost=all(reason.answer_tells_cost for reason in reasons),
+        hosted_tools=hosted_tools(fields, parts),
     )
 
 
@@ -62,7 +83,7 @@ def with_output_limit(body: bytes, endpoint: str, limit: int) -> bytes:
 
 def with_stream_usage(body: bytes) -> bytes:
     """Return a chat stream's body so that its last event tells the usage; the same object if it asks already."""
-    if b'"stream_options"' not in body:
+    if b'"stream_options"' not in body and b"\\u" not in body:
         return _with_field(body, "stream_options", {"include_usage": True})
     options = json.loads(body).get("stream_options")
     if not isinstance(options, dict | None) or (options and options.get("include_usage") is True):
@@ -70,44 +91,32 @@ def with_stream_usage(body: bytes) -> bytes:
     return _with_field(body, "stream_options", {**(options or {}), "include_usage": True})
 
 
-def _profile(
-    endpoint: str,
-    body: bytes,
-    fields: Fields | None = None,
-    *,
-    output_limit: int | None = 0,
-    choices: int = 1,
-    uses_context_window: bool = False,
-    cost_unbounded: str | None = None,
-    free: bool = False,
-) -> RequestProfile:
+def _profile(endpoint: str, body: bytes, fields: Fields | None = None, **told: Any) -> RequestProfile:
+    plain: dict[str, Any] = {
+        "output_limit": 0,
+        "choices": 1,
+        "uses_context_window": False,
+        "cost_unbounded": None,
+        "free": False,
+    }
     return RequestProfile(
         endpoint=endpoint,
         model=_model_name(fields),
         input_bytes=len(body),
-        output_limit=output_limit,
-        choices=choices,
-        uses_context_window=uses_context_window,
-        cost_unbounded=cost_unbounded,
-        free=free,
         streaming=bool(fields) and (fields or {}).get("stream") is True,
+        **(plain | told),
     )
 
 
-def _read_json(body: bytes, content_type: str | None) -> Fields | None:
-    """The body's object, or None where it is anything else (multipart, broken, nested without end)."""
-    kind = (content_type or "application/json").partition(";")[0].strip().lower()
+def _parse_body(body: bytes, headers: Mapping[str, str]) -> tuple[Fields | None, str | None]:
+    """The body's object, or None and why it is none (multipart, compressed, broken, readable in two ways)."""
+    kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json":
-        return None
+        return None, "its body is not plain JSON"
     try:
-        fields = json.loads(body.decode("utf-8"), parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
-    return fields if isinstance(fields, dict) else None
-
-
-def _refuse(constant: str) -> object:
-    raise ValueError(f"{constant} is not JSON")
+        return parse_object(body), None
+    except AmbiguousJSON as problem:
+        return None, str(problem)
 
 
 def _model_name(fields: Fields | None) -> str:
@@ -131,6 +140,8 @@ def _output_bound(endpoint: str, fields: Fields) -> tuple[int | None, int, str |
         return None, 1, "its output limit is not a whole number"
     if not all(_is_count(count) and count for count in counts):
         return None, 1, "its number of choices is not a whole number"
+    if not isinstance(fields.get("stream"), bool | None):
+        return None, 1, "whether it streams is neither true nor false"
     limit = min(max(limits), _MOST_TOKENS) if limits else None
     return limit, min(max(counts, default=1), _MOST_TOKENS), None
 
@@ -141,7 +152,7 @@ def _is_count(value: object) -> bool:
 
 def _with_field(body: bytes, name: str, value: Any) -> bytes:
     """Add a field; the caller's own bytes stay as they are unless the field is there already (as null, say)."""
-    if f'"{name}"'.encode() in body:
+    if f'"{name}"'.encode() in body or b"\\u" in body:  # a name may be written in escapes, too
         fields = json.loads(body)
         fields[name] = value
         return json.dumps(fields, separators=(",", ":")).encode()

@@ -1,6 +1,7 @@
-"""What one JSON body or event of an answer says: tokens, model, errors, and what is billed beside the tokens.
+"""What one JSON body or event of an answer says: tokens, model, tier, errors, and what is billed beside the tokens.
 
-What a provider says may be wrong, broken or hostile: what cannot be read is unknown, and never an exception.
+What a provider says may be wrong, broken or hostile: what cannot be read or contradicts itself is unknown, and
+never an exception. A usage is the last word only once everything has been said.
 """
 
 from __future__ import annotations
@@ -8,13 +9,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lib.ledger.attempts import RequestProfile
+from lib.llm.openai.tool_usage import counts_something, read_tool_calls
 from lib.pricing.prices import Tokens
 from lib.pricing.tool_calls import NO_TOOL_CALLS, ToolCalls
 
 _LONGEST_TEXT = 500
 _MOST_TOKENS = 1_000_000_000
-_PLAIN_OUTPUT = ("message", "reasoning", "function_call", "custom_tool_call")
 _STANDARD_TIERS = ("auto", "default")
+_WRITTEN = (
+    "content",
+    "refusal",
+    "reasoning_content",
+    "reasoning",
+    "text",
+    "tool_calls",
+    "function_call",
+    "audio",
+)
+_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
+_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
+# Parts of the input and of the output that cost what the whole costs, or that are priced by themselves.
+_KNOWN = """
+    cached_tokens cache_write_tokens cache_write_tokens_details text_tokens image_tokens reasoning_tokens
+    accepted_prediction_tokens rejected_prediction_tokens
+"""
+_KNOWN_PARTS = frozenset(_KNOWN.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +48,15 @@ class Failure:
 
 @dataclass(slots=True)
 class ParsedUsage:
-    """What is known about an answer so far."""
+    """What is known about an answer so far. Without a ``profile`` it is not billed, and nothing is counted."""
 
-    tokens: Tokens | None = None
+    profile: RequestProfile | None = None
+    reported: Tokens | None = None
+    """The largest usage so far; it may not be the last word."""
     model: str | None = None
     service_tier: str | None = None
     """None for the standard tier, or where none is named."""
+    names_tier: bool = False
     tool_calls: ToolCalls = NO_TOOL_CALLS
     priceable: bool = True
     failure: Failure | None = None
@@ -43,36 +66,100 @@ class ParsedUsage:
     """True once the answer may end here without being cut off."""
     spoken: bool = False
     """True once it was a provider that spoke: JSON, not the web page of somebody in between."""
+    wrote: bool = False
+    """True once the model has written anything."""
+    outdated: bool = False
+    """True while more has been written since the newest usage."""
+    contradictory: bool = False
+    """True while the newest usage cannot be, or takes something of an earlier one back."""
+
+    @property
+    def tokens(self) -> Tokens | None:
+        """What the answer used; None where that is not told, or told in a way that cannot be."""
+        told = self.reported
+        if told is None or self.contradictory or self.outdated or not told.input:
+            return None
+        return None if self.wrote and not told.output else told
+
+    @property
+    def is_priceable(self) -> bool:
+        """Whether model, tokens, tier and tool calls are all that it is billed for."""
+        profile = self.profile
+        if profile is None or not profile.answer_tells_cost:
+            return False
+        return self.priceable and (profile.service_tier is None or self.names_tier)
+
+    def update_from(self, content: dict[str, Any], *, is_all: bool) -> None:
+        """Note all that one JSON body or event tells.
+
+        Args:
+            content: what it says.
+            is_all: it is the whole answer, or the event that repeats all of it.
+        """
+        self.spoken = self.spoken or bool(content)
+        if self.profile is None:
+            return
+        body = _body_of(content)
+        self.failure = error_in(content) or self.failure
+        self._note_model(shown(body.get("model")))
+        self._note_tier(body.get("service_tier"))
+        self._note_output(body)
+        if is_all:
+            self._note_tools(body, self.profile)
+        self._note_usage(body.get("usage"), self.profile.endpoint)
+
+    def note_writing(self) -> None:
+        """The model has written something that no usage has counted yet."""
+        self.wrote = True
+        self.outdated = self.reported is not None
+
+    def _note_model(self, model: str | None) -> None:
+        """Two models in one answer have two prices."""
+        if model is not None:
+            self.priceable = self.priceable and self.model in (None, model)
+            self.model = model
+
+    def _note_tier(self, tier: object) -> None:
+        """The end of an answer may name another tier than its beginning: that one served it."""
+        if tier is not None:
+            name, self.names_tier = shown(tier), True
+            self.priceable = self.priceable and name is not None
+            self.service_tier = None if name in _STANDARD_TIERS else name
+
+    def _note_output(self, body: dict[str, Any]) -> None:
+        choices, output = body.get("choices"), body.get("output")
+        said = [_said(choice) for choice in choices] if isinstance(choices, list) else []
+        self.priceable = self.priceable and not any(
+            one.get("annotations") or one.get("audio") for one in said
+        )
+        if any(one.get(name) for one in said for name in _WRITTEN) or (isinstance(output, list) and output):
+            self.note_writing()
+
+    def _note_tools(self, body: dict[str, Any], profile: RequestProfile) -> None:
+        calls = read_tool_calls(body, profile.hosted_tools, self.model or profile.model)
+        self.priceable = self.priceable and calls is not None
+        self.tool_calls = calls or NO_TOOL_CALLS
+
+    def _note_usage(self, usage: object, endpoint: str) -> None:
+        """A usage of nothing is none; one that is less than an earlier one contradicts it."""
+        if not usage:
+            return
+        told = read_usage(usage, endpoint) if isinstance(usage, dict) else None
+        if told is None:
+            self.contradictory = True
+            return
+        if not told.input and not told.output:
+            return
+        most = self.reported or told
+        self.contradictory = told.input < most.input or told.output < most.output
+        self.reported = most if self.contradictory else told
+        self.outdated = False
+        self.priceable = self.priceable and isinstance(usage, dict) and not _has_parts_billed_apart(usage)
 
 
-def take(reading: ParsedUsage, endpoint: str | None, content: dict[str, Any]) -> None:
-    """Note all that one JSON body or event tells."""
-    reading.spoken = reading.spoken or bool(content)
-    if endpoint is None:
-        return
-    body = _told_of(content)
-    reading.model = reading.model or shown(body.get("model"))
-    reading.priceable = reading.priceable and _is_plain(body)
-    _note_tier(reading, body.get("service_tier"))
-    reading.failure = error_in(content) or reading.failure
-    usage = body.get("usage")
-    if isinstance(usage, dict):
-        reading.tokens = read_usage(usage, endpoint)
-        reading.priceable = reading.priceable and _is_plain_usage(usage)
-
-
-def _note_tier(reading: ParsedUsage, tier: object) -> None:
-    """A later event may name another tier than an earlier one: the last that is named served the call."""
-    if tier is None:
-        return
-    name = shown(tier)
-    reading.priceable = reading.priceable and name is not None
-    reading.service_tier = None if name in _STANDARD_TIERS else name
-
-
-def is_usage_only(content: dict[str, Any]) -> bool:
-    """Whether it is the last event of a chat stream whose usage was asked for."""
-    return content.get("choices") == [] and bool(content.get("usage"))
+def has_usage(content: dict[str, Any]) -> bool:
+    """Whether an event of a chat stream tells a usage."""
+    return bool(content.get("usage"))
 
 
 def finished(choices: object) -> set[int]:
@@ -84,30 +171,36 @@ def finished(choices: object) -> set[int]:
 
 def read_usage(usage: dict[str, Any], endpoint: str) -> Tokens | None:
     """Tokens of a ``usage`` object in any of OpenAI's shapes; None where it says what cannot be."""
-    asked = _first(usage, "prompt_tokens", "input_tokens")
-    written = _first(usage, "completion_tokens", "output_tokens")
-    if written is None and endpoint == "embeddings":
-        written = 0
-    details = _details(usage, "prompt_tokens_details", "input_tokens_details")
-    outcome = _details(usage, "completion_tokens_details", "output_tokens_details")
-    counts = [asked, written, details.get("cached_tokens"), details.get("cache_write_tokens")]
-    counts.append(outcome.get("reasoning_tokens"))
-    if asked is None or written is None or not all(_is_count(count) for count in counts):
+    read = _counts(usage, "prompt_tokens", "input_tokens")
+    written = _counts(usage, "completion_tokens", "output_tokens")
+    if endpoint == "embeddings" and not written:
+        written = {0}
+    details = _details(usage, *_INPUT_DETAILS)
+    outcome = _details(usage, *_OUTPUT_DETAILS)
+    if len(read) != 1 or len(written) != 1 or details is None or outcome is None:
         return None
-    whole, output, cached, cache_write, reasoning = (int(count or 0) for count in counts)
+    parts = [details.get("cached_tokens"), details.get("cache_write_tokens"), outcome.get("reasoning_tokens")]
+    counts = [read.pop(), written.pop(), *parts, usage.get("total_tokens")]
+    if not all(_is_count(count) for count in counts):
+        return None
+    whole, output, cached, cache_write, reasoning, total = (int(count or 0) for count in counts)
+    if total > whole + output:  # something is counted apart: thinking, on servers that only look like OpenAI
+        return None
     try:
         return Tokens(whole, cached, output, reasoning, cache_write)
     except ValueError:
         return None
 
 
-def _first(usage: dict[str, Any], *names: str) -> Any:
-    return next((usage[name] for name in names if usage.get(name) is not None), None)
+def _counts(usage: dict[str, Any], *names: str) -> set[Any]:
+    """What the one quantity is said to be; a list or an object is no number, but something that was said."""
+    told = [usage[name] for name in names if usage.get(name) is not None]
+    return {value if isinstance(value, int | float | str) else str(value) for value in told}
 
 
-def _details(usage: dict[str, Any], *names: str) -> dict[str, Any]:
-    found = _first(usage, *names)
-    return found if isinstance(found, dict) else {}
+def _details(usage: dict[str, Any], *names: str) -> dict[str, Any] | None:
+    found: object = next((usage[name] for name in names if usage.get(name) is not None), {})
+    return found if isinstance(found, dict) else None
 
 
 def _is_count(value: object) -> bool:
@@ -117,34 +210,25 @@ def _is_count(value: object) -> bool:
     return value is None or 0 <= value <= _MOST_TOKENS
 
 
-def _is_plain_usage(usage: dict[str, Any]) -> bool:
-    """Whether the plain prices of text tokens apply to all of it."""
-    asked = _details(usage, "prompt_tokens_details", "input_tokens_details")
-    written = _details(usage, "completion_tokens_details", "output_tokens_details")
-    long_cache = _details(asked, "cache_write_tokens_details").get("ttl_12h_tokens")
-    apart = (asked.get("audio_tokens"), written.get("audio_tokens"), written.get("image_tokens"), long_cache)
-    return not any(apart)
+def _has_parts_billed_apart(usage: dict[str, Any]) -> bool:
+    """Whether there are parts that the plain prices of text tokens do not cover: audio, made images, long caches."""
+    read = _details(usage, *_INPUT_DETAILS) or {}
+    written = _details(usage, *_OUTPUT_DETAILS) or {}
+    others = [value for part in (read, written) for name, value in part.items() if name not in _KNOWN_PARTS]
+    lifetimes = _details(read, "cache_write_tokens_details") or {}
+    long = [told for name, told in lifetimes.items() if name != "ttl_30m_tokens"]
+    return counts_something(others) or counts_something(written.get("image_tokens")) or counts_something(long)
 
 
-def _is_plain(body: dict[str, Any]) -> bool:
-    """Whether nothing in it is billed beside its tokens: hosted tools, searches, audio, another tier."""
-    output = body.get("output")
-    if isinstance(output, list) and not all(_is_plain_item(item) for item in output):
-        return False
-    choices = body.get("choices")
-    return not isinstance(choices, list) or all(_is_plain_choice(choice) for choice in choices)
+def _said(choice: object) -> dict[str, Any]:
+    """What a choice of a chat says; of a plain completion, its text."""
+    if not isinstance(choice, dict):
+        return {}
+    said = choice.get("message") or choice.get("delta")
+    return said if isinstance(said, dict) else {"text": choice.get("text")}
 
 
-def _is_plain_item(item: object) -> bool:
-    return isinstance(item, dict) and item.get("type") in _PLAIN_OUTPUT
-
-
-def _is_plain_choice(choice: object) -> bool:
-    said = (choice.get("message") or choice.get("delta")) if isinstance(choice, dict) else None
-    return not isinstance(said, dict) or not (said.get("annotations") or said.get("audio"))
-
-
-def _told_of(content: dict[str, Any]) -> dict[str, Any]:
+def _body_of(content: dict[str, Any]) -> dict[str, Any]:
     """What an event tells of: a whole response, or itself."""
     nested = content.get("response")
     return nested if isinstance(nested, dict) else content
@@ -152,7 +236,7 @@ def _told_of(content: dict[str, Any]) -> dict[str, Any]:
 
 def error_in(content: dict[str, Any]) -> Failure | None:
     """The error that it tells, if any."""
-    parts = [content, _told_of(content)]
+    parts = [content, _body_of(content)]
     told = [part for part in parts if part.get("error")] or parts[:1] * (content.get("type") == "error")
     return _failure(told[0]) if told else None
 

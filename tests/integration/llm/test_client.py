@@ -267,11 +267,17 @@ def test_the_usage_of_a_chat_stream_is_shown_only_to_who_asked_for_it(byok, run,
 
 
 @on_sqlite
-def test_usage_beside_choices_is_read_and_passed_on(byok, run, upstream):
+@pytest.mark.parametrize("wanted", [False, True])
+@both_ways
+def test_usage_beside_choices_is_shown_only_to_who_asked_for_it(byok, run, upstream, way, wanted):
     upstream.queue("usage_with_choices")
-    chunks = drive(run, "sync", CALLS["chat stream"])
-    assert chunks[-1].usage.prompt_tokens == 12
-    assert rows(byok, "input_tokens") == [12]
+    options = {"stream_options": {"include_usage": True}} if wanted else {}
+    chunks = drive(
+        run, way, lambda c: c.chat.completions.create(model="gpt-5", messages=SAY, stream=True, **options)
+    )
+    assert [bool(chunk.usage) for chunk in chunks].count(True) == wanted
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    assert rows(byok, "status", "input_tokens") == [("ok", 12)]
 
 
 class Colour(BaseModel):

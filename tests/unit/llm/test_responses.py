@@ -54,7 +54,7 @@ def read(endpoint: str, body: object) -> ParsedUsage:
     one = reader(endpoint)
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     assert one.feed(raw) + one.finish() == raw
-    return one.reading
+    return one.usage
 
 
 def chunk(**more: Any) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def stream(
     one = reader(endpoint, stream=True, drop_usage=drop_usage)
     places = sorted({0, len(raw), *(cut % (len(raw) + 1) for cut in cuts)})
     passed = [one.feed(raw[start:end]) for start, end in pairwise(places)]
-    return b"".join(passed) + one.finish(), one.reading
+    return b"".join(passed) + one.finish(), one.usage
 
 
 def heard(raw: bytes) -> list[str]:
@@ -179,6 +179,60 @@ def test_numbers_that_cannot_be_make_the_tokens_unknown(wrong):
     assert read_usage(CHAT_USAGE | wrong, "chat/completions") is None
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"total_tokens": 30},
+        {"total_tokens": -1},
+        {"total_tokens": "29"},
+        {"input_tokens": 21},
+        {"output_tokens": 10},
+        {"prompt_tokens_details": [8]},
+        {"completion_tokens_details": "none"},
+    ],
+)
+def test_a_usage_that_contradicts_itself_makes_the_tokens_unknown(wrong):
+    assert read_usage(CHAT_USAGE | wrong, "chat/completions") is None
+
+
+def test_a_total_below_its_parts_is_some_servers_habit():
+    assert read_usage(CHAT_USAGE | {"total_tokens": 0}, "chat/completions") == TOKENS
+
+
+SAID = {"choices": [{"index": 0, "message": {"content": "Done."}, "finish_reason": "stop"}]}
+
+
+@pytest.mark.parametrize(
+    ("usage", "said"),
+    [
+        ({"prompt_tokens": 0, "completion_tokens": 0}, SAID),
+        ({"prompt_tokens": 10, "completion_tokens": 0}, SAID),
+        ({"prompt_tokens": 0, "completion_tokens": 5}, SAID),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, {"choices": []}),
+        ({"prompt_tokens": 10, "completion_tokens": 0}, {"output": [{"type": "function_call"}]}),
+        ({"prompt_tokens": 10, "completion_tokens": 0}, {"choices": [{"text": "Done."}]}),
+        ([20, 9], SAID),
+        ("29", SAID),
+    ],
+)
+def test_a_usage_of_nothing_beside_an_answer_is_no_usage(usage, said):
+    assert read("chat/completions", {"model": MODEL, "usage": usage} | said).tokens is None
+
+
+def test_an_answer_without_a_word_may_have_used_input_alone():
+    usage = {"prompt_tokens": 10, "completion_tokens": 0}
+    assert read("chat/completions", {"model": MODEL, "usage": usage}).tokens == Tokens(10, 0, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["audio_tokens", "video_tokens", "citation_tokens", "made_up"])
+@pytest.mark.parametrize(
+    "where", ["prompt_tokens_details", "completion_tokens_details", "input_token_details"]
+)
+def test_a_part_that_text_prices_do_not_cover_cannot_be_priced(name, where):
+    usage = {"prompt_tokens": 20, "completion_tokens": 9, where: {name: 3}}
+    assert not read("chat/completions", {"model": MODEL, "usage": usage}).is_priceable
+
+
 def test_parts_that_are_not_mentioned_count_as_none():
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": None}
     assert read_usage(usage, "chat/completions") == Tokens(3, 0, 2, 0)
@@ -201,7 +255,7 @@ def test_what_is_only_looked_up_again_is_not_counted_again(method, endpoint):
     one = reader(endpoint, method=method)
     one.feed(json.dumps({"usage": RESPONSES_USAGE}).encode())
     one.finish()
-    assert one.reading.tokens is None
+    assert one.usage.tokens is None
 
 
 # --- streams ---------------------------------------------------------------------------------------
@@ -240,14 +294,17 @@ def test_the_usage_event_that_only_we_asked_for_is_dropped_and_no_other():
     assert stream(raw, drop_usage=False)[0] == raw
 
 
-def test_usage_beside_choices_passes_through():
+def test_usage_beside_choices_is_taken_out_where_only_we_asked_for_it():
     raw = events(says("Hi"), says("", "stop", usage=CHAT_USAGE))
+    assert stream(raw)[0] == raw
     passed, reading = stream(raw, drop_usage=True)
-    assert (passed, reading.tokens, reading.final) == (raw, TOKENS, True)
+    assert (reading.tokens, reading.final) == (TOKENS, True)
+    told = [json.loads(data) for data in heard(passed) if data != "[DONE]"]
+    assert told == [says("Hi"), says("", "stop")]
 
 
 def test_the_last_usage_counts():
-    early = CHAT_USAGE | {"completion_tokens": 1, "completion_tokens_details": None}
+    early = {"prompt_tokens": 20, "completion_tokens": 1, "total_tokens": 21}
     raw = events(says("Hi", usage=early), says("", "stop", usage=CHAT_USAGE))
     assert stream(raw)[1].tokens == TOKENS
 
@@ -255,6 +312,39 @@ def test_the_last_usage_counts():
 def test_usage_before_the_end_is_not_final():
     """Some servers count along; who leaves then has not seen the real number."""
     assert not stream(events(says("Hi", usage=CHAT_USAGE), done=False))[1].final
+
+
+EARLY = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+RIGHT = {"prompt_tokens": 10, "completion_tokens": 50, "total_tokens": 60}
+NOTHING = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+
+@pytest.mark.parametrize("first", [NOTHING, EARLY, EARLY | {"completion_tokens": 0}])
+def test_a_usage_before_the_text_is_not_the_last_word(first):
+    reading = stream(events(chunk(usage=first), says("a "), says("b "), says("c", "stop")))[1]
+    assert (reading.tokens, reading.final) == (None, True)
+    reading = stream(events(chunk(usage=first), says("a "), done=False))[1]
+    assert (reading.tokens, reading.final, reading.whole) == (None, False, False)
+
+
+@pytest.mark.parametrize("later", [NOTHING, None, {}])
+def test_a_later_usage_of_nothing_does_not_undo_a_right_one(later):
+    reading = stream(events(says("a "), says("", "stop"), chunk(usage=RIGHT), chunk(usage=later)))[1]
+    assert reading.tokens == Tokens(10, 0, 50, 0)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [EARLY, RIGHT | {"prompt_tokens": 9}, RIGHT | {"total_tokens": 5000}, {"prompt_tokens": "10"}],
+)
+def test_a_later_usage_that_takes_something_back_makes_the_tokens_unknown(later):
+    reading = stream(events(says("a "), says("", "stop"), chunk(usage=RIGHT), chunk(usage=later)))[1]
+    assert reading.tokens is None
+
+
+def test_two_models_in_one_answer_have_no_one_price():
+    reading = stream(events(says("a "), says("", "stop"), chunk(usage=RIGHT, model="gpt-5-pro")))[1]
+    assert (reading.model, reading.priceable) == ("gpt-5-pro", False)
 
 
 def counting(pieces: int, finish: int | None = None, index: int = 0) -> list[dict[str, Any]]:
@@ -282,7 +372,9 @@ def test_a_usage_that_counts_along_ends_nothing(pieces, drop_usage):
             *counting(4, finish=2), says("", usage={"prompt_tokens": 20, "completion_tokens": 5}), done=False
         ),
         events(*counting(5), done=True),
-        events(*counting(3), chunk(usage={"prompt_tokens": 20, "completion_tokens": 5}), done=False),
+        events(
+            *counting(3, finish=2), chunk(usage={"prompt_tokens": 20, "completion_tokens": 5}), done=False
+        ),
     ],
     ids=["with the reason", "after the reason", "[DONE]", "of its own"],
 )
@@ -299,9 +391,9 @@ def test_the_reason_for_the_end_alone_does_not_make_an_earlier_usage_the_last():
 def test_several_choices_are_at_their_end_when_each_of_them_is():
     one = reader("chat/completions", stream=True, choices=2)
     one.feed(events(*counting(2, finish=1), *counting(3, finish=1), *counting(3, index=1), done=False))
-    assert (one.reading.final, one.reading.whole) == (False, False)
+    assert (one.usage.final, one.usage.whole) == (False, False)
     one.feed(events(*counting(4, finish=3, index=1), done=False))
-    assert (one.reading.tokens, one.reading.final) == (Tokens(20, 0, 4, 0), True)
+    assert (one.usage.tokens, one.usage.final) == (Tokens(20, 0, 4, 0), True)
 
 
 @pytest.mark.parametrize(
@@ -329,10 +421,8 @@ def test_a_stream_that_ends_without_any_mark_was_cut_off():
 def test_data_over_several_lines_is_one_event():
     lines = json.dumps(chunk(usage=CHAT_USAGE), indent=1).splitlines()
     raw = "".join(f"data: {line}\n" for line in lines).encode() + b"\n"
-    assert stream(raw, drop_usage=True) == (
-        b"",
-        ParsedUsage(TOKENS, MODEL, final=True, whole=True, spoken=True),
-    )
+    passed, reading = stream(raw, drop_usage=True)
+    assert (passed, reading.tokens, reading.model) == (b"", TOKENS, MODEL)
 
 
 def test_comments_and_other_fields_pass():
@@ -349,7 +439,8 @@ def test_the_last_event_may_lack_its_empty_line():
 
 def test_a_model_cannot_write_usage_by_saying_it():
     text = '"usage": {"prompt_tokens": 1, "completion_tokens": 1}\n\ndata: [DONE]\n\n'
-    assert stream(events(says(text), done=False))[1] == ParsedUsage(None, MODEL, spoken=True)
+    reading = stream(events(says("Hi"), says(text), done=False))[1]
+    assert (reading.tokens, reading.reported, reading.final, reading.whole) == (None, None, False, False)
 
 
 @pytest.mark.parametrize("kind", ["response.completed", "response.incomplete"])
@@ -365,10 +456,12 @@ def test_a_response_tells_its_tokens_with_its_last_event(kind):
     assert (reading.tokens, reading.final, reading.priceable, reading.failure) == (TOKENS, True, True, None)
 
 
-def test_a_response_that_used_a_hosted_tool_cannot_be_priced():
-    body = {"model": MODEL, "usage": RESPONSES_USAGE, "output": [{"type": "file_search_call"}]}
-    raw = events({"type": "response.completed", "response": body}, done=False)
-    assert not stream(raw, "responses")[1].priceable
+def test_what_a_streamed_response_did_besides_is_told_by_its_last_event():
+    whole = {"model": MODEL, "usage": RESPONSES_USAGE, "output": [{"type": "image_generation_call"}]}
+    begun = {"type": "response.created", "response": whole | {"output": [], "usage": None}}
+    assert not stream(events(begun, {"type": "response.completed", "response": whole}), "responses")[
+        1
+    ].is_priceable
 
 
 def test_a_failed_response_tells_its_error():
@@ -473,7 +566,7 @@ def test_no_charset_hides_the_key_in_a_body(charset):
     one = parser_for("POST", asked, kind, Cleaner(Secret(KEY)), drop_usage=False)
     one.feed(json.dumps({"error": {"message": f"bad {KEY}"}}).encode(charset))
     assert json.loads(one.finish()) == {"error": {"message": "bad [key hidden]"}}
-    assert one.reading.failure.message == "bad [key hidden]"
+    assert one.usage.failure.message == "bad [key hidden]"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -484,7 +577,7 @@ def test_what_counts_nothing_does_not_pass_on_the_key_either(method, kind):
     asked = RequestProfile("files/f/content", "", 10, None, 1, False, None, False, False)
     one = parser_for(method, asked, kind, Cleaner(Secret(KEY)), drop_usage=False)
     assert pieces(one.feed(f"data: {KEY}\n\n".encode()) + one.finish(), 16) == []
-    assert (one.reading.whole, one.reading.tokens, one.reading.failure) == (True, None, None)
+    assert (one.usage.whole, one.usage.tokens, one.usage.failure) == (True, None, None)
 
 
 def test_sound_passes_as_it_comes():
@@ -506,4 +599,4 @@ def test_an_event_without_end_is_not_kept_for_ever(monkeypatch):
     raw = b"data: " + b"x" * 2000
     assert one.feed(raw) == raw
     assert one.feed(events(*TALK)) == events(*TALK)
-    assert one.reading.tokens is None
+    assert one.usage.tokens is None
