@@ -27,6 +27,45 @@ def split(text: str) -> SplitResult:
     return parts
 
 
+def clean_site(text: str) -> str:
+    """An address that people open or sign in at. Raises ValueError."""
+    parts = split(text.strip())
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("use an address without a name, ? and #")
+    _require_https(parts)
+    return text.strip().rstrip("/")
+
+
+def clean_proxy(text: str) -> str:
+    """The address of a proxy. Raises ValueError."""
+    parts = split(text.strip())
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("use http://host:port or https://host:port, with nothing after it")
+    return text.strip()
+
+
+def clean_upstream(text: str) -> str:
+    """The address of a provider, to which keys are sent. Raises ValueError."""
+    parts = split(text.strip())
+    if parts.username is not None:
+        raise ValueError("an address with a name or password in it is refused")
+    if parts.query or parts.fragment:
+        raise ValueError("use an address without ? and #")
+    if is_link_local(_host(parts)):
+        raise ValueError("a link-local address is never a provider")
+    _require_https(parts)
+    return text.strip().rstrip("/")
+
+
+def _require_https(parts: SplitResult) -> None:
+    if parts.scheme == "http" and not is_loopback(_host(parts)):
+        raise ValueError("http:// is only for this machine (localhost); use https://")
+
+
+def _host(parts: SplitResult) -> str:
+    return (parts.hostname or "").rstrip(".")
+
+
 def is_loopback(host: str) -> bool:
     """Whether the host is this machine, also where an IPv6 socket writes an IPv4 address (``::ffff:127.0.0.1``)."""
     try:

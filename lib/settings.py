@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ssl
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from lib import addresses
-from lib.errors import SettingsError
+from lib import addresses, certificates
+from lib.emails import clean_domain, clean_email
+from lib.errors import BadInput, SettingsError
 from lib.secret import Secret
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,11 +28,20 @@ SIGN_IN = (
     "QODEX_PUBLIC_URL",
 )
 """Sign-in takes all of these; with none of them there is local mode."""
+SIGN_IN_RULES = ("QODEX_OIDC_TRUST_EMAIL", "QODEX_EMAIL_DOMAINS", "QODEX_SESSION_HOURS", "QODEX_ADMINS")
+"""Who may sign in, and for how long."""
 _COOKIE_SECRET_LENGTH = 32
 
 
 def _list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _cleaned(clean: Callable[[str], str], values: Sequence[str]) -> list[str]:
+    try:
+        return [clean(value) for value in values]
+    except BadInput as problem:
+        raise ValueError(problem.sentence) from None
 
 
 class Settings(BaseSettings):
@@ -113,6 +123,12 @@ class Settings(BaseSettings):
     email_domains: Annotated[list[str], NoDecode] = Field(
         [], validation_alias="QODEX_EMAIL_DOMAINS", description="sign-in: allowed e-mail domains"
     )
+    trust_email: bool = Field(
+        False,
+        validation_alias="QODEX_OIDC_TRUST_EMAIL",
+        description="sign-in: `yes` for an issuer that sends no `email_verified` (Microsoft Entra ID): its addresses "
+        "are taken as verified. Only together with `QODEX_EMAIL_DOMAINS`",
+    )
     session_hours: int = Field(
         12,
         gt=0,
@@ -169,7 +185,12 @@ class Settings(BaseSettings):
     @field_validator("email_domains")
     @classmethod
     def _plain_domains(cls, value: list[str]) -> list[str]:
-        return [domain.lower().removeprefix("@") for domain in value]
+        return _cleaned(clean_domain, value)
+
+    @field_validator("admins")
+    @classmethod
+    def _plain_addresses(cls, value: list[str]) -> list[str]:
+        return _cleaned(clean_email, value)
 
     @field_validator("cookie_secret")
     @classmethod
@@ -183,14 +204,7 @@ class Settings(BaseSettings):
     @field_validator("oidc_issuer", "public_url")
     @classmethod
     def _safe_address(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = addresses.split(value.strip())
-        if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError("use an address without a name, ? and #")
-        if parts.scheme == "http" and not addresses.is_loopback(parts.hostname or ""):
-            raise ValueError("http:// is only for this machine (localhost); use https://")
-        return value.strip().rstrip("/")
+        return addresses.clean_site(value) if value else None
 
     @field_validator("public_url")
     @classmethod
@@ -212,6 +226,11 @@ class Settings(BaseSettings):
         if any(values) and not all(values):
             missing = next(name for name, value in zip(SIGN_IN, values, strict=True) if not value)
             raise SettingsError(missing, "sign-in needs it, too. Set it, or none of the sign-in variables.")
+        if self.trust_email and not self.email_domains:
+            raise SettingsError(
+                "QODEX_OIDC_TRUST_EMAIL",
+                "takes QODEX_EMAIL_DOMAINS, too: name the domains that the issuer speaks for.",
+            )
         return self
 
     @field_validator("database_url")
@@ -239,34 +258,19 @@ class Settings(BaseSettings):
     @field_validator("https_proxy")
     @classmethod
     def _usable_proxy(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = addresses.split(value.strip())
-        if parts.path.strip("/") or parts.query or parts.fragment:
-            raise ValueError("use http://host:port or https://host:port, with nothing after it")
-        return value.strip()
+        return addresses.clean_proxy(value) if value else None
 
     @field_validator("ca_file")
     @classmethod
     def _usable_certificates(cls, value: Path | None) -> Path | None:
         if value is not None:
-            read_certificates(value)
+            certificates.read(value)
         return value
 
     @field_validator("openai_base_url")
     @classmethod
     def _safe_upstream(cls, value: str) -> str:
-        parts = addresses.split(value.strip())
-        host = (parts.hostname or "").rstrip(".")
-        if parts.username is not None:
-            raise ValueError("an address with a name or password in it is refused")
-        if parts.query or parts.fragment:
-            raise ValueError("use an address without ? and #")
-        if addresses.is_link_local(host):
-            raise ValueError("a link-local address is never a provider")
-        if parts.scheme == "http" and not addresses.is_loopback(host):
-            raise ValueError("http:// is only for this machine (localhost); use https://")
-        return value.strip().rstrip("/")
+        return addresses.clean_upstream(value)
 
     @field_validator("timezone")
     @classmethod
@@ -276,16 +280,3 @@ class Settings(BaseSettings):
         except (ValueError, OSError, LookupError):
             raise ValueError("not a known time zone; write it like Europe/Berlin") from None
         return value
-
-
-def read_certificates(path: Path) -> ssl.SSLContext:
-    """A context that trusts the authorities of this file alone. Raises SettingsError."""
-    # Not ssl.create_default_context: it writes session keys to where SSLKEYLOGFILE says.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        context.load_verify_locations(cafile=path)
-    except (OSError, ssl.SSLError) as problem:
-        reason = type(problem).__name__
-    else:
-        return context
-    raise SettingsError("QODEX_CA_FILE", f"not a readable file of certificates in PEM form ({reason})")

@@ -36,7 +36,13 @@ def environment() -> str:
     rows = []
     for field in Settings.model_fields.values():
         default = field.default
-        shown = "none" if default in (None, [], PydanticUndefined) else f"`{default}`"
+        shown = (
+            "`no`"
+            if default is False
+            else "none"
+            if default in (None, [], PydanticUndefined)
+            else f"`{default}`"
+        )
         rows.append((f"`{field.validation_alias}`", field.description, shown))
     return _table(("variable", "meaning", "default"), rows)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,14 +15,10 @@ from lib.access.roles import Action, Actor, Origin, Role, allows, require
 from lib.clock import Micros
 from lib.db import AnyRow, Database
 from lib.db.tables import deployment, members, projects
+from lib.emails import clean_email, fold
 from lib.errors import BadInput, Forbidden, ProjectUnknown
 
 EVERYWHERE = "*"
-# Narrower than RFC 5321 on purpose: nothing that a spreadsheet, a shell, Markdown or a look-alike letter
-# could make something else of, and no formula's first character.
-_EMAIL = re.compile(
-    r"[a-z0-9_](?:[a-z0-9_.+-]{0,63})@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]"
-)
 
 
 @dataclass(frozen=True)
@@ -51,12 +46,12 @@ class Members:
             origin: where they act from.
             admins: e-mails of the first administrators (``QODEX_ADMINS``).
         """
-        name = email.strip().lower()
+        name = fold(email)
         with self._database.read() as connection:
             rows = connection.execute(select(members.c.scope, members.c.role).where(members.c.email == name))
             roles = {row.scope: Role[row.role.upper()] for row in rows}
         everywhere = roles.pop(EVERYWHERE, None)
-        if name in {admin.lower() for admin in admins}:
+        if name in map(fold, admins):
             everywhere = Role.ADMIN
         return Actor(name, origin, everywhere, roles)
 
@@ -65,7 +60,7 @@ class Members:
         wanted = (members.c.scope == EVERYWHERE) & (members.c.role == Role.ADMIN.name.lower())
         with self._database.read() as connection:
             found = connection.execute(select(members.c.email).where(wanted)).scalars()
-            return sorted({*found, *(admin.lower() for admin in admins)})
+            return sorted({*found, *map(fold, admins)})
 
     def put(self, email: str, role: str, *, slug: str | None, actor: Actor) -> Member:
         """Add a member, or change their role. ``slug`` None: in all projects.
@@ -104,7 +99,7 @@ class Members:
 
     def remove(self, email: str, *, slug: str | None, actor: Actor) -> None:
         """Remove a member, or leave oneself. A project never loses its last lead or administrator."""
-        name = email.strip().lower()
+        name = fold(email)
         with (
             refusals_logged(self._database, actor, f"remove {name[:320]}", slug),
             self._database.write() as connection,
@@ -151,14 +146,6 @@ class Members:
         )
         with self._database.read() as connection:
             return [_member(row, row.slug) for row in connection.execute(everyone)]
-
-
-def clean_email(text: str) -> str:
-    """Check an e-mail address; case does not matter. Raises BadInput."""
-    email = text.strip().lower()
-    if len(email) > 320 or not _EMAIL.fullmatch(email):  # noqa: PLR2004 - RFC 3696, errata 1690
-        raise BadInput("That is no e-mail address. Write it like name@example.com.")
-    return email
 
 
 def _member(row: AnyRow, project: str | None) -> Member:

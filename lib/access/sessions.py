@@ -16,12 +16,12 @@ from sqlalchemy.exc import IntegrityError
 
 from lib.access import audit
 from lib.access.audit import Tag
-from lib.access.members import clean_email
 from lib.access.refusals import record_rarely
 from lib.access.roles import Actor, Origin
 from lib.clock import HOUR, MINUTE, SECOND, Micros
 from lib.db import Database
 from lib.db.tables import sessions
+from lib.emails import clean_email, fold
 from lib.errors import BadInput, SessionEnded, SignInRefused
 from lib.settings import Settings
 
@@ -45,12 +45,14 @@ class Rules:
         client_id: whom a token must be made for.
         domains: e-mail domains that may sign in; none means any.
         hours: the longest session.
+        trust_email: whether addresses are taken as verified where the token does not say.
     """
 
     issuer: str
     client_id: str
     domains: tuple[str, ...]
     hours: int
+    trust_email: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> Rules:
@@ -60,6 +62,7 @@ class Rules:
             client_id=settings.oidc_client_id or "",
             domains=tuple(settings.email_domains),
             hours=settings.session_hours,
+            trust_email=settings.trust_email,
         )
 
 
@@ -71,7 +74,8 @@ class Token:
     issuer: str
     audiences: tuple[str, ...]
     email: str
-    verified: bool
+    verified: bool | None
+    """None: the token does not say."""
     issued_at: Micros
     expires_at: Micros
 
@@ -79,28 +83,44 @@ class Token:
 def read_token(claims: Mapping[str, object]) -> Token:
     """Read the claims of an ID token. Raises SignInRefused where one that is needed is missing."""
     audience = claims.get("aud")
-    try:
-        email = clean_email(str(claims.get("email") or ""))
-    except BadInput:
-        raise SignInRefused("Your identity provider does not tell your e-mail address.") from None
+    told = claims.get("email_verified")
     return Token(
         id=_hash(claims),
         issuer=str(claims.get("iss") or ""),
         audiences=tuple(map(str, audience)) if isinstance(audience, list | tuple) else (str(audience),),
-        email=email,
-        verified=claims.get("email_verified") is True,
+        email=_email(claims),
+        verified=None if told is None else told is True,
         issued_at=_moment(claims, "iat"),
         expires_at=_moment(claims, "exp"),
     )
+
+
+def _email(claims: Mapping[str, object]) -> str:
+    email = str(claims.get("email") or "")
+    if not email:
+        raise SignInRefused("Your identity provider does not tell your e-mail address.")
+    try:
+        return clean_email(email)
+    except BadInput:
+        raise SignInRefused("Your e-mail address is not one that is taken here: plain ASCII only.") from None
 
 
 def require_acceptable(token: Token, rules: Rules) -> None:
     """Raise SignInRefused unless the token comes from our provider, is for us, and names a person we let in."""
     if token.issuer.rstrip("/") != rules.issuer.rstrip("/") or rules.client_id not in token.audiences:
         raise SignInRefused("This sign-in was made for another application.")
-    if not token.verified:
-        raise SignInRefused("Your e-mail address is not verified by your identity provider.")
+    _require_verified(token, rules)
     _require_domain(token.email, rules)
+
+
+def _require_verified(token: Token, rules: Rules) -> None:
+    if token.verified is None and not rules.trust_email:
+        raise SignInRefused(
+            "Your identity provider does not say whether your e-mail address is verified. If it never does (Microsoft "
+            "Entra ID), an operator can set QODEX_OIDC_TRUST_EMAIL=yes together with QODEX_EMAIL_DOMAINS."
+        )
+    if token.verified is False:
+        raise SignInRefused("Your e-mail address is not verified by your identity provider.")
 
 
 def _require_domain(email: str, rules: Rules) -> None:
@@ -197,10 +217,13 @@ class Sessions:
         return _Session(None)
 
     def _note(self, claims: Mapping[str, object], origin: Origin, refusal: SignInRefused) -> None:
-        name = str(claims.get("email") or "unknown").strip().lower()[:320]
+        name = fold(str(claims.get("email") or "unknown"))[:320]
         record_rarely(
             self._database,
-            Actor(name if name.isprintable() else "unknown", origin),
+            # A look-alike letter must not put somebody else's name beside the refusal.
+            Actor(
+                name.encode("ascii", "backslashreplace").decode() if name.isprintable() else "unknown", origin
+            ),
             Tag.SIGN_IN_REFUSED,
             after={"reason": refusal.sentence},
             per_hour=REFUSALS_PER_HOUR,

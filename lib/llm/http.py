@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from lib import certificates
 from lib.llm.openai.errors import ErrorAnswer, ErrorKind, classify_error, request_id_of, scrub
 from lib.secret import Secret, redact
-from lib.settings import Settings, read_certificates
+from lib.settings import Settings
 
 __all__ = [
     "ErrorAnswer",
@@ -56,7 +57,7 @@ def async_inner_transport(settings: Settings) -> httpx2.AsyncHTTPTransport:
 def _certificates(settings: Settings) -> ssl.SSLContext:
     if settings.ca_file is None:
         return _system_certificates()
-    return read_certificates(settings.ca_file)
+    return certificates.read(settings.ca_file)
 
 
 @cache

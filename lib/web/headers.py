@@ -90,7 +90,7 @@ class HostOriginMiddleware:
 
 
 # Nothing else may stand in the header: ``name@localhost`` and ``localhost/path`` are read differently elsewhere.
-_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+))(?::[0-9]{1,5})?", re.IGNORECASE)
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+))(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 
 
 def _is_closed(path: str) -> bool:

@@ -113,7 +113,7 @@ def test_the_cookies_are_out_of_reach_for_scripts(dashboard: Served, visit: Visi
     [
         ({"email": "eve@elsewhere.example", "email_verified": True}, "not of a domain that may sign in"),
         ({"email": "eve@example.com", "email_verified": False}, "is not verified"),
-        ({"email": "eve@example.com"}, "is not verified"),
+        ({"email": "eve@example.com"}, "does not say whether your e-mail address is verified"),
         ({"email": "eve@example.com", "email_verified": "true"}, "is not verified"),
         ({"email_verified": True}, "does not tell your e-mail address"),
         ({"email": ADMIN, "email_verified": False}, "is not verified"),

@@ -30,6 +30,7 @@ VARIABLES = {
     "QODEX_COOKIE_SECRET",
     "QODEX_PUBLIC_URL",
     "QODEX_EMAIL_DOMAINS",
+    "QODEX_OIDC_TRUST_EMAIL",
     "QODEX_SESSION_HOURS",
     "QODEX_ADMINS",
 }
@@ -375,3 +376,19 @@ def test_an_unsafe_sign_in_variable_is_refused_and_not_repeated(read, name, valu
     with pytest.raises(SettingsError, match=f"^{name}: ") as refusal:
         read(**COMPLETE | {name: value})
     assert value not in str(refusal.value)
+
+
+@pytest.mark.parametrize("variable", ["QODEX_ADMINS", "QODEX_EMAIL_DOMAINS"])
+@pytest.mark.parametrize(
+    "text", ["kim@\u212aiosk.example", "\u212aiosk.example", "\u212aim@example.com", "a b", "*", "=x"]
+)
+def test_addresses_and_domains_are_checked_as_they_came(read, variable: str, text: str):
+    with pytest.raises(SettingsError, match=variable):
+        read(**{variable: text})
+
+
+def test_an_issuers_addresses_are_trusted_for_named_domains_only(read):
+    with pytest.raises(SettingsError, match="QODEX_OIDC_TRUST_EMAIL: takes QODEX_EMAIL_DOMAINS, too"):
+        read(**COMPLETE, QODEX_OIDC_TRUST_EMAIL="yes")
+    assert read(**COMPLETE, QODEX_OIDC_TRUST_EMAIL="yes", QODEX_EMAIL_DOMAINS="example.com").trust_email
+    assert not read(**COMPLETE, QODEX_EMAIL_DOMAINS="example.com").trust_email

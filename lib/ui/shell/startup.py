@@ -17,7 +17,7 @@ from streamlit import config
 
 from lib.errors import QodexError, SettingsError
 from lib.llm.http import install_log_redaction
-from lib.settings import ROOT, SIGN_IN, Settings
+from lib.settings import ROOT, SIGN_IN, SIGN_IN_RULES, Settings
 from lib.ui.base.server import front_door
 from lib.web.signin import CALLBACK
 
@@ -53,7 +53,7 @@ def refuse_what_cannot_be_served() -> None:
     try:
         Settings.from_env()
     except SettingsError as problem:
-        if problem.variable in SIGN_IN:
+        if problem.variable in {*SIGN_IN, *SIGN_IN_RULES}:
             raise SystemExit(problem.sentence) from None
     # Only "streamlit run" reads the variable; under other servers it must not seem to work.
     path = os.environ.get(_BASE_PATH) or str(st.get_option("server.baseUrlPath") or "")

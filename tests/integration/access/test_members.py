@@ -181,6 +181,9 @@ def test_another_project_is_unknown_and_stays_as_it_is(org: Platform):
         "ad\x07a@example.com",
         "ada\n@example.com",
         "\u0430da@example.com",
+        "\u212aim@example.com",
+        "kim@\u212aiosk.example",
+        "kim@example.com\u00a0",
         "ada@ex\u0430mple.com",
         "ada@-example.com",
         "ada@example.com-",
@@ -190,6 +193,16 @@ def test_another_project_is_unknown_and_stays_as_it_is(org: Platform):
 def test_what_is_no_e_mail_is_refused(org: Platform, email: str):
     with pytest.raises(BadInput, match="no e-mail address"):
         org.members.put(email, "lead", slug="shop", actor=ROOT)
+
+
+def test_a_look_alike_of_a_member_has_no_role_and_removes_nobody(org: Platform):
+    org.members.put("kim@example.com", "lead", slug="shop", actor=ROOT)
+    look_alike = "\u212aim@example.com"
+    someone = org.members.actor(look_alike, Origin.BROWSER, ["kim@example.com"])
+    assert (someone.everywhere, dict(someone.projects)) == (None, {})
+    with pytest.raises(BadInput, match="no such member"):
+        org.members.remove(look_alike, slug="shop", actor=ROOT)
+    assert "kim@example.com" in [each.email for each in org.members.list(slug="shop", actor=ROOT)]
 
 
 @pytest.mark.parametrize(

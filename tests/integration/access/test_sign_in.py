@@ -73,6 +73,10 @@ REFUSED: dict[str, dict[str, object]] = {
     "not said whether verified": {"email_verified": None},
     "no e-mail": {"email": None},
     "no real e-mail": {"email": "ada"},
+    "a look-alike letter": {"email": "ada@example.com".replace("a", "\u0430", 1)},
+    "the Kelvin sign for a k": {"email": "\u212aim@example.com"},
+    "the Kelvin sign in the domain": {"email": "kim@example.com".replace("m", "\u212a")},
+    "white space that is not ASCII": {"email": "ada@example.com\u00a0"},
     "two e-mails": {"email": "ada@example.com,root@example.com"},
     "e-mail with a line end": {"email": "ada@example.com\nroot@example.com"},
     "another domain": {"email": "ada@elsewhere.example"},
@@ -88,6 +92,37 @@ REFUSED: dict[str, dict[str, object]] = {
     "no time of issue": {"iat": None},
     "issued in the future": {"iat": (NOON + CLOCK_SKEW) // SECOND + 1},
 }
+
+
+KELVIN = "\u212a"
+ENTRA = Rules("https://login.example", "qodex", ("example.com", "kiosk.example"), 12, trust_email=True)
+
+
+def test_a_letter_that_folds_to_another_makes_nobody_somebody_else(desk: Desk):
+    rules = Rules("https://login.example", "qodex", ("kiosk.example",), 12)
+    assert desk.admit(rules, email="Kim@KIOSK.example") == "kim@kiosk.example"
+    for email in (f"{KELVIN}im@kiosk.example", f"kim@{KELVIN}iosk.example"):
+        with pytest.raises(SignInRefused, match="plain ASCII only"):
+            desk.admit(rules, email=email, nonce=email)
+    refused = [actor for action, actor, _ in desk.log() if action == "signin:refused"]
+    assert sorted(refused) == ["\\u212aim@kiosk.example", "kim@\\u212aiosk.example"]
+
+
+def test_an_issuer_that_says_nothing_of_verification_is_trusted_where_the_operator_says_so(desk: Desk):
+    with pytest.raises(SignInRefused, match="an operator can set QODEX_OIDC_TRUST_EMAIL=yes together with"):
+        desk.admit(email_verified=None)
+    assert desk.admit(ENTRA, email_verified=None) == "ada@example.com"
+
+
+@pytest.mark.parametrize("told", [False, "true", "false", 1, 0, ""])
+def test_what_a_trusted_issuer_does_say_is_heeded(desk: Desk, told: object):
+    with pytest.raises(SignInRefused, match="is not verified by your identity provider"):
+        desk.admit(ENTRA, email_verified=told)
+
+
+def test_a_trusted_issuer_speaks_for_the_named_domains_only(desk: Desk):
+    with pytest.raises(SignInRefused, match="not of a domain"):
+        desk.admit(ENTRA, email="ada@elsewhere.example", email_verified=None)
 
 
 @pytest.mark.parametrize("name", REFUSED)
