@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from lib.access.auditlog import AuditLog
 from lib.access.members import Members
@@ -35,6 +35,9 @@ from lib.usage import rollups
 from lib.vault.keys import KeyStore, ever_sealed
 from lib.vault.masters import load_keyring
 from lib.vault.rotation import Masters
+
+if TYPE_CHECKING:
+    from lib.caps.forecasts import Forecasts
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +82,13 @@ class Platform:
         self.ledger = Ledger(self.database, store, self.prices, self.actor)
         self._runs = RunStore(self.database)
         self._heartbeat = Heartbeat(self._runs)
+
+    @cached_property
+    def forecasts(self) -> Forecasts:
+        """When caps are reached, and what a month will have cost."""
+        from lib.caps.forecasts import Forecasts  # noqa: PLC0415 - numpy, which a worker need not load
+
+        return Forecasts(self.database, self.caps, self.settings.zone)
 
     @classmethod
     def from_env(cls, *, actor: Actor | None = None) -> Self:

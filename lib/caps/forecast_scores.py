@@ -10,9 +10,7 @@ import numpy as np
 from sqlalchemy import BigInteger, Connection, bindparam, case, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from lib.access.projects import visible_ids
-from lib.access.roles import Actor
-from lib.caps.forecasts import DAYS_BACK, HourlySpend, hourly_spend
+from lib.caps.hourly import DAYS_BACK, HourlySpend, hourly_spend
 from lib.caps.spend_model import Floats, quantiles
 from lib.clock import DAY, HOUR, Micros
 from lib.db import Database
@@ -85,18 +83,9 @@ def keep_forecasts(database: Database, zone: ZoneInfo) -> int:
     return sum(_keep(database, project_id, zone, now) for project_id in ids)
 
 
-def track_record(
-    database: Database, slugs: Sequence[str], hours_ahead: int, *, actor: Actor, days: int = 30
-) -> TrackRecord:
-    """Return how good the forecasts of these projects have been in the last ``days``.
-
-    Raises:
-        ProjectUnknown: one does not exist, or the actor may not know of it.
-    """
-    with database.read() as connection:
-        ids = visible_ids(connection, actor, slugs) if slugs else []
-        since = database.now(connection) - days * DAY
-        row = connection.execute(_RECORD, {"projects": ids, "hours": hours_ahead, "since": since}).one()
+def track_record(connection: Connection, ids: Sequence[str], hours_ahead: int, since: Micros) -> TrackRecord:
+    """Return how good the forecasts of these projects, by id, have been since then."""
+    row = connection.execute(_RECORD, {"projects": ids, "hours": hours_ahead, "since": since}).one()
     return TrackRecord(*(int(value) for value in row))
 
 

@@ -155,13 +155,6 @@ class CapsView:
             totals = _totals(connection, project_id, starts)
         return [_outlook(at, moment, totals) for moment in moments]
 
-    def spent_in(self, slug: str, length: Micros, *, actor: Actor | None = None) -> int:
-        """What counted against the caps in the time up to now, nano-USD."""
-        project_id = self._visible(slug, actor)
-        with self._database.read() as connection:
-            at = standing(connection, project_id, self._database.now(connection))
-            return at.counted - _totals(connection, project_id, [at.now - length])[at.now - length]
-
     def _visible(self, slug: str, actor: Actor | None) -> str:
         with self._database.read() as connection:
             project = find(connection, slug)

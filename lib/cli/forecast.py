@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import click
 
 from lib.caps.backtest import Alarms, Score, alarms, score
-from lib.caps.forecasts import CapForecast, Forecasts, HourlySpend, MonthForecast
+from lib.caps.forecasts import CapForecast, Forecasts, MonthForecast
+from lib.caps.hourly import HourlySpend
 from lib.caps.windows import TITLES, WINDOWS, Headroom
 from lib.cli.output import clock_time, json_option, plain, say, show_json, show_table
 from lib.cli.session import Session
@@ -36,8 +37,7 @@ def forecast(session: Session, projects: tuple[str, ...], *, backtest: bool, as_
     if not slugs:
         say("There is no project yet.")
         return
-    made = Forecasts(platform.database, platform.caps, platform.settings.zone)
-    (_show_backtest if backtest else _show)(session, made, slugs, as_json=as_json)
+    (_show_backtest if backtest else _show)(session, platform.forecasts, slugs, as_json=as_json)
 
 
 # --- forecasts -------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from lib.clock import DAY
 from lib.reports.spend import UsageFilter
 from lib.runs.log import RunFilter
 from lib.ui.base.wording import escape
-from lib.ui.parts import cards
+from lib.ui.parts import cards, forecast
 from lib.ui.plan import windows
 from lib.ui.shell.guards import acting
 from lib.ui.shell.page_context import PageContext, page
@@ -46,7 +46,8 @@ def _now(visit: PageContext, project: Project) -> None:
     )
     for column, window in zip(st.columns(2), room.windows.values(), strict=True):
         with column:
-            windows.draw_window(window, room.at, visit.zone, applies=not key.version)
+            found = forecast.cap_forecasts({project.slug: window.name}, actor).get(project.slug)
+            windows.draw_window(window, room.at, visit.zone, forecast=found, applies=not key.version)
 
 
 def _past_and_future(visit: PageContext, project: Project) -> None:

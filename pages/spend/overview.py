@@ -12,7 +12,7 @@ from lib.ui.base.server import front_door
 from lib.ui.base.wording import count
 from lib.ui.charts import buckets
 from lib.ui.overview import attention, first_steps, metrics, table
-from lib.ui.parts import cards, spend_card
+from lib.ui.parts import cards, forecast, spend_card
 from lib.ui.shell import live, new_project
 from lib.ui.shell.guards import guard
 
@@ -41,8 +41,9 @@ head.context(f"{table.all_projects(len(projects))} · {chosen.label}{live.note(c
 
 course = buckets.course(wanted, chosen, viewer.actor)
 standings = table.standings(platform, projects, wanted, course, viewer.actor)
+forecasts = table.forecasts_of(standings, viewer.actor)
 with st.container():  # also without a line: what follows keeps its place, and is not drawn anew
-    cards.attention(attention.attention_of(platform, standings, wanted, viewer.actor, chosen))
+    cards.attention(attention.attention_of(platform, standings, forecasts, wanted, viewer.actor, chosen))
 
 sums = loaders.cached(front_door().reports.totals, wanted, actor=viewer.actor)
 previous = loaders.cached(front_door().reports.totals, filters.before(wanted, chosen), actor=viewer.actor)
@@ -55,6 +56,8 @@ if sums.calls:
     spend_card.draw(course, title="Spend per {unit}, USD")
 else:
     cards.empty("No calls in this period. Choose a longer period.")
+if month := forecast.month_lines([project.slug for project in projects], viewer.actor):
+    st.caption(month)
 
 with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
     with st.container(width="stretch"):
@@ -62,7 +65,11 @@ with st.container(horizontal=True, vertical_alignment="bottom", horizontal_align
     if viewer.may(Action.CREATE_PROJECT) and not in_sample():
         notices.opener("New project", new_project.DIALOG, "add")
 table.draw_table(
-    standings, unit=course.unit, alt=f"{count(len(projects), 'project')}: who pays, spend and caps"
+    standings,
+    forecasts,
+    unit=course.unit,
+    alt=f"{count(len(projects), 'project')}: who pays, spend and caps",
+    zone=chosen.zone,
 )
 
 new_project.draw()

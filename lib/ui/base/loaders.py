@@ -31,6 +31,11 @@ def cached(report: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return cast(T, _kept(repr((report, args, kwargs)), lambda: report(*args, **kwargs)))
 
 
+def cached_for_a_minute(report: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """As ``cached``, for what takes longer and changes slowly; at most a minute old."""
+    return cast(T, _kept_for_a_minute(repr((report, args, kwargs)), lambda: report(*args, **kwargs)))
+
+
 def near_over_time(
     rooms: Mapping[str, Headroom],
     percent: int,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
 from lib.access.roles import Actor
-from lib.caps import forecast as pace
+from lib.caps.forecasts import CapForecast
 from lib.caps.windows import NEAR_CAP, TITLES, Window
-from lib.clock import HOUR, Micros
 from lib.platform import Platform
 from lib.reports import spikes
 from lib.reports.models import UsageFilter
@@ -20,6 +19,7 @@ from lib.ui.base.server import front_door
 from lib.ui.base.wording import count, duration, escape, exact, money
 from lib.ui.overview.table import Standing
 from lib.ui.parts.cards import Attention
+from lib.ui.parts.forecast import cap_sentence
 from lib.ui.parts.key_attention import failing_key, failing_platform_key
 from lib.usage.periods import midnight
 
@@ -27,9 +27,14 @@ _MOST_LINES = 8
 
 
 def attention_of(
-    platform: Platform, found: Sequence[Standing], wanted: UsageFilter, actor: Actor, chosen: Chosen
+    platform: Platform,
+    found: Sequence[Standing],
+    forecasts: Mapping[str, CapForecast],
+    wanted: UsageFilter,
+    actor: Actor,
+    chosen: Chosen,
 ) -> list[Attention]:
-    """What is true and matters, worst first."""
+    """What is true and matters, worst first. ``forecasts``: when the nearest cap is reached, by slug."""
     lines = _platform_key(platform, found, chosen)
     for each in found:
         if each.key.status in {"failing", "locked"}:
@@ -37,10 +42,9 @@ def attention_of(
             lines.append(
                 replace(line, link="Fix key", place=INTEGRATIONS, address={"project": each.project.slug})
             )
-    # More lines than are shown need no forecast.
-    near = [each for each in found if each.nearest >= NEAR_CAP]
-    for number, each in enumerate(near):
-        lines += _caps(platform, each, actor, chosen, forecast=number < _MOST_LINES)
+    for each in found:
+        if each.nearest >= NEAR_CAP:
+            lines += _caps(each, forecasts.get(each.project.slug), chosen)
     lines += _jumps(wanted, actor, chosen)
     return _cut(lines + _unpriced(found, wanted, actor))
 
@@ -79,9 +83,7 @@ def _platform_key(platform: Platform, found: Sequence[Standing], chosen: Chosen)
     return []
 
 
-def _caps(
-    platform: Platform, each: Standing, actor: Actor, chosen: Chosen, *, forecast: bool
-) -> list[Attention]:
+def _caps(each: Standing, forecast: CapForecast | None, chosen: Chosen) -> list[Attention]:
     """The window that is full, or else the one nearest to it."""
     if each.headroom is None:
         return []
@@ -90,27 +92,10 @@ def _caps(
     where = {"project": each.project.slug}
     if window.free_nano:
         text = f"**{slug}** has used {window.percent}% of its {TITLES[window.name]} cap of {cap}."
-        text += _pace(platform, each.project.slug, window, actor) if forecast else ""
-        return [Attention("Near cap", "orange", text, "Open plan", PLAN, where)]
+        text += f" {cap_sentence(forecast, chosen.zone)}" if forecast else ""
+        return [Attention("Near cap", "orange", text.strip(), "Open plan", PLAN, where)]
     text = f"**{slug}** has used its {TITLES[window.name]} cap of {cap}. {_returns(window, chosen)}"
     return [Attention("At cap", "red", text, "Open plan", PLAN, where)]
-
-
-def _pace(platform: Platform, slug: str, window: Window, actor: Actor) -> str:
-    """When the cap is reached if spending goes on; nothing where nothing was spent of late."""
-    spent = platform.caps.spent_in(slug, pace.LOOK_BACK, actor=actor)
-    if not spent:
-        return ""
-    outlooks = platform.caps.forecast(slug, pace.AHEAD, actor=actor)
-    reached = pace.reached_in(outlooks, window.name, spent)
-    within = f"it is not reached within {_hours(pace.AHEAD[-1])}"
-    when = f"it is reached in about {_hours(reached)}" if reached else within
-    words = f"At the pace of the last {_hours(pace.LOOK_BACK)} ({money(spent)}), {when}."
-    return f" {escape(words)}"
-
-
-def _hours(length: Micros) -> str:
-    return count(length // HOUR, "hour")
 
 
 def _jumps(wanted: UsageFilter, actor: Actor, chosen: Chosen) -> list[Attention]:

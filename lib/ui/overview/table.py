@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
 from lib.access.projects import Project
 from lib.access.roles import Actor
+from lib.caps.forecasts import CapForecast
 from lib.caps.windows import Headroom
 from lib.platform import Platform
 from lib.reports.models import ProjectRow, UsageFilter
@@ -22,10 +24,14 @@ from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, cell, count_column, dollars, height_of, money_column
 from lib.ui.base.wording import KEY_STATUS, payer, shorten
 from lib.ui.charts.buckets import Course
+from lib.ui.parts.forecast import cap_forecasts, short
 from lib.vault.states import KeyState
 
 _NAME_LENGTH = 24
 _SHORT = 3
+_FULL = 100
+_WORTH_A_FORECAST = 30
+_MOST_FORECASTS = 20
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,18 @@ def _state(shown: Mapping[str, tuple[KeyState, Headroom | None]]) -> object:
     return front_door().keys.platform_state().status, projects
 
 
-def draw_table(found: Sequence[Standing], *, unit: str, alt: str) -> None:
+def forecasts_of(found: Sequence[Standing], actor: Actor) -> dict[str, CapForecast]:
+    """When the nearest cap of each project is reached; only of those that have used some of it, nearest first."""
+    near = [each for each in found if each.headroom and _WORTH_A_FORECAST <= each.nearest < _FULL]
+    windows = {
+        each.project.slug: each.headroom.nearest.name for each in near[:_MOST_FORECASTS] if each.headroom
+    }
+    return cap_forecasts(windows, actor)
+
+
+def draw_table(
+    found: Sequence[Standing], forecasts: Mapping[str, CapForecast], *, unit: str, alt: str, zone: ZoneInfo
+) -> None:
     """The projects; a name leads to the project's Usage."""
     key = "overview:project"
 
@@ -118,6 +135,7 @@ def draw_table(found: Sequence[Standing], *, unit: str, alt: str) -> None:
         go(USAGE, project=found[click.row].project.slug)
 
     columns = _columns(found, unit)
+    columns["Reaches its cap"] = [short(forecasts.get(each.project.slug), zone) for each in found]
     # A line of a day or two says nothing, and hours are not known of each project.
     course = unit != "hour" and max((len(each.course) for each in found), default=0) > _SHORT
     payers = list(dict.fromkeys(name for cell in columns["Paid by"] for name in cell))
@@ -148,6 +166,10 @@ def draw_table(found: Sequence[Standing], *, unit: str, alt: str) -> None:
             f"Per {unit}": st.column_config.AreaChartColumn(color="gray", y_min=0, width=95),
             "5-hour cap": _cap_column(),
             "7-day cap": _cap_column(),
+            "Reaches its cap": st.column_config.TextColumn(
+                width=170,
+                help="About when, and the range that four of five outcomes lie in; empty where it is unlikely.",
+            ),
         },
     )
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from lib.access.projects import Project
+from lib.caps.forecasts import CapForecast
 from lib.caps.plans import Plan
 from lib.caps.reading import Outlook, Point
 from lib.caps.windows import TITLES, Headroom, Window
@@ -20,6 +21,7 @@ from lib.ui.base.wording import badge, count, duration, escape, exact, key_name,
 from lib.ui.charts import caps, theme
 from lib.ui.parts import cards
 from lib.ui.parts.cards import Attention
+from lib.ui.parts.forecast import cap_outlook
 from lib.vault.states import KeyState
 
 AHEAD: Mapping[str, Micros] = {
@@ -96,7 +98,9 @@ def _returns(window: Window, now: Micros, zone: ZoneInfo) -> str:
 # --- windows ---------------------------------------------------------------------------------------
 
 
-def draw_window(window: Window, now: Micros, zone: ZoneInfo, *, applies: bool) -> None:
+def draw_window(
+    window: Window, now: Micros, zone: ZoneInfo, *, forecast: CapForecast | None, applies: bool
+) -> None:
     """One window: its state, how much of the cap is taken, and what leaves it next."""
     title = f"{TITLES[window.name]} window"
     taken = window.used_nano + window.reserved_nano
@@ -119,6 +123,8 @@ def draw_window(window: Window, now: Micros, zone: ZoneInfo, *, applies: bool) -
                 "counted with the most that they can have cost."
             )
         st.caption(_rolls_off(window, now, zone))
+        if applies and forecast is not None and window.free_nano:
+            st.caption(cap_outlook(forecast, zone))
 
 
 def _state(window: Window, *, applies: bool) -> str:

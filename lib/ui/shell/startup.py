@@ -19,6 +19,7 @@ from lib.errors import QodexError, SettingsError
 from lib.llm.http import install_log_redaction
 from lib.settings import ROOT, SIGN_IN, SIGN_IN_RULES, Settings
 from lib.ui.base.server import front_door
+from lib.ui.shell.background import background_work
 from lib.web.signin import CALLBACK
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,8 @@ def secrets() -> dict[str, Any] | None:
 async def lifespan(_: object) -> AsyncIterator[None]:
     """Around the life of the server."""
     await asyncio.to_thread(_start)
-    yield
+    async with background_work():
+        yield
     gc.unfreeze()
 
 

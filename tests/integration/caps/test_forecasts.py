@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from lib.access.roles import Actor, Origin
-from lib.caps.forecast_scores import HORIZONS, keep_forecasts, track_record
-from lib.caps.forecasts import Forecasts, day_lags
+from lib.caps.forecast_scores import HORIZONS, keep_forecasts
+from lib.caps.forecasts import Forecasts
+from lib.caps.hourly import day_lags
 from lib.clock import DAY, HOUR, MINUTE, Micros, to_micros
 from lib.db.tables import forecasts
 from lib.errors import ProjectUnknown
@@ -95,7 +96,7 @@ def test_a_stranger_gets_no_forecast(shop: Shop, clock: Clock):
     with pytest.raises(ProjectUnknown):
         made(shop).month(["shop"], ("platform",), actor=stranger)
     with pytest.raises(ProjectUnknown):
-        track_record(shop.database, ["shop"], 5, actor=stranger)
+        made(shop).track_record(["shop"], 5, actor=stranger)
 
 
 def test_the_month_is_what_was_spent_and_what_comes(shop: Shop, clock: Clock):
@@ -134,7 +135,7 @@ def test_a_forecast_is_kept_once_an_hour_and_scored_when_its_time_is_over(shop: 
     keep_forecasts(shop.database, UTC_ZONE)
 
     assert (5, 5 * AN_HOUR) in kept(shop)
-    found = track_record(shop.database, ["shop"], 5, actor=ADMIN)
+    found = made(shop).track_record(["shop"], 5, actor=ADMIN)
     assert (found.forecasts, found.outcome_nano) == (1, 5 * AN_HOUR)
     assert found.percent_inside == 100 * found.inside
 
@@ -147,7 +148,7 @@ def test_an_outcome_outside_the_range_counts_against_the_forecast(shop: Shop, cl
     shop.spend(shop.start(), 500 * AN_HOUR)
     clock.now = NOON + 6 * HOUR
     keep_forecasts(shop.database, UTC_ZONE)
-    found = track_record(shop.database, ["shop"], 5, actor=ADMIN)
+    found = made(shop).track_record(["shop"], 5, actor=ADMIN)
     assert (found.forecasts, found.inside, found.percent_inside) == (1, 0, 0)
 
 

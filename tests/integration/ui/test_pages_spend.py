@@ -444,8 +444,7 @@ def test_what_deserves_attention_comes_worst_first(
     assert places == sorted(places)
     assert "**full** has used its 5-hour cap of $10.00. Room returns in 4 h 59 min" in said
     assert "**near** has used 86% of its 5-hour cap of $10.00" in said
-    # 8.60 in 6 hours: 1.40 more in less than one.
-    assert "At the pace of the last 6 hours ($8.60), it is reached in about 1 hour." in said
+    assert "reach it at about" not in said  # one hour is no history to forecast from
     assert "1 call without a known price. Its cost is in no total." in said
 
 

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.caps import forecast
-from lib.caps.reading import Outlook
 from lib.clock import DAY, HOUR, from_micros, to_micros
 from lib.reports import weekly
 from lib.reports.models import Spend
@@ -61,34 +59,6 @@ def test_what_is_said_of_a_jump_is_what_was_spent(spent: int, before: list[int])
         assert found == Jump(SUNDAY, spent, 0, median)
     else:
         assert found is None
-
-
-def outlooks(*free: int) -> list[Outlook]:
-    """The room of both windows, hour by hour; the last amount stays."""
-    amounts = [*free, *[free[-1]] * len(forecast.AHEAD)][: len(forecast.AHEAD)]
-    return [
-        Outlook(ahead, dict.fromkeys(("5h", "7d"), amount))
-        for ahead, amount in zip(forecast.AHEAD, amounts, strict=True)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("free", "window", "hours"),
-    [
-        ([100], "7d", 10),  # ten an hour
-        ([100], "5h", None),  # in five hours never more than fifty
-        ([50], "5h", 5),
-        ([30, 40, 50, 60, 70, 80], "7d", None),  # as much rolls off as is spent, and then some
-        ([20, 25, 30], "7d", 3),
-        ([0], "7d", 1),
-    ],
-)
-def test_a_cap_is_reached_when_what_is_spent_passes_what_is_free_by_then(
-    free: list[int], window: str, hours: int | None
-):
-    spent = 6 * 10
-    tail = outlooks(*free) if len(free) < 6 else outlooks(*free, *[10**6])
-    assert forecast.reached_in(tail, window, spent) == (None if hours is None else hours * HOUR)
 
 
 @given(
