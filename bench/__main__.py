@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("resolving", "calling", "importing", "exporting", "downloading", "caps", "reporting", "pages")
+BENCHMARKS = (
+    *("resolving", "calling", "importing", "exporting", "downloading"),
+    *("caps", "forecasting", "reporting", "pages"),
+)
 
 
 def main() -> None:

@@ -10,11 +10,11 @@ import numpy as np
 from sqlalchemy import BigInteger, Connection, bindparam, case, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from lib.caps.hourly import DAYS_BACK, HourlySpend, hourly_spend
+from lib.caps.hourly import DAYS_BACK, HourlySpend, hourly_spend, is_live
 from lib.caps.spend_model import Floats, quantiles
 from lib.clock import DAY, HOUR, Micros
 from lib.db import Database
-from lib.db.tables import SOURCES, forecasts, projects, usage_hourly_totals
+from lib.db.tables import SOURCES, forecasts, projects, usage_hourly
 
 HORIZONS = (5, 24)
 """Hours ahead of the forecasts that are kept."""
@@ -25,12 +25,13 @@ _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.in
 
 _ends_at = forecasts.c.made_at + forecasts.c.hours_ahead * literal(HOUR, BigInteger)
 _happened = (
-    select(func.coalesce(func.sum(usage_hourly_totals.c.cost_nano), 0))
+    select(func.coalesce(func.sum(usage_hourly.c.cost_nano), 0))
     .where(
-        usage_hourly_totals.c.project_id == forecasts.c.project_id,
-        usage_hourly_totals.c.source == forecasts.c.source,
-        usage_hourly_totals.c.hour_at >= forecasts.c.made_at,
-        usage_hourly_totals.c.hour_at < _ends_at,
+        usage_hourly.c.project_id == forecasts.c.project_id,
+        usage_hourly.c.source == forecasts.c.source,
+        is_live(usage_hourly),
+        usage_hourly.c.hour_at >= forecasts.c.made_at,
+        usage_hourly.c.hour_at < _ends_at,
     )
     .scalar_subquery()
 )

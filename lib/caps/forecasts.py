@@ -24,6 +24,7 @@ from lib.db import Database
 from lib.db.tables import usage_daily_totals
 from lib.usage.periods import day_of
 
+_MONTH_DAYS_BACK = 60
 _DAYS = (
     select(usage_daily_totals.c.day_at, func.sum(usage_daily_totals.c.cost_nano).label("nano"))
     .where(
@@ -96,7 +97,7 @@ class Forecasts:
         with self._database.read() as connection:
             now = self._database.now(connection)
             ids = visible_ids(connection, actor, slugs) if slugs else []
-            wanted = {"projects": ids, "sources": list(sources), "since": now - DAYS_BACK * DAY}
+            wanted = {"projects": ids, "sources": list(sources), "since": now - _MONTH_DAYS_BACK * DAY}
             rows = connection.execute(_DAYS, wanted).all()
         today = day_of(now, self._zone)
         days = {day_of(row.day_at, self._zone): float(row.nano) for row in rows}

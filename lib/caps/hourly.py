@@ -1,4 +1,4 @@
-"""Spend hour by hour, as the forecasts look at it."""
+"""Spend of calls hour by hour, as the forecasts of caps look at it. Imports never count against a cap, so none are in it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,33 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, func, select
 
 from lib.caps.spend_model import HOURS_A_DAY, Floats, History
 from lib.clock import HOUR, Micros, from_micros, to_micros
-from lib.db.tables import usage_hourly_totals
+from lib.db.tables import usage_hourly
 
-DAYS_BACK = 56
-"""How far back a forecast looks: eight weeks."""
+
+def is_live(rollup: Table) -> ColumnElement[bool]:
+    """Rows of a roll-up that calls wrote: an import has no kind of run."""
+    return rollup.c.run_kind != ""
+
+
+DAYS_BACK = 35
+"""How far back these forecasts look: five weeks."""
 
 _IDLE_HOURS = HOURS_A_DAY
-_hour, _cost = usage_hourly_totals.c.hour_at, usage_hourly_totals.c.cost_nano
 _HOURS = (
-    select(usage_hourly_totals.c.project_id, _hour, func.sum(_cost).label("nano"))
-    .where(
-        usage_hourly_totals.c.project_id.in_(bindparam("projects", expanding=True)),
-        usage_hourly_totals.c.source.in_(bindparam("sources", expanding=True)),
-        _hour >= bindparam("since"),
+    select(
+        usage_hourly.c.project_id, usage_hourly.c.hour_at, func.sum(usage_hourly.c.cost_nano).label("nano")
     )
-    .group_by(usage_hourly_totals.c.project_id, _hour)
+    .where(
+        usage_hourly.c.project_id.in_(bindparam("projects", expanding=True)),
+        usage_hourly.c.source.in_(bindparam("sources", expanding=True)),
+        usage_hourly.c.hour_at >= bindparam("since"),
+        is_live(usage_hourly),
+    )
+    .group_by(usage_hourly.c.project_id, usage_hourly.c.hour_at)
 )
 
 

@@ -138,6 +138,7 @@ def draw_table(
     columns["Reaches its cap"] = [short(forecasts.get(each.project.slug), zone) for each in found]
     # A line of a day or two says nothing, and hours are not known of each project.
     course = unit != "hour" and max((len(each.course) for each in found), default=0) > _SHORT
+    shown = {f"Per {unit}": course, "Reaches its cap": any(columns["Reaches its cap"])}
     payers = list(dict.fromkeys(name for cell in columns["Paid by"] for name in cell))
     st.dataframe(
         arrow(columns),
@@ -146,7 +147,7 @@ def draw_table(
         height=height_of(len(found), row=38, most=20),
         placeholder="",
         alt=alt,
-        column_order=[name for name in columns if name != f"Per {unit}" or course],
+        column_order=[name for name in columns if shown.get(name, True)],
         column_config={
             "Project": st.column_config.ButtonColumn(
                 type="tertiary",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import BytesIO
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,10 +14,11 @@ from lib.access.roles import Actor, Origin
 from lib.caps.forecast_scores import HORIZONS, keep_forecasts
 from lib.caps.forecasts import Forecasts
 from lib.caps.hourly import day_lags
-from lib.clock import DAY, HOUR, MINUTE, Micros, to_micros
+from lib.clock import DAY, HOUR, MINUTE, Micros, iso, to_micros
 from lib.db.tables import forecasts
 from lib.errors import ProjectUnknown
-from tests.spending import ADMIN, NOON, Clock, Shop
+from lib.exchange.import_usage import import_usage
+from tests.spending import ADMIN, NOON, PRICES, Clock, Shop
 
 UTC_ZONE = ZoneInfo("UTC")
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -79,6 +81,16 @@ def test_steady_spend_reaches_the_cap_when_the_room_is_used(shop: Shop, clock: C
     assert found.latest is not None
     assert found.earliest <= found.median <= found.latest
     assert abs(found.median - (NOON + 6 * HOUR)) <= HOUR
+
+
+def test_imports_move_no_forecast_of_a_cap(shop: Shop, clock: Clock):
+    shop.add(cap_7d=106 * AN_HOUR)
+    spend_each_hour(shop, clock, hours=100)
+    before = made(shop).cap("shop", "7d", actor=ADMIN)
+    rows = [f"{iso(NOON - hour * HOUR)},shop,unit,1,1,5" for hour in range(1, 90)]
+    file = "\n".join(["occurred_at,project,model,input_tokens,output_tokens,cost_usd", *rows])
+    import_usage(shop.database, PRICES, BytesIO(file.encode()), name="a file", actor=ADMIN)
+    assert made(shop).cap("shop", "7d", actor=ADMIN) == before
 
 
 def test_a_window_that_breathes_as_fast_as_it_is_filled_is_never_full(shop: Shop, clock: Clock):
