@@ -52,7 +52,7 @@ class Secret:
 
 
 def redact(text: str, *secrets: Secret) -> str:
-    """Return ``text`` without the given keys, their halves, and anything that looks like a key.
+    """Return ``text`` without the given keys, their halves, these backwards, and anything that looks like a key.
 
     For every text that did not start with us: an upstream's message, a log record, an exception.
     """
@@ -61,5 +61,5 @@ def redact(text: str, *secrets: Secret) -> str:
         half = len(key) // 2
         parts = [key, key[:half], key[half:]] if half >= 8 else [key]  # noqa: PLR2004 - shorter halves are words
         for part in parts:
-            text = text.replace(part, HIDDEN)
+            text = text.replace(part, HIDDEN).replace(part[::-1], HIDDEN)
     return _KEY_LIKE.sub(HIDDEN, text)

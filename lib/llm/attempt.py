@@ -18,10 +18,10 @@ from lib.clock import SECOND
 from lib.errors import LeaseLost, QodexError
 from lib.ledger.attempts import AttemptResult, KeyVerdict, Status
 from lib.ledger.opened import OpenCall
-from lib.llm.http import ErrorAnswer, classify_error, request_id_of, scrub
+from lib.llm.openai.errors import ErrorAnswer, classify_error, request_id_of
 from lib.llm.openai.responses import StreamParser, parser_for
 from lib.llm.openai.usage import ParsedUsage
-from lib.llm.redaction import Cleaner, Headers, clean_body, clean_error, clean_headers, without_charset
+from lib.llm.redaction import Cleaner, Headers, clean_body, clean_error, clean_headers, scrub, without_charset
 from lib.llm.upstream_request import Plan, Trace, asks_for_usage, build
 from lib.secret import Secret
 

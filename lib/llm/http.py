@@ -16,20 +16,8 @@ from urllib.parse import urlsplit
 import httpx2
 
 from lib import certificates
-from lib.llm.openai.errors import ErrorAnswer, ErrorKind, classify_error, request_id_of, scrub
 from lib.secret import Secret, redact
 from lib.settings import Settings
-
-__all__ = [
-    "ErrorAnswer",
-    "ErrorKind",
-    "async_inner_transport",
-    "classify_error",
-    "inner_transport",
-    "install_log_redaction",
-    "request_id_of",
-    "scrub",
-]
 
 # A worker may have hundreds of calls in flight; idle connections are few and short-lived, because
 # proxies drop them without saying so.

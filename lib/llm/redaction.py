@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
+from base64 import b64encode
+from collections.abc import Iterator
 from contextlib import suppress
 from secrets import token_bytes
 
 import httpx2
 
 from lib.errors import QodexError
-from lib.llm.openai.errors import scrub, without_pieces
-from lib.secret import Secret, redact
+from lib.secret import HIDDEN, Secret, redact
 
+LONGEST_MESSAGE = 500
+_SHORTEST_PIECE = 8
 _LONGEST_TEXT = 4 * 1024 * 1024
 _LONGER_PIECE = 16
 """How much of a key is no accident in what a model says: any may speak of ``sk-proj-…``."""
@@ -22,7 +26,82 @@ _ESCAPED = re.compile(
     rb"(?<!\\)((?:\\\\)*)\\u00(2d|3[0-9]|4[1-9a-f]|5[0-9a]|5f|6[1-9a-f]|7[0-9a])", re.IGNORECASE
 )
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([^\s"';]+)""", re.IGNORECASE)
+_URL_SAFE = str.maketrans("+/", "-_")
 Headers = list[tuple[bytes, bytes]]
+
+
+def scrub(text: str, *secrets: Secret, limit: int = LONGEST_MESSAGE) -> str:
+    """Return foreign text without keys, invisible characters and line breaks, at most ``limit`` long.
+
+    Keys go before the cut, which might leave a half that no longer looks like one; and again after
+    invisible characters, which may have stood inside one.
+    """
+    visible = "".join(_visible(character) for character in redact(text, *secrets))
+    plain = redact(" ".join(visible.split()), *secrets)
+    for secret in secrets:
+        plain = without_key(plain, secret.reveal())
+    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
+
+
+def _visible(character: str) -> str:
+    """Line breaks become spaces; controls, direction overrides, zero-width and lone surrogates vanish."""
+    if character.isspace():
+        return " "
+    return "" if unicodedata.category(character).startswith("C") else character
+
+
+def without_key(text: str, key: str) -> str:
+    """Hide all pieces of the key in a text that has no business to hold any, backwards and encoded ones too."""
+    for form, stretch in _forms(key):
+        text = without_pieces(text, form, round(_SHORTEST_PIECE * stretch))
+    return text
+
+
+def _forms(key: str) -> Iterator[tuple[str, float]]:
+    """How an upstream may write a key, and how many characters it takes there for one of the key's."""
+    yield key, 1
+    yield key[::-1], 1
+    yield key.encode().hex(), 2
+    yield key.encode().hex().upper(), 2
+    for lead in range(3):  # what stands before it moves its bits, "Bearer " for one
+        coded = b64encode(bytes(lead) + key.encode()).decode().rstrip("=")
+        whole = coded[(0, 2, 3)[lead] : len(coded) - bool((lead + len(key)) % 3)]
+        yield whole, 4 / 3
+        yield whole.translate(_URL_SAFE), 4 / 3
+
+
+def without_pieces(text: str, key: str, shortest: int = _SHORTEST_PIECE) -> str:
+    """Hide whatever ``text`` has in common with ``key``, where it is long enough to be no accident."""
+    kept, at = [], 0
+    for start, end in sorted(_pieces(text, key, shortest)):
+        if start >= at:
+            kept += [text[at:start], HIDDEN]
+        at = max(at, end)
+    return "".join([*kept, text[at:]])
+
+
+def _pieces(text: str, key: str, shortest: int) -> set[tuple[int, int]]:
+    """Where ``text`` has at least ``shortest`` characters in a row of the key.
+
+    Whoever has so many has one of the key's blocks of half the length, which are found fast; from there both ways.
+    """
+    found = set()
+    half = shortest // 2
+    for block in range(0, len(key) - half + 1, half):
+        place = text.find(key[block : block + half])
+        while place >= 0:
+            before = _alike(text[max(0, place - block) : place][::-1], key[:block][::-1])
+            after = _alike(text[place : place + len(key) - block], key[block:])
+            if before + after >= shortest:
+                found.add((place - before, place + after))
+            place = text.find(key[block : block + half], place + 1)
+    return found
+
+
+def _alike(left: str, right: str) -> int:
+    """How many characters the two begin with alike."""
+    differ = (at for at, (one, other) in enumerate(zip(left, right, strict=False)) if one != other)
+    return next(differ, min(len(left), len(right)))
 
 
 def clean_error(error: BaseException, request: httpx2.Request | None, secret: Secret | None) -> BaseException:
@@ -105,7 +184,7 @@ def _decoded(body: bytes, charset: str) -> str | None:
 
 def _clean_text(text: str, secret: Secret) -> str:
     """The same text, unless the key or a piece of it is in there."""
-    if redact(text, secret) == text and without_pieces(text, secret.reveal()) == text:
+    if redact(text, secret) == text and without_key(text, secret.reveal()) == text:
         return text
     return scrub(text, secret, limit=_LONGEST_TEXT)
 
@@ -147,9 +226,9 @@ class Cleaner:
             return raw
         text = plain.decode("utf-8", "surrogateescape")
         if error:
-            clean = redact(without_pieces(text, key), secret)
+            clean = redact(without_key(text, key), secret)
         else:
-            clean = without_pieces(text, key, _LONGER_PIECE)
+            clean = without_pieces(without_pieces(text, key, _LONGER_PIECE), key[::-1], _LONGER_PIECE)
         return raw if clean == text else clean.encode("utf-8", "surrogateescape")
 
 
@@ -164,4 +243,7 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
 def _may_hold(raw: bytes, key: bytes) -> bool:
     """Whether half of a longer piece is in there: fast, for every event of every stream."""
     half = _LONGER_PIECE // 2
-    return any(key[at : at + half] in raw for at in range(0, len(key) - half + 1, half))
+    return any(
+        key[at : at + half] in raw or key[at : at + half][::-1] in raw
+        for at in range(0, len(key) - half + 1, half)
+    )

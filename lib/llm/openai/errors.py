@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from lib.secret import HIDDEN, Secret, redact
+from lib.llm.redaction import scrub
+from lib.secret import Secret
 
-LONGEST_MESSAGE = 500
 LONGEST_LABEL = 100
 LARGEST_ERROR_BODY = 64 * 1024
 """Bytes of an error answer that are looked at; the rest of a 5 MB page has nothing to add."""
 
-_SHORTEST_PIECE = 8
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 ErrorKind = Literal[
@@ -112,60 +110,6 @@ def request_id_of(headers: Mapping[str, str], *secrets: Secret) -> str | None:
     """Return the provider's id of the request, to quote to its support; None where it is no plain id."""
     name = scrub(headers.get("x-request-id", ""), *secrets)
     return name if _REQUEST_ID.fullmatch(name) else None
-
-
-def scrub(text: str, *secrets: Secret, limit: int = LONGEST_MESSAGE) -> str:
-    """Return foreign text without keys, invisible characters and line breaks, at most ``limit`` long.
-
-    Keys go before the cut, which might leave a half that no longer looks like one; and again after
-    invisible characters, which may have stood inside one.
-    """
-    visible = "".join(_visible(character) for character in redact(text, *secrets))
-    plain = redact(" ".join(visible.split()), *secrets)
-    for secret in secrets:
-        plain = without_pieces(plain, secret.reveal())
-    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
-
-
-def _visible(character: str) -> str:
-    """Line breaks become spaces; controls, direction overrides, zero-width and lone surrogates vanish."""
-    if character.isspace():
-        return " "
-    return "" if unicodedata.category(character).startswith("C") else character
-
-
-def without_pieces(text: str, key: str, shortest: int = _SHORTEST_PIECE) -> str:
-    """Hide whatever ``text`` has in common with ``key``, where it is long enough to be no accident."""
-    kept, at = [], 0
-    for start, end in sorted(_pieces(text, key, shortest)):
-        if start >= at:
-            kept += [text[at:start], HIDDEN]
-        at = max(at, end)
-    return "".join([*kept, text[at:]])
-
-
-def _pieces(text: str, key: str, shortest: int) -> set[tuple[int, int]]:
-    """Where ``text`` has at least ``shortest`` characters in a row of the key.
-
-    Whoever has so many has one of the key's blocks of half the length, which are found fast; from there both ways.
-    """
-    found = set()
-    half = shortest // 2
-    for block in range(0, len(key) - half + 1, half):
-        place = text.find(key[block : block + half])
-        while place >= 0:
-            before = _alike(text[max(0, place - block) : place][::-1], key[:block][::-1])
-            after = _alike(text[place : place + len(key) - block], key[block:])
-            if before + after >= shortest:
-                found.add((place - before, place + after))
-            place = text.find(key[block : block + half], place + 1)
-    return found
-
-
-def _alike(left: str, right: str) -> int:
-    """How many characters the two begin with alike."""
-    differ = (at for at, (one, other) in enumerate(zip(left, right, strict=False)) if one != other)
-    return next(differ, min(len(left), len(right)))
 
 
 def _fields(status: int, body: bytes) -> tuple[object, object, str]:

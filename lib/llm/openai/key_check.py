@@ -9,14 +9,8 @@ from typing import Literal
 import httpx2
 
 from lib.errors import KeyRejected, KeyUnchecked
-from lib.llm.http import (
-    ErrorAnswer,
-    ErrorKind,
-    async_inner_transport,
-    classify_error,
-    install_log_redaction,
-    request_id_of,
-)
+from lib.llm.http import async_inner_transport, install_log_redaction
+from lib.llm.openai.errors import ErrorAnswer, ErrorKind, classify_error, request_id_of
 from lib.llm.openai.key_format import clean_key
 from lib.llm.openai.probe import NoAnswer, Probe, Reply, within
 from lib.secret import Secret

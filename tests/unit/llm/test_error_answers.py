@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lib.llm.http import classify_error, request_id_of, scrub
+from lib.llm.openai.errors import classify_error, request_id_of
+from lib.llm.redaction import scrub
 from lib.secret import Secret
 from tests.upstream_behaviours import BEHAVIOURS
 
