@@ -128,7 +128,7 @@ class Platform:
     def test_call(self, project: str, model: str, prompt: str, *, actor: Actor | None = None) -> TestCall:
         """Make one short call as a run of its own, through the very client that workers use.
 
-        An answer of the provider that is an error is no exception here: it is in the run's call.
+        No answer of the provider is an exception here, an error or something odd: ``sentence`` says what it was.
 
         Raises:
             BadInput: no prompt, or a long one.
@@ -166,6 +166,16 @@ class TestCall:
 
     answer: str | None
     detail: RunDetail
+
+    @property
+    def sentence(self) -> str:
+        """What to show: the answer, the provider's own words, or what became of the call."""
+        last = self.detail.calls[-1] if self.detail.calls else None
+        if self.answer is not None:
+            return self.answer or "The answer was empty."
+        if last is None or last.error_message or last.status != "ok":
+            return (last and last.error_message) or "There was no answer."
+        return "OpenAI answered, but not in a form that can be read."
 
 
 def _log_progress(done: int, total: int) -> None:

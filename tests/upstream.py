@@ -251,7 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = self._fill(raw, seen).encode(how.charset) + b"<p>padding</p>\n" * (how.pad // 15)
             self._whole(how.status, body, headers, how)
             return
-        good = self.server.script.answer(number, seen, how)
+        good = how.streamed() or self.server.script.answer(number, seen, how)
         if good.events is None:
             self._whole(good.status, good.raw, headers, how)
         else:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.upstream_answers import error
+from tests.upstream_answers import Answer, error
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,18 @@ class Behaviour:
     event_delay: float = 0.0  # between the events of a stream
     interval: float = 0.1  # between the bytes of a drip
     break_after: int = 2  # events that still arrive before the stream breaks
+    events: tuple[Any, ...] | None = None  # a stream of exactly these: objects become JSON, texts stay
     stream_usage: str = "asked"  # asked | never | with_choices
     gzip: bool = False
     charset: str = "utf-8"  # of json and text
     pad: int = 0  # bytes of HTML after the text
+
+    def streamed(self) -> Answer | None:
+        """The stream of exactly ``events``."""
+        if self.events is None:
+            return None
+        told = [event if isinstance(event, str) else json.dumps(event) for event in self.events]
+        return Answer(200, events=[(None, data) for data in told])
 
 
 def _error(

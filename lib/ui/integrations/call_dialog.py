@@ -77,10 +77,8 @@ def _draw_result(result: TestCall) -> None:
     last = result.detail.calls[-1] if result.detail.calls else None
     with card():
         st.markdown(f"**Answer** {badge(word, color)}")
-        if result.answer is not None:
-            st.markdown(escape(result.answer) or "*The answer was empty.*")
-        elif last is not None:
-            st.markdown(quote(last.error_message or "There was no answer."))
+        is_quoted = result.answer is None and last is not None and bool(last.error_message)
+        st.markdown(quote(result.sentence) if is_quoted else escape(result.sentence))
         for line in result.detail.log:
             st.caption(escape(line.message))
         if last is not None:
