@@ -8,7 +8,7 @@ error would load images from outside.
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import date, datetime
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from zoneinfo import ZoneInfo
 
@@ -171,6 +171,11 @@ def span(since: Micros, until: Micros, zone: ZoneInfo, *, now: Micros) -> str:
 def day(at: datetime) -> str:
     """``23 Nov 2026``."""
     return f"{at.day} {at:%b %Y}"
+
+
+def short_day(day: date) -> str:
+    """``Mon 23 Nov``."""
+    return f"{day:%a} {day.day} {day:%b}"
 
 
 def zone_label(at: datetime) -> str:

@@ -82,7 +82,7 @@ def hours(rows: Sequence[HourRow], zone: ZoneInfo, now: Micros) -> Course:
 
 def _hour(row: HourRow, zone: ZoneInfo) -> Step:
     at = from_micros(row.at).astimezone(zone)
-    label = _short_day(at.date()) if at.hour == 0 else f"{at:%H:%M}"
+    label = wording.short_day(at.date()) if at.hour == 0 else f"{at:%H:%M}"
     words = wording.weekday_time(row.at, zone)
     return Step(key=at.isoformat(), label=label, words=words, first=at.date(), last=at.date()).add(row)
 
@@ -92,7 +92,7 @@ def days(rows: Sequence[DayRow], zone: str, today: date) -> Course:
     steps = [
         Step(
             key=row.day.isoformat(),
-            label=_short_day(row.day),
+            label=wording.short_day(row.day),
             words=f"{row.day:%a} {row.day.day} {row.day:%b %Y}",
             first=row.day,
             last=row.day,
@@ -137,13 +137,9 @@ DAYS_TO: dict[str, Callable[[Sequence[DayRow], str, date], Course]] = {
 def _span(first: date, last: date) -> str:
     """``Mon 16 Nov to Sun 22 Nov 2026``."""
     if first == last:
-        return f"{_short_day(last)} {last.year}"
+        return f"{wording.short_day(last)} {last.year}"
     year = "" if first.year == last.year else f" {first.year}"
-    return f"{_short_day(first)}{year} to {_short_day(last)} {last.year}"
-
-
-def _short_day(day: date) -> str:
-    return f"{day:%a} {day.day} {day:%b}"
+    return f"{wording.short_day(first)}{year} to {wording.short_day(last)} {last.year}"
 
 
 _HOURS_OF_A_DAY = 26

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
-from typing import Protocol
+from functools import cache, partial
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from lib.clock import Micros, from_micros
-from lib.pricing.amounts import NANO
+import altair as alt
+
+from lib.caps.reading import Point
+from lib.clock import from_micros
+from lib.pricing.amounts import NANO, usd
 from lib.ui.base import wording
 from lib.ui.base.tables import dollars
 from lib.ui.charts import theme
-from lib.ui.charts.theme import PLATFORM, Chart, Columns, Spec
+from lib.ui.charts.theme import PLATFORM, Chart, Columns, Facts, Spec
 from lib.usage.periods import day_of, midnight
 
 _MOST_STEPS = 5
 _WIDE, _HALF = 7, 4
-
-
-class Point(Protocol):
-    """One instant of a rolling window: what was counted in it then, nano-USD."""
-
-    @property
-    def at(self) -> Micros: ...
-    @property
-    def nano(self) -> int: ...
 
 
 def window_bar(name: str, *, used_nano: int, reserved_nano: int, cap_nano: int) -> Chart:
@@ -38,68 +33,75 @@ def window_bar(name: str, *, used_nano: int, reserved_nano: int, cap_nano: int) 
         "Free": [max(0.0, cap - used - reserved)],
         "Cap": [cap],
     }
-    end = max(cap, used + reserved) or 1.0
-    axis = theme.labels() | {"grid": False, "ticks": False, "domain": False, "labelFlush": True}
-    axis |= {"values": _steps_to(cap_nano), "labelExpr": _labels(cap_nano), "labelOverlap": True}
-    x: Spec = {
-        "field": "from",
-        "type": "quantitative",
-        "scale": {"domain": [0, end], "nice": False},
-        "axis": axis,
-    }
-    layers = [
-        _part(x, "0", str(end), "Track"),
-        _part(x, "datum.Used", "datum.Used + datum.Reserved", PLATFORM, opacity=0.55),
-        _part(x, "0", "datum.Used", PLATFORM),
-    ]
-    alt = (
+    facts: Facts = {"End": max(cap, used + reserved) or 1.0, **theme.listed("Steps", _steps_to(cap_nano))}
+    described = (
         f"{name}: {wording.money(used_nano)} used and {wording.money(reserved_nano)} reserved "
         f"of {wording.money(cap_nano)}."
     )
-    return Chart(columns, theme.layered(*layers), alt, 46)
+    return Chart(columns, _window_bar(), described, 46, facts=facts)
 
 
-def _part(x: Spec, since: str, until: str, slot: str, *, opacity: float = 1.0) -> Spec:
-    ends: list[Spec] = [{"calculate": since, "as": "from"}, {"calculate": until, "as": "to"}]
-    return {
-        "transform": theme.in_slot(slot, *ends),
-        "mark": {"type": "bar", "height": {"band": 1}, "opacity": opacity, "tooltip": False},
-        "encoding": {"x": x, "x2": {"field": "to"}, "color": theme.color()},
-    }
+@cache
+def _window_bar() -> Spec:
+    axis = theme.labelled("Steps", grid=False)
+    x = alt.X("from:Q", scale=theme.up_to(theme.fact("End")), axis=axis)
+    return theme.drawing(
+        _part(x, "0", "datum.End", "Track"),
+        _part(x, "datum.Used", "datum.Used + datum.Reserved", PLATFORM, opacity=0.55),
+        _part(x, "0", "datum.Used", PLATFORM),
+    )
 
 
-def consumption(points: Sequence[Point], *, name: str, cap_nano: int, zone: ZoneInfo) -> Chart:
-    """What a rolling window held over time, against its cap; the last point is now."""
-    held = f"In the {name} window"
-    said = theme.in_words({held: [wording.money(point.nano) for point in points]})
-    columns: Columns = {**_columns(points, zone), "USD": [dollars(point.nano) for point in points], **said}
+def _part(x: alt.X, since: str, until: str, slot: str, *, opacity: float = 1.0) -> alt.Chart:
+    ends = theme.in_slot(slot, **{"from": since, "to": until})
+    bar: alt.Chart = ends.mark_bar(height=alt.RelativeBandSize(1), opacity=opacity, tooltip=False)
+    return bar.encode(x=x, x2="to", color=theme.color())
+
+
+_HELD = "In the 7-day window"
+
+
+def consumption(points: Sequence[Point], *, cap_nano: int, zone: ZoneInfo) -> Chart:
+    """What the 7-day window held over time, against its cap; the last point is now."""
     highest, now = max(point.nano for point in points), points[-1]
     top = max(highest, cap_nano)
-    x = _instants(points, zone, _WIDE)
-    scale = {"domain": [0, dollars(top) * 1.12 or 1.0], "nice": False}
-    values = _steps_to(top)
-    # A smaller tick count, also the theme's, would thin the values out and take the cap's own label away.
-    axis = theme.money_axis() | {"labelExpr": _labels(top), "labelOverlap": False}
-    axis |= {"values": values, "tickCount": len(values)}
-    y: Spec = {"field": "USD", "type": "quantitative", "scale": scale, "axis": axis}
-    last: Spec = {"filter": f"datum.At === {now.at // 1000}"}
-    layers = [
-        _steps(x, y, {"type": "area", "opacity": 0.14}),
-        _steps(x, y, {"type": "line", "strokeWidth": 1.8}),
-        *_cap_line(dollars(cap_nano), f"{name} cap {wording.money(cap_nano)}"),
-        _steps(x, y, {"type": "point", "filled": True, "size": 55, "opacity": 1}, last),
-        {
-            "transform": [last],
-            "mark": theme.small_text("Limit", align="right", dx=4, dy=-12, weight=600),
-            "encoding": {"x": x, "y": y, "text": {"value": f"Now {wording.money(now.nano)}"}},
-        },
-        theme.hover_near(x, y, theme.tooltip([held], {"At": "Time"})),
-    ]
-    alt = (
-        f"Platform-funded spend in the rolling {name} window, in USD, against the cap of "
+    columns: Columns = {
+        **_columns(points, zone),
+        "USD": [dollars(point.nano) for point in points],
+        **theme.in_words({_HELD: [wording.money(point.nano) for point in points]}),
+    }
+    facts: Facts = {
+        **theme.listed("Midnights", _midnights(points, zone, _WIDE)),
+        **theme.listed("Steps", _steps_to(top)),
+        "Top": dollars(top) * 1.12 or 1.0,
+        "Cap": dollars(cap_nano),
+        "Cap_words": f"7-day cap {wording.money(cap_nano)}",
+        "Now": f"Now {wording.money(now.nano)}",
+    }
+    described = (
+        "Platform-funded spend in the rolling 7-day window, in USD, against the cap of "
         f"{wording.money(cap_nano)}: now {wording.money(now.nano)}, at most {wording.money(highest)}."
     )
-    return Chart(columns, theme.layered(*layers), alt, 290)
+    return Chart(columns, _consumption(), described, 290, facts=facts)
+
+
+@cache
+def _consumption() -> Spec:
+    # A smaller tick count, also the theme's, would thin the values out and take the cap's own label away.
+    y = _up_to_top(theme.labelled("Steps", labelOverlap=False, tickCount=2 * _MOST_STEPS))
+    x = _instants()
+    spent, last = _ledger(x, y("USD:Q")), f"datum.At === {theme.extent('At')}[1]"
+    now = alt.Chart().transform_filter(last).transform_calculate(Words=theme.fact("Now"))
+    return theme.drawing(
+        spent.mark_area(opacity=0.14, **_STEPS),
+        spent.mark_line(strokeWidth=1.8, **_STEPS),
+        *_cap_line(y("Cap:Q")),
+        spent.transform_filter(last).mark_point(filled=True, size=55, opacity=1, tooltip=False),
+        theme.note(now, "Limit", align="right", dx=4, dy=-12, weight=600).encode(
+            x=x, y=y("USD:Q"), text="Words:N"
+        ),
+        theme.hover_near(x, y("USD:Q"), theme.tooltip([_HELD], {"At": "Time"})),
+    )
 
 
 def cap_use(
@@ -113,101 +115,101 @@ def cap_use(
         "5-hour cap": [wording.percent_down(point.nano, caps["5h"]) for point in five_hours],
         "7-day cap": [wording.percent_down(point.nano, caps["7d"]) for point in seven_days],
     }
-    columns = _columns(five_hours, zone) | {"5 hours": five, "7 days": seven} | theme.in_words(said)
-    x = _instants(five_hours, zone, _HALF)
-    axis = theme.labels() | {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1]} | theme.UPRIGHT
-    scale = {"domain": [0, max(1.15, *five, *seven)], "nice": False}
-    y: Spec = {"type": "quantitative", "scale": scale, "axis": axis}
-    words = f"Cap: {wording.money(caps['5h'])} in 5 hours, {wording.money(caps['7d'])} in 7 days"
-    layers = [
-        _steps(x, y | {"field": "5 hours"}, {"type": "area", "opacity": 0.3}),
-        _steps(x, y | {"field": "7 days"}, {"type": "line", "strokeWidth": 1.8}),
-        *_cap_line(1.0, words),
-        theme.hover_near(x, y | {"field": "7 days"}, theme.tooltip(said, {"At": "Time"})),
-    ]
-    alt = (
+    shown: Columns = {"5 hours": five, "7 days": seven}
+    columns: Columns = {**_columns(five_hours, zone), **shown, **theme.in_words(said)}
+    facts: Facts = {
+        **theme.listed("Midnights", _midnights(five_hours, zone, _HALF)),
+        "Top": max(1.15, *five, *seven),
+        "Cap": 1.0,
+        "Cap_words": f"Cap: {wording.money(caps['5h'])} in 5 hours, {wording.money(caps['7d'])} in 7 days",
+    }
+    table: Columns = {"Time": columns["Time"], **said}
+    described = (
         "Cap use over time in percent, area: 5-hour window, line: 7-day window. "
         f"Now {five[-1]:.0%} and {seven[-1]:.0%}."
     )
-    return Chart(columns, theme.layered(*layers), alt, 250, {"Time": columns["Time"], **said})
+    return Chart(columns, _cap_use(), described, 250, table, facts=facts)
+
+
+@cache
+def _cap_use() -> Spec:
+    x, y = _instants(), _up_to_top(alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]))
+    return theme.drawing(
+        _ledger(x, y("5 hours:Q")).mark_area(opacity=0.3, **_STEPS),
+        _ledger(x, y("7 days:Q")).mark_line(strokeWidth=1.8, **_STEPS),
+        *_cap_line(y("Cap:Q")),
+        theme.hover_near(x, y("7 days:Q"), theme.tooltip(["5-hour cap", "7-day cap"], {"At": "Time"})),
+    )
 
 
 # --- parts -----------------------------------------------------------------------------------------
 
 
-def _columns(points: Sequence[Point], zone: ZoneInfo) -> dict[str, list[object]]:
+def _columns(points: Sequence[Point], zone: ZoneInfo) -> Columns:
     return {
         "At": [point.at // 1000 for point in points],
         "Time": [wording.weekday_time(point.at, zone) for point in points],
     }
 
 
-def _steps(x: Spec, y: Spec, mark: Spec, *transform: Spec) -> Spec:
-    shape = mark | {"tooltip": False}
-    if mark["type"] != "point":
-        shape["interpolate"] = "step-after"
-    encoding = {"x": x, "y": y, "color": theme.color()}
-    return {"transform": theme.in_slot(PLATFORM, *transform), "mark": shape, "encoding": encoding}
-
-
-def _cap_line(at: float, words: str) -> list[Spec]:
-    y: Spec = {"y": {"datum": at, "type": "quantitative"}}
-    rule = {
-        "type": "rule",
-        "strokeDash": [5, 3],
-        "strokeWidth": 1.5,
-        "stroke": theme.ink("Limit"),
-        "aria": False,
-    }
-    note = theme.small_text("Limit", align="left", dx=3, dy=-8)
-    # Without counting, there would be one line and one text for each row of the data.
-    once = [{"aggregate": [{"op": "count", "as": "rows"}]}]
-    text: Spec = {"x": {"value": 0}, "text": {"value": words}, **y}
-    return [
-        {"transform": once, "mark": rule | {"tooltip": False}, "encoding": y},
-        {"transform": once, "mark": note, "encoding": text},
-    ]
-
-
-def _instants(points: Sequence[Point], zone: ZoneInfo, most: int) -> Spec:
+def _instants() -> alt.X:
     """Instants on a straight scale, labelled at midnights of the zone: no change of the clocks bends it."""
-    names = _midnights(points[0].at, points[-1].at, zone, most)
-    axis = theme.labels() | theme.labelled(names) | {"values": [int(at) for at in names], "ticks": False}
-    scale = {"domain": [points[0].at // 1000, points[-1].at // 1000], "nice": False, "zero": False}
-    return {"field": "At", "type": "quantitative", "scale": scale, "axis": axis | {"grid": False}}
+    ends = alt.Scale(domain=alt.ExprRef(theme.extent("At")), nice=False, zero=False)
+    return alt.X("At:Q", scale=ends, axis=theme.labelled("Midnights", grid=False))
 
 
-def _midnights(first: Micros, last: Micros, zone: ZoneInfo, most: int) -> dict[str, str]:
+def _up_to_top(axis: alt.Axis) -> Callable[[str], alt.Y]:
+    """An upright axis up to the fact ``Top``, for any column."""
+    return partial(alt.Y, scale=theme.up_to(theme.fact("Top")), axis=axis)
+
+
+_STEPS: dict[str, Any] = {"interpolate": "step-after", "tooltip": False}
+
+
+def _ledger(x: alt.X, y: alt.Y) -> alt.Chart:
+    return theme.in_slot(PLATFORM).encode(x=x, y=y, color=theme.color())
+
+
+def _cap_line(y: alt.Y) -> tuple[alt.Chart, alt.Chart]:
+    """A line at the fact ``Cap``, with the fact ``Cap_words`` on it."""
+    once = alt.Chart().transform_filter("isValid(datum.Cap)").encode(y=y)
+    line = once.mark_rule(
+        strokeDash=[5, 3], strokeWidth=1.5, stroke=theme.ink("Limit"), aria=False, tooltip=False
+    )
+    words = once.encode(x=alt.value(0), text="Cap_words:N")
+    return line, theme.note(words, "Limit", align="left", dx=3, dy=-8)
+
+
+def _midnights(points: Sequence[Point], zone: ZoneInfo, most: int) -> dict[float, str]:
     """Up to ``most`` midnights between two instants, in milliseconds; within one day some hours instead."""
+    first, last = points[0].at, points[-1].at
     day, end = day_of(first, zone) + timedelta(days=1), day_of(last, zone)
     if day > end:
-        step = max(1, (last - first) // 4)
-        hours = range(first, last + 1, step)
-        return {str(at // 1000): f"{from_micros(at).astimezone(zone):%H:%M}" for at in hours}
-    every = timedelta(days=-(-((end - day).days + 1) // most))
-    names = {}
-    while day <= end:
-        names[str(midnight(day, zone) // 1000)] = theme.short_day(day)
-        day += every
-    return names
+        hours = range(first, last + 1, max(1, (last - first) // 4))
+        return {at // 1000: f"{from_micros(at).astimezone(zone):%H:%M}" for at in hours}
+    every = -(-((end - day).days + 1) // most)
+    days = [day + timedelta(days=after) for after in range(0, (end - day).days + 1, every)]
+    return {midnight(day, zone) // 1000: wording.short_day(day) for day in days}
 
 
-def _labels(nano: int) -> str:
-    """As of other axes, but no cap of $12.50 reads as $12."""
-    whole = nano % NANO == 0 or nano < NANO
-    return theme.money_labels(str(dollars(nano))) if whole else "format(datum.value, '$,.2f')"
-
-
-def _steps_to(nano: int) -> list[float]:
+def _steps_to(nano: int) -> dict[float, str]:
     """Zero and up to five even steps, the last of them the amount itself; none so near that labels would meet."""
-    amount = Decimal(nano).scaleb(-9)
+    amount = usd(nano)
     if amount <= 0:
-        return [0.0]
+        return {0.0: "$0"}
     power = Decimal(1).scaleb(amount.adjusted())
     sizes = (power * Decimal(part) for part in ("0.2", "0.25", "0.5", "1", "2", "2.5", "5"))
     size = next(size for size in sizes if amount / size <= _MOST_STEPS)
-    steps = [size * index for index in range(int(amount / size) + 1)]
-    return [*(float(step) for step in steps if amount - step >= size / 2), float(amount)]
+    even = [size * index for index in range(int(amount / size) + 1)]
+    steps = [*(step for step in even if amount - step >= size / 2), amount]
+    return {float(step): _label(step, nano) for step in steps}
+
+
+def _label(step: Decimal, top: int) -> str:
+    """As at other axes, but no cap of $12.50 reads as $12."""
+    if top >= NANO // 20:
+        return f"${step:,.0f}" if top >= 5 * NANO and top % NANO == 0 else f"${step:,.2f}"
+    return f"${step:,.6f}".rstrip("0").rstrip(".")
 
 
 def _ratio(part: int, whole: int) -> float:

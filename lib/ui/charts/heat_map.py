@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+
+import altair as alt
 
 from lib.reports.weekly import HourOfWeek
 from lib.ui.base import wording
@@ -27,9 +30,9 @@ def heat_map(cells: Sequence[HourOfWeek]) -> Chart:
         **theme.in_words(_said(cells)),
     }
     top = max(cells, key=lambda cell: cell.average_nano)
-    alt = "Spend of an average hour in USD, by weekday and hour."
+    described = "Spend of an average hour in USD, by weekday and hour."
     figures = f"Highest: {wording.money(top.average_nano)}, {DAYS[top.weekday]} {top.clock}."
-    return Chart(columns, theme.layered(_cells(clocks)), alt, 250, _table(cells, clocks), figures)
+    return Chart(columns, _cells(), described, 250, _table(cells, clocks), figures)
 
 
 def _said(cells: Sequence[HourOfWeek]) -> dict[str, list[str]]:
@@ -40,46 +43,34 @@ def _said(cells: Sequence[HourOfWeek]) -> dict[str, list[str]]:
     }
 
 
-def _cells(clocks: Sequence[str]) -> Spec:
-    # Each label in the middle of its row or column, also the first and the last.
-    axis = theme.labels() | theme.UPRIGHT | {"ticks": False, "grid": False, "labelAngle": 0}
+@cache
+def _cells() -> Spec:
     top = "domain('fill')[1]"
-    axis["labelColor"] = grey = {"expr": f"scale('fill', {_READABLE} * {top})"}
-    x: Spec = {
-        "field": "Hour",
-        "type": "ordinal",
-        "sort": None,
-        "axis": axis | {"values": list(clocks)[::_EVERY], "labelOverlap": True, "labelBaseline": "top"},
-        "scale": {"domain": list(clocks), "paddingInner": 0.08, "paddingOuter": 0},
-    }
-    y: Spec = {
-        "field": "Day",
-        "type": "ordinal",
-        "axis": axis,
-        "scale": {"domain": list(DAYS), "paddingInner": 0.1, "paddingOuter": 0},
-    }
-    legend = {
-        "title": None,
-        "orient": "top",
-        "gradientLength": 140,
-        "gradientThickness": 8,
-        "tickCount": 3,
-        "labelExpr": theme.money_labels(top),
-        "labelColor": grey,
-        "labelFontSize": 11,
-        "offset": 8,
-    }
-    shade = {
-        "field": "Average",
-        "type": "quantitative",
-        "scale": {"domain": {"unionWith": [0, theme.LEAST]}, "nice": False},
-        "legend": legend,
-    }
-    words = theme.tooltip((PLATFORM, BYOK, "Average"), {"Hour that begins": "When", "Average of": "Of"})
-    return {
-        "mark": {"type": "rect", "cornerRadius": 2},
-        "encoding": {"x": x, "y": y, "fill": shade, "tooltip": words},
-    }
+    grey = alt.ExprRef(f"scale('fill', {_READABLE} * {top})")
+    every = f"round(datum.index * (length(domain('x')) - 1)) % {_EVERY} ? '' : datum.label"
+    # Each label in the middle of its column, also the first and the last.
+    hours = alt.Axis(labelExpr=every, labelFlush=False, labelAngle=0, labelColor=grey)
+    weekdays = alt.Axis(labelColor=grey)
+    legend = alt.Legend(
+        gradientLength=140,
+        gradientThickness=8,
+        tickCount=3,
+        labelExpr=theme.money_labels(top),
+        labelFontSize=11,
+    )
+    legend.labelColor = grey
+    shades = theme.up_to(f"{theme.extent('Average')}[1]")
+    cells: alt.Chart = alt.Chart().mark_rect(cornerRadius=2)
+    return theme.drawing(
+        cells.encode(
+            x=alt.X("Hour:O", axis=hours, scale=alt.Scale(paddingInner=0.08, paddingOuter=0)),
+            y=alt.Y("Day:O", axis=weekdays, scale=alt.Scale(domain=DAYS, paddingInner=0.1, paddingOuter=0)),
+            fill=alt.Fill("Average:Q", scale=shades, legend=legend),
+            tooltip=theme.tooltip(
+                (PLATFORM, BYOK, "Average"), {"Hour that begins": "When", "Average of": "Of"}
+            ),
+        )
+    )
 
 
 def _table(cells: Sequence[HourOfWeek], clocks: Sequence[str]) -> Columns:

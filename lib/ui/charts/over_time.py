@@ -2,57 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import TypeVar
+
+import altair as alt
 
 from lib.reports.models import Totals
 from lib.ui.base import wording
-from lib.ui.base.tables import dollars, known
+from lib.ui.base.tables import cell, known
 from lib.ui.charts import theme
 from lib.ui.charts.buckets import Course, Step
 from lib.ui.charts.theme import BYOK, PLATFORM, SOURCES, Chart, Columns, Spec
 
+T = TypeVar("T")
 _WIDE, _HALF = 7, 4
-_NARROW = 31  # bars; more of them are narrower than the words on one
 _MILLION, _THOUSAND = 1_000_000, 1_000
 
 
 def spend(course: Course) -> Chart:
     """Stacked bars, platform below and BYOK above; the bar that is not over is marked. Bars can be clicked."""
-    rows = course.rows
+    rows, heading = course.rows, _heading(course)
+    shares = [wording.share(row.platform_nano, row.total_nano) or "no spend" for row in rows]
     columns: Columns = {
         **_bands(course, _WIDE),
-        **amounts(rows),
+        **by_source(rows, amount),
         "So far": ["so far" if row.key == course.going_on else "" for row in rows],
+        **theme.in_words(by_source(rows, amount_in_words) | {_SHARE: shares}),
     }
-    said = said_of(rows) | {f"{PLATFORM} share": [_platform_share(row) for row in rows]}
-    band = theme.band("At", len(rows))
-    hover = theme.hover_band(band, theme.tooltip(said, {_heading(course): "When"}))
-    if course.unit != "hour":
-        hover["params"] = [{"name": theme.PICKED, "select": {"type": "point", "fields": ["At"]}}]
-        hover["mark"]["cursor"] = "pointer"
-    bars = theme.stacked_bars(band, theme.money_axis(), SOURCES, theme.legend(SOURCES))
-    alt = f"Spend per {course.unit} in USD, platform-funded below and BYOK above."
-    table: Columns = {_heading(course): [row.words for row in rows], **money_table(rows)}
+    described = f"Spend per {course.unit} in USD, platform-funded below and BYOK above."
+    table: Columns = {heading: columns["When"], **by_source(rows, cell)}
     figures = f"{_stretch(course)}: {spent(rows)}. {_highest(rows)}"
-    spec = theme.layered(bars, _so_far(band, len(rows)), hover)
-    return Chart({**columns, **theme.in_words(said)}, spec, alt, 230, table, figures)
+    drawn = _spend(heading, clickable=course.unit != "hour")
+    return Chart(columns, drawn, described, 230, table, figures)
 
 
-def _so_far(band: Spec, number: int) -> Spec:
-    """The words on the bar that is not over; above all bars where they are narrower than the words."""
-    y: Spec = {"field": "Total", "type": "quantitative"}
-    place: Spec = {"align": "center", "dx": 0, "dy": -8}
-    if number > _NARROW:
-        y, place = {"value": 0}, {"align": "right", "dx": 8, "dy": -7}
-    return {
-        "transform": [{"filter": "datum['So far']"}],
-        "mark": theme.small_text("Axis", **place),
-        "encoding": {"x": band, "y": y, "text": {"field": "So far", "type": "nominal"}},
-    }
+_SHARE = f"{PLATFORM} share"
 
 
-def _platform_share(sums: Totals) -> str:
-    return wording.share(sums.platform_nano, sums.total_nano) or "no spend"
+@cache
+def _spend(heading: str, *, clickable: bool) -> Spec:
+    bars = theme.stacked_bars(theme.money_axis(), SOURCES)
+    words = theme.tooltip([*SOURCES, "Total", _SHARE], {heading: "When"})
+    hover = theme.hover_band(words, cursor="pointer" if clickable else "auto")
+    if clickable:
+        hover = hover.add_params(alt.selection_point(name=theme.PICKED, fields=["At"]))
+    return theme.drawing(bars, _so_far(), hover)
+
+
+_NARROW = "bandwidth('x') < 26"  # pixels, of the words
+
+
+def _so_far() -> alt.Chart:
+    """The words on the bar that is not over; above all bars where bars are narrower than the words."""
+    bar = alt.Chart().transform_filter("datum['So far']")
+    align, dx = alt.ExprRef(f"{_NARROW} ? 'right' : 'center'"), alt.ExprRef(f"{_NARROW} ? 8 : 0")
+    height = alt.value(alt.ExprRef(f"{_NARROW} ? 1 : scale('y', datum.Total)"))
+    words = theme.note(bar, "Axis", align=align, dx=dx, dy=-8)
+    return words.encode(x=theme.band(), y=height, text="So far:N")
 
 
 # --- tokens ----------------------------------------------------------------------------------------
@@ -75,19 +82,21 @@ def tokens(course: Course) -> Chart:
         "Output": [row.output_tokens - row.reasoning_tokens for row in rows],
         "Reasoning": [row.reasoning_tokens for row in rows],
     }
-    band = theme.band("At", len(rows))
-    size = _MILLION if unit == "millions" else _THOUSAND
-    axis: Spec = {"labelExpr": f"format(datum.value / {size}, '~g')", "tickCount": 4} | theme.UPRIGHT
-    bars = theme.stacked_bars(
-        band, axis, _TOKENS, theme.legend({slot: name for name, slot in _TOKENS.items()})
-    )
-    hover = theme.hover_band(band, theme.tooltip(parts, {_heading(course): "When"}))
-    total = sum(row.input_tokens + row.output_tokens for row in rows)
-    alt = f"Tokens per {course.unit} in {unit}: cached input, new input, output, reasoning."
-    columns: Columns = {**_bands(course, _HALF), **parts, **theme.in_words(_counts(parts))}
+    sums = [row.input_tokens + row.output_tokens for row in rows]
+    described = f"Tokens per {course.unit} in {unit}: cached input, new input, output, reasoning."
+    bands = _bands(course, _HALF)
+    columns: Columns = {**bands, **parts, "Total": sums, **theme.in_words(_counts(parts))}
     table: Columns = {_heading(course): columns["When"], **parts}
-    figures = f"{_stretch(course)}: {wording.count(total, 'token')} in all."
-    return Chart(columns, theme.layered(bars, hover), alt, 230, table, figures)
+    figures = f"{_stretch(course)}: {wording.count(sum(sums), 'token')} in all."
+    return Chart(columns, _tokens(_heading(course), unit), described, 230, table, figures)
+
+
+@cache
+def _tokens(heading: str, unit: str) -> Spec:
+    size = _MILLION if unit == "millions" else _THOUSAND
+    axis = alt.Axis(labelExpr=f"format(datum.value / {size}, '~g')", tickCount=4)
+    hover = theme.hover_band(theme.tooltip(_TOKENS, {heading: "When"}))
+    return theme.drawing(theme.stacked_bars(axis, _TOKENS), hover)
 
 
 # --- failures --------------------------------------------------------------------------------------
@@ -98,25 +107,27 @@ FAILURES = {"error": "Bad", "broken": "Near", "abandoned": "S1", "unknown": "S3"
 def failures(course: Course, words: Mapping[str, str]) -> Chart:
     """Stacked bars of the calls that were not answered in full; ``words``: status -> its name."""
     rows = course.rows
-    found = {words[status]: [status_calls(row, status) for row in rows] for status in FAILURES}
+    found = {status: [status_calls(row, status) for row in rows] for status in FAILURES}
     # What did not happen at all needs no colour in the legend.
-    drawn = {words[status]: slot for status, slot in FAILURES.items() if any(found[words[status]])}
-    parts = {name: found[name] for name in drawn}
+    parts = {words[status]: calls for status, calls in found.items() if any(calls)}
+    slots = tuple((words[status], slot) for status, slot in FAILURES.items() if any(found[status]))
     answered = {words["ok"]: [row.ok_calls for row in rows], "Calls": [row.calls for row in rows]}
-    band = theme.band("At", len(rows))
-    axis: Spec = {"tickMinStep": 1, "tickCount": 4, "format": "~s"} | theme.UPRIGHT
-    bars = theme.stacked_bars(band, axis, drawn, theme.legend({slot: name for name, slot in drawn.items()}))
-    said = parts | answered
-    hover = theme.hover_band(band, theme.tooltip(said, {_heading(course): "When"}))
-    failed = ", ".join(f"{wording.count(sum(counts))} {name.lower()}" for name, counts in parts.items())
-    alt = f"Calls per {course.unit} that were not answered in full, by status."
-    figures = (
-        f"{_stretch(course)}: {wording.count(sum(row.failed_calls for row in rows))} of "
-        f"{wording.count(sum(row.calls for row in rows), 'call')}: {failed}."
-    )
-    columns: Columns = {**_bands(course, _HALF), **parts, **theme.in_words(_counts(said))}
+    said, failed = parts | answered, [row.failed_calls for row in rows]
+    bands = _bands(course, _HALF)
+    columns: Columns = {**bands, **parts, "Total": failed, **theme.in_words(_counts(said))}
     table: Columns = {_heading(course): columns["When"], **answered, **parts}
-    return Chart(columns, theme.layered(bars, hover), alt, 230, table, figures)
+    described = f"Calls per {course.unit} that were not answered in full, by status."
+    named = ", ".join(f"{wording.count(sum(counts))} {name.lower()}" for name, counts in parts.items())
+    calls = wording.count(sum(answered["Calls"]), "call")
+    figures = f"{_stretch(course)}: {wording.count(sum(failed))} of {calls}: {named}."
+    return Chart(columns, _failures(_heading(course), slots, tuple(said)), described, 230, table, figures)
+
+
+@cache
+def _failures(heading: str, slots: tuple[tuple[str, str], ...], said: tuple[str, ...]) -> Spec:
+    axis = alt.Axis(tickMinStep=1, tickCount=4, format="~s")
+    hover = theme.hover_band(theme.tooltip(said, {heading: "When"}))
+    return theme.drawing(theme.stacked_bars(axis, dict(slots)), hover)
 
 
 def status_calls(sums: Totals, status: str) -> int:
@@ -129,49 +140,41 @@ def status_calls(sums: Totals, status: str) -> int:
 
 def sparkline(values: Sequence[int], *, slot: str, alt: str) -> Chart:
     """A line of 44 px without axes, in the colour of ``slot``. The values are whole numbers of any unit."""
-    x = {"field": "Step", "type": "quantitative", "axis": None, "scale": {"nice": False, "zero": False}}
-    y = {"field": "Value", "type": "quantitative", "axis": None, "scale": {"zero": True}}
-    line: Spec = {
-        "transform": theme.in_slot(slot),
-        "mark": {"type": "line", "strokeWidth": 1.5, "tooltip": False},
-        "encoding": {"x": x, "y": y, "color": theme.color()},
-    }
     columns: Columns = {"Step": list(range(len(values))), "Value": [float(value) for value in values]}
-    return Chart(columns, theme.layered(line, pad=2), alt, 44)
+    return Chart(columns, _sparkline(slot), alt, 44)
+
+
+@cache
+def _sparkline(slot: str) -> Spec:
+    x = alt.X("Step:Q", axis=None, scale=theme.up_to(f"{theme.extent('Step')}[1]"))
+    y = alt.Y("Value:Q", axis=None, scale=theme.from_zero("Value"))
+    line = theme.in_slot(slot).mark_line(strokeWidth=1.5, tooltip=False)
+    return theme.drawing(line.encode(x=x, y=y, color=theme.color()), pad=2)
 
 
 # --- parts -----------------------------------------------------------------------------------------
 
 
-def amounts(rows: Sequence[Totals]) -> dict[str, list[float]]:
-    """Both ledgers and their total, to be drawn."""
-    return {
-        PLATFORM: [dollars(row.platform_nano) for row in rows],
-        BYOK: [dollars(row.byok_nano) for row in rows],
-        "Total": [dollars(row.total_nano) for row in rows],
-    }
+_LEDGERS = {PLATFORM: "platform", BYOK: "byok", "Total": ""}
 
 
-def said_of(rows: Sequence[Totals]) -> dict[str, list[str]]:
-    """The same in words, for tooltips."""
-    return {
-        PLATFORM: [wording.money(known(row, "platform")) for row in rows],
-        BYOK: [wording.money(known(row, "byok")) for row in rows],
-        "Total": [wording.money(known(row)) for row in rows],
-    }
+def by_source(rows: Sequence[Totals], read: Callable[[Totals, str], T]) -> dict[str, list[T]]:
+    """A column for each ledger and one for both together; ``read`` gets a row and the source."""
+    return {name: [read(row, source) for row in rows] for name, source in _LEDGERS.items()}
+
+
+def amount(sums: Totals, source: str) -> float:
+    """USD to be drawn, in a table ``cell`` is to be read: an amount that nobody knows has no length."""
+    return cell(sums, source) or 0.0
+
+
+def amount_in_words(sums: Totals, source: str) -> str:
+    """What a tooltip says."""
+    return wording.money(known(sums, source))
 
 
 def _counts(numbers: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:
     return {name: [wording.count(number) for number in column] for name, column in numbers.items()}
-
-
-def money_table(rows: Sequence[Totals]) -> dict[str, list[float | None]]:
-    """The same to be read: None where no cost is known."""
-    return {
-        PLATFORM: [dollars(known(row, "platform")) for row in rows],
-        BYOK: [dollars(known(row, "byok")) for row in rows],
-        "Total": [dollars(known(row)) for row in rows],
-    }
 
 
 def spent(rows: Sequence[Totals]) -> str:
@@ -182,7 +185,8 @@ def spent(rows: Sequence[Totals]) -> str:
 
 def _bands(course: Course, most: int) -> Columns:
     """The bars along the axis, about ``most`` of them with a label, and the words of all."""
-    keys = theme.keys([row.key for row in course.rows], course.labelled(most))
+    labels = course.labelled(most)
+    keys = [theme.BETWEEN.join(filter(None, (row.key, labels.get(row.key)))) for row in course.rows]
     return theme.in_order({"At": keys, "When": [row.words for row in course.rows]})
 
 

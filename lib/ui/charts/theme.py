@@ -1,12 +1,12 @@
-"""What charts are made of: Vega-Lite parts in the house's style, and the two ways to draw one.
+"""What charts are made of: parts of drawings in the house's style, and the two ways to show one.
 
-What is drawn and how are kept apart: numbers and words of the data stand in its columns, not in the drawing.
-Where two drawings in the same place are equal to the letter, the browser draws the new columns into the old
-one, in half of the time and without a flicker; where not, it takes the old one away and begins anew.
+What is drawn and how are kept apart. Numbers and words of the data stand in its columns; where a scale or an axis
+needs one of them, it reads it there (``facts``, ``extent``). So a drawing is built once for its shape and
+kept, and a rerun costs no building. The browser too: where the drawing in a place is the one that was there, it draws
+the new columns into it, in half of the time and without a flicker.
 
-Colours are twelve slots of the theme. Each chart gives the scale all of them and no range, so a source keeps
-its colour whatever is filtered, and charts follow the theme in the browser without a rerun. The parts are
-plain dictionaries: building the same with Altair takes 15 ms a chart.
+Colours are twelve slots of the theme. Each chart gives the scale all of them and no range, so a source keeps its
+colour whatever is filtered, and charts follow the theme in the browser without a rerun.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any
+from typing import Any, Literal, Unpack
 
+import altair as alt
+import pyarrow as pa
 import streamlit as st
+from altair.theme import AxisConfigKwds
 
 from lib.ui.base import wording
 from lib.ui.base.tables import arrow
@@ -28,18 +30,20 @@ SLOTS = [PLATFORM, BYOK, "Limit", "OK", "Near", "Bad", "Axis", "S1", "S2", "S3",
 
 Spec = dict[str, Any]
 Columns = Mapping[str, Sequence[object]]
+Facts = Mapping[str, float | str]
 PICKED = "picked"
 _FEW = 6
-_LEGEND = 100  # pixels of an entry
-_LABEL = "|"
+BETWEEN = "|"  # a key and its label, or the items of a list
+_SOURCE = "source"  # Streamlit's own name for the columns
 
 
 @dataclass(frozen=True)
 class Chart:
     """A drawing: its columns, how they are drawn, what it shows, and the same as a table and in words.
 
-    ``alt`` is part of the drawing, so it has no numbers where there is a table to say them; ``figures`` has them.
-    In the table, floats are USD and whole numbers are counts; None is an amount that nobody knows.
+    ``facts`` are numbers and words that the whole drawing needs once. ``spec`` is shared by all charts of its shape: it is never changed. ``alt`` is drawn as well, so it has no numbers
+    where there is a table to say them; ``figures`` has them. In the table, floats are USD and whole numbers are counts;
+    None is an amount that nobody knows.
     """
 
     columns: Columns
@@ -48,74 +52,107 @@ class Chart:
     height: int
     table: Columns = field(default_factory=dict)
     figures: str = ""
+    facts: Facts = field(default_factory=dict)
+
+    def sent(self) -> pa.Table:
+        """What the browser gets: the columns, and the facts in columns that only the first row fills."""
+        first = pa.array([0, *[None] * (len(next(iter(self.columns.values()))) - 1)], pa.int8())
+        facts = {name: pa.DictionaryArray.from_arrays(first, [fact]) for name, fact in self.facts.items()}
+        return arrow({**self.columns, **facts})
 
 
-def show(chart: Chart, *, key: str | None = None) -> None:
-    """Draw it."""
-    st.vega_lite_chart(arrow(chart.columns), chart.spec, height=chart.height, alt=chart.alt, key=key)
+def show(chart: Chart, **more: Any) -> Any:
+    """Draw it; ``more`` is for Streamlit."""
+    return st.vega_lite_chart(chart.sent(), chart.spec, height=chart.height, alt=chart.alt, **more)
 
 
 def picked(chart: Chart, *, key: str) -> str | None:
     """Draw a chart over time; returns the key of the bar that was clicked."""
-    event: Any = st.vega_lite_chart(
-        arrow(chart.columns),
-        chart.spec,
-        height=chart.height,
-        alt=chart.alt,
-        key=key,
-        on_select="rerun",
-        selection_mode=PICKED,
-    )
+    event = show(chart, key=key, on_select="rerun", selection_mode=PICKED)
     chosen = event.selection.get(PICKED) if event else None
-    return str(chosen[0]["At"]).partition(_LABEL)[0] if chosen else None
-
-
-LEAST = 1e-6
-"""Dollars: where nothing was spent, a scale ends here, as one of no length has no place for zero."""
+    return str(chosen[0]["At"]).partition(BETWEEN)[0] if chosen else None
 
 
 # --- the whole -------------------------------------------------------------------------------------
 
 
-def layered(*layers: Spec, pad: int = 0) -> Spec:
-    """Layers on one another. A single view would get an empty legend title, so even one comes as a layer."""
+def drawing(*layers: alt.Chart, pad: int = 0) -> Spec:
+    """Layers on one another, checked against the schema of Vega-Lite."""
     # Without padding of its own, a chart has 25 px of air below.
     padding = {"left": pad, "right": pad + 4 * (not pad), "top": pad + 4 * (not pad), "bottom": pad or 2}
-    return {
-        "layer": list(layers),
-        "padding": padding,
-        "autosize": {"type": "fit", "contains": "padding"},
-        "config": {"view": {"stroke": None}},
-    }
+    # A single view would get an empty legend title, so even one comes as a layer.
+    fit = alt.AutoSizeParams(type="fit", contains="padding")
+    whole = alt.layer(*layers, data=alt.NamedData(_SOURCE), padding=padding, autosize=fit)
+    # Streamlit's own grey is too faint on white (3.7 to 1). Upright labels stand in the middle of their grid lines.
+    whole = whole.configure_axis(title=None, labelColor=ink("Axis"), labelFontSize=11, labelPadding=5)
+    whole = whole.configure_axisY(labelFlush=False, labelBaseline="middle").configure_view(stroke=None)
+    whole = whole.configure_legend(title=None, orient="top", offset=8)
+    spec: Spec = whole.to_dict()
+    # The browser's Vega-Lite is Streamlit's, and warns of any other version.
+    del spec["$schema"]
+    return spec
 
 
-def stacked_bars(x: Spec, axis: Spec, slots: Mapping[str, str], legend: Spec) -> Spec:
-    """Bars of several columns on one another; ``slots``: column -> colour slot, from below."""
-    return {
-        "transform": folded(slots),
-        "mark": {"type": "bar", "width": {"band": 1}, "tooltip": False},
-        "encoding": {
-            "x": x,
-            "y": {"field": "amount", "type": "quantitative", "stack": "zero", "axis": labels() | axis},
-            "color": color(legend),
-            "order": {"field": "order", "type": "quantitative"},
-        },
-    }
+def stacked_bars(axis: alt.Axis, slots: Mapping[str, str]) -> alt.Chart:
+    """Bars of several columns on one another, up to the column ``Total``; ``slots``: column -> slot, from below."""
+    y = alt.Y("amount:Q", stack="zero", axis=axis, scale=from_zero("Total"))
+    bars: alt.Chart = folded(slots).mark_bar(width=alt.RelativeBandSize(1), tooltip=False)
+    return bars.encode(x=band(), y=y, color=color(legend(slots)), order="order:Q")
 
 
-def folded(slots: Mapping[str, str]) -> list[Spec]:
+def folded(slots: Mapping[str, str]) -> alt.Chart:
     """Each row once for each column, with the column's ``amount``, ``slot`` and ``order``."""
-    names = list(slots)
-    return [
-        {"fold": names, "as": ["kind", "amount"]},
-        {"calculate": f"({json.dumps(dict(slots))})[datum.kind]", "as": "slot"},
-        {"calculate": f"indexof({json.dumps(names)}, datum.kind)", "as": "order"},
-    ]
+    order = f"indexof({json.dumps(list(slots))}, datum.kind)"
+    each = alt.Chart().transform_fold(list(slots), as_=["kind", "amount"])
+    return each.transform_calculate(slot=f"({json.dumps(dict(slots))})[datum.kind]", order=order)
 
 
-def in_slot(slot: str, *transform: Spec) -> list[Spec]:
-    """Everything in one colour."""
-    return [*transform, {"calculate": json.dumps(slot), "as": "slot"}]
+def in_slot(slot: str, **columns: str) -> alt.Chart:
+    """Everything in one colour; ``columns``: name -> the expression that makes it."""
+    return alt.Chart().transform_calculate(**columns, slot=json.dumps(slot))
+
+
+# --- what is read from the columns -----------------------------------------------------------------
+
+_ROWS = f"data('{_SOURCE}')"
+"""The rows as they were sent. There are none before they have arrived."""
+
+
+def fact(name: str) -> str:
+    """The expression that reads one of the ``facts``."""
+    return f"({_ROWS}[0] || {{}}).{name}"
+
+
+def listed(name: str, labels: Mapping[float, str]) -> Facts:
+    """The facts of a ``labelled`` axis: where a label stands, and what it says."""
+    return {name: BETWEEN.join(map(str, labels)), f"{name}_labels": BETWEEN.join(labels.values())}
+
+
+def labelled(name: str, **settings: Unpack[AxisConfigKwds]) -> alt.Axis:
+    """An axis with labels where the facts ``listed`` under this name have them, and nowhere else."""
+    values, labels = (f"split({fact(each)} || '', '{BETWEEN}')" for each in (name, f"{name}_labels"))
+    words = f"{labels}[indexof({values}, datum.value)]"
+    found = alt.Axis(**settings)
+    found.values, found.labelExpr = alt.ExprRef(values), words
+    return found
+
+
+def extent(column: str) -> str:
+    """The expression of the smallest and the largest value of a column."""
+    return f"extent(pluck({_ROWS}, '{column}'))"
+
+
+def from_zero(column: str) -> alt.Scale:
+    """A scale from zero to a round number at or above the largest value.
+
+    Left to find the ends itself, it would look at the columns of each layer, and warn of those without rows.
+    """
+    return alt.Scale(domain=alt.ExprRef(f"[0, {extent(column)}[1] || 0]"), nice=True)
+
+
+def up_to(end: str) -> alt.Scale:
+    """A scale from zero to exactly what this expression gives; a tiny bit where that is nothing, to place zero."""
+    return alt.Scale(domain=alt.ExprRef(f"[0, {end} || 1e-6]"), nice=False)
 
 
 # --- pointing at something -------------------------------------------------------------------------
@@ -126,85 +163,82 @@ def in_words(said: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
     return {f"{title} in words": words for title, words in said.items()}
 
 
-def tooltip(titles: Iterable[str], plain: Mapping[str, str]) -> list[Spec]:
+def tooltip(titles: Iterable[str], plain: Mapping[str, str]) -> list[alt.Tooltip]:
     """What a tooltip says: first columns that are there anyhow, title -> column; then those of ``in_words``."""
     columns = [*plain.items(), *((title, f"{title} in words") for title in titles)]
-    return [{"field": column, "type": "nominal", "title": title} for title, column in columns]
+    return [alt.Tooltip(field=column, type="nominal", title=title) for title, column in columns]
 
 
-def hover_band(band: Spec, words: list[Spec], *, along: str = "x") -> Spec:
-    """An invisible bar over each whole band, so that small amounts can be pointed at too.
-
-    Args:
-        band: the axis of the bands, along x or y.
-        words: the ``tooltip``.
-        along: ``x`` where the bands stand side by side.
-    """
-    across, size = {"y": {"value": 0}, "y2": {"value": "height"}}, "width"
-    if along == "y":
-        across, size = {"x": {"value": 0}, "x2": {"value": "width"}}, "height"
-    return {
-        # A little more than the band, so that there is no gap between two days.
-        "mark": {"type": "bar", "opacity": 0, size: {"band": 1.14}},
-        "encoding": {along: band, **across, "tooltip": words},
-    }
+WHOLE_BAND = alt.RelativeBandSize(1.14)
+"""A little more than the band, so that there is no gap between two days."""
 
 
-def hover_near(x: Spec, y: Spec, words: list[Spec]) -> Spec:
+def hover_band(words: list[alt.Tooltip], *, cursor: Literal["pointer", "auto"] = "auto") -> alt.Chart:
+    """Invisible bars over whole bands, so that small amounts can be pointed at too."""
+    bars: alt.Chart = alt.Chart(name="bands").mark_bar(opacity=0, width=WHOLE_BAND, cursor=cursor)
+    return bars.encode(x=band(), y=alt.value(0), y2=alt.value("height"), tooltip=words)
+
+
+def hover_near(x: alt.X, y: alt.Y, words: list[alt.Tooltip]) -> alt.Chart:
     """Invisible points; the one nearest to the pointer says what it is."""
-    near = {"type": "point", "on": "pointerover", "nearest": True, "encodings": ["x"]}
-    return {
-        "params": [{"name": "near", "select": near}],
-        "mark": {"type": "point", "opacity": 0, "size": 80},
-        "encoding": {"x": x, "y": y, "tooltip": words},
-    }
+    near = alt.selection_point(name="near", on="pointerover", nearest=True, encodings=["x"])
+    points: alt.Chart = alt.Chart(name="instants").mark_point(opacity=0, size=80)
+    return points.encode(x=x, y=y, tooltip=words).add_params(near)
 
 
 # --- colours, axes, text ---------------------------------------------------------------------------
 
 
-def color(legend: Spec | None = None) -> Spec:
+def color(legend: alt.Legend | None = None) -> alt.Color:
     """By the column ``slot``, over all slots of the theme."""
-    return {"field": "slot", "type": "nominal", "scale": {"domain": SLOTS}, "legend": legend}
+    return alt.Color("slot:N", scale=alt.Scale(domain=SLOTS), legend=legend)
 
 
-def ink(slot: str) -> Spec:
+def ink(slot: str) -> alt.ExprRef:
     """The colour of a slot, for what has no column: text, rules, labels. Needs ``color`` in the same chart."""
-    return {"expr": f"scale('color', '{slot}')"}
+    return alt.ExprRef(f"scale('color', '{slot}')")
 
 
-def legend(names: Mapping[str, str]) -> Spec:
-    """A legend on top of these slots, in rows of two where there is no room; ``names``: slot -> word."""
-    number = len(names)
-    return {
-        "title": None,
-        "values": list(names),
-        "labelExpr": f"({json.dumps(dict(names))})[datum.label]",
-        "orient": "top",
-        "direction": "horizontal",
-        "columns": {"expr": f"width < {number * _LEGEND} ? 2 : {number}"},
-        "symbolType": "square",
-        "labelFontSize": 13,
-        "labelColor": ink("Axis"),
-        "offset": 8,
-    }
+def legend(slots: Mapping[str, str], *, aside: str = "45") -> alt.Legend:
+    """A legend on top, in rows of two or one where there is no room.
+
+    Args:
+        slots: word -> slot.
+        aside: how many pixels the labels beside the drawing take, as an expression.
+    """
+    return alt.Legend(
+        values=list(slots.values()),
+        labelExpr=f"({json.dumps({slot: word for word, slot in slots.items()})})[datum.label]",
+        columns=alt.ExprRef(_legend_columns(list(slots), aside)),
+        direction="horizontal",
+        symbolType="square",
+        labelFontSize=13,
+        labelColor=ink("Axis"),
+    )
+
+
+_ENTRY, _LETTER = 26, 7  # pixels, with a little to spare
+
+
+def _legend_columns(words: Sequence[str], aside: str) -> str:
+    """As many as fit: all, or two, or one. Vega cuts off what has no room."""
+    # Not of the drawing's own width: that is known when the height of the legend has been taken from it. Its width
+    # is named all the same, as this is to be looked at again when it changes.
+    room = f"(containerSize()[0] - ({aside}) + 0 * width)"
+    found = "1"
+    for columns in sorted({2, len(words)} - {1}):
+        widest = (max(map(len, words[place::columns]), default=0) for place in range(columns))
+        needed = sum(_ENTRY + _LETTER * length for length in widest)
+        found = f"{room} < {needed} ? {found} : {columns}"
+    return found
 
 
 SOURCES = {PLATFORM: PLATFORM, BYOK: BYOK}
 
 
-def labels() -> Spec:
-    """How an axis is labelled: Streamlit's own grey is too faint on white (3.7 to 1)."""
-    return {"title": None, "labelColor": ink("Axis"), "labelFontSize": 11, "labelPadding": 5}
-
-
-UPRIGHT: Spec = {"domain": False, "labelFlush": False, "labelBaseline": "middle"}
-"""An upright axis has its labels in the middle of its grid lines, and no line of its own."""
-
-
-def money_axis() -> Spec:
+def money_axis() -> alt.Axis:
     """Dollars, without cents where there are enough of them."""
-    return labels() | {"labelExpr": money_labels("domain('y')[1]"), "tickCount": 4} | UPRIGHT
+    return alt.Axis(labelExpr=money_labels("domain('y')[1]"), tickCount=4)
 
 
 def money_labels(top: str) -> str:
@@ -212,47 +246,26 @@ def money_labels(top: str) -> str:
     return f"format(datum.value, {top} >= 5 ? '$,.0f' : {top} >= 0.05 ? '$.2f' : '$~f')"
 
 
-def labelled(names: Mapping[str, str]) -> Spec:
-    """Labels only at these values, with these words."""
-    return {"labelExpr": f"({json.dumps(dict(names))})[toString(datum.value)]", "labelOverlap": True}
+def note(rows: alt.Chart, slot: str, *, weight: int = 400, **place: Any) -> alt.Chart:
+    """A word in the drawing; ``place``: align, dx, dy."""
+    style: dict[str, Any] = {"fontSize": 11, "fontWeight": weight, "baseline": "middle", **place}
+    words: alt.Chart = rows.mark_text(fill=ink(slot), tooltip=False, **style)
+    return words
 
 
-def keys(names: Sequence[str], labelled: Mapping[str, str]) -> list[str]:
-    """The keys of the bands of an axis, each with its label where it has one."""
-    return [f"{name}{_LABEL}{labelled[name]}" if name in labelled else name for name in names]
-
-
-def band(field: str, number: int) -> Spec:
-    """An axis of ``number`` bands side by side; ``field`` holds their ``keys``, and the rows are ``in_order``."""
-    words = f"split(datum.value, '{_LABEL}')[1] || ''"
-    axis = labels() | {"labelExpr": words, "labelOverlap": True, "ticks": False, "labelAngle": 0}
+def band() -> alt.X:
+    """An axis of a band for each row, which are ``in_order``; the column ``At`` holds their keys and labels."""
+    words = f"split(datum.value, '{BETWEEN}')[1] || ''"
     # A few bars do not grow as wide as the page.
-    scale = {"paddingInner": 0.12, "paddingOuter": max(0.06, (_FEW - number) / 2)}
-    return {"field": field, "type": "ordinal", "sort": IN_ORDER, "scale": scale, "axis": axis}
+    outside = alt.ExprRef(f"max(0.06, ({_FEW} - length({_ROWS})) / 2)")
+    scale = alt.Scale(paddingInner=0.12, paddingOuter=outside)
+    return alt.X("At:O", sort=IN_ORDER, scale=scale, axis=alt.Axis(labelExpr=words, labelAngle=0))
 
 
-IN_ORDER: Spec = {"field": "Order", "op": "min"}
+IN_ORDER = alt.EncodingSortField(field="Order", op="min")
 """The order of bands: left to itself, a drawing that is used again keeps the order of what it showed before."""
 
 
 def in_order(columns: Columns) -> Columns:
     """The same with a column that numbers the rows, for ``IN_ORDER``."""
     return {**columns, "Order": list(range(len(next(iter(columns.values())))))}
-
-
-def short_day(day: date) -> str:
-    """``Mon 23 Nov``."""
-    return f"{day:%a} {day.day} {day:%b}"
-
-
-def small_text(slot: str, *, align: str, dx: int, dy: int, weight: int = 400) -> Spec:
-    """The mark of a note in the drawing."""
-    place = {"align": align, "baseline": "middle", "dx": dx, "dy": dy}
-    return {
-        "type": "text",
-        "fontSize": 11,
-        "fontWeight": weight,
-        "fill": ink(slot),
-        "tooltip": False,
-        **place,
-    }

@@ -154,7 +154,7 @@ def draw_week(points: Sequence[Point], window: Window, spent: Totals, zone: Zone
         cards.heading(
             "Spend in the last 7 days, USD", note=f"rolling sum, platform-funded only; times in {zone.key}"
         )
-        theme.show(caps.consumption(points, name="7-day", cap_nano=window.cap_nano, zone=zone))
+        theme.show(caps.consumption(points, cap_nano=window.cap_nano, zone=zone))
         st.caption(_what_counts(window.used_nano - window.unknown_nano, spent))
 
 
