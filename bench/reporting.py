@@ -131,7 +131,7 @@ def _statement_alone(platform: Platform, work: Callable[[], object]) -> float:
     work()
     event.remove(platform.database.engine, "before_cursor_execute", note)
     with platform.database.read() as connection:
-        driver: Any = connection.connection.driver_connection
+        driver: Any = connection.connection.dbapi_connection
         return max(_milliseconds(lambda one=one: driver.execute(*one).fetchall()) for one in said)
 
 

@@ -81,7 +81,18 @@ class SessionEnded(QodexError):
 
 
 class DatabaseUnavailable(QodexError):
-    """The database did not answer, or could not write. Nothing was half done."""
+    """The database did not answer, or could not write. Nothing was half done.
+
+    ``cause`` names why for a program: ``unreachable, busy, full, read_only, too_many_connections, deadlock`` …
+    """
+
+    def __init__(self, sentence: str, *, cause: str = "unreachable") -> None:
+        super().__init__(sentence)
+        self.cause = cause
+
+
+class DatabaseConflict(QodexError):
+    """A row breaks a rule of the tables: its name is taken, its project is gone. Nothing was changed."""
 
 
 class KeyMalformed(QodexError):

@@ -61,7 +61,9 @@ class Platform:
     ) -> None:
         self.settings = settings
         self.actor = actor or local_administrator(Origin.WORKER, "worker")
-        self.database = Database(settings.database_url, clock=clock)
+        self.database = Database.from_settings(
+            settings, clock=clock, application=f"qodex {self.actor.origin}"
+        )
         migrate(self.database)
         if rollups.set_zone(self.database, settings.timezone, _log_progress):
             log.info("The daily roll-up holds days of %s now.", settings.timezone)

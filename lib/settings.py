@@ -67,6 +67,20 @@ class Settings(BaseSettings):
         validation_alias="DATABASE_URL",
         description="SQLAlchemy URL: SQLite or `postgresql+psycopg://…`",
     )
+    db_pool: int = Field(
+        10,
+        gt=0,
+        le=1000,
+        validation_alias="QODEX_DB_POOL",
+        description="database connections that one process may hold at once",
+    )
+    db_timeout: float = Field(
+        30.0,
+        ge=1,
+        le=3600,
+        validation_alias="QODEX_DB_TIMEOUT",
+        description="seconds that a statement, a lock or a connection of the database may take",
+    )
     master_keys: Annotated[Secret | None, NoDecode] = Field(
         None,
         validation_alias="QODEX_MASTER_KEYS",

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from lib.access import audit
 from lib.access.audit import Tag
@@ -22,7 +21,7 @@ from lib.clock import HOUR, MINUTE, SECOND, Micros
 from lib.db import Database
 from lib.db.tables import sessions
 from lib.emails import clean_email, fold
-from lib.errors import BadInput, SessionEnded, SignInRefused
+from lib.errors import BadInput, DatabaseConflict, SessionEnded, SignInRefused
 from lib.settings import Settings
 
 CLOCK_SKEW: Micros = 2 * MINUTE
@@ -211,7 +210,7 @@ class Sessions:
                 row = {"id": token.id, "email": token.email, "started_at": now}
                 connection.execute(insert(sessions), row)
                 audit.record(connection, now, Actor(token.email, origin), Tag.SIGNED_IN)
-        except IntegrityError:
+        except DatabaseConflict:
             with self._database.read() as connection:
                 return _find(connection, token.id) or _Session(None)
         return _Session(None)

@@ -74,7 +74,7 @@ def _database(session: Session, settings: Settings) -> Iterator[Finding]:
         yield Finding("database", "note", "there is none yet; the first start makes it")
         return
     try:
-        database = Database(settings.database_url)
+        database = Database.from_settings(settings, application="qodex doctor")
         try:
             yield Finding("database", "ok", f"{describe(database)}, can be written")
             yield from _keys(session, settings, database)

@@ -33,7 +33,7 @@ def copied(connection: Connection, query: Select[Any], *, delimiter: str) -> Gen
     found = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
     statement = f"COPY ({found}) TO STDOUT WITH (FORMAT csv, DELIMITER E'\\x{ord(delimiter):02x}')"
     try:
-        yield from _blocks(connection.connection.driver_connection, statement, found.params)
+        yield from _blocks(connection.connection.dbapi_connection, statement, found.params)
     except Error as problem:
         raise DBAPIError.instance(statement, None, problem, Error, hide_parameters=True) from problem
 

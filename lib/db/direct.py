@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.base import Executable
 
@@ -31,29 +31,29 @@ _compiled: dict[tuple[int, str, tuple[str, ...]], _Compiled] = {}
 
 def execute(connection: Connection, statement: Any, parameters: Mapping[str, Any]) -> list[Any]:
     """Run a statement within a transaction; its rows, with columns as attributes. Raises SQLAlchemy's errors."""
-    error = connection.dialect.loaded_dbapi.Error
+    dialect = connection.dialect
+    error = dialect.loaded_dbapi.Error
     try:
-        return run(connection, statement, parameters)
+        return run(connection.connection.dbapi_connection, dialect, statement, parameters)
     except error as problem:
-        sql = _ready(connection, statement, parameters).sql
+        sql = _ready(dialect, statement, parameters).sql
         raise DBAPIError.instance(sql, None, problem, error, hide_parameters=True) from problem
 
 
-def run(connection: Connection, statement: Any, parameters: Mapping[str, Any]) -> list[Any]:
-    """The same on a connection in autocommit as well. Raises the driver's errors."""
-    ready = _ready(connection, statement, parameters)
+def run(driver: Any, dialect: Dialect, statement: Any, parameters: Mapping[str, Any]) -> list[Any]:
+    """Run a statement on the driver's own connection, in autocommit as well. Raises the driver's errors."""
+    ready = _ready(dialect, statement, parameters)
     values = {**ready.fixed, **parameters}
     arguments = values if ready.order is None else [values[name] for name in ready.order]
-    driver: Any = connection.connection.driver_connection
     cursor = driver.execute(ready.sql, arguments)
     return [ready.row(*row) for row in cursor.fetchall()] if ready.row else []
 
 
-def _ready(connection: Connection, statement: Any, parameters: Mapping[str, Any]) -> _Compiled:
-    key = (id(statement), connection.dialect.name, tuple(parameters))
+def _ready(dialect: Dialect, statement: Any, parameters: Mapping[str, Any]) -> _Compiled:
+    key = (id(statement), dialect.name, tuple(parameters))
     if key not in _compiled:
         names = list(parameters) if getattr(statement, "is_insert", False) else None
-        found: Any = statement.compile(dialect=connection.dialect, column_keys=names)
+        found: Any = statement.compile(dialect=dialect, column_keys=names)
         columns = [column.name for column in getattr(statement, "exported_columns", ())]
         row = namedtuple("DirectRow", columns) if columns else None  # noqa: PYI024
         order = tuple(found.positiontup) if found.positional else None

@@ -10,40 +10,34 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from weakref import WeakSet
+import weakref
 
 
-class _Mark:
-    """One transaction of this thread. Nothing but the transaction's own frame holds it."""
+class Mark:
+    """One transaction of a thread. Nothing but what the transaction holds keeps it."""
 
     __slots__ = ("__weakref__",)
 
 
 class _Thread(threading.local):
     def __init__(self) -> None:
-        # Weak: an exception from outside may skip the end of a block, but never keeps its frame for ever.
-        self.marks: WeakSet[_Mark] = WeakSet()
+        # Weak: an exception from outside may skip the end of a block, but never keeps what it held for ever.
+        self.marks: list[weakref.ref[Mark]] = []
 
 
 _thread = _Thread()
 
 
-@contextmanager
-def transaction_mark() -> Iterator[None]:
-    """Mark this thread as inside a transaction until the end of the block."""
-    mark = _Mark()
-    _thread.marks.add(mark)
-    try:
-        yield
-    finally:
-        del mark
+def transaction_mark() -> Mark:
+    """Mark this thread as inside a transaction for as long as what is returned is kept."""
+    mark = Mark()
+    _thread.marks = [each for each in _thread.marks if each() is not None] + [weakref.ref(mark)]
+    return mark
 
 
 def in_transaction() -> bool:
     """Whether this thread is inside a transaction, on whichever database."""
-    return len(_thread.marks) > 0
+    return any(each() is not None for each in _thread.marks)
 
 
 def started_by_runtime() -> bool:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import IntegrityError
 
 from lib.access import audit
 from lib.access.audit import Tag
@@ -24,7 +23,7 @@ from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, require
 from lib.db import AnyRow, Database
 from lib.db.tables import projects
-from lib.errors import BadInput, DatabaseUnavailable, ImportRejected
+from lib.errors import BadInput, DatabaseConflict, DatabaseUnavailable, ImportRejected
 from lib.exchange.columns import EVENT_COLUMNS
 from lib.exchange.file_reader import opened
 from lib.exchange.import_rollups import SUMMED, add_imported
@@ -160,7 +159,7 @@ def _write(database: Database, spool: Spool, result: ImportResult, name: str, ac
             result.already_there = result.rows - result.skipped - result.added
             now = database.now(connection)
             audit.record(connection, now, actor, Tag.USAGE_IMPORTED, after=_audited(result, name))
-    except IntegrityError:
+    except DatabaseConflict:
         raise BadInput(
             "A project of the file was removed meanwhile. Nothing was imported; try again."
         ) from None
@@ -189,7 +188,7 @@ def _insert(connection: Connection, batches: Iterator[list[tuple[Any, ...]]]) ->
 def _copy(connection: Connection, batches: Iterator[list[tuple[Any, ...]]]) -> Sequence[AnyRow]:
     """PostgreSQL: COPY into a table of this transaction, then take what is not there yet. Returns its sums."""
     connection.exec_driver_sql(_STAGE)
-    driver: Any = connection.connection.driver_connection
+    driver: Any = connection.connection.dbapi_connection
     try:
         with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
             for batch in batches:

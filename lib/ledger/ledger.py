@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from lib.access.roles import Actor
 from lib.caps.windows import admit, standing
@@ -21,6 +20,7 @@ from lib.db import AnyRow, Database
 from lib.db.direct import execute
 from lib.db.tables import accounts, open_calls, runs
 from lib.errors import (
+    DatabaseConflict,
     CapExceeded,
     LeaseLost,
     QodexError,
@@ -148,7 +148,7 @@ class Ledger:
         """Write the usage row in place of the open row. Doing it twice, or too late, changes nothing."""
         try:
             self._settle(call, outcome)
-        except IntegrityError:
+        except DatabaseConflict:
             # Two settled a call at once whose open row was lost: the other one's row is there by now.
             self._settle(call, outcome)
 

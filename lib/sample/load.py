@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, delete, func, insert, select
-from sqlalchemy.exc import IntegrityError
 
 from lib.access import audit
 from lib.access.audit import Tag
@@ -31,7 +30,7 @@ from lib.db.tables import (
     runs,
     usage_events,
 )
-from lib.errors import BadInput, CapExceeded
+from lib.errors import BadInput, CapExceeded, DatabaseConflict
 from lib.pricing.prices import NANO, PriceBook
 from lib.sample.keys import FakeKey, FakeKeys
 from lib.sample.projects import STORIES, Story
@@ -102,7 +101,7 @@ def load(
             _write(connection, told, actor, now)
             at = database.now(connection)
             audit.record(connection, at, actor, Tag.SAMPLE_LOADED, after=_audited(loaded))
-    except IntegrityError:
+    except DatabaseConflict:
         raise BadInput(_THERE) from None  # somebody else was first
     return loaded
 

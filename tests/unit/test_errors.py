@@ -27,6 +27,8 @@ EXAMPLES = [
     errors.SampleProject("sample-checkout-api"),
     errors.Forbidden(_SENTENCE),
     errors.DatabaseUnavailable(_SENTENCE),
+    errors.DatabaseUnavailable(_SENTENCE, cause="busy"),
+    errors.DatabaseConflict(_SENTENCE),
     errors.KeyMalformed(_SENTENCE),
     errors.KeyRejected(status=401, code="invalid_api_key", message="Incorrect API key.", request_id="req_1"),
     errors.KeyUnchecked("OpenAI did not answer.", status=503, request_id="req_1"),

@@ -16,6 +16,8 @@ from lib.settings import DEFAULT_BASE_URL, ROOT, Settings
 
 VARIABLES = {
     "DATABASE_URL",
+    "QODEX_DB_POOL",
+    "QODEX_DB_TIMEOUT",
     "QODEX_MASTER_KEYS",
     "QODEX_MASTER_KEY_FILE",
     "OPENAI_API_KEY",

@@ -19,14 +19,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import column, create_engine, func, inspect, select, table, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from lib.access import audit
 from lib.access.audit import Tag
 from lib.db import Database, migrations
+from lib.db.blocks.limits import Limits
 from lib.db.migrate import HEAD, current_revision, migrate
 from lib.db.tables import audit_log, metadata, plans
-from lib.errors import DatabaseUnavailable
+from lib.errors import DatabaseConflict, DatabaseUnavailable
 from lib.usage import rollup_totals
 from tests.vaults import ADMIN
 
@@ -294,7 +294,7 @@ def test_a_migration_that_fails_in_the_middle_leaves_nothing(empty_database_url)
     with database.write() as connection:  # only the name of an index is taken, so it fails late
         connection.execute(text("CREATE TABLE other (id integer)"))
         connection.execute(text("CREATE INDEX ix_run_log_run ON other (id)"))
-    with pytest.raises((DatabaseUnavailable, DBAPIError)):
+    with pytest.raises((DatabaseConflict, DatabaseUnavailable)):
         migrate(database)
     with database.read() as connection:
         assert inspect(connection).get_table_names() == ["other"]
@@ -329,7 +329,7 @@ ENGINE_TAMPERINGS = {
 @pytest.mark.parametrize("how", [*TAMPERINGS, "the engine's own way"])
 def test_a_row_of_the_audit_log_stays_as_it_was_written(audited, database_kind, how):
     statement = TAMPERINGS.get(how) or ENGINE_TAMPERINGS[database_kind]
-    with pytest.raises((DatabaseUnavailable, DBAPIError)), audited.write() as connection:
+    with pytest.raises((DatabaseConflict, DatabaseUnavailable)), audited.write() as connection:
         connection.execute(text(statement))
     with audited.read() as connection:
         assert connection.execute(select(audit_log.c.id, audit_log.c.at, audit_log.c.actor)).all() == [
@@ -373,20 +373,20 @@ def test_what_a_read_writes_does_not_stay(notes):
     try:
         with notes.read() as connection:
             connection.execute(text("INSERT INTO notes VALUES (1, '')"))
-    except (DatabaseUnavailable, DBAPIError):
+    except (DatabaseConflict, DatabaseUnavailable):
         pass  # PostgreSQL refuses it outright
     assert ids(notes) == []
 
 
 def test_a_broken_rule_of_the_tables_is_no_fault_of_the_database(database):
-    with pytest.raises(IntegrityError), database.write() as connection:
+    with pytest.raises(DatabaseConflict), database.write() as connection:
         connection.execute(
             plans.insert(), {"name": "x", "cap_5h_nano": -1, "cap_7d_nano": 0, "default_output_limit": 1}
         )
 
 
 def test_a_foreign_key_is_kept(database):
-    with pytest.raises(IntegrityError), database.write() as connection:
+    with pytest.raises(DatabaseConflict), database.write() as connection:
         connection.execute(text("INSERT INTO accounts (project_id) VALUES ('nobody')"))
 
 
@@ -690,9 +690,8 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_half_done(notes):
 
 
 @sqlite_only
-def test_a_database_that_another_program_holds_is_one_sentence(notes, database_url, monkeypatch):
-    monkeypatch.setattr("lib.db.engine._BUSY_SECONDS", 0.01)
-    database = Database(database_url)
+def test_a_database_that_another_program_holds_is_one_sentence(notes, database_url):
+    database = Database(database_url, limits=Limits(seconds=0.01))
     other = sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     refused(database, "The database is busy. Nothing was changed")

@@ -9,7 +9,6 @@ import sqlite3
 from collections.abc import Callable, Iterator
 
 import pytest
-from sqlalchemy import event
 
 from lib.clock import SECOND
 from lib.runs.log import RunFilter
@@ -81,17 +80,17 @@ def _steps(shop: Shop, ask: Callable[[], object]) -> int:
         taken += 1
         return 0
 
-    def watch(connection: sqlite3.Connection, *_: object) -> None:
-        connection.set_progress_handler(step, 1)
+    def watch(each: Callable[[], int] | None) -> None:
+        with shop.database.read() as connection:  # the connection used last is used next
+            driver = connection.connection.dbapi_connection
+            assert isinstance(driver, sqlite3.Connection)
+            driver.set_progress_handler(each, 1)
 
     ask()  # what is read once for the life of the process
-    event.listen(shop.database.engine, "checkout", watch)
+    watch(step)
     try:
         ask()
     finally:
-        event.remove(shop.database.engine, "checkout", watch)
-        with shop.database.engine.connect() as connection:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            driver.set_progress_handler(None, 0)
+        watch(None)
+    assert taken > 0
     return taken

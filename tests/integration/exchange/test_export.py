@@ -458,7 +458,7 @@ def test_an_export_that_is_given_up_in_the_middle_leaves_nothing_running(
     for _ in range(5):
         with pytest.raises(KeyboardInterrupt):
             export(database, progress=_give_up)
-        assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+        assert database.in_use == 0
         assert not any(thread.name.startswith("read ahead") for thread in threading.enumerate())
     with database.read() as connection:
         assert (

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import DBAPIError
 
 from lib.access.roles import Actor, Origin, Role
 from lib.errors import (
+    DatabaseConflict,
     DatabaseUnavailable,
     Forbidden,
     KeyChanged,
@@ -460,7 +460,7 @@ def test_what_cannot_be_audited_does_not_happen(vault, database_kind, change):
     before = _everything(vault)
     for statement in _NO_MORE_AUDIT[database_kind]:
         vault.sql(statement)
-    with pytest.raises((DBAPIError, DatabaseUnavailable)):
+    with pytest.raises((DatabaseConflict, DatabaseUnavailable)):
         CHANGES[change](vault, ADMIN)
     assert _everything(vault) == before
     assert vault.opened("checkout") == FIRST_KEY
@@ -540,7 +540,7 @@ def _trace(vault: Vault, database_kind: str, planted: str) -> str:
     secret = Secret(planted)
     try:
         vault.keys.save("checkout", secret, actor=ADMIN, expected_version=2, verdict=Verdict())
-    except (DBAPIError, DatabaseUnavailable) as problem:
+    except (DatabaseConflict, DatabaseUnavailable) as problem:
         found = traceback.TracebackException.from_exception(problem, capture_locals=True)
     del planted
     return "".join(line for line in found.format() if "planted = " not in line)

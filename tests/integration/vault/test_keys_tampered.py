@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import DBAPIError
 
 from lib.access.roles import Origin, local_administrator
 from lib.clock import MINUTE
-from lib.errors import KeyLocked
+from lib.errors import DatabaseConflict, KeyLocked
 from lib.ledger.attempts import RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
@@ -190,16 +189,16 @@ def test_what_is_no_box_at_all_is_locked_and_breaks_no_page(vault, value):
 def test_a_key_in_use_cannot_lose_its_box(vault):
     """Else a locked key would look like no key, and the platform would pay."""
     vault.save("checkout", FIRST_KEY)
-    with pytest.raises(DBAPIError):
+    with pytest.raises(DatabaseConflict):
         vault.sql("UPDATE provider_keys SET sealed_value = NULL")
-    with pytest.raises(DBAPIError):
+    with pytest.raises(DatabaseConflict):
         vault.sql("UPDATE provider_keys SET ended_at = 1")
     assert vault.opened("checkout") == FIRST_KEY
 
 
 def test_a_project_has_one_key_in_use_whatever_is_written(vault):
     vault.save("checkout", FIRST_KEY)
-    with pytest.raises(DBAPIError):
+    with pytest.raises(DatabaseConflict):
         vault.sql(
             "INSERT INTO provider_keys (project_id, provider, version, secret_id, last4, scheme, master_key_id,"
             " sealed_data_key, sealed_value, saved_at, saved_by)"

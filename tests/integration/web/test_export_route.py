@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import asyncio
 import hashlib
 import http.client
@@ -724,14 +725,14 @@ def test_a_database_that_fails_in_the_middle_is_a_sentence_and_never_a_short_fil
 
     def fails(*given: Any, **_: object) -> Any:
         if browser.platform.database.is_sqlite or kind == "daily-csv":
-            raise OperationalError("SELECT", {}, RuntimeError("disk I/O error"))
+            raise OperationalError("SELECT", {}, sqlite3.OperationalError("disk I/O error"))
         given[0]._connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
 
     monkeypatch.setattr(where, fails)
     before = open_files()
     answer = browser.get(browser.link(kind=kind))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
-    assert answer.text.startswith("The database did not answer.")
+    assert answer.text.startswith(("The database did not answer.", "The disk of the database failed."))
     assert "content-disposition" not in answer.headers
     assert open_files() == before
     assert logged(browser.platform, "usage:exported") == []

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from lib.db import Database
-from lib.db.queue import WriterQueue
+from lib.db.blocks.line import WaitedTooLong
+from lib.db.blocks.writer_lock import WriterLock
 from tests.services import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,9 +31,9 @@ for _ in sys.stdin:
 _KILLED = """
 import os, sys
 from pathlib import Path
-from lib.db.queue import WriterQueue
-with WriterQueue(Path(sys.argv[1])).turn():
-    os.kill(os.getpid(), 9)
+from lib.db.blocks.writer_lock import WriterLock
+turn = WriterLock(Path(sys.argv[1])).enter(60)
+os.kill(os.getpid(), 9)
 """
 
 
@@ -69,18 +70,20 @@ def test_a_process_that_waits_writes_before_one_that_just_wrote(tmp_path):
 
 
 def test_a_thread_that_waits_goes_before_one_that_just_had_its_turn(tmp_path):
-    queue, notes = WriterQueue(tmp_path / "a.db"), list[str]()
+    lock, notes = WriterLock(tmp_path / "a.db"), list[str]()
 
     def write() -> None:
-        with queue.turn():
-            notes.append("other")
+        turn = lock.enter(60)
+        notes.append("other")
+        turn.leave()
 
-    other = threading.Thread(target=write)
-    with queue.turn():
-        other.start()
-        assert wait_until(queue._locks[0].locked, 60)  # the one who is first in the queue holds it
-    with queue.turn():
-        notes.append("mine")
+    other, turn = threading.Thread(target=write), lock.enter(60)
+    other.start()
+    assert wait_until(lambda: len(lock._line.living()) == 2, 60)
+    turn.leave()
+    turn = lock.enter(60)
+    notes.append("mine")
+    turn.leave()
     other.join()
     assert notes == ["other", "mine"]
 
@@ -88,13 +91,32 @@ def test_a_thread_that_waits_goes_before_one_that_just_had_its_turn(tmp_path):
 def test_a_turn_whose_holder_was_killed_is_free_again(tmp_path):
     command = [sys.executable, "-c", _KILLED, str(tmp_path / "a.db")]
     assert subprocess.run(command, check=False, cwd=ROOT).returncode == -9
-    with WriterQueue(tmp_path / "a.db").turn():
-        pass
+    WriterLock(tmp_path / "a.db").enter(60).leave()
 
 
 def test_a_turn_inside_a_turn_is_an_error_and_no_endless_wait(tmp_path):
-    queue = WriterQueue(tmp_path / "a.db")
-    with queue.turn(), pytest.raises(RuntimeError, match="wait for itself"), queue.turn():
-        pass
-    with queue.turn():
-        pass
+    lock = WriterLock(tmp_path / "a.db")
+    turn = lock.enter(60)
+    with pytest.raises(RuntimeError, match="wait for itself"):
+        lock.enter(60)
+    turn.leave()
+    lock.enter(60).leave()
+
+
+def test_a_turn_that_does_not_come_in_time_is_given_up_and_comes_later(tmp_path):
+    """Other processes are other files open on this one, so another lock object stands for one."""
+    lock, other = WriterLock(tmp_path / "a.db"), WriterLock(tmp_path / "a.db")
+    turn = other.enter(60)
+    with pytest.raises(WaitedTooLong):
+        lock.enter(0.01)
+    turn.leave()
+    lock.enter(60).leave()
+    other.enter(60).leave()
+
+
+def test_a_turn_that_is_only_dropped_is_free_for_threads_and_processes(tmp_path):
+    lock, other = WriterLock(tmp_path / "a.db"), WriterLock(tmp_path / "a.db")
+    turn = lock.enter(60)
+    del turn
+    other.enter(60).leave()
+    lock.enter(60).leave()

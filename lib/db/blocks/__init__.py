@@ -1,0 +1,1 @@
+"""What one ``with`` block on the database holds, on either engine: a turn, a connection, a transaction."""

@@ -1,0 +1,132 @@
+"""What is particular to PostgreSQL: its connections, how a transaction begins and ends, and how long each step may take.
+
+Nothing here needs a connection of one's own for longer than a transaction, so a pooler in transaction mode may stand
+in between: no prepared statements unless DATABASE_URL asks for them, ``SET LOCAL`` only, no session state.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool
+
+from lib.db.blocks.limits import Limits
+from lib.errors import DatabaseUnavailable
+
+OLDEST = 14
+_GRACE = 1.0
+"""Seconds after which a server that should have ended a statement by itself is taken for dead."""
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that does not wait for ever for a server that is stopped, or behind a cut network."""
+
+    seconds: float | None = None
+    """How long one answer may take; None for no limit."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """As psycopg, which calls this for each thing that it waits for."""
+        return super().wait(gen, interval, self.seconds if timeout is None else timeout)
+
+
+class PostgreSQL:
+    """The driver's side of one PostgreSQL database."""
+
+    name = "postgresql"
+
+    def __init__(self, url: str, limits: Limits, *, application: str) -> None:
+        self._limits = limits
+        self._defaults = {
+            "application_name": application,
+            "connect_timeout": str(max(2, math.ceil(limits.seconds))),
+            "tcp_user_timeout": str(int(1000 * (limits.seconds + _GRACE))),
+            "keepalives_idle": "30",
+            "keepalives_interval": "10",
+            "keepalives_count": "3",
+        }
+        self.engine = _engine(url)
+        event.listen(self.engine, "do_connect", self._connect)
+
+    def begin(self, driver: Any, *, write: bool, durable: bool, seconds: float | None) -> None:
+        """Begin a transaction with its limits, in one round trip. ``seconds`` 0: its statements may take any time."""
+        limit = self._limits.seconds if seconds is None else seconds
+        driver.seconds = _patience(limit)
+        driver.execute(
+            _begin(limit or self._limits.seconds, write=write, durable=durable, endless=limit == 0)
+        )
+
+    def commit(self, driver: Any) -> None:
+        """Keep what was written."""
+        if driver.pgconn.transaction_status == TransactionStatus.INERROR:
+            # The server would answer this COMMIT with a rollback, and no error.
+            raise psycopg.errors.InFailedSqlTransaction(
+                "a statement of the transaction failed before its end"
+            )
+        driver.commit()
+
+    def rollback(self, driver: Any) -> None:
+        """Undo what was written, and leave the connection fit for the next transaction."""
+        driver.rollback()
+        driver.seconds = _patience(self._limits.seconds)
+
+    def close(self, driver: Any) -> None:
+        """Whatever state it is in: the server undoes what has not committed."""
+        driver.close()
+
+    def is_alive(self, driver: Any) -> bool:
+        """False where the server, or something in between, has ended the connection."""
+        return not driver.closed
+
+    def _connect(self, _dialect: object, _record: object, arguments: Any, options: dict[str, Any]) -> Any:
+        options = {**self._defaults, **options}
+        options["prepare_threshold"] = _threshold(options.get("prepare_threshold"))
+        connection = BoundedConnection.connect(*arguments, **options)
+        connection.autocommit = True  # the transactions are ours
+        connection.seconds = _patience(self._limits.seconds)
+        return connection
+
+
+def _engine(url: str) -> Engine:
+    try:
+        return create_engine(make_url(url), hide_parameters=True, poolclass=NullPool, use_native_hstore=False)
+    except (ArgumentError, ValueError):
+        reason = "DATABASE_URL cannot be read. Write it like postgresql+psycopg://user@host:5432/name."
+    raise DatabaseUnavailable(reason)  # here, because that error repeats the URL with its password
+
+
+def _patience(limit: float) -> float | None:
+    """The server ends a statement at its limit and says why; one that does not is given up a little later."""
+    return 1.1 * limit + _GRACE if limit else None
+
+
+def _threshold(value: object) -> int | None:
+    """After how many uses psycopg prepares a statement on the server. As text it would fail at each of them."""
+    if value is None or str(value).lower() in {"", "none", "off"}:
+        return None
+    if str(value).isdecimal():
+        return int(str(value))
+    raise DatabaseUnavailable(
+        "DATABASE_URL: prepare_threshold is a whole number, or none for no prepared statements.",
+        cause="options",
+    )
+
+
+def _begin(seconds: float, *, write: bool, durable: bool, endless: bool) -> str:
+    """A transaction's first statements. A lock is given up before the statement is, so that the cause is told."""
+    mode = "" if write else " ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    settings = {
+        "lock_timeout": int(900 * seconds),
+        "statement_timeout": 0 if endless else int(1000 * seconds),
+        "idle_in_transaction_session_timeout": 0 if endless else int(1000 * seconds),
+    }
+    relaxed = "; SET LOCAL synchronous_commit = off" if write and not durable else ""
+    return (
+        f"BEGIN{mode}"
+        + "".join(f"; SET LOCAL {name} = {value}" for name, value in settings.items())
+        + relaxed
+    )
