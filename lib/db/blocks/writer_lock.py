@@ -13,7 +13,6 @@ import os
 import threading
 import time
 import weakref
-from io import FileIO
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -81,8 +80,8 @@ class WriterTurn:
     def __init__(self, line: Line, ahead: _FileLock, inside: _FileLock) -> None:
         self._line, self._next, self._queue = line, ahead, inside
         self.ticket: Ticket | None = None
-        self.ahead: FileIO | None = None
-        self.inside: FileIO | None = None
+        self.ahead: _File | None = None
+        self.inside: _File | None = None
 
     def give_way(self) -> None:
         """Let another process be the next one."""
@@ -105,15 +104,43 @@ class WriterTurn:
         self.leave()
 
 
+class _File:
+    """An open file; closed when it is gone."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    def fileno(self) -> int:
+        """For flock. Raises ValueError where it is closed."""
+        if self._descriptor is None:
+            raise ValueError("the file is closed")
+        return self._descriptor
+
+    def close(self) -> None:
+        """Give it, and its lock, back. Doing it twice changes nothing."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    @property
+    def closed(self) -> bool:
+        """Whether that was done."""
+        return self._descriptor is None
+
+    def __del__(self) -> None:
+        """Closed, too, where nobody did it."""
+        self.close()
+
+
 class _FileLock:
     """A lock that processes share: the kernel gives it back if its holder dies."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: FileIO | None = None
-        self._waiting: weakref.WeakSet[FileIO] = weakref.WeakSet()
+        self._file: _File | None = None
+        self._waiting: weakref.WeakSet[_File] = weakref.WeakSet()
 
-    def acquire(self, deadline: float) -> FileIO:
+    def acquire(self, deadline: float) -> _File:
         """Lock it; what is returned has to be released. Threads of this process come one at a time."""
         try:
             return self._try() or self._wait(deadline)
@@ -121,12 +148,12 @@ class _FileLock:
             number = problem.errno or 0
         raise WriterLockUnusable(_REASONS.get(number, os.strerror(number)))
 
-    def release(self, file: FileIO) -> None:
+    def release(self, file: _File) -> None:
         """Let others lock it. Doing it twice changes nothing."""
+        if not file.closed:
+            fcntl.flock(file, fcntl.LOCK_UN)
         if file is not self._file:
             file.close()
-        elif not file.closed:
-            fcntl.flock(file, fcntl.LOCK_UN)
 
     def forget(self) -> None:
         """In a child: a lock lives as long as anybody has its file open."""
@@ -140,10 +167,10 @@ class _FileLock:
         """Close what is kept open between two turns."""
         self.forget()
 
-    def _open(self) -> FileIO:
-        return FileIO(self._path, "a", opener=lambda path, flags: os.open(path, flags, 0o600))
+    def _open(self) -> _File:
+        return _File(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
-    def _try(self) -> FileIO | None:
+    def _try(self) -> _File | None:
         if self._file is None:
             self._file = self._open()
         try:
@@ -152,7 +179,7 @@ class _FileLock:
             return None
         return self._file
 
-    def _wait(self, deadline: float) -> FileIO:
+    def _wait(self, deadline: float) -> _File:
         """The kernel wakes whoever waits, but knows no time limit: a thread waits in our place, on a file of its own."""
         wait = _Wait(self._open())
         self._waiting.add(wait.file)
@@ -173,7 +200,7 @@ class _FileLock:
 class _Wait:
     """One thread that waits for a lock in place of another, which may give up."""
 
-    def __init__(self, file: FileIO) -> None:
+    def __init__(self, file: _File) -> None:
         self.file = file
         self.locked: SimpleQueue[OSError | None] = SimpleQueue()
         self._given_up = False

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from lib.db import Database
+from lib.db.direct import run
 from lib.db.reentrancy import in_transaction, started_by_runtime
 from lib.db.tables import projects
 
@@ -55,9 +56,10 @@ def test_a_transaction_that_an_exception_ends_is_over_while_the_exception_is_sti
 def test_a_transaction_whose_end_was_skipped_is_over_when_its_frame_is_gone(database):
     """As an exception from outside may do between the block and its end."""
     block = database.write()
+    leave = block.__exit__  # which the interpreter looks up first, and drops
     block.__enter__()
     assert in_transaction()
-    del block
+    del block, leave
     assert not in_transaction()
     with database.write():
         pass
@@ -65,8 +67,9 @@ def test_a_transaction_whose_end_was_skipped_is_over_when_its_frame_is_gone(data
 
 def test_a_look_is_a_transaction_as_well(database, monkeypatch):
     found = []
-    look = database._look
-    monkeypatch.setattr(database, "_look", lambda *told: (found.append(in_transaction()), look(*told))[1])
+    monkeypatch.setattr(
+        "lib.db.blocks.lease.run", lambda *told: (found.append(in_transaction()), run(*told))[1]
+    )
     database.lookup(select(projects), {})
     assert (found, in_transaction()) == ([True], False)
 
