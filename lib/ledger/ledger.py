@@ -20,8 +20,8 @@ from lib.db import AnyRow, Database
 from lib.db.direct import execute
 from lib.db.tables import accounts, open_calls, runs
 from lib.errors import (
-    DatabaseConflict,
     CapExceeded,
+    DatabaseConflict,
     LeaseLost,
     QodexError,
     RunUnknown,

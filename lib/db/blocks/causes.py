@@ -120,11 +120,16 @@ _CAUSES = (
         ("42501",),
     ),
     _Cause(
+        "disk",
+        f"The disk of the database failed. {_UNCHANGED}; look at the disk and into the system's log.",
+        ("58030",),
+        ("disk i/o error",),
+    ),
+    _Cause(
         "damaged",
         f"The database server does not work: a part of it cannot be loaded or read. {_UNCHANGED}; restart the "
         "server, and look into its own log.",
         ("58", "XX", "F0"),
-        ("disk i/o error",),
     ),
     _Cause(
         "refused",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import asyncio
 import hashlib
 import http.client
@@ -11,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import string
 import tempfile
 import threading
