@@ -14,7 +14,8 @@ from lib.cli.session import Session
 from lib.cli.usage_export import export
 from lib.clock import iso
 from lib.errors import ImportRejected
-from lib.exchange.import_usage import ImportResult, import_usage
+from lib.exchange.import_result import ImportResult
+from lib.exchange.import_usage import import_usage
 from lib.pricing.prices import plain_usd
 from lib.usage import rollups
 
@@ -68,10 +69,8 @@ def _say_problems(problems: list[tuple[int, str]]) -> None:
 
 
 def _say_result(result: ImportResult) -> None:
-    counts = f"{result.added:,} added, {result.already_there:,} already there, {result.skipped:,} bad"
-    say(f"{counted(result.rows, 'row')} read: {counts}.")
-    if result.unpriced:
-        say(f"The cost of {counted(result.unpriced, 'row')} is unknown.")
+    for sentence in result.sentences():
+        say(sentence)
 
 
 # --- verify ----------------------------------------------------------------------------------------

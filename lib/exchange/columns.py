@@ -1,4 +1,4 @@
-"""The columns of a usage event, as exports write them and imports read them: one definition for both.
+"""The columns of a usage event, as exports write them and imports read them (lib.exchange.files.cell_reader).
 
 In files a time is ISO 8601 in UTC with ``Z``, money a plain decimal in USD with up to nine places, and
 unknown is empty. Text that a spreadsheet would take for a formula gets a ``'`` in front and loses it again
@@ -10,13 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Context, Decimal
 from enum import Enum
-from functools import lru_cache, partial
+from functools import lru_cache
 
-from lib.clock import Micros, iso, to_micros
-from lib.pricing.amounts import NANO, plain_usd
+from lib.clock import iso
+from lib.pricing.amounts import plain_usd
 
 Cell = str | int | None
 """A stored value: text, a count, microseconds or nano-USD; None where it is not known."""
@@ -134,115 +132,3 @@ def cell_writers(*, raw: bool) -> list[Callable[..., Cell]]:
         Kind.USD: _usd_text,
     }
     return [writers[column.kind] for column in EVENT_COLUMNS]
-
-
-# --- reading ---------------------------------------------------------------------------------------
-
-LARGEST_COUNT = 1_000_000_000_000
-LARGEST_USD = 1_000_000
-_EXACT = Context(prec=80)
-_COUNT = re.compile(r"0*(\d{1,13})(\.0*)?", re.ASCII)  # 12.0 is how a table with gaps writes 12
-_AMOUNT = re.compile(r"(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][-+]?\d{1,2})?", re.ASCII)
-_LONGEST_DIGITS = 12
-
-
-class BadCell(ValueError):
-    """A cell cannot be read; ``str()`` says why, without repeating it."""
-
-
-def read_time(text: str) -> Micros | None:
-    """Read ISO 8601 with a zone; decimals after the sixth are cut. None where empty."""
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise BadCell("is no time in ISO 8601, such as 2026-01-31T12:00:00Z") from None
-    if moment.tzinfo is None:
-        raise BadCell("has no time zone; write Z or an offset such as +02:00")
-    micros = to_micros(moment)
-    if micros < 0:
-        raise BadCell("lies before 1970")
-    return micros
-
-
-def read_count(text: str) -> int | None:
-    """Read a whole number, zero or more. None where empty."""
-    if len(text) <= _LONGEST_DIGITS and text.isascii() and text.isdigit():
-        return int(text)
-    stripped = text.strip()
-    if not stripped:
-        return None
-    if stripped[0] == "-":
-        raise BadCell("is negative")
-    found = _COUNT.fullmatch(stripped)
-    count = int(found[1]) if found else LARGEST_COUNT + 1
-    if count > LARGEST_COUNT:
-        raise BadCell(f"is no whole number from 0 to {LARGEST_COUNT:,}")
-    return count
-
-
-def read_usd(text: str) -> int | None:
-    """Read an amount in USD as nano-USD, exactly. ``1e-05`` is read too: some programs write it so.
-
-    None where empty. An amount that would have to be rounded is refused.
-    """
-    stripped = text.strip()
-    if not stripped:
-        return None
-    if stripped[0] == "-":
-        raise BadCell("is negative")
-    if not _AMOUNT.fullmatch(stripped):
-        raise BadCell("is no amount in USD, such as 0.00125")
-    nano = Decimal(stripped).scaleb(9, _EXACT)
-    if nano != nano.to_integral_value():
-        raise BadCell("has more than nine decimals")
-    if nano > LARGEST_USD * NANO:
-        raise BadCell(f"is more than {LARGEST_USD:,} USD")
-    return int(nano)
-
-
-def read_text(text: str, *, longest: int, was_inert: bool) -> str | None:
-    """Read text, without the ``'`` of an export where ``was_inert``. None where empty."""
-    if not text:
-        return None
-    if was_inert and text[0] == "'":
-        text = restored(text)
-    if len(text) > longest:
-        raise BadCell(f"is longer than {longest} characters")
-    if "\0" in text:
-        raise BadCell("holds a NUL character")
-    if not text.isascii() and _is_broken(text):
-        raise BadCell("is not UTF-8")
-    return text
-
-
-def _is_broken(text: str) -> bool:
-    """Whether bytes that were no UTF-8 hide in it (they arrive as surrogates)."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-_REPEATED = {"project", "source", "provider", "model", "endpoint", "status", "key_last4"} | {
-    *("served_model", "service_tier", "region", "price_table")
-}
-
-
-def cell_readers(*, was_inert: bool) -> list[Callable[[str], Cell]]:
-    """For each event column the function from a cell's text to its value; each raises BadCell."""
-    return [_reader(column, was_inert=was_inert) for column in EVENT_COLUMNS]
-
-
-def _reader(column: Column, *, was_inert: bool) -> Callable[[str], Cell]:
-    if column.kind is Kind.TIME:
-        return read_time
-    if column.kind is Kind.COUNT:
-        return read_count
-    if column.kind is Kind.USD:
-        return lru_cache(maxsize=4096)(read_usd)
-    read = partial(read_text, longest=column.longest, was_inert=was_inert)
-    # Few values come again and again; remembering them is faster, and small because the cache is bounded.
-    return lru_cache(maxsize=1024)(read) if column.name in _REPEATED else read

@@ -8,9 +8,11 @@ from typing import Any
 from lib.clock import DAY, Micros, from_micros
 from lib.db.tables import EVENT_STATUSES, SOURCES
 from lib.errors import PriceUnknown
-from lib.exchange.columns import EVENT_COLUMNS, EVENT_HEADER, FIRST_HEADER, LARGEST_USD, BadCell, cell_readers
-from lib.exchange.file_reader import Source
-from lib.exchange.staging import content_id
+from lib.exchange.columns import EVENT_COLUMNS, EVENT_HEADER, FIRST_HEADER, Kind
+from lib.exchange.files.cell_reader import LARGEST_USD, BadCell, beyond_micros, cell_readers, is_rounded
+from lib.exchange.files.file_reader import Source
+from lib.exchange.files.price_conditions import Unread
+from lib.exchange.staging import content_id, former_id
 from lib.pricing.prices import NANO, PriceBook, Tokens
 from lib.usage.price_columns import price_columns
 
@@ -24,7 +26,12 @@ _INPUT, _CACHED, _OUTPUT, _REASONING, _WRITTEN, _WRITTEN_1H = (
     for name in ("input", "cached_input", "output", "reasoning", "cache_write", "cache_write_1h")
 )
 _COST = _PLACE["cost_usd"]
+_RUN, _REQUEST = _PLACE["run_id"], _PLACE["upstream_request_id"]
+_CONDITIONS = {name: _PLACE[name] for name in ("service_tier", "region")}
 _STORED = {column.stored: place for place, column in enumerate(EVENT_COLUMNS)}
+
+_AMOUNTS = frozenset(column.name for column in EVENT_COLUMNS if column.kind is Kind.USD)
+_NAMES_OF_BUCKET = frozenset({"occurred_at", "project"})
 
 Cells = list[Any]
 """One row's values in the order of EVENT_HEADER; None where it says nothing."""
@@ -43,6 +50,7 @@ class RowReader:
         ids: the projects by slug.
         now: the time of the import; rows of more than a day later are bad.
         samples: slugs of the sample data, which takes no real usage.
+        former: each row ends with the id that it got before schema 0007.
     """
 
     def __init__(
@@ -53,16 +61,30 @@ class RowReader:
         now: Micros,
         *,
         samples: Collection[str] = (),
+        former: bool = False,
     ) -> None:
         self._prices = prices
         self._ids = ids
         self._samples = samples
         self._latest = now + DAY
         readers = dict(zip(EVENT_HEADER, cell_readers(was_inert=source.was_inert), strict=True))
-        self._columns = source.columns
-        self._readers = [(EVENT_HEADER.index(name), readers[name]) for name in source.columns]
-        self._is_export = len(source.columns) == len(EVENT_HEADER)
+        self._columns = columns = source.header.columns
+        self._readers = [(_PLACE[name], readers[name]) for name in columns]
+        self._time, self._model = columns.index("occurred_at"), columns.index("model")
+        self._amounts = [columns.index(name) for name in columns if name in _AMOUNTS]
+        self._is_export = set(FIRST_HEADER) <= set(columns)
+        self._former = former
+        self.unread = Unread(source.header.conditions)
         self.unpriced = 0
+        self.rounded = 0
+
+    def is_empty(self, texts: Sequence[str] | str) -> bool:
+        """Whether a row says no more than a time and a project: a day without usage, in a report by days."""
+        if isinstance(texts, str) or texts[self._model]:
+            return False
+        return not any(
+            text and name not in _NAMES_OF_BUCKET for name, text in zip(self._columns, texts, strict=False)
+        )
 
     def read(self, texts: Sequence[str] | str) -> tuple[tuple[Any, ...], bool]:
         """Return the row as lib.exchange.import_usage stores it, and whether its id was made from its content.
@@ -81,12 +103,21 @@ class RowReader:
         _require_tokens(cells, may_be_empty=said_how_it_ended)
         event_id = cells[_EVENT]
         is_ours = self._is_export and event_id and said_how_it_ended
-        stored_id = event_id or content_id(cells[: len(FIRST_HEADER)])
-        if cells[_COST] is None and not is_ours:
+        stored_id = event_id or content_id(_identity(cells, beyond_micros(texts[self._time])))
+        former = (None if event_id else former_id(cells[: len(FIRST_HEADER)]),) if self._former else ()
+        if not self._is_unread(cells, texts) and cells[_COST] is None and not is_ours:
             self._price(cells)
         self.unpriced += cells[_COST] is None
-        row = (self._ids[cells[_PROJECT]], stored_id, cells[_TIME], *cells[_PROJECT + 1 :])
+        self.rounded += any(is_rounded(texts[column]) for column in self._amounts)
+        row = (self._ids[cells[_PROJECT]], stored_id, cells[_TIME], *cells[_PROJECT + 1 :], *former)
         return row, event_id is None
+
+    def _is_unread(self, cells: Cells, texts: Sequence[str]) -> bool:
+        """Whether columns that were not read keep the cost unknown."""
+        if not self.unread.columns:
+            return False
+        read = {name: cells[place] for name, place in _CONDITIONS.items()}
+        return self.unread.note(texts[len(self._columns) :], read, has_cost=cells[_COST] is not None)
 
     def _cells(self, texts: Sequence[str]) -> Cells:
         cells: Cells = [None] * len(EVENT_HEADER)
@@ -133,6 +164,13 @@ class RowReader:
             raise BadRow(f"costs more than {LARGEST_USD:,} USD")
         for name, value in price_columns(cost, used).items():
             cells[_STORED[name]] = value
+
+
+def _identity(cells: Cells, beyond: str) -> tuple[object, ...]:
+    """What tells a call from others. No latency, cost or price: a second export of it may have more columns."""
+    tokens = (cells[place] or 0 for place in (_CACHED, _REASONING, _WRITTEN, _WRITTEN_1H))
+    names = (_PROJECT, _SOURCE, _PROVIDER, _MODEL, _RUN, _REQUEST, _INPUT, _OUTPUT)
+    return (cells[_TIME], beyond, *(cells[place] for place in names), *tokens)
 
 
 def _require_known(source: str, status: str) -> None:

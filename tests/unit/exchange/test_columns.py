@@ -7,19 +7,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lib.clock import iso
-from lib.exchange.columns import (
-    EVENT_COLUMNS,
-    EVENT_HEADER,
+from lib.exchange.columns import EVENT_COLUMNS, EVENT_HEADER, cell_writers, inert, restored
+from lib.exchange.files.cell_reader import (
     LARGEST_COUNT,
     BadCell,
+    beyond_micros,
     cell_readers,
-    cell_writers,
-    inert,
+    is_rounded,
     read_count,
     read_text,
     read_time,
     read_usd,
-    restored,
 )
 from lib.pricing.prices import plain_usd
 
@@ -107,7 +105,17 @@ def test_a_time_comes_back_exactly(micros: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("0", 0), ("12", 12), (" 12 ", 12), ("12.0", 12), ("007", 7), ("1000000000000", 10**12), ("", None)],
+    [
+        ("0", 0),
+        ("12", 12),
+        (" 12 ", 12),
+        ("12.0", 12),
+        ("12.", 12),
+        ("12.0000", 12),
+        ("007", 7),
+        ("1000000000000", 10**12),
+        ("", None),
+    ],
 )
 def test_a_count_is_a_whole_number(text: str, count: int | None) -> None:
     assert read_count(text) == count
@@ -118,6 +126,23 @@ def test_a_count_is_a_whole_number(text: str, count: int | None) -> None:
 )
 def test_what_is_no_count_is_refused(text: str) -> None:
     with pytest.raises(BadCell, match=r"negative|whole number"):
+        read_count(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("10,000", "a comma"),
+        ("1,234,567", "a comma"),
+        ("10.000", "a point"),  # ten, or ten thousand
+        ("1.234.567", "a point"),
+        ("10 000", "a mark"),
+        ("10'000", "a mark"),
+        ("1_000", "a mark"),
+    ],
+)
+def test_thousands_with_a_mark_between_them_are_named_as_what_they_are(text: str, mark: str) -> None:
+    with pytest.raises(BadCell, match=f"it has {mark} between its thousands"):
         read_count(text)
 
 
@@ -149,20 +174,57 @@ def test_an_amount_is_read_exactly(text: str, nano: int | None) -> None:
     ("text", "reason"),
     [
         ("-0.02", "negative"),
-        ("0.0000000001", "more than nine decimals"),
-        ("0.00012999999999999998", "more than nine decimals"),
-        ("1e-10", "more than nine decimals"),
         ("NaN", "no amount"),
         ("Infinity", "no amount"),
         ("$1", "no amount"),
-        ("1,50", "no amount"),
+        ("1,50", "it has a comma, write a point"),
+        ("1,234.50", "it has a comma, write a point"),
         ("1000000.01", "more than 1,000,000 USD"),
         ("1e99", "more than 1,000,000 USD"),
     ],
 )
-def test_an_amount_that_would_have_to_be_guessed_or_rounded_is_refused(text: str, reason: str) -> None:
+def test_an_amount_that_would_have_to_be_guessed_is_refused(text: str, reason: str) -> None:
     with pytest.raises(BadCell, match=reason):
         read_usd(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "nano"),
+    [
+        ("0.00012345678901", 123_457),
+        ("2.7700000000000001e-04", 277_000),
+        ("0.0000000005", 0),
+        ("0.0000000015", 2),
+        ("0.00000000050000000001", 1),
+        ("1e-10", 0),
+    ],
+)
+def test_more_decimals_than_nine_are_rounded_half_even_and_that_is_known(text: str, nano: int) -> None:
+    assert (read_usd(text), is_rounded(text)) == (nano, True)
+
+
+@pytest.mark.parametrize(
+    "text", ["0.02", "0.0000000010", "0.00000000100000", "1e-05", "12", " 0.25          "]
+)
+def test_what_is_kept_whole_is_not_rounded(text: str) -> None:
+    assert not is_rounded(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "beyond"),
+    [
+        ("2026-11-01T10:00:00.1234561Z", "1"),
+        ("20261101T100000.1234561Z", "1"),
+        ("2026-11-01T10:00:00,1234567891+02:00", "7891"),
+        ("2026-11-01T10:00:00.12345601Z", "01"),
+        ("2026-11-01T10:00:00.1234560Z", ""),
+        ("2026-11-01T10:00:00.123456000000+00:00", ""),
+        ("2026-11-01T10:00:00.12Z", ""),
+        ("2026-11-01T10:00:00Z", ""),
+    ],
+)
+def test_decimals_of_a_time_beyond_the_sixth_are_told_apart_from_zeros(text: str, beyond: str) -> None:
+    assert beyond_micros(text) == beyond
 
 
 @given(st.integers(0, 10**15))

@@ -6,36 +6,53 @@ A row that cannot be read is a problem with a line number, never the end of the 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import IO, Any
 
 from lib.errors import BadInput
-from lib.exchange.columns import EVENT_COLUMNS, EVENT_HEADER, NEEDED, Kind
+from lib.exchange.columns import EVENT_COLUMNS, EVENT_HEADER, Kind
+from lib.exchange.files.file_kinds import LONGEST_START, require_needed, require_table
+from lib.exchange.files.price_conditions import changes_price
 
 _PARQUET = b"PAR1"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _COUNTS = frozenset(column.name for column in EVENT_COLUMNS if column.kind is Kind.COUNT)
 _LONGEST_LINE = 1_000_000
 _BATCH = 10_000
 _CHUNK = 128 * 1024
 
 Line = tuple[int, Sequence[str] | str]
-"""A line's number, and its texts in the order of the source's columns or why it could not be read."""
+"""A line's number, and its texts (of ``Header.picked``) or why it could not be read."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the columns of a file are.
+
+    ``columns`` are those of the event, by their names there; ``conditions`` are others that change a price, and
+    ``unused`` are all the others, as the file writes them. ``picked`` are the places of the first two in the file.
+    """
+
+    columns: tuple[str, ...]
+    conditions: tuple[str, ...]
+    unused: tuple[str, ...]
+    picked: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Source:
-    """An opened file: its event columns in their order, whether its texts were made inert, its lines."""
+    """An opened file: its header, whether its texts were made inert, its lines; ``read`` is what was read so far."""
 
-    columns: tuple[str, ...]
+    header: Header
     was_inert: bool
     lines: Iterator[Line]
+    read: Hashed
 
 
 @contextmanager
@@ -45,18 +62,18 @@ def opened(file: IO[bytes]) -> Iterator[Source]:
     Raises:
         BadInput: it is neither, it is empty, or a column that is needed is missing.
     """
-    start = _first_bytes(file, len(_PARQUET))
-    buffered = io.BufferedReader(_Begun(start, file), _CHUNK)
-    if start == _PARQUET:
+    start = _first_bytes(file, LONGEST_START)
+    hashed = Hashed(start, file)
+    buffered = io.BufferedReader(hashed, _CHUNK)
+    if start.startswith(_PARQUET):
         with tempfile.TemporaryFile() as copy:  # Parquet is read from its end, which a pipe does not have
             shutil.copyfileobj(buffered, copy)
-            yield _parquet(copy)
-    elif start[:2] in _UTF_16:
-        raise BadInput("The file is UTF-16. Save it as CSV in UTF-8.")
+            yield _parquet(copy, hashed)
     else:
+        require_table(start)
         text = io.TextIOWrapper(buffered, encoding="utf-8-sig", errors="surrogateescape", newline="")
         try:
-            yield _csv(text)
+            yield _csv(text, hashed)
         finally:
             text.detach()
 
@@ -69,11 +86,17 @@ def _first_bytes(file: IO[bytes], length: int) -> bytes:
     return start
 
 
-class _Begun(io.RawIOBase):
-    """A file of which the first bytes were read already."""
+class Hashed(io.RawIOBase):
+    """A file of which the first bytes were read already; what goes by is hashed, so that it is known again."""
 
     def __init__(self, start: bytes, rest: IO[bytes]) -> None:
         self._start, self._rest = start, rest
+        self._hash = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """Of what was read so far, in hexadecimal digits."""
+        return self._hash.hexdigest()
 
     def readable(self) -> bool:
         """Reading is all it does."""
@@ -84,22 +107,23 @@ class _Begun(io.RawIOBase):
         given = self._start or self._rest.read(len(buffer))
         self._start = b""
         buffer[: len(given)] = given
+        self._hash.update(given)
         return len(given)
 
 
 # --- CSV -------------------------------------------------------------------------------------------
 
 
-def _csv(text: IO[str]) -> Source:
+def _csv(text: IO[str], read: Hashed) -> Source:
     lines = _Lines(text)
     reader = csv.reader(lines, strict=True)
     try:
         header = [name.strip() for name in next(filter(None, reader), [])]  # blank lines may come before it
     except csv.Error:
         raise BadInput("The first line cannot be read; it must name the columns.") from None
-    columns = _event_columns(header)
-    pick = itemgetter(*(header.index(name) for name in columns))
-    return Source(columns, was_inert=True, lines=_csv_rows(reader, lines, len(header), pick))
+    found = _header(header)
+    pick = itemgetter(*found.picked)
+    return Source(found, was_inert=True, lines=_csv_rows(reader, lines, len(header), pick), read=read)
 
 
 def _csv_rows(reader: Any, lines: _Lines, width: int, pick: itemgetter[Any]) -> Iterator[Line]:
@@ -152,26 +176,29 @@ def _unreadable(problem: str, first: int, last: int) -> str:
 # --- Parquet ---------------------------------------------------------------------------------------
 
 
-def _parquet(file: IO[bytes]) -> Source:
+def _parquet(file: IO[bytes], read: Hashed) -> Source:
     import pyarrow as pa  # noqa: PLC0415 - loaded only where it is needed
     from pyarrow import parquet  # noqa: PLC0415
 
     try:
         opened_file = parquet.ParquetFile(file)
-        header = opened_file.schema_arrow.names
+        names = opened_file.schema_arrow.names
     except (pa.ArrowException, OSError):
         raise BadInput("The file begins like Parquet, but is damaged or not complete.") from None
-    columns = _event_columns(header)
-    return Source(columns, was_inert=False, lines=_parquet_rows(opened_file, columns))
+    header = _header(names)
+    return Source(header, was_inert=False, lines=_parquet_rows(opened_file, header, names), read=read)
 
 
-def _parquet_rows(file: Any, columns: tuple[str, ...]) -> Iterator[Line]:
+def _parquet_rows(file: Any, header: Header, names: Sequence[str]) -> Iterator[Line]:
     import pyarrow as pa  # noqa: PLC0415
 
-    number = 0
+    number, events = 0, len(header.columns)
+    wanted = [names[place] for place in header.picked]
     try:
-        for batch in file.iter_batches(batch_size=_BATCH, columns=list(columns)):
-            for row in zip(*(_texts(batch.column(name), name) for name in columns), strict=True):
+        for batch in file.iter_batches(batch_size=_BATCH, columns=wanted):
+            columns = [batch.column(name) for name in wanted]
+            texts: list[list[str]] = list(map(_texts, columns[:events], header.columns))
+            for row in zip(*texts, *map(_said, columns[events:]), strict=True):
                 number += 1
                 yield number, row
     except (pa.ArrowException, OSError):
@@ -194,20 +221,35 @@ def _texts(column: Any, name: str) -> list[str]:
     return found
 
 
+def _said(column: Any) -> list[str]:
+    """A column that we do not have, as text; of a type without one (a list), whether it holds anything."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    if pa.types.is_nested(column.type):
+        return ["something" if each else "" for each in column.to_pylist()]
+    return _texts(column, "")
+
+
 # --- both ------------------------------------------------------------------------------------------
 
 
-def _event_columns(header: Sequence[str]) -> tuple[str, ...]:
-    """Those of the event's columns that the file has. Raises BadInput where needed ones are missing."""
-    if not any(header):
-        raise BadInput("The file is empty. Its first line must name the columns.")
-    missing = [name for name in NEEDED if name not in header]
-    if missing:
-        raise BadInput(
-            f"The file has no column {' and no column '.join(missing)}. "
-            f"Its first line must name the columns, separated by commas; needed are {', '.join(NEEDED)}."
-        )
-    twice = next((name for name in EVENT_HEADER if header.count(name) > 1), None)
+def _header(names: Sequence[str]) -> Header:
+    """Tell the columns of a file apart; capitals do not matter. Raises BadInput where needed ones are missing."""
+    plain = [name.strip().lower() for name in names]
+    require_needed(plain)
+    columns = tuple(name for name in EVENT_HEADER if name in plain)
+    others = [place for place, name in enumerate(plain) if name and name not in EVENT_HEADER]
+    conditions = [place for place in others if changes_price(names[place])]
+    _require_once([*columns, *(plain[place] for place in conditions)], plain)
+    return Header(
+        columns=columns,
+        conditions=tuple(names[place] for place in conditions),
+        unused=tuple(names[place] for place in others),
+        picked=(*map(plain.index, columns), *conditions),
+    )
+
+
+def _require_once(wanted: Iterable[str], plain: Sequence[str]) -> None:
+    twice = next((name for name in wanted if plain.count(name) > 1), None)
     if twice:
         raise BadInput(f"The file has the column {twice} twice.")
-    return tuple(name for name in EVENT_HEADER if name in header)
