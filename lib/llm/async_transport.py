@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future
+from functools import partial
 from typing import ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -19,13 +19,13 @@ import httpx2
 from lib.errors import DatabaseUnavailable, LeaseLost
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.ledger import Ledger
-from lib.ledger.opened import OpenCall
-from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt, Refusal
+from lib.ledger.settlement_queue import SETTLE_SECONDS, Hold
+from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt
 from lib.llm.http import async_inner_transport
 from lib.llm.redaction import clean_error
-from lib.llm.settlement import Books, in_thread
+from lib.llm.reservation import Reservation, in_thread, settlement_queue
 from lib.llm.transport import CANNOT_TAKE_OVER, ERROR_PATIENCE
-from lib.llm.upstream_request import Desk, Plan, forget_key_async, hurry
+from lib.llm.upstream_request import Desk, hurry
 from lib.settings import Settings
 
 P = ParamSpec("P")
@@ -41,7 +41,8 @@ class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
     """One run's way to the provider, for asyncio: from any event loop, and in a process that has forked."""
 
     def __init__(self, ledger: Ledger, settings: Settings, run_id: str) -> None:
-        self._books = Books(ledger)
+        self._ledger = ledger
+        self._queue = settlement_queue(ledger)
         self._desk = Desk(settings.openai_base_url)
         self._settings = settings
         self._run_id = run_id
@@ -54,48 +55,38 @@ class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
         if self._desk.must_read(request):
             await request.aread()
         plan = self._desk.plan(request)
-        attempt = await self._open(plan)
+        failed: Attempt | None = None
+        response: httpx2.Response | None = None
         while True:
+            attempt = Attempt(plan, Reservation(self._ledger, self._run_id))
+            hold = attempt.guard()
+            if not await self._open(attempt, hold, failed) and response is not None:
+                return response
             answer = await self._send(attempt, request)
             if answer.is_success:
-                return _passed_through(attempt, answer, self._books)
-            refusal = await self._refuse(attempt, answer)
-            successor = await self._take_over(plan, attempt, refusal)
-            if successor is None:
-                return refusal.response
-            attempt = successor
+                return _passed_through(attempt, hold, answer)
+            response = await self._refuse(attempt, answer)
+            if attempt.why_failed is None:
+                return response
+            failed = attempt
 
     async def aclose(self) -> None:
-        """Close this loop's connections, and try to settle what is still owed."""
+        """Close this loop's connections, and wait a moment for what is still owed."""
         inners = self._inners.pop(asyncio.get_running_loop(), {})
         inner = inners.get(os.getpid())
         if inner is not None:
             await inner.aclose()
-        await _threaded(self._books.pay)
+        await _threaded(self._queue.flush, SETTLE_SECONDS)
 
-    async def _open(self, plan: Plan, instead_of: OpenCall | None = None, why: str | None = None) -> Attempt:
-        opening = in_thread(
-            self._books.open, self._run_id, plan.profile, plan.lease, instead_of=instead_of, why=why
-        )
+    async def _open(self, attempt: Attempt, hold: Hold, failed: Attempt | None) -> bool:
+        """Open the attempt. False: it was to go on for a failed one, and may not."""
         try:
-            call = await asyncio.shield(asyncio.wrap_future(opening))
-        except asyncio.CancelledError:
-            opening.add_done_callback(self._void)
-            raise
-        return Attempt(plan, call)
-
-    def _void(self, opening: Future[OpenCall]) -> None:
-        """Nobody is there any more to send what was opened."""
-        if opening.exception() is None:
-            self._books.void(opening.result())
-
-    async def _take_over(self, plan: Plan, failed: Attempt, refusal: Refusal) -> Attempt | None:
-        if refusal.why is None:
-            return None
-        try:
-            return await self._open(plan, failed.call, refusal.why)
+            await _threaded(_open_held, hold, attempt, failed)
         except CANNOT_TAKE_OVER:
-            return None
+            if failed is None:
+                raise
+            return False
+        return True
 
     def _inner(self) -> httpx2.AsyncHTTPTransport:
         """Connections belong to one event loop of one process."""
@@ -108,22 +99,22 @@ class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
     async def _send(self, attempt: Attempt, request: httpx2.Request) -> httpx2.Response:
         try:
             async with asyncio.timeout(attempt.time_left()):
-                return await self._inner().handle_async_request(attempt.request(forget_key_async))
+                return await self._inner().handle_async_request(attempt.request(attempt.trace_async))
         except TimeoutError:
-            outcome, raised = attempt.unanswered(attempt.late(), request)
+            end, raised = attempt.unanswered(attempt.late(), request)
         except BaseException as error:  # noqa: BLE001 - its frames hold the key: none may travel on
-            outcome, raised = attempt.unanswered(error, request)
-        await settle(self._books, attempt, outcome)
+            end, raised = attempt.unanswered(error, request)
+        await _end(attempt, end)
         raise raised
 
-    async def _refuse(self, attempt: Attempt, answer: httpx2.Response) -> Refusal:
+    async def _refuse(self, attempt: Attempt, answer: httpx2.Response) -> httpx2.Response:
         body, interrupted = await self._read_error(attempt, answer)
         version = answer.extensions.get("http_version", b"HTTP/1.1")
         refusal = attempt.refuse(answer.status_code, answer.headers, body, version)
-        await settle(self._books, attempt, refusal.outcome)
+        await _settle(attempt, refusal.outcome)
         if interrupted is not None:
             raise interrupted
-        return refusal
+        return refusal.response
 
     async def _read_error(
         self, attempt: Attempt, answer: httpx2.Response
@@ -145,35 +136,48 @@ class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
         return bytes(body[:LARGEST_ERROR_BODY]), interrupted
 
 
-async def settle(books: Books, attempt: Attempt, outcome: AttemptResult) -> None:
-    """Settle once, whoever else tries, and to the end, whoever cancels; return when it is done.
+def _open_held(hold: Hold, attempt: Attempt, failed: Attempt | None) -> None:
+    """In a thread, which keeps the hold until the opening is done, should nobody be there any more by then."""
+    attempt.open(failed)
+    del hold
+
+
+async def _settle(attempt: Attempt, result: AttemptResult) -> None:
+    await _end(attempt, partial(attempt.reservation.settle, result))
+
+
+async def _end(attempt: Attempt, end: Callable[[], None]) -> None:
+    """End it once, whoever else tries, and to the end, whoever cancels; return when it is done.
 
     Whoever was cancelled while waiting closes the answer next, and waits there.
     """
-    if attempt.claim():
-        attempt.settling = in_thread(books.settle, attempt.call, outcome)
+    if attempt.settling is None and not attempt.reservation.is_done:
+        attempt.settling = in_thread(end)
     if attempt.settling is not None:
         await asyncio.shield(asyncio.wrap_future(attempt.settling))
 
 
-def _passed_through(attempt: Attempt, answer: httpx2.Response, books: Books) -> httpx2.Response:
+def _passed_through(attempt: Attempt, hold: Hold, answer: httpx2.Response) -> httpx2.Response:
     headers = attempt.accept(answer)
     return httpx2.Response(
         answer.status_code,
         headers=headers,
-        stream=_MeteredStream(attempt, answer, books),
+        stream=_MeteredStream(attempt, hold, answer),
         extensions={"http_version": answer.extensions.get("http_version", b"HTTP/1.1")},
     )
 
 
 class _MeteredStream(httpx2.AsyncByteStream):
-    """Passes an answer through as it arrives, and settles its attempt exactly once."""
+    """Passes an answer through as it arrives, and settles its attempt exactly once.
 
-    def __init__(self, attempt: Attempt, answer: httpx2.Response, books: Books) -> None:
+    Forgotten without being closed, it lets go of the hold, and the attempt is left as what it is.
+    """
+
+    def __init__(self, attempt: Attempt, hold: Hold, answer: httpx2.Response) -> None:
         self._attempt = attempt
+        self._hold = hold
         self._answer: httpx2.Response | None = answer
         self._chunks: AsyncIterator[bytes] | None = answer.aiter_bytes()
-        self._books = books
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Goes on where it was left, as the HTTP stack's own streams do: the SDK drains what is left so."""
@@ -182,20 +186,15 @@ class _MeteredStream(httpx2.AsyncByteStream):
                 yield passed
         if rest := self._attempt.parser.finish():
             yield rest
-        await settle(self._books, self._attempt, self._attempt.ended())
+        await _settle(self._attempt, self._attempt.ended())
         await self._release()
 
     async def aclose(self) -> None:
         """The caller has had enough; after the end this changes nothing."""
         try:
-            await settle(self._books, self._attempt, self._attempt.left())
+            await _settle(self._attempt, self._attempt.left())
         finally:
             await self._release()
-
-    def __del__(self) -> None:
-        """Forgotten without being closed. No database here: collecting garbage may happen inside of it."""
-        if self._attempt.claim():
-            self._books.owe(self._attempt.call, self._attempt.left())
 
     async def _next(self) -> bytes | None:
         """What the caller gets next; no frame that waits may hold what came, before the key is out of it."""
@@ -207,7 +206,7 @@ class _MeteredStream(httpx2.AsyncByteStream):
             outcome, raised = self._attempt.cut(error, None)
         else:
             return None if chunk is None else self._attempt.parser.feed(chunk)
-        await settle(self._books, self._attempt, outcome)
+        await _settle(self._attempt, outcome)
         await self._release()
         raise raised
 
@@ -216,7 +215,7 @@ class _MeteredStream(httpx2.AsyncByteStream):
         if not attempt.lease_is_due():
             return
         try:
-            await _threaded(self._books.renew, attempt.call, attempt.plan.lease)
+            await _threaded(attempt.reservation.renew, attempt.plan.lease)
         except (LeaseLost, DatabaseUnavailable) as problem:
             lost = attempt.lease_problem(problem)
         else:

@@ -6,23 +6,28 @@ inside the response that the caller holds. Until the answer ends, a masked copy 
 
 from __future__ import annotations
 
-import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx2
 
 from lib.clock import SECOND
+from lib.db.reentrancy import started_by_runtime, transaction_mark
 from lib.errors import LeaseLost, QodexError
+from lib.interruption import is_from_outside
 from lib.ledger.attempts import AttemptResult, KeyVerdict, Status
 from lib.ledger.opened import OpenCall
+from lib.ledger.settlement_queue import Hold
 from lib.llm.openai.errors import ErrorAnswer, classify_error, request_id_of
 from lib.llm.openai.responses import StreamParser, parser_for
 from lib.llm.openai.usage import ParsedUsage
 from lib.llm.redaction import Cleaner, Headers, clean_body, clean_error, clean_headers, scrub, without_charset
-from lib.llm.upstream_request import Plan, Trace, asks_for_usage, build
+from lib.llm.reservation import Reservation
+from lib.llm.upstream_request import Plan, Trace, asks_for_usage, build, forget_key
 from lib.secret import Secret
 
 LARGEST_ERROR_BODY = 1024 * 1024
@@ -38,51 +43,108 @@ _NEVER_SENT = (
     httpx2.UnsupportedProtocol,
     httpx2.LocalProtocolError,
 )
+_INTERRUPTED = {
+    "error_type": "connection",
+    "error_code": "Interrupted",
+    "error_message": "The call was interrupted before an answer came.",
+}
 _FRAMING = {b"content-encoding", b"content-length", b"transfer-encoding"}
 _KEY_VERDICTS: dict[str, KeyVerdict] = {"rejected": "rejected", "out_of_money": "out_of_money"}
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that is no 2xx: how to settle it, what the caller gets, and why to go on with another key."""
+    """An answer that is no 2xx: how to settle it, and what the caller gets."""
 
     outcome: AttemptResult
     response: httpx2.Response
-    why: KeyVerdict | None
-    """Set where the key failed and the project wants the platform key to take over."""
 
 
 class Attempt:
     """One attempt from its opening to its settlement."""
 
-    def __init__(self, plan: Plan, call: OpenCall) -> None:
+    def __init__(self, plan: Plan, reservation: Reservation) -> None:
+        self.reservation = reservation
         self.plan = plan
-        self.call = call
         self.timeouts = dict(plan.timeouts)
         self._begun = time.monotonic()
         self._lease = plan.lease / SECOND
         self.renewed()
-        self._lock = threading.Lock()
-        self._settled = False
         self.settling: Future[None] | None = None
         """The settlement in its thread, where there is one to wait for."""
-        self._left = False
+        self.why_failed: KeyVerdict | None = None
+        """Set where the key failed and the project wants the platform key to take over."""
+        self._sent = False
         self._parser: StreamParser | None = None
         self._cleaner = Cleaner(_FORGOTTEN)
         self._answered: dict[str, Any] = {}
+        self.answer: httpx2.Response | None = None
+        """The provider's, while it may have to be closed; what reads it is kept with it (see ``guard``)."""
+        self.chunks: Iterator[bytes] = iter(())
+
+    @property
+    def call(self) -> OpenCall:
+        """What the ledger has opened."""
+        return self.reservation.call
+
+    def guard(self) -> Hold:
+        """Have this attempt end as what it is as soon as nobody has the hold any more.
+
+        Meanwhile the collector gets nothing of it: the end of an HTTP answer waits for locks of its own.
+        """
+        return self.reservation.queue.guard(self.reservation.id, self)
+
+    def open(self, failed: Attempt | None = None) -> None:
+        """Have the ledger open it. Blocks while the database works; see ``Ledger.open`` for what it raises.
+
+        Args:
+            failed: the attempt whose key was refused, where this one is to go on with the platform's.
+        """
+        instead_of, why = (failed.call, failed.why_failed) if failed else (None, None)
+        self.reservation.open(self.plan.profile, self.plan.lease, instead_of, why)
 
     def request(self, trace: Trace) -> httpx2.Request:
         """The request that leaves, with the key. Keep no reference to it."""
-        request = build(self.plan, self.call, self.timeouts, trace)
-        self._left = True
-        return request
+        return build(self.plan, self.call, self.timeouts, trace)
 
-    def claim(self) -> bool:
-        """True for the one caller who is to settle this attempt, whichever thread it is in."""
-        with self._lock:
-            first = not self._settled
-            self._settled = True
-        return first
+    def trace(self, event: str, details: dict[str, Any]) -> None:
+        """What httpcore2 tells of the request on its way out."""
+        request = details.get("request")
+        # A proxy is asked first, by a request of its own that holds nothing of this one.
+        if event.endswith("send_request_headers.started") and getattr(request, "method", b"") != b"CONNECT":
+            self._sent = True
+        forget_key(event, details)
+
+    async def trace_async(self, event: str, details: dict[str, Any]) -> None:
+        """The same for asyncio."""
+        self.trace(event, details)
+
+    def leave(self) -> None:
+        """Owe the ledger what is known by now, unless it has ended. Waits for nothing."""
+        if self.answer is not None:
+            self.reservation.queue.later(self.close_answer)
+        if self.reservation.is_done:
+            return
+        if self._parser is not None:
+            self.reservation.leave(self.left())
+        else:
+            self.reservation.leave(self._outcome("unknown", **_INTERRUPTED) if self._sent else None)
+
+    def release_answer(self) -> None:
+        """Give the connection back; later, where the runtime may have started this inside of anything."""
+        if self.answer is None:
+            return
+        if started_by_runtime():
+            self.reservation.queue.later(self.close_answer)
+        else:
+            self.close_answer()
+
+    def close_answer(self) -> None:
+        """Give the connection back, synchronously. Doing it twice changes nothing."""
+        if self.answer is not None:
+            with transaction_mark():  # as in a transaction, a finalizer would wait for this thread's own lock
+                self.answer.close()
+        self.answer, self.chunks = None, iter(())
 
     # --- the deadline
 
@@ -103,14 +165,15 @@ class Attempt:
 
     def unanswered(
         self, error: BaseException, request: httpx2.Request
-    ) -> tuple[AttemptResult, BaseException]:
-        """No answer came. Returns how to settle, and what to raise."""
-        never_sent = isinstance(error, _NEVER_SENT) or not self._left
-        status: Status = "error" if never_sent else "unknown"
-        outcome = self._outcome(status, **_told_of(error, self.call.secret))
+    ) -> tuple[Callable[[], None], BaseException]:
+        """No answer came. Returns what settles it, or releases it where it was never sent, and what to raise."""
+        told = _told_of(error, self.call.secret)
         raised = clean_error(error, request, self.call.secret)
         self._forget()
-        return outcome, raised
+        if self._sent and not isinstance(error, _NEVER_SENT):
+            return partial(self.reservation.settle, self._outcome("unknown", **told)), raised
+        why = told["error_message"] if isinstance(error, httpx2.HTTPError) else None
+        return partial(self.reservation.release, why), raised
 
     # --- ends with a refusal
 
@@ -127,7 +190,8 @@ class Attempt:
         response = httpx2.Response(status, headers=kept, content=body, extensions={"http_version": version})
         falls_back = self.call.falls_back and self.plan.replayable
         self._forget()
-        return Refusal(self._refused(error, verdict), response, verdict if falls_back else None)
+        self.why_failed = verdict if falls_back else None
+        return Refusal(self._refused(error, verdict), response)
 
     def _refused(self, error: ErrorAnswer, verdict: KeyVerdict | None) -> AttemptResult:
         return self._outcome(
@@ -184,10 +248,11 @@ class Attempt:
     ) -> tuple[AttemptResult, BaseException]:
         """The answer broke off. Returns how to settle, and what to raise."""
         usage, secret = self.parser.usage, self._cleaner.secret
+        outside = is_from_outside(error)  # before its frames, which tell that, are taken off
         raised = clean_error(error, request, secret)
         if usage.final:
             return self._read("ok", usage), raised
-        if not isinstance(error, Exception):  # the caller's own: cancelled, interrupted
+        if outside:  # the caller's own: cancelled, interrupted
             return self._read("abandoned", usage), raised
         return self._read("broken", usage, **_told_of(error, secret)), raised
 
@@ -217,7 +282,7 @@ class Attempt:
 
     def lease_is_due(self) -> bool:
         """Whether half of the lease is gone since the last sign of life."""
-        return time.monotonic() > self._due_at
+        return time.monotonic() > self._due_at and not started_by_runtime()
 
     def renewed(self) -> None:
         """The ledger knows that this attempt lives."""
@@ -243,7 +308,7 @@ class Attempt:
         )
 
     def _forget(self) -> None:
-        self.call = replace(self.call, secret=_FORGOTTEN)
+        self.reservation.forget_key()
 
     def _clean_headers(self, headers: httpx2.Headers) -> Headers:
         """Without the key, should the provider repeat it, and without what no longer fits the body."""

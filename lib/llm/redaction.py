@@ -13,6 +13,7 @@ from secrets import token_bytes
 import httpx2
 
 from lib.errors import QodexError
+from lib.interruption import is_from_outside
 from lib.secret import HIDDEN, Secret, redact
 
 LONGEST_MESSAGE = 500
@@ -108,7 +109,7 @@ def clean_error(error: BaseException, request: httpx2.Request | None, secret: Se
     """The same failure with nothing of ours in it: a new error of its type, or the old one without its past."""
     if isinstance(error, httpx2.RequestError):
         return type(error)(scrub(str(error), *_given(secret)), request=request)
-    if isinstance(error, QodexError) or not isinstance(error, Exception):
+    if isinstance(error, QodexError) or is_from_outside(error):
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
     return httpx2.TransportError(f"The request failed ({type(error).__name__}).", request=request)

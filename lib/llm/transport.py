@@ -2,7 +2,7 @@
 
 What ends how (the status of the usage row):
 
-- never sent (no connection, no free place in the pool): ``error``, costs nothing;
+- never sent (no connection, no free place in the pool): no row, a line in the run's log;
 - sent, and no answer came: ``unknown``; so is whatever dies with its process;
 - an answer that is no 2xx: ``error``, costs nothing; a failed key may let the platform's take over, as a
   second attempt with a row of its own;
@@ -19,14 +19,16 @@ from collections.abc import Iterator
 
 import httpx2
 
+from lib.db.reentrancy import transaction_mark
 from lib.errors import DatabaseUnavailable, Forbidden, KeyMissing, LeaseLost, NotMetered, PriceUnknown
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.ledger import Ledger
-from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt, Refusal
+from lib.ledger.settlement_queue import SETTLE_SECONDS, Hold
+from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt
 from lib.llm.http import inner_transport
 from lib.llm.redaction import clean_error
-from lib.llm.settlement import Books
-from lib.llm.upstream_request import Desk, Plan, forget_key, hurry
+from lib.llm.reservation import Reservation, settlement_queue
+from lib.llm.upstream_request import Desk, hurry
 from lib.settings import Settings
 
 ERROR_PATIENCE = 30.0
@@ -62,7 +64,8 @@ class MeteredTransport(httpx2.BaseTransport):
     """One run's way to the provider. Safe for threads, and in a process that has forked."""
 
     def __init__(self, ledger: Ledger, settings: Settings, run_id: str) -> None:
-        self._books = Books(ledger)
+        self._ledger = ledger
+        self._queue = settlement_queue(ledger)
         self._desk = Desk(settings.openai_base_url)
         self._settings = settings
         self._run_id = run_id
@@ -72,51 +75,59 @@ class MeteredTransport(httpx2.BaseTransport):
         if self._desk.must_read(request):
             request.read()
         plan = self._desk.plan(request)
-        attempt = self._open(plan)
+        failed: Attempt | None = None
+        response: httpx2.Response | None = None
         while True:
-            answer = self._send(attempt, request)
-            if answer.is_success:
-                return _passed_through(attempt, answer, self._books)
-            refusal = self._refuse(attempt, answer)
-            successor = self._take_over(plan, attempt, refusal)
-            if successor is None:
-                return refusal.response
-            attempt = successor
+            attempt = Attempt(plan, Reservation(self._ledger, self._run_id))
+            hold = attempt.guard()
+            try:
+                if not self._open(attempt, failed) and response is not None:
+                    return response
+                answer = self._send(attempt, request)
+                if answer.is_success:
+                    return _passed_through(attempt, hold, answer)
+                response = self._refuse(attempt, answer)
+            except BaseException:
+                attempt.leave()
+                raise
+            if attempt.why_failed is None:
+                return response
+            failed = attempt
 
     def close(self) -> None:
-        """Try to settle what is still owed. The connections serve the next run."""
-        self._books.pay()
+        """Wait a moment for what is still owed. The connections serve the next run."""
+        self._queue.flush(SETTLE_SECONDS)
 
-    def _open(self, plan: Plan) -> Attempt:
-        return Attempt(plan, self._books.open(self._run_id, plan.profile, plan.lease))
-
-    def _take_over(self, plan: Plan, failed: Attempt, refusal: Refusal) -> Attempt | None:
-        if refusal.why is None:
-            return None
+    def _open(self, attempt: Attempt, failed: Attempt | None) -> bool:
+        """Open the attempt. False: it was to go on for a failed one, and may not."""
         try:
-            call = self._books.open(
-                self._run_id, plan.profile, plan.lease, instead_of=failed.call, why=refusal.why
-            )
+            attempt.open(failed)
         except CANNOT_TAKE_OVER:
-            return None
-        return Attempt(plan, call)
+            if failed is None:
+                raise
+            return False
+        return True
 
     def _send(self, attempt: Attempt, request: httpx2.Request) -> httpx2.Response:
         try:
-            return _connections(self._settings).handle_request(attempt.request(forget_key))
+            # A finalizer that closed an answer in here would wait for the lock that this thread holds.
+            with transaction_mark():
+                pool = _connections(self._settings)
+                attempt.answer = pool.handle_request(attempt.request(attempt.trace))
+                return attempt.answer
         except BaseException as error:  # noqa: BLE001 - its frames hold the key: none may travel on
-            outcome, raised = attempt.unanswered(error, request)
-        settle(self._books, attempt, outcome)
+            end, raised = attempt.unanswered(error, request)
+        end()
         raise raised
 
-    def _refuse(self, attempt: Attempt, answer: httpx2.Response) -> Refusal:
+    def _refuse(self, attempt: Attempt, answer: httpx2.Response) -> httpx2.Response:
         body, interrupted = self._read_error(attempt, answer)
         version = answer.extensions.get("http_version", b"HTTP/1.1")
         refusal = attempt.refuse(answer.status_code, answer.headers, body, version)
-        settle(self._books, attempt, refusal.outcome)
+        attempt.reservation.settle(refusal.outcome)
         if interrupted is not None:
             raise interrupted
-        return refusal
+        return refusal.response
 
     def _read_error(self, attempt: Attempt, answer: httpx2.Response) -> tuple[bytes, BaseException | None]:
         """As much of an error's body as is of interest; the status alone would do."""
@@ -128,38 +139,34 @@ class MeteredTransport(httpx2.BaseTransport):
                 body += chunk
                 if len(body) > LARGEST_ERROR_BODY or time.monotonic() > until:
                     break
-            answer.close()
-        except Exception:  # noqa: BLE001 - what has arrived has to do
-            answer.close()
+        except Exception:  # noqa: BLE001, S110 - what has arrived has to do
+            pass
         except BaseException as error:  # noqa: BLE001 - interrupted: settle first
             interrupted = clean_error(error, None, None)
+        attempt.close_answer()
         return bytes(body[:LARGEST_ERROR_BODY]), interrupted
 
 
-def settle(books: Books, attempt: Attempt, outcome: AttemptResult) -> None:
-    """Settle once, whoever else tries."""
-    if attempt.claim():
-        books.settle(attempt.call, outcome)
-
-
-def _passed_through(attempt: Attempt, answer: httpx2.Response, books: Books) -> httpx2.Response:
+def _passed_through(attempt: Attempt, hold: Hold, answer: httpx2.Response) -> httpx2.Response:
     headers = attempt.accept(answer)
+    attempt.chunks = answer.iter_bytes()
     return httpx2.Response(
         answer.status_code,
         headers=headers,
-        stream=_MeteredStream(attempt, answer, books),
+        stream=_MeteredStream(attempt, hold),
         extensions={"http_version": answer.extensions.get("http_version", b"HTTP/1.1")},
     )
 
 
 class _MeteredStream(httpx2.SyncByteStream):
-    """Passes an answer through as it arrives, and settles its attempt exactly once."""
+    """Passes an answer through as it arrives, and settles its attempt exactly once.
 
-    def __init__(self, attempt: Attempt, answer: httpx2.Response, books: Books) -> None:
+    Forgotten without being closed, it lets go of the hold, and the attempt is left as what it is.
+    """
+
+    def __init__(self, attempt: Attempt, hold: Hold) -> None:
         self._attempt = attempt
-        self._answer: httpx2.Response | None = answer
-        self._chunks = answer.iter_bytes()
-        self._books = books
+        self._hold = hold
 
     def __iter__(self) -> Iterator[bytes]:
         """Goes on where it was left, as the HTTP stack's own streams do: the SDK drains what is left so."""
@@ -168,33 +175,30 @@ class _MeteredStream(httpx2.SyncByteStream):
                 yield passed
         if rest := self._attempt.parser.finish():
             yield rest
-        settle(self._books, self._attempt, self._attempt.ended())
-        self._release()
+        self._end(self._attempt.ended())
 
     def close(self) -> None:
         """The caller has had enough; after the end this changes nothing."""
-        try:
-            settle(self._books, self._attempt, self._attempt.left())
-        finally:
-            self._release()
+        self._end(self._attempt.left())
 
-    def __del__(self) -> None:
-        """Forgotten without being closed. No database here: collecting garbage may happen inside of it."""
-        if self._attempt.claim():
-            self._books.owe(self._attempt.call, self._attempt.left(), self._release)
+    def _end(self, result: AttemptResult) -> None:
+        try:
+            self._attempt.reservation.settle(result)
+        finally:
+            self._attempt.release_answer()
 
     def _next(self) -> bytes | None:
         """What the caller gets next; no frame that waits may hold what came, before the key is out of it."""
         try:
             self._attempt.require_time()
-            chunk = next(self._chunks, None)
+            with transaction_mark():
+                chunk = next(self._attempt.chunks, None)
             self._keep_lease()
         except BaseException as error:  # noqa: BLE001 - its frames hold the request that left
-            outcome, raised = self._attempt.cut(error, None)
+            result, raised = self._attempt.cut(error, None)
         else:
             return None if chunk is None else self._attempt.parser.feed(chunk)
-        settle(self._books, self._attempt, outcome)
-        self._release()
+        self._end(result)
         raise raised
 
     def _keep_lease(self) -> None:
@@ -202,7 +206,7 @@ class _MeteredStream(httpx2.SyncByteStream):
         if not attempt.lease_is_due():
             return
         try:
-            self._books.renew(attempt.call, attempt.plan.lease)
+            attempt.reservation.renew(attempt.plan.lease)
         except (LeaseLost, DatabaseUnavailable) as problem:
             lost = attempt.lease_problem(problem)
         else:
@@ -210,9 +214,3 @@ class _MeteredStream(httpx2.SyncByteStream):
             return
         if lost is not None:
             raise lost
-
-    def _release(self) -> None:
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            self._chunks = iter(())
-            answer.close()

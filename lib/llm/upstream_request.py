@@ -179,11 +179,6 @@ def forget_key(event: str, details: dict[str, Any]) -> None:
         request.headers = [pair for pair in request.headers if pair[0].lower() != _AUTHORIZATION]
 
 
-async def forget_key_async(event: str, details: dict[str, Any]) -> None:
-    """The same for asyncio."""
-    forget_key(event, details)
-
-
 def hurry(timeouts: dict[str, float]) -> None:
     """An error answer is not worth waiting for as long as an answer is."""
     timeouts["read"] = min(timeouts["read"], _ERROR_WAIT)

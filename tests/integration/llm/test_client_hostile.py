@@ -497,14 +497,17 @@ def test_an_error_page_that_drips_does_not_hold_the_caller(byok, run, upstream, 
 
 
 @both_ways
-def test_a_connection_that_cannot_be_made_costs_nothing(byok, settings, way):
+def test_what_could_never_be_sent_is_no_call_and_one_line_in_the_runs_log(byok, settings, way):
     dead = settings.model_copy(update={"openai_base_url": "http://127.0.0.1:9/v1"})
     with byok.run("shop") as run:
         run.openai = make_client(byok.ledger, dead, run.id)
         run.async_openai = make_async_client(byok.ledger, dead, run.id)
         with pytest.raises(openai.APIConnectionError):
-            drive(run, way, lambda client: ask(client.with_options(max_retries=0)))
-    assert rows(byok, "status", "cost_nano", "error_code") == [("error", 0, "ConnectError")]
+            drive(run, way, lambda client: ask(client.with_options(max_retries=1)))
+    assert rows(byok) == []
+    found = byok.runs.show(run.id, actor=byok.actor)
+    [line] = found.log
+    assert (found.run.calls, line.tag) == (0, "call:not_sent")
 
 
 def test_names_of_the_provider_that_no_database_takes_do_no_harm(byok, run, upstream):
