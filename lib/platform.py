@@ -22,7 +22,14 @@ from lib.db.migrate import migrate
 from lib.errors import BadInput, RunEnded
 from lib.keys import Keys
 from lib.ledger.ledger import Ledger
-from lib.llm.openai.clients import MeteredAsyncOpenAI, MeteredOpenAI, make_async_client, make_client
+from lib.ledger.run_end import RunEnd
+from lib.llm.openai.clients import (
+    MeteredAsyncOpenAI,
+    MeteredOpenAI,
+    end_run,
+    make_async_client,
+    make_client,
+)
 from lib.llm.openai.test_call import send_test_prompt
 from lib.pricing.prices import PriceBook
 from lib.reports.calls import CallReports
@@ -30,6 +37,7 @@ from lib.reports.spend import Reports
 from lib.runs.heartbeat import Heartbeat
 from lib.runs.lifecycle import RunStore, StartedRun
 from lib.runs.log import RunDetail, RunLog
+from lib.runs.termination import end_on_sigterm
 from lib.settings import Settings
 from lib.usage import rollups
 from lib.vault.keys import KeyStore, ever_sealed
@@ -119,6 +127,7 @@ class Platform:
             CapExceeded: a platform-funded chat or scan at the cap.
             RunWaiting: a scheduled run or PR review at the cap; claim it later through ``due_runs()``.
         """
+        end_on_sigterm()
         who = actor or self.actor
         if resume is not None:
             run_id = resume.run_id if isinstance(resume, StartedRun) else resume
@@ -148,16 +157,18 @@ class Platform:
         """Claim waiting runs whose time has come; go on with each: ``platform.run(resume=it.run_id)``."""
         return self._runs.due(actor=self.actor, limit=limit)
 
+    @property
+    def owed(self) -> int:
+        """How many ended calls and runs of this process are not written to the database yet."""
+        return self.ledger.queue.owed
+
     def close(self) -> None:
-        """Give the database's connections back."""
+        """Write what is owed, for a few seconds at most, and give the database's connections back."""
+        self.ledger.queue.close()
         self.database.close()
 
-    def _begin(self, run_id: str) -> None:
-        self._heartbeat.add(run_id)
-
-    def _end(self, run_id: str, status: str) -> str:
-        self._heartbeat.drop(run_id)
-        return self._runs.finish(run_id, status)
+    def _end_of(self, run_id: str) -> RunEnd:
+        return RunEnd(self.ledger.queue, self._runs, self._heartbeat, run_id)
 
 
 @dataclass(frozen=True)
@@ -187,56 +198,71 @@ def _log_progress(done: int, total: int) -> None:
 class Run:
     """A run in progress. Leaving the ``with`` block ends it: passed, or error where an exception left it.
 
+    A client that was taken from it keeps it going. A run that nobody has any more ends by itself.
+
     Attributes:
         id: the run's id, as the run log shows it.
-        status: running, and after the end what it ended with.
     """
 
     def __init__(self, platform: Platform, started: StartedRun) -> None:
         self._platform = platform
         self.id = self.run_id = started.run_id
         self.project, self.kind, self.token_budget = started.project, started.kind, started.token_budget
-        self.status = "running"
-        platform._begin(self.id)  # noqa: SLF001 - one front door in two classes
+        self._end = platform._end_of(self.id)  # noqa: SLF001 - one front door in two classes
+        self._hold = self._end.guard()
+
+    @property
+    def status(self) -> str:
+        """Running, and after the end what the run ended with."""
+        return self._end.status
 
     @cached_property
     def openai(self) -> MeteredOpenAI:
         """A genuine ``openai.OpenAI``: keys, caps and metering happen in its transport, for each request."""
-        return make_client(self._platform.ledger, self._platform.settings, self.id)
+        return make_client(self._platform.ledger, self._platform.settings, self.id, hold=self._hold)
 
     @cached_property
     def async_openai(self) -> MeteredAsyncOpenAI:
         """The same as ``openai.AsyncOpenAI``."""
-        return make_async_client(self._platform.ledger, self._platform.settings, self.id)
+        return make_async_client(self._platform.ledger, self._platform.settings, self.id, hold=self._hold)
 
     def finish(self, status: str = "passed") -> str:
         """End the run: ``passed`` or ``failed``. Returns what it ended with.
 
-        A run that a cap or its own budget stopped ends ``budget_exceeded``, whatever is asked for.
+        A run that a cap or its own budget stopped ends ``budget_exceeded``, whatever is asked for. While the
+        database does not answer the end is owed to it, and written as soon as it does.
         """
         if self.status != "running":
             raise RunEnded(f"Run {self.id} has ended already: {self.status}.")
-        self.status = self._platform._end(self.id, status)  # noqa: SLF001
-        return self.status
+        return self._end.end(status)
 
     def __enter__(self) -> Self:
+        self._end.is_entered = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.status == "running":
-            # One that a cap or its budget stopped ends ``budget_exceeded`` all the same.
-            self.finish("error" if error else "passed")
-        if "openai" in self.__dict__:
-            self.openai.close()
+        """End the run. Raises nothing of its own: an exception that leaves the block is the one that is seen."""
+        try:
+            if self.status == "running":
+                # One that a cap or its budget stopped ends ``budget_exceeded`` all the same.
+                self._end.end("error" if error else "passed")
+        finally:
+            for name in {"openai", "async_openai"} & self.__dict__.keys():
+                end_run(self.__dict__[name])
+            if "openai" in self.__dict__:
+                self.openai.close()
 
     async def __aenter__(self) -> Self:
-        return self
+        return self.__enter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self.__exit__, kind, error, trace)
-        if "async_openai" in self.__dict__:
-            await self.async_openai.close()
+        try:
+            # To its end, whoever cancels meanwhile.
+            await asyncio.shield(asyncio.to_thread(self.__exit__, kind, error, trace))
+        finally:
+            if "async_openai" in self.__dict__:
+                await self.async_openai.close()

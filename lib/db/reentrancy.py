@@ -11,6 +11,8 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Mark:
@@ -33,6 +35,16 @@ def transaction_mark() -> Mark:
     mark = Mark()
     _thread.marks = [each for each in _thread.marks if each() is not None] + [weakref.ref(mark)]
     return mark
+
+
+@contextmanager
+def marked() -> Iterator[None]:
+    """Mark the block as a transaction is: in it this thread holds locks that a finalizer must not wait for."""
+    mark = transaction_mark()
+    try:
+        yield
+    finally:
+        del mark
 
 
 def in_transaction() -> bool:

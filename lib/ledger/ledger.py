@@ -31,6 +31,7 @@ from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.opened import OpenCall
 from lib.ledger.payer import RUN, Payer, Payers
 from lib.ledger.settled_event import settled_event
+from lib.ledger.settlement_queue import SETTLE_SECONDS, SettlementQueue
 from lib.pricing.prices import PriceBook
 from lib.runs.lifecycle import LEASE as RUN_LEASE
 from lib.usage.events import count_on_account, event_is_there, note, take_open_call, write_event
@@ -75,12 +76,18 @@ class _Opening:
 
 
 class Ledger:
-    """Opens and settles calls. ``worker`` is the actor of what happens by itself."""
+    """Opens and settles calls. ``worker`` is the actor of what happens by itself.
+
+    Attributes:
+        queue: what this process owes to it.
+    """
 
     def __init__(self, database: Database, keys: KeyStore, prices: PriceBook, worker: Actor) -> None:
         self._database = database
         self._payers = Payers(keys, worker)
         self._prices = prices
+        self.queue = SettlementQueue()
+        self._settle_seconds = min(SETTLE_SECONDS, database.limits.seconds)
 
     def open(
         self,
@@ -160,7 +167,7 @@ class Ledger:
             event_id: what it was (or was to be) opened as; where it is not open, nothing changes.
             why: why nothing was sent, for the run's log (once a run).
         """
-        with self._database.write() as connection:
+        with self._database.write(seconds=self._settle_seconds) as connection:
             which = {"run": run_id, "event": event_id}
             opened = next(iter(execute(connection, _TAKE_OF_RUN, which)), None)
             if opened is None:
@@ -171,7 +178,7 @@ class Ledger:
                 run_limits.note_unsent(connection, opened, self._database.now(connection), why)
 
     def _settle(self, call: OpenCall, outcome: AttemptResult) -> None:
-        with self._database.write() as connection:
+        with self._database.write(seconds=self._settle_seconds) as connection:
             opened = take_open_call(connection, call.project_id, call.id)
             if opened is None and event_is_there(connection, call.project_id, call.id):
                 return

@@ -235,7 +235,8 @@ class SettlementQueue:
             owed.due = 0.0
             return False
         except Exception as problem:
-            if is_from_outside(problem):
+            # A signal's, for the caller's own thread; the background thread gets none.
+            if is_from_outside(problem) and threading.current_thread() is not self._thread:
                 raise
             _log.exception("Something owed to the ledger cannot be written; it is tried again later.")
             owed.due = time.monotonic() + _BROKEN_PAUSE

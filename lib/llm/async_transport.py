@@ -23,7 +23,7 @@ from lib.ledger.settlement_queue import SETTLE_SECONDS, Hold
 from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt
 from lib.llm.http import async_inner_transport
 from lib.llm.redaction import clean_error
-from lib.llm.reservation import Reservation, in_thread, settlement_queue
+from lib.llm.reservation import Reservation, in_thread
 from lib.llm.transport import CANNOT_TAKE_OVER, ERROR_PATIENCE
 from lib.llm.upstream_request import Desk, hurry
 from lib.settings import Settings
@@ -42,7 +42,6 @@ class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
 
     def __init__(self, ledger: Ledger, settings: Settings, run_id: str) -> None:
         self._ledger = ledger
-        self._queue = settlement_queue(ledger)
         self._desk = Desk(settings.openai_base_url)
         self._settings = settings
         self._run_id = run_id
@@ -76,7 +75,7 @@ class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
         inner = inners.get(os.getpid())
         if inner is not None:
             await inner.aclose()
-        await _threaded(self._queue.flush, SETTLE_SECONDS)
+        await _threaded(self._ledger.queue.flush, SETTLE_SECONDS)
 
     async def _open(self, attempt: Attempt, hold: Hold, failed: Attempt | None) -> bool:
         """Open the attempt. False: it was to go on for a failed one, and may not."""

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 
 from lib.clock import SECOND
-from lib.db.reentrancy import started_by_runtime, transaction_mark
+from lib.db.reentrancy import marked, started_by_runtime
 from lib.errors import LeaseLost, QodexError
 from lib.interruption import is_from_outside
 from lib.ledger.attempts import AttemptResult, KeyVerdict, Status
@@ -142,7 +142,7 @@ class Attempt:
     def close_answer(self) -> None:
         """Give the connection back, synchronously. Doing it twice changes nothing."""
         if self.answer is not None:
-            with transaction_mark():  # as in a transaction, a finalizer would wait for this thread's own lock
+            with marked():  # as in a transaction, a finalizer would wait for this thread's own lock
                 self.answer.close()
         self.answer, self.chunks = None, iter(())
 

@@ -1,4 +1,4 @@
-"""One attempt's place in the ledger, and the background queue that all attempts of a ledger share."""
+"""One attempt's place in the ledger, from before it is opened until it has ended."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import ParamSpec, TypeVar
-from weakref import WeakKeyDictionary
 
 from lib.clock import Micros
 from lib.errors import DatabaseUnavailable, QodexError
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
-from lib.ledger.settlement_queue import SettlementQueue
 from lib.secret import Secret
 
 _THREADS = 8
@@ -24,12 +22,6 @@ _FORGOTTEN = Secret("[forgotten]")
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_queues: WeakKeyDictionary[Ledger, SettlementQueue] = WeakKeyDictionary()
-
-
-def settlement_queue(ledger: Ledger) -> SettlementQueue:
-    """What this process owes to a ledger: one queue for all its runs."""
-    return _queues.get(ledger) or _queues.setdefault(ledger, SettlementQueue())
 
 
 class Reservation:
@@ -40,7 +32,7 @@ class Reservation:
 
     def __init__(self, ledger: Ledger, run_id: str) -> None:
         self.id = str(uuid.uuid4())
-        self.queue = settlement_queue(ledger)
+        self.queue = ledger.queue
         self.is_done = False
         """True once what it ends with is written, or is the queue's to write."""
         self._ledger = ledger

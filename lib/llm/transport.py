@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 import httpx2
 
-from lib.db.reentrancy import transaction_mark
+from lib.db.reentrancy import marked
 from lib.errors import DatabaseUnavailable, Forbidden, KeyMissing, LeaseLost, NotMetered, PriceUnknown
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.ledger import Ledger
@@ -27,7 +27,7 @@ from lib.ledger.settlement_queue import SETTLE_SECONDS, Hold
 from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt
 from lib.llm.http import inner_transport
 from lib.llm.redaction import clean_error
-from lib.llm.reservation import Reservation, settlement_queue
+from lib.llm.reservation import Reservation
 from lib.llm.upstream_request import Desk, hurry
 from lib.settings import Settings
 
@@ -65,7 +65,6 @@ class MeteredTransport(httpx2.BaseTransport):
 
     def __init__(self, ledger: Ledger, settings: Settings, run_id: str) -> None:
         self._ledger = ledger
-        self._queue = settlement_queue(ledger)
         self._desk = Desk(settings.openai_base_url)
         self._settings = settings
         self._run_id = run_id
@@ -96,7 +95,7 @@ class MeteredTransport(httpx2.BaseTransport):
 
     def close(self) -> None:
         """Wait a moment for what is still owed. The connections serve the next run."""
-        self._queue.flush(SETTLE_SECONDS)
+        self._ledger.queue.flush(SETTLE_SECONDS)
 
     def _open(self, attempt: Attempt, failed: Attempt | None) -> bool:
         """Open the attempt. False: it was to go on for a failed one, and may not."""
@@ -111,7 +110,7 @@ class MeteredTransport(httpx2.BaseTransport):
     def _send(self, attempt: Attempt, request: httpx2.Request) -> httpx2.Response:
         try:
             # A finalizer that closed an answer in here would wait for the lock that this thread holds.
-            with transaction_mark():
+            with marked():
                 pool = _connections(self._settings)
                 attempt.answer = pool.handle_request(attempt.request(attempt.trace))
                 return attempt.answer
@@ -191,7 +190,7 @@ class _MeteredStream(httpx2.SyncByteStream):
         """What the caller gets next; no frame that waits may hold what came, before the key is out of it."""
         try:
             self._attempt.require_time()
-            with transaction_mark():
+            with marked():
                 chunk = next(self._attempt.chunks, None)
             self._keep_lease()
         except BaseException as error:  # noqa: BLE001 - its frames hold the request that left

@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 
-from lib.errors import DatabaseUnavailable
 from lib.runs.lifecycle import HEARTBEAT_SECONDS, RunStore
 
 log = logging.getLogger(__name__)
@@ -54,5 +53,5 @@ class Heartbeat:
                 return
             try:
                 self._runs.keep_alive(alive)
-            except DatabaseUnavailable as problem:
+            except Exception as problem:  # noqa: BLE001 - whatever it was, the next one may be written
                 log.warning("A sign of life could not be written: %s", problem)

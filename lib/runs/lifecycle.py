@@ -153,8 +153,7 @@ class RunStore:
 
         A run that was stopped by a cap or its budget ends ``budget_exceeded`` whatever it asks for.
         """
-        if status not in ENDINGS:
-            raise BadInput(f"A run ends {', '.join(ENDINGS)}; not {status[:20]!r}.")
+        require_ending(status)
         with self._database.write() as connection:
             row = _find_run(connection, run_id, lock=True)
             if row.ended_at is not None and row.status != "lost":
@@ -176,6 +175,12 @@ class RunStore:
                 connection.execute(
                     update(runs).where(alive).values(lease_until=now + LEASE, status="running", ended_at=None)
                 )
+
+
+def require_ending(status: str) -> None:
+    """Return if a run can be told to end like that. Raises BadInput."""
+    if status not in ENDINGS:
+        raise BadInput(f"A run ends {', '.join(ENDINGS)}; not {status[:20]!r}.")
 
 
 def _refusal(connection: Connection, project_id: str, now: Micros) -> CapExceeded | None:

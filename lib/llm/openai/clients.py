@@ -14,8 +14,9 @@ import httpx2
 import openai
 from openai import DEFAULT_TIMEOUT, NotGiven, Timeout, not_given
 
-from lib.errors import NotMetered
+from lib.errors import NotMetered, RunEnded
 from lib.ledger.ledger import Ledger
+from lib.ledger.settlement_queue import Hold
 from lib.llm.async_transport import MeteredAsyncTransport
 from lib.llm.http import install_log_redaction
 from lib.llm.transport import MeteredTransport
@@ -23,6 +24,7 @@ from lib.llm.upstream_request import PLACEHOLDER_KEY
 from lib.settings import Settings
 
 T = TypeVar("T")
+_RUN_ENDED = "This run has ended. Start another one for more calls."
 _IGNORED = frozenset({"api_key", "organization", "project", "webhook_secret", "_enforce_credentials"})
 
 
@@ -36,24 +38,58 @@ class _Options(TypedDict, total=False):
     default_query: Mapping[str, object] | None
 
 
-def make_client(ledger: Ledger, settings: Settings, run_id: str) -> MeteredOpenAI:
-    """An ``openai.OpenAI`` whose every request is a call of this run."""
+class _RunClient(httpx2.Client):
+    """Sends the requests of one run, and keeps the run going while somebody has it."""
+
+    hold: Hold | None = None
+    run_has_ended = False
+
+    def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        if self.run_has_ended:
+            raise RunEnded(_RUN_ENDED)
+        return super().send(request, **options)
+
+
+class _AsyncRunClient(httpx2.AsyncClient):
+    """The same for asyncio."""
+
+    hold: Hold | None = None
+    run_has_ended = False
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        if self.run_has_ended:
+            raise RunEnded(_RUN_ENDED)
+        return await super().send(request, **options)
+
+
+def make_client(
+    ledger: Ledger, settings: Settings, run_id: str, *, hold: Hold | None = None
+) -> MeteredOpenAI:
+    """An ``openai.OpenAI`` whose every request is a call of this run, which goes on while somebody has it."""
     install_log_redaction()  # the HTTP stack writes down headers, and a provider may repeat the key in them
     transport = MeteredTransport(ledger, settings, run_id)
-    client = httpx2.Client(
-        transport=transport, trust_env=False, follow_redirects=False, timeout=DEFAULT_TIMEOUT
-    )
+    client = _RunClient(transport=transport, trust_env=False, follow_redirects=False, timeout=DEFAULT_TIMEOUT)
+    client.hold = hold
     return MeteredOpenAI(base_url=settings.openai_base_url, http_client=client)
 
 
-def make_async_client(ledger: Ledger, settings: Settings, run_id: str) -> MeteredAsyncOpenAI:
+def make_async_client(
+    ledger: Ledger, settings: Settings, run_id: str, *, hold: Hold | None = None
+) -> MeteredAsyncOpenAI:
     """The same as ``openai.AsyncOpenAI``."""
     install_log_redaction()
     transport = MeteredAsyncTransport(ledger, settings, run_id)
-    client = httpx2.AsyncClient(
+    client = _AsyncRunClient(
         transport=transport, trust_env=False, follow_redirects=False, timeout=DEFAULT_TIMEOUT
     )
+    client.hold = hold
     return MeteredAsyncOpenAI(base_url=settings.openai_base_url, http_client=client)
+
+
+def end_run(client: MeteredOpenAI | MeteredAsyncOpenAI) -> None:
+    """Refuse what is asked of the client from now on, and of its copies: its run has ended."""
+    transport: Any = client._client  # noqa: SLF001 - shared by all copies
+    transport.run_has_ended = True
 
 
 def _refuse_websocket(*_: object, **__: object) -> NoReturn:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from lib.errors import DatabaseUnavailable
-from lib.llm.reservation import settlement_queue
 from tests.calls import CALLS, ask, both_ways, drive, on_sqlite, rows
 from tests.upstream import Behaviour
 
@@ -141,7 +140,7 @@ def test_an_answer_reaches_its_caller_though_the_database_fails(byok, run, monke
     monkeypatch.setattr(byok.ledger, "settle", failing)
     assert drive(run, way, ask).output_text
     drive(run, way, ask)
-    assert settlement_queue(byok.ledger).flush(60, patiently=True)
+    assert byok.ledger.queue.flush(60, patiently=True)
     assert rows(byok, "status", "input_tokens") == [("ok", 12), ("ok", 12)]
 
 
