@@ -66,7 +66,7 @@ def served(database: Path, *, defaults: bool = False) -> Iterator[str]:
     environment = {
         "DATABASE_URL": f"sqlite:///{database}",
         "QODEX_MASTER_KEYS": secrets["master_keys"].reveal(),
-        "OPENAI_API_KEY": secrets["openai_api_key"].reveal(),
+        "QODEX_OPENAI_API_KEY": secrets["openai_api_key"].reveal(),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
         **({"BENCH_DEFAULTS": "1"} if defaults else {}),
     }

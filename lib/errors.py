@@ -43,6 +43,15 @@ class BadInput(QodexError):
     """Something typed does not have the form that is asked for. Nothing was changed."""
 
 
+class SdkUnsupported(QodexError):
+    """The installed version of a provider's SDK does not fit; nothing was sent."""
+
+    def __init__(self, installed: str, wanted: str) -> None:
+        super().__init__(
+            f"The installed openai {installed} does not fit. Install one that does: pip install '{wanted}'."
+        )
+
+
 class ProjectUnknown(QodexError):
     """There is no such project, or this person may not know of it."""
 
@@ -141,7 +150,9 @@ class KeyMissing(QodexError):
             f"{slug} has no key of its own and no platform key is configured. "
             "Add your OpenAI key in Settings > Integrations, or ask the operator."
         )
-        self.for_operator = "Set OPENAI_API_KEY so that projects without a key of their own can make calls."
+        self.for_operator = (
+            "Set QODEX_OPENAI_API_KEY so that projects without a key of their own can make calls."
+        )
 
 
 class KeyLocked(QodexError):

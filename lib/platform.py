@@ -10,6 +10,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from lib import ambient
 from lib.access.auditlog import AuditLog
 from lib.access.members import Members
 from lib.access.projects import Projects
@@ -103,7 +104,10 @@ class Platform:
     @classmethod
     def from_env(cls, *, actor: Actor | None = None) -> Self:
         """Build it from the process environment (see lib.settings)."""
-        return cls(Settings.from_env(), actor=actor)
+        settings = Settings.from_env()
+        if warning := ambient.key_warning():
+            log.warning("%s", warning)
+        return cls(settings, actor=actor)
 
     def run(
         self,

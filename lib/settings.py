@@ -8,10 +8,10 @@ from typing import Annotated, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from lib import addresses, certificates
+from lib import addresses, ambient, certificates
 from lib.emails import clean_domain, clean_email
 from lib.errors import BadInput, SettingsError
 from lib.secret import Secret
@@ -94,8 +94,9 @@ class Settings(BaseSettings):
     )
     openai_api_key: Annotated[Secret | None, NoDecode] = Field(
         None,
-        validation_alias="OPENAI_API_KEY",
-        description="the platform-funded key (platform fallback). None: projects without BYOK cannot call",
+        validation_alias=AliasChoices(ambient.OWN_NAME, ambient.OLD_NAME),
+        description="the platform-funded key (platform fallback), under a name that no library reads by itself. "
+        "`OPENAI_API_KEY` is read too, with a warning. None: projects without BYOK cannot call",
     )
     openai_base_url: str = Field(
         DEFAULT_BASE_URL,
@@ -165,7 +166,7 @@ class Settings(BaseSettings):
             return cls()
         except ValidationError as problem:
             first = problem.errors(include_input=False, include_url=False)[0]
-            variable = str(first["loc"][0]) if first["loc"] else "environment"
+            variable = ambient.name_in_use(str(first["loc"][0])) if first["loc"] else "environment"
             sentence = first["msg"].removeprefix("Value error, ")
         raise SettingsError(variable, sentence)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
+from pydantic import AliasChoices
 from pydantic_core import PydanticUndefined
 
 from lib.cli import cli
@@ -35,7 +36,8 @@ def environment() -> str:
     """The environment, from the fields of Settings."""
     rows = []
     for field in Settings.model_fields.values():
-        default = field.default
+        default, alias = field.default, field.validation_alias
+        name = alias.choices[0] if isinstance(alias, AliasChoices) else alias
         shown = (
             "`no`"
             if default is False
@@ -43,7 +45,7 @@ def environment() -> str:
             if default in (None, [], PydanticUndefined)
             else f"`{default}`"
         )
-        rows.append((f"`{field.validation_alias}`", field.description, shown))
+        rows.append((f"`{name}`", field.description, shown))
     return _table(("variable", "meaning", "default"), rows)
 
 

@@ -10,6 +10,7 @@ from shlex import quote
 
 import click
 
+from lib import ambient
 from lib.cli.output import json_option, show_json, show_table
 from lib.cli.session import Session
 from lib.db import Database
@@ -53,6 +54,8 @@ def _examined(session: Session) -> Iterator[Finding]:
         yield Finding("settings", "broken", problem.sentence)
         return
     yield Finding("settings", "ok", f"reporting time zone {settings.timezone}")
+    if warning := ambient.key_warning():
+        yield Finding("environment", "note", warning)
     yield from _database(session, settings)
     yield from _modes(settings)
     yield _sentence("upstream", lambda: _upstream(settings))

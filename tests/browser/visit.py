@@ -51,7 +51,7 @@ def served(
             "DATABASE_URL": url,
             "QODEX_MASTER_KEYS": master,
             "OPENAI_BASE_URL": upstream.base_url,
-            **({"OPENAI_API_KEY": platform_key} if platform_key else {}),
+            **({"QODEX_OPENAI_API_KEY": platform_key} if platform_key else {}),
             **(sign_in or {}),
         }
         public = sign_in is not None

@@ -18,7 +18,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Imports run one way: from a higher layer to a lower one. Rooms of one layer may use each other, but not in a circle.
 LAYERS = [
-    {"addresses", "certificates", "clock", "emails", "errors", "interruption", "secret", "settings"},
+    {
+        "addresses",
+        "ambient",
+        "certificates",
+        "clock",
+        "emails",
+        "errors",
+        "interruption",
+        "secret",
+        "settings",
+    },
     {"db"},
     {"pricing", "access"},
     {"vault", "usage"},

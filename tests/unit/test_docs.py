@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 
@@ -63,3 +64,9 @@ def test_no_command_is_shown_that_takes_an_activated_environment_first():
     for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "lib").rglob("*.py")]:
         told = re.findall(r".*(?<!/)\bpython3? -m (?:lib|streamlit|uvicorn)\b.*", path.read_text())
         assert [line for line in told if COMMAND not in line and not line.startswith('"""')] == [], path
+
+
+def test_the_python_of_the_docs_can_be_compiled():
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for code in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL):
+            compile(code, str(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)

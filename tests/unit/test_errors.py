@@ -22,6 +22,7 @@ EXAMPLES = [
     QodexError(_SENTENCE),
     errors.SettingsError("QODEX_TIMEZONE", "not a known time zone."),
     errors.BadInput(_SENTENCE),
+    errors.SdkUnsupported("2.54.0", "openai>=3.0,<4"),
     errors.ProjectUnknown("checkout-api"),
     errors.RunUnknown(),
     errors.SampleProject("sample-checkout-api"),
@@ -102,5 +103,5 @@ def test_it_may_be_raised_again_with_a_cause(error):
 def test_a_missing_key_has_a_sentence_for_the_lead_and_one_for_the_operator():
     missing = errors.KeyMissing("checkout-api")
     assert "Settings > Integrations" in str(missing)
-    assert "OPENAI_API_KEY" in missing.for_operator
+    assert "QODEX_OPENAI_API_KEY" in missing.for_operator
     assert "OPENAI_API_KEY" not in str(missing)

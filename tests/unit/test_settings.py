@@ -8,7 +8,9 @@ import traceback
 from pathlib import Path
 
 import pytest
+from pydantic import AliasChoices
 
+from lib import ambient
 from lib import settings as settings_module
 from lib.errors import SettingsError
 from lib.secret import Secret
@@ -20,6 +22,7 @@ VARIABLES = {
     "QODEX_DB_TIMEOUT",
     "QODEX_MASTER_KEYS",
     "QODEX_MASTER_KEY_FILE",
+    "QODEX_OPENAI_API_KEY",
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
     "QODEX_TIMEZONE",
@@ -81,7 +84,11 @@ def shown(settings: Settings) -> dict[str, object]:
 
 
 def test_these_are_all_the_variables_there_are():
-    assert {field.validation_alias for field in Settings.model_fields.values()} == VARIABLES
+    names: list[object] = []
+    for field in Settings.model_fields.values():
+        alias = field.validation_alias
+        names += alias.choices if isinstance(alias, AliasChoices) else [alias]
+    assert set(names) == VARIABLES
 
 
 def test_without_any_variable_there_are_defaults(read):
@@ -393,4 +400,33 @@ def test_an_issuers_addresses_are_trusted_for_named_domains_only(read):
     with pytest.raises(SettingsError, match="QODEX_OIDC_TRUST_EMAIL: takes QODEX_EMAIL_DOMAINS, too"):
         read(**COMPLETE, QODEX_OIDC_TRUST_EMAIL="yes")
     assert read(**COMPLETE, QODEX_OIDC_TRUST_EMAIL="yes", QODEX_EMAIL_DOMAINS="example.com").trust_email
-    assert not read(**COMPLETE, QODEX_EMAIL_DOMAINS="example.com").trust_email
+    assert not read(**COMPLETE, QODEX_OIDC_TRUST_EMAIL="no", QODEX_EMAIL_DOMAINS="example.com").trust_email
+
+
+# --- the platform's key ----------------------------------------------------------------------------
+
+
+def test_the_platforms_key_has_a_name_that_no_library_reads_and_the_old_one_is_read_too(read):
+    old = read(OPENAI_API_KEY="sk-test-old-name-key-0001")
+    assert old.openai_api_key.reveal() == "sk-test-old-name-key-0001"
+    both = read(QODEX_OPENAI_API_KEY="sk-test-platform-key-0002")
+    assert both.openai_api_key.reveal() == "sk-test-platform-key-0002"
+    emptied = read(QODEX_OPENAI_API_KEY="")
+    assert emptied.openai_api_key.reveal() == "sk-test-old-name-key-0001"
+
+
+def test_a_broken_platform_key_is_named_by_the_variable_that_holds_it(read):
+    with pytest.raises(SettingsError, match=r"^QODEX_OPENAI_API_KEY: ") as refusal:
+        read(QODEX_OPENAI_API_KEY="sk-test planted-key-7777")
+    assert "7777" not in str(refusal.value)
+
+
+def test_a_key_that_any_library_would_find_is_warned_of_without_being_told(read):
+    read(QODEX_OPENAI_API_KEY="sk-test-platform-key-0002")
+    assert ambient.key_warning() is None
+    read(OPENAI_API_KEY="sk-test-old-name-key-0001")
+    warning = ambient.key_warning()
+    assert warning.endswith("Unset it.")
+    assert "0001" not in warning
+    read(QODEX_OPENAI_API_KEY="")
+    assert ambient.key_warning().endswith("Rename it QODEX_OPENAI_API_KEY.")

@@ -12,19 +12,22 @@ from typing import Any, NoReturn, Self, TypedDict, TypeVar, Unpack
 
 import httpx2
 import openai
-from openai import DEFAULT_TIMEOUT, NotGiven, Timeout, not_given
+from openai import DEFAULT_TIMEOUT, NotGiven, Timeout
 
-from lib.errors import NotMetered, RunEnded
+from lib.errors import NotMetered, QodexError, RunEnded
 from lib.ledger.ledger import Ledger
 from lib.ledger.settlement_queue import Hold
 from lib.llm.async_transport import MeteredAsyncTransport
 from lib.llm.http import install_log_redaction
+from lib.llm.openai import sdk
+from lib.llm.openai.sdk import Carried
 from lib.llm.transport import MeteredTransport
 from lib.llm.upstream_request import PLACEHOLDER_KEY
 from lib.settings import Settings
 
 T = TypeVar("T")
 _RUN_ENDED = "This run has ended. Start another one for more calls."
+_NOT_GIVEN = NotGiven()
 _IGNORED = frozenset({"api_key", "organization", "project", "webhook_secret", "_enforce_credentials"})
 
 
@@ -45,9 +48,13 @@ class _RunClient(httpx2.Client):
     run_has_ended = False
 
     def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        if self.run_has_ended:
-            raise RunEnded(_RUN_ENDED)
-        return super().send(request, **options)
+        """Send one request. Raises Carried with what is an error of ours."""
+        try:
+            if self.run_has_ended:
+                raise RunEnded(_RUN_ENDED)
+            return super().send(request, **options)
+        except QodexError as error:
+            raise Carried(error) from None
 
 
 class _AsyncRunClient(httpx2.AsyncClient):
@@ -57,15 +64,20 @@ class _AsyncRunClient(httpx2.AsyncClient):
     run_has_ended = False
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        if self.run_has_ended:
-            raise RunEnded(_RUN_ENDED)
-        return await super().send(request, **options)
+        """Send one request. Raises Carried with what is an error of ours."""
+        try:
+            if self.run_has_ended:
+                raise RunEnded(_RUN_ENDED)
+            return await super().send(request, **options)
+        except QodexError as error:
+            raise Carried(error) from None
 
 
 def make_client(
     ledger: Ledger, settings: Settings, run_id: str, *, hold: Hold | None = None
 ) -> MeteredOpenAI:
     """An ``openai.OpenAI`` whose every request is a call of this run, which goes on while somebody has it."""
+    sdk.require_supported()
     install_log_redaction()  # the HTTP stack writes down headers, and a provider may repeat the key in them
     transport = MeteredTransport(ledger, settings, run_id)
     client = _RunClient(transport=transport, trust_env=False, follow_redirects=False, timeout=DEFAULT_TIMEOUT)
@@ -77,6 +89,7 @@ def make_async_client(
     ledger: Ledger, settings: Settings, run_id: str, *, hold: Hold | None = None
 ) -> MeteredAsyncOpenAI:
     """The same as ``openai.AsyncOpenAI``."""
+    sdk.require_supported()
     install_log_redaction()
     transport = MeteredAsyncTransport(ledger, settings, run_id)
     client = _AsyncRunClient(
@@ -173,8 +186,8 @@ def _copied_options(client: Any, options: dict[str, Any]) -> dict[str, Any]:
     return {
         "base_url": client.base_url,
         "http_client": client._client,  # noqa: SLF001 - the copy shares it, as the SDK's own copies do
-        "timeout": _given(options.get("timeout", not_given), client.timeout),
-        "max_retries": _given(options.get("max_retries", not_given), client.max_retries),
+        "timeout": _given(options.get("timeout", _NOT_GIVEN), client.timeout),
+        "max_retries": _given(options.get("max_retries", _NOT_GIVEN), client.max_retries),
         "default_headers": _merged(client._custom_headers, options, "default_headers"),  # noqa: SLF001
         "default_query": _merged(client._custom_query, options, "default_query"),  # noqa: SLF001
     }
@@ -205,6 +218,14 @@ class MeteredOpenAI(openai.OpenAI):
 
     with_options = copy
 
+    def request(self, *arguments: Any, **options: Any) -> Any:
+        """Send a request with the SDK's retries. What Qodex refuses is raised as it is, and not tried again."""
+        try:
+            return super().request(*arguments, **options)
+        except Carried as carried:
+            error = carried.error
+        raise error
+
     @property
     def user_agent(self) -> str:
         """What the SDK's own class says."""
@@ -224,6 +245,14 @@ class MeteredAsyncOpenAI(openai.AsyncOpenAI):
         return type(self)(**_copied_options(self, options))
 
     with_options = copy
+
+    async def request(self, *arguments: Any, **options: Any) -> Any:
+        """Send a request with the SDK's retries. What Qodex refuses is raised as it is, and not tried again."""
+        try:
+            return await super().request(*arguments, **options)
+        except Carried as carried:
+            error = carried.error
+        raise error
 
     @property
     def user_agent(self) -> str:

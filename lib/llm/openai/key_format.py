@@ -17,7 +17,7 @@ _LONGEST_PASTE = 8 * LONGEST_KEY
 
 _KEY = re.compile(rf"sk-[A-Za-z0-9_-]{{16,{LONGEST_KEY}}}")
 _LABEL = re.compile(
-    r"(?:(?:export|set|setx)\s+|\$env:)?OPENAI_API_KEY[\"']?\s*[=:\s]\s*"
+    r"(?:(?:export|set|setx)\s+|\$env:)?(?:QODEX_)?OPENAI_API_KEY[\"']?\s*[=:\s]\s*"
     r"|(?:Authorization\s*:\s*)?Bearer(?:\s+|$)",
     re.IGNORECASE,
 )

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 from streamlit import config
 
+from lib import ambient
 from lib.errors import QodexError, SettingsError
 from lib.llm.http import install_log_redaction
 from lib.settings import ROOT, SIGN_IN, SIGN_IN_RULES, Settings
@@ -120,6 +121,8 @@ def _start() -> None:
     # What is loaded for good need not be looked at each time that garbage is collected.
     gc.collect()
     gc.freeze()
+    if warning := ambient.key_warning():
+        log.warning("%s", warning)
     try:
         platform = front_door()
     except QodexError as problem:

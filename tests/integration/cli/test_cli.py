@@ -417,10 +417,18 @@ def findings(result: Result) -> dict[str, tuple[str, str]]:
 
 @on_both
 def test_the_doctor_finds_a_healthy_deployment_healthy(run: Run) -> None:
-    found = findings(run("doctor", "--json", OPENAI_API_KEY=PLATFORM_KEY))
+    found = findings(run("doctor", "--json", QODEX_OPENAI_API_KEY=PLATFORM_KEY))
     assert {status for status, _ in found.values()} == {"ok"}
     assert found["platform key •••• 0003"] == ("ok", "OpenAI accepted the key.")
     assert "can be written" in found["database"][1]
+    assert PLATFORM_KEY not in str(found)
+
+
+def test_the_doctor_warns_of_a_key_that_any_library_would_find(run: Run) -> None:
+    found = findings(run("doctor", "--json", OPENAI_API_KEY=PLATFORM_KEY))
+    status, message = found["environment"]
+    assert (status, message.endswith("Rename it QODEX_OPENAI_API_KEY.")) == ("note", True)
+    assert found["platform key •••• 0003"][0] == "ok"
     assert PLATFORM_KEY not in str(found)
 
 
@@ -439,7 +447,7 @@ def test_the_doctor_says_how_the_platform_key_fails(
         upstream.keys.pop(PLATFORM_KEY)
     else:
         upstream.keys[PLATFORM_KEY] = how
-    found = findings(run("doctor", "--json", status=1, OPENAI_API_KEY=PLATFORM_KEY))
+    found = findings(run("doctor", "--json", status=1, QODEX_OPENAI_API_KEY=PLATFORM_KEY))
     status, message = found["platform key •••• 0003"]
     assert status == "broken"
     assert said in message

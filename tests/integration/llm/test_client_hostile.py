@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+from packaging.version import Version
 
 from lib.errors import NotMetered
 from lib.llm.openai.clients import make_async_client, make_client
@@ -106,8 +107,13 @@ WEBSOCKETS = {
 @pytest.mark.parametrize("name", WEBSOCKETS)
 def test_no_websocket_is_opened(run, upstream, way, name):
     client = run.openai if way == "sync" else run.async_openai
-    with pytest.raises(NotMetered, match="WebSocket"):
-        WEBSOCKETS[name](client)
+    try:
+        with pytest.raises(NotMetered, match="WebSocket"):
+            WEBSOCKETS[name](client)
+    except AttributeError:
+        assert name.partition(" ")[0] in {"live", "translations"}
+        assert Version(openai.__version__) < Version("3.54"), "this way was there"
+        pytest.skip("an SDK that does not know it yet")
     assert upstream.requests == []
 
 
@@ -220,7 +226,7 @@ def test_redirects_are_not_followed(byok, run, upstream, way):
 
 
 def spy(log: list[BaseException], way: str, run: Any, what: Any) -> None:
-    with pytest.raises(openai.OpenAIError) as failed:
+    with pytest.raises((openai.OpenAIError, httpx2.TransportError)) as failed:  # raw in older SDKs' streams
         drive(run, way, what)
     log.append(failed.value)
 
@@ -473,7 +479,7 @@ def test_an_answer_that_drips_ends_as_a_time_out(byok, run, upstream, monkeypatc
     """Each byte is in time; all of them are not."""
     monkeypatch.setattr("lib.llm.attempt.LONGEST_CALL", 0.3)
     upstream.queue(Behaviour(fault="drip_body", interval=0.05))
-    with pytest.raises(openai.APITimeoutError):
+    with pytest.raises((openai.APITimeoutError, httpx2.ReadTimeout)):  # raw in older SDKs' streams
         drive(run, way, lambda client: CALLS[name](client.with_options(timeout=5, max_retries=0)))
     assert rows(byok, "status", "cost_nano", "error_code") == [("broken", None, "ReadTimeout")]
 

@@ -31,6 +31,7 @@ dirt_before = st.sampled_from(
         "bearer  ",
         "Authorization: Bearer ",
         "OPENAI_API_KEY=",
+        "QODEX_OPENAI_API_KEY=",
         "export OPENAI_API_KEY=",
         'export OPENAI_API_KEY="',
         "  set OPENAI_API_KEY=",
