@@ -55,22 +55,14 @@ def unit_of(chosen: Chosen) -> str:
 
 def course(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> Course:
     """The sums of each bar of the period; of hours, those up to now."""
-    unit, zone = unit_of(chosen), chosen.zone
+    unit, zone, reports = unit_of(chosen), chosen.zone, front_door().reports
     if unit == "hour":
         # Up to the end of this hour: a period that ends with each look would never be found in the cache.
         end = chosen.now - chosen.now % HOUR + HOUR
-        return hours(
-            loaders.cached(
-                front_door().reports.by_hour,
-                replace(wanted, until=min(chosen.period.until, end)),
-                actor=actor,
-            ),
-            zone,
-            chosen.now,
-        )
-    return DAYS_TO[unit](
-        loaders.cached(front_door().reports.by_day, wanted, actor=actor), zone.key, chosen.today
-    )
+        so_far = replace(wanted, until=min(chosen.period.until, end))
+        return hours(loaders.cached(reports.by_hour, so_far, actor=actor), zone, chosen.now)
+    fold = {"day": days, "week": weeks, "month": months}[unit]
+    return fold(loaders.cached(reports.by_day, wanted, actor=actor), zone.key, chosen.today)
 
 
 def hours(rows: Sequence[HourRow], zone: ZoneInfo, now: Micros) -> Course:
@@ -89,17 +81,7 @@ def _hour(row: HourRow, zone: ZoneInfo) -> Step:
 
 def days(rows: Sequence[DayRow], zone: str, today: date) -> Course:
     """A bar for each day."""
-    steps = [
-        Step(
-            key=row.day.isoformat(),
-            label=wording.short_day(row.day),
-            words=f"{row.day:%a} {row.day.day} {row.day:%b %Y}",
-            first=row.day,
-            last=row.day,
-        ).add(row)
-        for row in rows
-    ]
-    return Course("day", zone, steps, today.isoformat())
+    return _folded("day", rows, zone, today, lambda day: day)
 
 
 def weeks(rows: Sequence[DayRow], zone: str, today: date) -> Course:
@@ -122,15 +104,15 @@ def _folded(
         step.last = row.day
         step.add(row)
     for step in found.values():
-        step.label = f"{step.first:%b %Y}" if unit == "month" else f"{step.first.day} {step.first:%b}"
+        step.label = _LABELS[unit](step.first)
         step.words = _span(step.first, step.last)
     return Course(unit, zone, list(found.values()), begins(today).isoformat())
 
 
-DAYS_TO: dict[str, Callable[[Sequence[DayRow], str, date], Course]] = {
-    "day": days,
-    "week": weeks,
-    "month": months,
+_LABELS: dict[str, Callable[[date], str]] = {
+    "day": wording.short_day,
+    "week": lambda day: f"{day.day} {day:%b}",
+    "month": lambda day: f"{day:%b %Y}",
 }
 
 

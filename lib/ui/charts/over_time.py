@@ -17,7 +17,7 @@ from lib.ui.charts.theme import BYOK, PLATFORM, SOURCES, Chart, Columns, Spec
 
 T = TypeVar("T")
 _WIDE, _HALF = 7, 4
-_MILLION, _THOUSAND = 1_000_000, 1_000
+_MILLION = 1_000_000
 
 
 def spend(course: Course) -> Chart:
@@ -32,7 +32,9 @@ def spend(course: Course) -> Chart:
     }
     described = f"Spend per {course.unit} in USD, platform-funded below and BYOK above."
     table: Columns = {heading: columns["When"], **by_source(rows, cell)}
-    figures = f"{_stretch(course)}: {spent(rows)}. {_highest(rows)}"
+    platform, byok = sum(row.platform_nano for row in rows), sum(row.byok_nano for row in rows)
+    spent = f"{wording.money(platform)} platform-funded and {wording.money(byok)} BYOK"
+    figures = f"{_stretch(course)}: {spent}. {_highest(rows)}"
     drawn = _spend(heading, clickable=course.unit != "hour")
     return Chart(columns, drawn, described, 230, table, figures)
 
@@ -42,7 +44,8 @@ _SHARE = f"{PLATFORM} share"
 
 @cache
 def _spend(heading: str, *, clickable: bool) -> Spec:
-    bars = theme.stacked_bars(theme.money_axis(), SOURCES)
+    axis = alt.Axis(labelExpr=theme.money_labels("domain('y')[1]"), tickCount=4)
+    bars = theme.stacked_bars(axis, SOURCES)
     words = theme.tooltip([*SOURCES, "Total", _SHARE], {heading: "When"})
     hover = theme.hover_band(words, cursor="pointer" if clickable else "auto")
     if clickable:
@@ -93,7 +96,7 @@ def tokens(course: Course) -> Chart:
 
 @cache
 def _tokens(heading: str, unit: str) -> Spec:
-    size = _MILLION if unit == "millions" else _THOUSAND
+    size = {"millions": _MILLION, "thousands": 1_000}[unit]
     axis = alt.Axis(labelExpr=f"format(datum.value / {size}, '~g')", tickCount=4)
     hover = theme.hover_band(theme.tooltip(_TOKENS, {heading: "When"}))
     return theme.drawing(theme.stacked_bars(axis, _TOKENS), hover)
@@ -107,7 +110,7 @@ FAILURES = {"error": "Bad", "broken": "Near", "abandoned": "S1", "unknown": "S3"
 def failures(course: Course, words: Mapping[str, str]) -> Chart:
     """Stacked bars of the calls that were not answered in full; ``words``: status -> its name."""
     rows = course.rows
-    found = {status: [status_calls(row, status) for row in rows] for status in FAILURES}
+    found: dict[str, list[int]] = {each: [getattr(row, f"{each}_calls") for row in rows] for each in FAILURES}
     # What did not happen at all needs no colour in the legend.
     parts = {words[status]: calls for status, calls in found.items() if any(calls)}
     slots = tuple((words[status], slot) for status, slot in FAILURES.items() if any(found[status]))
@@ -128,11 +131,6 @@ def _failures(heading: str, slots: tuple[tuple[str, str], ...], said: tuple[str,
     axis = alt.Axis(tickMinStep=1, tickCount=4, format="~s")
     hover = theme.hover_band(theme.tooltip(said, {heading: "When"}))
     return theme.drawing(theme.stacked_bars(axis, dict(slots)), hover)
-
-
-def status_calls(sums: Totals, status: str) -> int:
-    """How many calls ended so."""
-    return int(getattr(sums, f"{status}_calls"))
 
 
 # --- cards -----------------------------------------------------------------------------------------
@@ -175,12 +173,6 @@ def amount_in_words(sums: Totals, source: str) -> str:
 
 def _counts(numbers: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:
     return {name: [wording.count(number) for number in column] for name, column in numbers.items()}
-
-
-def spent(rows: Sequence[Totals]) -> str:
-    """Both ledgers in words."""
-    platform, byok = sum(row.platform_nano for row in rows), sum(row.byok_nano for row in rows)
-    return f"{wording.money(platform)} platform-funded and {wording.money(byok)} BYOK"
 
 
 def _bands(course: Course, most: int) -> Columns:

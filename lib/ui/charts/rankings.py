@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import altair as alt
@@ -16,26 +16,29 @@ from lib.ui.charts.theme import SOURCES, Chart, Columns, Spec
 
 _MOST = 12
 _IN_WORDS = 3
-_NAME_LENGTH = 28
 _SUM = 80  # pixels
-_LIMIT = 180  # pixels of a name
+_LIMIT = "min(180, 0.4 * containerSize()[0] + 0 * width)"  # pixels of a name; pointed at, it is shown whole
 _NAMES = f"min({_LIMIT}, 6 * {theme.extent('Letters')}[1])"
 
 
 def ranking(rows: Sequence[tuple[str, Totals]], noun: str) -> Chart:
-    """Bars with their sums, in the order given; those beyond the twelfth are summed up in one.
+    """Bars with their sums, in the order given; those beyond the twelfth are summed up in words alone.
 
     Args:
         rows: what is compared, with its sums.
         noun: what it is: model, project.
     """
-    shown = _folded(rows, noun)
-    names, sums = [name for name, _ in shown], [each for _, each in shown]
-    words = [_sum(each) for each in sums]
+    kept, rest = (rows, []) if len(rows) <= _MOST else (rows[: _MOST - 1], rows[_MOST - 1 :])
+    names, sums = [name for name, _ in kept], [each for _, each in kept]
+    bars, words = sums, [_sum(each) for each in sums]
+    if rest:
+        names, sums = [*names, f"{len(rest)} other {noun}s"], [*sums, _added(each for _, each in rest)]
+        # No bar for them: beside one of hundreds together, each of the others would be too short to be seen.
+        bars, words = [*bars, Totals()], [*words, _sum(sums[-1], " together")]
     heading, letters = noun.capitalize(), [len(name) for name in names]
     said = theme.in_words(by_source(sums, amount_in_words))
     columns = theme.in_order(
-        {heading: names, **by_source(sums, amount), "Sum": words, "Letters": letters, **said}
+        {heading: names, **by_source(bars, amount), "Sum": words, "Letters": letters, **said}
     )
     first = ", ".join(f"{name} {sum_}" for name, sum_ in list(zip(names, words, strict=True))[:_IN_WORDS])
     more = " and more" if len(names) > _IN_WORDS else ""
@@ -51,20 +54,15 @@ def ranking(rows: Sequence[tuple[str, Totals]], noun: str) -> Chart:
     return Chart(columns, _bars(heading), described, height, table, f"{first}{more}.")
 
 
-def _folded(rows: Sequence[tuple[str, Totals]], noun: str) -> list[tuple[str, Totals]]:
-    kept = rows if len(rows) <= _MOST else rows[: _MOST - 1]
-    named = [(wording.shorten(name, _NAME_LENGTH), sums) for name, sums in kept]
-    rest = rows[len(kept) :]
-    if rest:
-        others = Totals()
-        for _, sums in rest:
-            others.add(sums)
-        named.append((f"{len(rest)} other {noun}s", others))
-    return named
+def _added(found: Iterable[Totals]) -> Totals:
+    together = Totals()
+    for each in found:
+        together.add(each)
+    return together
 
 
-def _sum(sums: Totals) -> str:
-    words = wording.money(known(sums))
+def _sum(sums: Totals, more: str = "") -> str:
+    words = f"{wording.money(known(sums))}{more}"
     if not sums.unpriced_calls or known(sums) is None:
         return words
     return f"{words}, {wording.count(sums.unpriced_calls, 'call')} unknown"
@@ -75,7 +73,7 @@ def _bars(heading: str) -> Spec:
     y = alt.Y(
         f"{heading}:N",
         sort=theme.IN_ORDER,
-        axis=alt.Axis(labelLimit=_LIMIT),
+        axis=alt.Axis(labelLimit=alt.ExprRef(_LIMIT)),
         scale=alt.Scale(paddingInner=0.55, paddingOuter=0.3),
     )
     # Room for the sum behind the longest bar; and where nothing was spent, the bars still begin on the left.

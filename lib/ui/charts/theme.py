@@ -236,13 +236,8 @@ def _legend_columns(words: Sequence[str], aside: str) -> str:
 SOURCES = {PLATFORM: PLATFORM, BYOK: BYOK}
 
 
-def money_axis() -> alt.Axis:
-    """Dollars, without cents where there are enough of them."""
-    return alt.Axis(labelExpr=money_labels("domain('y')[1]"), tickCount=4)
-
-
 def money_labels(top: str) -> str:
-    """How amounts up to ``top``, a Vega expression of dollars, are written at an axis."""
+    """How amounts up to ``top``, an expression, are written: dollars, without cents where there are enough of them."""
     return f"format(datum.value, {top} >= 5 ? '$,.0f' : {top} >= 0.05 ? '$.2f' : '$~f')"
 
 

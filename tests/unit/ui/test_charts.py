@@ -240,12 +240,23 @@ def test_a_model_without_a_known_price_has_no_amount():
     assert drawn.table["Total"] == [0.02, None, 0.0]
 
 
-def test_many_projects_are_summed_up_in_the_last_bar_and_stand_each_in_the_table():
+def test_many_projects_are_summed_up_in_words_and_stand_each_in_the_table():
     rows = [(f"project-{number}", Totals(platform_nano=CENT, calls=1)) for number in range(500)]
     drawn = rankings.ranking(rows, "project")
     assert list(drawn.columns["Project"])[-1] == "489 other projects"
-    assert drawn.columns["Sum"][-1] == "$4.89"
+    assert drawn.columns["Sum"][-1] == "$4.89 together"
     assert len(drawn.table["Project"]) == 500
+
+
+def test_those_who_are_summed_up_have_no_bar_that_makes_all_others_short():
+    rows = [(f"project-{number}", Totals(platform_nano=CENT, calls=1)) for number in range(500)]
+    assert list(rankings.ranking(rows, "project").columns["Total"]) == [0.01] * 11 + [0.0]
+
+
+def test_names_that_begin_alike_have_each_a_bar_and_are_shown_whole():
+    names = [f"{'a-long-beginning-' * 3}{number}" for number in range(3)]
+    drawn = rankings.ranking([(name, Totals(platform_nano=CENT, calls=1)) for name in names], "project")
+    assert list(drawn.columns["Project"]) == names
 
 
 def test_tokens_are_split_so_that_nothing_is_counted_twice():
@@ -346,6 +357,12 @@ def test_hours_are_told_apart_also_where_the_clock_shows_one_twice():
     assert chart.columns["When"][2:4] == ["Sun 25 Oct, 02:00 CEST", "Sun 25 Oct, 02:00 CET"]
     running = chart.columns["So far"].index("so far")
     assert chart.columns["At"][running] == "2026-10-25T23:00:00+01:00"
+
+
+def test_the_fewer_bars_the_more_room_is_left_beside_them():
+    """A single day is no bar as wide as the page. How many there are is read from the rows."""
+    scale = over_time.spend(bars(1)).spec["layer"][0]["encoding"]["x"]["scale"]
+    assert scale["paddingOuter"] == {"expr": "max(0.06, (6 - length(data('source'))) / 2)"}
 
 
 @pytest.mark.parametrize("name", ["spend", "tokens", "failures", "models"])

@@ -1,0 +1,90 @@
+"""What only a browser shows of the charts: that all of their words have room, and that Vega has nothing to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.sample import fill
+from tests.browser.visit import PATIENCE, Served, Visit, served
+
+PAGES: dict[str, tuple[str, dict[str, str]]] = {
+    "overview": ("", {}),
+    "usage": ("usage", {}),
+    "usage of one project": ("usage", {"project": "checkout-api", "period": "7d"}),
+    "usage of a day": ("usage", {"period": "24h"}),
+    "usage of a quarter": ("usage", {"period": "90d"}),
+    "plan": ("plan", {"project": "checkout-api"}),
+}
+WIDTHS = (1280, 1024, 420)
+
+_ALL_DRAWN = """() => {
+    const charts = [...document.querySelectorAll('[data-testid=stVegaLiteChart]')];
+    return charts.length && charts.every(each => each.querySelector('svg.marks')); }"""
+_PLACES = """() => [...document.querySelectorAll('svg.marks text')]
+    .map(each => { const box = each.getBoundingClientRect(); return [each.textContent, box.x, box.y] })"""
+_CUT = """() => [...document.querySelectorAll('svg.marks')].flatMap(svg => {
+    const room = svg.getBoundingClientRect();
+    return [...svg.querySelectorAll('.role-legend-label text')]
+        .filter(each => { const box = each.getBoundingClientRect();
+            return box.left < room.left || box.right > room.right + 1 || box.top < room.top - 1 })
+        .map(each => each.textContent) })"""
+_COVERED = """() => [...document.querySelectorAll('svg.marks text')]
+    .filter(each => each.textContent === 'so far').flatMap(words => {
+        const box = words.getBoundingClientRect();
+        return [...words.closest('svg').querySelectorAll('.mark-rect.role-mark path')]
+            .filter(bar => bar.getAttribute('opacity') !== '0' && bar.getBoundingClientRect().height > 1)
+            .map(bar => bar.getBoundingClientRect())
+            .filter(bar => bar.left < box.right - 1 && bar.right > box.left + 1
+                && bar.top < box.bottom - 3 && bar.bottom > box.top + 3)
+            .map(bar => [bar.left, bar.top, box.left, box.top]) })"""
+
+
+@pytest.fixture(scope="module")
+def in_use(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Eight projects, ninety days of calls and a few runs."""
+    with served(tmp_path_factory.mktemp("charts")) as running:
+        fill(running.platform, running.upstream)
+        yield running
+
+
+def look_at(page: Page, dashboard: Served, name: str, width: int = 1280) -> Page:
+    """Open a page and wait until its charts have settled."""
+    page.set_viewport_size({"width": width, "height": 900})
+    path, query = PAGES[name]
+    Visit(page, dashboard.address).open(path, **query)
+    page.wait_for_function(_ALL_DRAWN, timeout=PATIENCE)
+    before: Any = None
+    while before != (now := page.evaluate(_PLACES)):
+        before = now
+        page.wait_for_timeout(500)
+    return page
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_vega_warns_of_nothing(name: str, page: Page, in_use: Served):
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    look_at(page, in_use, name)
+    assert [line for line in said if "WARN" in line or "ERROR" in line] == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", ["overview", "usage", "usage of one project"])
+def test_no_legend_is_cut(name: str, width: int, page: Page, in_use: Served):
+    look_at(page, in_use, name, width)
+    assert page.locator(".role-legend-label text").count()
+    assert page.evaluate(_CUT) == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", ["usage", "usage of a day", "usage of a quarter"])
+def test_the_bar_that_is_not_over_is_marked_beside_all_bars(
+    name: str, width: int, page: Page, in_use: Served
+):
+    look_at(page, in_use, name, width)
+    assert "so far" in page.locator("svg.marks text").all_text_contents()
+    assert page.evaluate(_COVERED) == []
