@@ -18,14 +18,16 @@ from lib.web.routes import middleware, routes
 startup.read_configuration()
 startup.refuse_what_cannot_be_served()
 startup.admit_public_name()
+shell = startup.page_shell()
 app = st.App(
     ROOT / "lib" / "ui" / "main.py",
-    routes=routes(startup.check, export_desk),
+    routes=[*shell.routes(navigation.paths()), *routes(startup.check, export_desk)],
     middleware=middleware(
         startup.hosts(),
         pages=navigation.paths(),
         https=startup.is_https(),
         local=startup.is_local(),
+        scripts=shell.script_hashes,
         inside=[ExpectedMessages],
     ),
     secrets=startup.secrets(),

@@ -10,8 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-CONTENT_POLICY = (
-    "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+_CONTENT_POLICY = (
+    "default-src 'self'; script-src 'self'{scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; frame-ancestors 'none'; "
     "base-uri 'self'; form-action 'self'; object-src 'none'"
 )
@@ -19,7 +19,6 @@ CONTENT_POLICY = (
 
 # The sign-in button's request says where one was (lib.web.signin); no other site is told anything.
 HEADERS = {
-    "Content-Security-Policy": CONTENT_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
@@ -33,16 +32,22 @@ memory for uploads, another way to drive the pages. Nobody here needs them."""
 
 
 class SecurityHeaders:
-    """Add our headers to every HTTP answer, also to refusals."""
+    """Add our headers to every HTTP answer, also to refusals.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        scripts: the hashes of the inline scripts that may run, as the content policy writes them.
+    """
+
+    def __init__(self, app: ASGIApp, scripts: Collection[str] = ()) -> None:
         self.app = app
+        allowed = "".join(f" {each}" for each in scripts)
+        self.headers = {"Content-Security-Policy": _CONTENT_POLICY.format(scripts=allowed), **HEADERS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in self.headers.items():
                     headers[name] = value
             await send(message)
 

@@ -46,6 +46,7 @@ def middleware(
     pages: Collection[str] = (),
     https: bool = False,
     local: bool = False,
+    scripts: Collection[str] = (),
     inside: Sequence[Callable[[Any], Any]] = (),
 ) -> list[Middleware]:
     """What every request passes, outermost first.
@@ -55,10 +56,11 @@ def middleware(
         pages: as ReturnToMiddleware and BrowserCookieMiddleware take them.
         https: whether people come over https, so that cookies may ask for it.
         local: whether there is no sign-in, so that only this machine may be served.
+        scripts: as SecurityHeaders takes them.
         inside: more of them, as pure ASGI, innermost.
     """
     return [
-        Middleware(SecurityHeaders),
+        Middleware(SecurityHeaders, scripts=scripts),
         *([Middleware(ThisMachineMiddleware)] if local else []),
         *([Middleware(SecureCookies)] if https else []),
         Middleware(HostOriginMiddleware, hosts=hosts),

@@ -9,11 +9,12 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import streamlit as st
-from streamlit import config
+from streamlit import config, file_util
 
 from lib import ambient
 from lib.errors import QodexError, SettingsError
@@ -21,6 +22,7 @@ from lib.llm.http import install_log_redaction
 from lib.settings import ROOT, SIGN_IN, SIGN_IN_RULES, Settings
 from lib.ui.base.server import front_door
 from lib.ui.shell.background import background_work
+from lib.web.page_shell import PageShell
 from lib.web.signin import CALLBACK
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,11 @@ def refuse_what_cannot_be_served() -> None:
             f"{_BASE_PATH} (server.baseUrlPath) is {path!r}: the dashboard is served at the root "
             "of a host name only, not under a path. Unset it, and give the dashboard a name of its own."
         )
+
+
+def page_shell() -> PageShell:
+    """The HTML that pages begin as."""
+    return PageShell(Path(file_util.get_static_dir()) / "index.html")
 
 
 def admit_public_name() -> None:

@@ -39,6 +39,7 @@ def test_every_answer_carries_the_content_policy_and_its_companions_refusals_too
             asked.get("/", headers={"Host": "evil.example"}),
         ):
             assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+            assert "script-src 'self';" in answer.headers["Content-Security-Policy"]
 
 
 def test_health_is_200_while_pages_can_be_served_and_503_without_a_reason_where_not():

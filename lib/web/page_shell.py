@@ -1,0 +1,52 @@
+"""The HTML that every page of Streamlit's begins as, so that a browser's console stays clean.
+
+Streamlit's own looks for its server below the page first (``/usage/_stcore/health``), two refused requests on each
+load, and has an inline script, which our content policy blocks unless it knows its hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+# The dashboard is served at the root of its host name, so there is nothing to look for.
+_SERVER = "<script>window.__streamlit = {BACKEND_BASE_URL: window.location.origin}</script>"
+_INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+
+
+class PageShell:
+    """Streamlit's ``index.html`` as we serve it.
+
+    Args:
+        index: the installed file; read once, so that what is hashed is what is served.
+    """
+
+    def __init__(self, index: Path) -> None:
+        head, mark, rest = index.read_text(encoding="utf-8").partition("<script")
+        self.html = f"{head}{_SERVER}\n    {mark}{rest}".replace(
+            "<title>Streamlit</title>", "<title>Qodex</title>"
+        )
+
+    @property
+    def script_hashes(self) -> tuple[str, ...]:
+        """What a content policy says to allow the inline scripts in it, and no others."""
+        return tuple(_hash(script) for script in _INLINE.findall(self.html))
+
+    def routes(self, paths: Collection[str]) -> list[Route]:
+        """Answers for the addresses of pages; whether there is something to see is decided behind the web socket."""
+        return [Route(path, self._answer, methods=["GET"]) for path in paths]
+
+    async def _answer(self, _: Request) -> Response:
+        return HTMLResponse(self.html, headers={"Cache-Control": "no-cache"})
+
+
+def _hash(script: str) -> str:
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
