@@ -11,13 +11,14 @@ import pwd
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import count
@@ -110,6 +111,26 @@ class PostgresServer:
         """Remove a database, whoever is still connected to it."""
         self._administer(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop all of its processes where they are, as a machine that is out of memory or suspended does."""
+        parent = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        each = [parent, *map(int, children)]
+        try:
+            for process in each:
+                os.kill(process, signal.SIGSTOP)
+            yield
+        finally:
+            for process in each:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
+
+    @property
+    def folder(self) -> Path:
+        """Where its socket is."""
+        return self._folder
+
     def _administer(self, statement: str) -> None:
         with psycopg.connect(
             host=str(self._folder), user="qodex", dbname="postgres", autocommit=True
@@ -142,6 +163,47 @@ def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
         ) as process:
             _wait_until_ready(Path(folder), process)
             yield PostgresServer(Path(folder))
+
+
+def pgbouncer_program() -> Path | None:
+    """An installed PgBouncer, None where there is none (Debian and Ubuntu: ``apt-get install pgbouncer``)."""
+    found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    return Path(found) if found else None
+
+
+@contextmanager
+def running_pgbouncer(program: Path, server: PostgresServer, *, pool: int) -> Iterator[Callable[[str], str]]:
+    """Start a PgBouncer in transaction mode before a server; gives the URL of a database through it.
+
+    Args:
+        program: the executable.
+        server: what it stands before.
+        pool: how many connections it makes to a database.
+    """
+    with tempfile.TemporaryDirectory(prefix="qodex-pb-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        folder, port = Path(name), _free_port()
+        user = _unprivileged_user(folder)
+        settings = {
+            "unix_socket_dir": folder,
+            "listen_port": port,
+            "auth_type": "any",
+            "pool_mode": "transaction",
+            "default_pool_size": pool,
+            "max_client_conn": 200,
+        }
+        lines = ["[databases]", f"* = host={server.folder} user=qodex", "[pgbouncer]"]
+        lines += [f"{key} = {value}" for key, value in settings.items()]
+        (folder / "pgbouncer.ini").write_text("\n".join(lines))
+        command: list[str | Path] = [program, folder / "pgbouncer.ini"]
+        with _leashed(command, folder / "log", stop="INT", user=user, cwd=folder) as process:
+            socket_file = folder / f".s.PGSQL.{port}"
+            if not wait_until(lambda: socket_file.exists() or process.poll() is not None, _START_SECONDS):
+                raise ServiceMissing(f"PgBouncer did not start: {(folder / 'log').read_text()}")
+            yield (
+                lambda database: (
+                    f"{server.url(database).partition('?')[0]}?host={quote(name, safe='')}&port={port}"
+                )
+            )
 
 
 def _unprivileged_user(folder: Path) -> str | None:

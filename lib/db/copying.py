@@ -6,12 +6,14 @@ from collections.abc import Generator
 from contextlib import suppress
 from typing import Any
 
-from psycopg import ClientCursor, Error
+from psycopg import ClientCursor, Error, generators
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
+from psycopg.waiting import Ready, Wait
 from sqlalchemy import Connection, Select
 from sqlalchemy.exc import DBAPIError
 
+_CANCEL_SECONDS = 5.0
 _BLOCK = 64 * 1024
 """Bytes that are handed on together; libpq gives a row at a time."""
 
@@ -41,23 +43,24 @@ def copied(connection: Connection, query: Select[Any], *, delimiter: str) -> Gen
 def _blocks(driver: Any, statement: str, parameters: Any) -> Generator[bytes]:
     # psycopg's own cursor.copy() spends as long on a row as the server does, so libpq is asked directly.
     libpq = driver.pgconn
-    begun = libpq.exec_(ClientCursor(driver).mogrify(statement, parameters).encode())
+    libpq.send_query(ClientCursor(driver).mogrify(statement, parameters).encode())
+    begun = driver.wait(generators.execute(libpq))[-1]
     if begun.status != ExecStatus.COPY_OUT:
         raise error_from_result(begun)
     whole = False
     try:
-        yield from _joined(libpq)
+        yield from _joined(driver)
         whole = True
     finally:
         _end(driver, whole=whole)
 
 
-def _joined(libpq: Any) -> Generator[bytes]:
+def _joined(driver: Any) -> Generator[bytes]:
     waiting: list[Any] = []
     size = 0
-    while (found := libpq.get_copy_data(0))[0] > 0:
-        waiting.append(found[1])
-        size += found[0]
+    while (row := _next(driver)) is not None:
+        waiting.append(row)
+        size += len(row)
         if size >= _BLOCK:
             yield b"".join(waiting)
             waiting, size = [], 0
@@ -65,13 +68,31 @@ def _joined(libpq: Any) -> Generator[bytes]:
         yield b"".join(waiting)
 
 
+def _next(driver: Any) -> Any | None:
+    """The next row, None after the last. A server that sends nothing for too long is given up."""
+    while not (found := driver.pgconn.get_copy_data(1))[0]:
+        driver.wait(_more(driver.pgconn), timeout=driver.row_seconds)
+    return found[1] if found[0] > 0 else None
+
+
+def _more(libpq: Any) -> Generator[Wait, Ready, None]:
+    while not (yield Wait.R):
+        pass
+    libpq.consume_input()
+
+
 def _end(driver: Any, *, whole: bool) -> None:
     """Leave the connection ready for the next statement, whatever is still on its way."""
-    if not whole:
-        with suppress(Error):
-            driver.cancel()
-            while driver.pgconn.get_copy_data(0)[0] > 0:
-                pass
-    while ended := driver.pgconn.get_result():
-        if whole and ended.status != ExecStatus.COMMAND_OK:
-            raise error_from_result(ended)
+    if whole:
+        for ended in driver.wait(generators.fetch_many(driver.pgconn), timeout=driver.row_seconds):
+            if ended.status != ExecStatus.COMMAND_OK:
+                raise error_from_result(ended)
+        return
+    with suppress(
+        Error
+    ):  # a connection that stays in the middle of something is closed at the end of its block
+        driver.cancel_safe(timeout=_CANCEL_SECONDS)
+        while _next(driver) is not None:
+            pass
+    with suppress(Error):
+        driver.wait(generators.fetch_many(driver.pgconn), timeout=_CANCEL_SECONDS)

@@ -29,9 +29,9 @@ def migrate(database: Database) -> None:
         _upgrade(connection)
 
 
-def current_revision(database: Database) -> str | None:
-    """The schema's revision, None for an empty database."""
-    with database.read() as connection:
+def current_revision(database: Database, *, seconds: float | None = None) -> str | None:
+    """The schema's revision, None for an empty database. ``seconds`` as in ``Database.read``."""
+    with database.read(seconds=seconds) as connection:
         return _revision(connection)
 
 

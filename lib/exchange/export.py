@@ -129,7 +129,7 @@ def export_usage(
     counted, told = Counted(out), progress or _tell_nobody
     if bom and format != "parquet":
         counted.write(_BOM)
-    with _refusals_logged(database, actor, wanted), database.read() as connection:
+    with _refusals_logged(database, actor, wanted), database.read(seconds=0) as connection:
         allowed, ids = _allowed(connection, wanted, actor)
         done = Exported(format, allowed)
         if format == "daily-csv":

@@ -144,7 +144,7 @@ def _refusal(result: ImportResult) -> str:
 
 def _write(database: Database, spool: Spool, result: ImportResult, file: ImportedFile, actor: Actor) -> None:
     try:
-        with database.write() as connection:
+        with database.write(seconds=0) as connection:
             result.added = add_imported(connection, write_rows(connection, spool, former=file.former))
             result.already_there = result.rows - result.passed_over - result.skipped - result.added
             now = database.now(connection)

@@ -97,7 +97,7 @@ def load(
     told = [_tell(story, slug, keys, prices, now, days) for story, slug in zip(STORIES, slugs, strict=True)]
     loaded = SampleData(slugs, sum(len(each.played.events) for each in told))
     try:
-        with database.write() as connection:
+        with database.write(seconds=0) as connection:
             _write(connection, told, actor, now)
             at = database.now(connection)
             audit.record(connection, at, actor, Tag.SAMPLE_LOADED, after=_audited(loaded))
@@ -114,7 +114,7 @@ def remove(database: Database, actor: Actor) -> SampleData:
         Forbidden: whoever may not load it may not remove it.
     """
     require(actor, Action.CREATE_PROJECT, None)
-    with database.write() as connection:
+    with database.write(seconds=0) as connection:
         ids = _sample_ids(connection, lock=True)
         if not ids:
             raise BadInput("There is no sample data to remove.")

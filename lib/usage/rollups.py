@@ -128,7 +128,7 @@ class Difference:
 def verify(database: Database) -> Iterator[Difference]:
     """Compare both roll-ups with the events, each project in one view of the data."""
     for project_id, slug in _all_projects(database).items():
-        with database.read() as connection:
+        with database.read(seconds=0) as connection:
             zone = zone_of(connection)
             for table in _MOMENT:
                 stored = _stored(connection, table, project_id)
@@ -153,7 +153,7 @@ def repair(database: Database, progress: Callable[[int, int], None] | None = Non
     """Make all roll-ups again from the events. ``progress`` gets (projects done, projects in all)."""
     ids = _all_projects(database)
     for done, project_id in enumerate(ids, start=1):
-        with database.write() as connection:
+        with database.write(seconds=0) as connection:
             zone = zone_of(connection)
             for table in _MOMENT:
                 _replace(connection, table, project_id, None, None, zone)
@@ -171,7 +171,7 @@ def set_zone(database: Database, name: str, progress: Callable[[int, int], None]
         if connection.execute(_ZONE).scalar_one() == name:
             return False
     ids = _all_projects(database)
-    with database.write() as connection:
+    with database.write(seconds=0) as connection:
         # A call that settles meanwhile waits, sees that the zone has changed, and uses the new one.
         lock(connection)
         connection.execute(update(rollup_zone).values(zone=name))

@@ -49,6 +49,12 @@ _SEALED = (
     .where(projects.c.sample.is_(False), provider_keys.c.sealed_data_key.is_not(None))
     .order_by(projects.c.slug, provider_keys.c.provider)
 )
+_IDS = (
+    select(provider_keys.c.master_key_id)
+    .join(projects, projects.c.id == provider_keys.c.project_id)
+    .where(projects.c.sample.is_(False), provider_keys.c.sealed_data_key.is_not(None))
+    .distinct()
+)
 
 
 class Masters:
@@ -75,6 +81,18 @@ class Masters:
             ],
             locked=[_stored(row) for row in rows if self._keyring.get(row.master_key_id) is None],
         )
+
+    def require_all(self) -> None:
+        """Return if this server has a master key, and each one that a stored key needs.
+
+        Raises:
+            MasterKeyMissing: names what is missing.
+        """
+        _ = self._keyring.first
+        needed = {str(row.master_key_id) for row in self._rows(_IDS)}
+        missing = sorted(key_id for key_id in needed if self._keyring.get(key_id) is None)
+        if missing:
+            raise MasterKeyMissing(f"This server does not have master key {', '.join(missing)}.")
 
     # --- a new one ---------------------------------------------------------------------------------
 

@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from lib.errors import QodexError
+from lib.web import health
 from lib.web.browser_cookie import BrowserCookieMiddleware
 from lib.web.exports import ExportDesk
 from lib.web.headers import HostOriginMiddleware, SecurityHeaders
 from lib.web.local_mode import ThisMachineMiddleware
 from lib.web.signin import ReturnToMiddleware, SecureCookies
 
-NO_STORE = {"Cache-Control": "no-store"}
-
 
 def routes(check: Callable[[], object], exports: ExportDesk | None = None) -> list[Route]:
     """The routes of this server.
 
     Args:
-        check: raises a QodexError while this server cannot do its work.
+        check: raises a QodexError while this server cannot do its work; may wait.
         exports: answers the requests for files, if there are any.
     """
-
-    async def healthz(_: Request) -> Response:
-        """For load balancers: 200 where pages can be served, 503 where not. Why stands in the log only."""
-        try:
-            await asyncio.to_thread(check)
-        except QodexError:
-            return JSONResponse({"status": "unavailable"}, 503, headers=NO_STORE)
-        return JSONResponse({"status": "ok"}, headers=NO_STORE)
-
-    return [Route("/healthz", healthz, methods=["GET"]), *(exports.routes() if exports else [])]
+    return [*health.routes(check), *(exports.routes() if exports else [])]
 
 
 def middleware(

@@ -100,7 +100,7 @@ class Lease:
                 self._finish(error)
                 self._keep()
         except self._driver_error:
-            if error is None:
+            if error is None and self._kind.write:
                 raise
         self.release()
 

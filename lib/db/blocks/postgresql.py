@@ -23,11 +23,18 @@ _GRACE = 1.0
 """Seconds after which a server that should have ended a statement by itself is taken for dead."""
 
 
+_ROWS = 20
+"""How many times as long the next row of a COPY may take: the server may sort all of them first."""
+_CANCEL_SECONDS = 1.0
+
+
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection that does not wait for ever for a server that is stopped, or behind a cut network."""
 
     seconds: float | None = None
     """How long one answer may take; None for no limit."""
+    row_seconds: float | None = None
+    """How long the next row of a COPY may take."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """As psycopg, which calls this for each thing that it waits for."""
@@ -56,9 +63,8 @@ class PostgreSQL:
         """Begin a transaction with its limits, in one round trip. ``seconds`` 0: its statements may take any time."""
         limit = self._limits.seconds if seconds is None else seconds
         driver.seconds = _patience(limit)
-        driver.execute(
-            _begin(limit or self._limits.seconds, write=write, durable=durable, endless=limit == 0)
-        )
+        statement = _begin(limit or self._limits.seconds, write=write, durable=durable, endless=limit == 0)
+        driver.execute(statement, prepare=False)  # several commands are no prepared statement
 
     def commit(self, driver: Any) -> None:
         """Keep what was written."""
@@ -76,7 +82,12 @@ class PostgreSQL:
 
     def close(self, driver: Any) -> None:
         """Whatever state it is in: the server undoes what has not committed."""
-        driver.close()
+        try:
+            if driver.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                # Else the server goes on with the statement, and keeps its locks until that has ended.
+                driver.cancel_safe(timeout=_CANCEL_SECONDS)
+        finally:
+            driver.close()
 
     def is_alive(self, driver: Any) -> bool:
         """False where the server, or something in between, has ended the connection."""
@@ -88,6 +99,7 @@ class PostgreSQL:
         connection = BoundedConnection.connect(*arguments, **options)
         connection.autocommit = True  # the transactions are ours
         connection.seconds = _patience(self._limits.seconds)
+        connection.row_seconds = _ROWS * self._limits.seconds
         return connection
 
 

@@ -17,6 +17,7 @@ import streamlit as st
 from streamlit import config, file_util
 
 from lib import ambient
+from lib.db.health import describe
 from lib.errors import QodexError, SettingsError
 from lib.llm.http import install_log_redaction
 from lib.settings import ROOT, SIGN_IN, SIGN_IN_RULES, Settings
@@ -27,6 +28,8 @@ from lib.web.signin import CALLBACK
 
 log = logging.getLogger(__name__)
 
+_CHECK_SECONDS = 2.0
+"""How long each step of the check may take; its answer is waited for a little longer."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _BASE_PATH = "STREAMLIT_SERVER_BASE_URL_PATH"
 _WARM = ("pandas", "pyarrow", "lib.ui.charts.over_time", "streamlit.elements.lib.column_types")
@@ -113,9 +116,10 @@ async def lifespan(_: object) -> AsyncIterator[None]:
 
 
 def check() -> None:
-    """Raise DatabaseUnavailable or SettingsError where no page could be served."""
-    with front_door().database.read():
-        pass
+    """Raise DatabaseUnavailable, SettingsError or MasterKeyMissing where this server cannot do its work."""
+    platform = front_door()
+    describe(platform.database, seconds=_CHECK_SECONDS)
+    platform.masters.require_all()
 
 
 def _start() -> None:

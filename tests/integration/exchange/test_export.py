@@ -278,9 +278,9 @@ def statements(database: Database, zone: str) -> int:
     def note(*call: object) -> None:
         seen.append(str(call[2]))
 
-    event.listen(database._engine, "before_cursor_execute", note)
+    event.listen(database.engine, "before_cursor_execute", note)
     export(database, wanted=UsageFilter(zone=zone), format="daily-csv")
-    event.remove(database._engine, "before_cursor_execute", note)
+    event.remove(database.engine, "before_cursor_execute", note)
     return len(seen)
 
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 import pytest
+from sqlalchemy import text
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from lib.errors import DatabaseUnavailable, SettingsError
+from lib.errors import DatabaseUnavailable, MasterKeyMissing, SettingsError
+from lib.platform import Platform
+from lib.settings import Settings
+from lib.ui.base.server import front_door
+from lib.ui.shell import startup
 from lib.web.headers import HEADERS
+from lib.web.health import Readiness, healthz
 from lib.web.routes import middleware, routes
+from tests.services import wait_until
 
 
 def client(check: object = None, hosts: tuple[str, ...] = ("localhost", "127.0.0.1")) -> TestClient:
@@ -42,13 +52,75 @@ def test_every_answer_carries_the_content_policy_and_its_companions_refusals_too
             assert "script-src 'self';" in answer.headers["Content-Security-Policy"]
 
 
-def test_health_is_200_while_pages_can_be_served_and_503_without_a_reason_where_not():
-    with client() as asked:
-        assert (asked.get("/healthz").status_code, asked.get("/healthz").json()) == (200, {"status": "ok"})
-    for problem in (DatabaseUnavailable("The disk is full."), SettingsError("DATABASE_URL", "is wrong")):
+def test_the_server_is_alive_whatever_its_database_does():
+    for problem in (None, DatabaseUnavailable("The disk is full.")):
         with client(problem) as asked:
-            answer = asked.get("/healthz")
+            assert (asked.get("/healthz").status_code, asked.get("/healthz").json()) == (
+                200,
+                {"status": "ok"},
+            )
+
+
+def test_it_is_ready_while_it_can_do_its_work_and_the_log_says_why_where_not(
+    caplog: pytest.LogCaptureFixture,
+):
+    with client() as asked:
+        assert (asked.get("/readyz").status_code, asked.get("/readyz").json()) == (200, {"status": "ok"})
+    for problem in (
+        DatabaseUnavailable("The disk is full."),
+        SettingsError("DATABASE_URL", "is wrong."),
+        MasterKeyMissing("There is no master key."),
+    ):
+        with client(problem) as asked:
+            answer = asked.get("/readyz")
             assert (answer.status_code, answer.json()) == (503, {"status": "unavailable"})
+            assert problem.sentence in caplog.text
+
+
+def test_a_check_that_hangs_is_answered_all_the_same_and_only_one_hangs():
+    hang, begun = threading.Event(), list[int]()
+
+    def check() -> None:
+        begun.append(1)
+        hang.wait()
+
+    async def readyz(request: object) -> Response:
+        return await ready(request)
+
+    ready = Readiness(check, seconds=0.05)
+    with TestClient(Starlette(routes=[Route("/readyz", readyz), Route("/healthz", healthz)])) as asked:
+        assert [asked.get("/readyz").status_code for _ in range(3)] == [503] * 3
+        assert asked.get("/healthz").status_code == 200
+        hang.set()
+        assert wait_until(lambda: asked.get("/readyz").status_code == 200, 60)
+    assert begun[1:] == [1] * (len(begun) - 1)
+
+
+@pytest.fixture
+def served(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
+    """The dashboard's own front door over a new database."""
+    monkeypatch.setenv("DATABASE_URL", settings.database_url)
+    monkeypatch.setenv("QODEX_MASTER_KEYS", settings.master_keys.reveal())
+    front_door.clear()
+    yield front_door()
+    front_door().close()
+    front_door.clear()
+
+
+def test_a_dashboard_is_ready_with_its_database_its_schema_and_its_master_keys(served: Platform):
+    startup.check()
+    with served.database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    with pytest.raises(DatabaseUnavailable, match="schema 0001"):
+        startup.check()
+
+
+def test_a_dashboard_without_a_master_key_that_a_stored_key_needs_is_not_ready(byok: Platform):
+    byok.masters.require_all()
+    with byok.database.write() as connection:
+        connection.execute(text("UPDATE provider_keys SET master_key_id = 'mk-0123456789ab'"))
+    with pytest.raises(MasterKeyMissing, match="mk-0123456789ab"):
+        byok.masters.require_all()
 
 
 @pytest.mark.parametrize(
