@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     prices_file: Path | None = Field(
         None,
         validation_alias="QODEX_PRICES_FILE",
-        description="prices for models the price table does not know",
+        description="prices for models the price table does not know, or negotiated ones, by provider, model and day",
     )
     oidc_issuer: str | None = Field(
         None, validation_alias="QODEX_OIDC_ISSUER", description="sign-in: the provider. None: local mode"

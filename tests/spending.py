@@ -24,7 +24,7 @@ from lib.db.tables import accounts, open_calls, projects, provider_keys, usage_e
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
-from lib.pricing.price_file import FilePrice
+from lib.pricing.price_file import FilePrice, PriceFile
 from lib.pricing.prices import PriceBook, Tokens
 from lib.runs.lifecycle import RunStore, StartedRun
 from lib.runs.log import RunDetail, RunLog
@@ -38,7 +38,8 @@ ADMIN = local_administrator(Origin.WORKER, "worker")
 PLATFORM_KEY, OWN_KEY = "sk-test-platform-0001PLAT", "sk-test-own-key-0000000001"
 _MASTER = b"a master key for tests, 32 bytes"
 _A_NANO_A_TOKEN = 1_000_000  # nano-USD per million tokens
-PRICES = PriceBook({"unit": FilePrice(_A_NANO_A_TOKEN, None, None, _A_NANO_A_TOKEN, 1_000)})
+_UNIT = FilePrice(_A_NANO_A_TOKEN, None, None, _A_NANO_A_TOKEN, 1_000)
+PRICES = PriceBook(PriceFile({("openai", "unit"): [_UNIT]}))
 FRAMING = 64  # the ceiling of a request without a single byte
 LEASE: Micros = 5 * MINUTE
 NOON: Micros = 1_790_000_000_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from shlex import quote
 
@@ -16,10 +17,13 @@ from lib.cli.session import Session
 from lib.db import Database
 from lib.db.health import describe, files_of
 from lib.errors import KeyRejected, KeyUnchecked, QodexError
+from lib.pricing import table
 from lib.pricing.prices import PriceBook
 from lib.settings import Settings
 from lib.vault.keys import KeyStore
 from lib.vault.masters import Keyring, load_keyring
+
+_OLD_TABLE = 60  # days
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,18 @@ def _upstream(settings: Settings) -> Finding:
 
 
 def _prices(settings: Settings) -> Finding:
-    PriceBook.load(settings.prices_file)
-    own = settings.prices_file.name if settings.prices_file else "no file of your own"
-    return Finding("prices", "ok", f"the built-in table, {own}")
+    own = PriceBook.load(settings.prices_file).own_source
+    name = settings.prices_file.name if settings.prices_file else ""
+    first = f"{own} ({name}) before {table.SOURCE}" if own else f"{table.SOURCE}, no prices of your own"
+    return table_finding(first, table.MADE, datetime.now(UTC).date())
+
+
+def table_finding(tables: str, made: date | None, today: date) -> Finding:
+    """Say which tables give prices; a note where the built-in one is old, or of an unknown day."""
+    if made is None:
+        return Finding("prices", "note", f"{tables}; how old this version of the table is, is not known")
+    days = (today - made).days
+    if days > _OLD_TABLE:
+        newer = "Prices may have changed since: update Qodex, or name them in QODEX_PRICES_FILE."
+        return Finding("prices", "note", f"{tables}; the table is {days} days old. {newer}")
+    return Finding("prices", "ok", f"{tables}; the table is of {made:%Y-%m-%d}")

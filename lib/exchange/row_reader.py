@@ -14,6 +14,7 @@ from lib.exchange.files.file_reader import Source
 from lib.exchange.files.price_conditions import Unread
 from lib.exchange.staging import content_id, former_id
 from lib.pricing.prices import NANO, PriceBook, Tokens
+from lib.pricing.terms import Terms, special_tier
 from lib.usage.price_columns import price_columns
 
 _DEFAULTS = {"source": "byok", "provider": "openai", "model": "", "endpoint": "", "status": "ok"}
@@ -25,7 +26,8 @@ _INPUT, _CACHED, _OUTPUT, _REASONING, _WRITTEN, _WRITTEN_1H = (
     _PLACE[f"{name}_tokens"]
     for name in ("input", "cached_input", "output", "reasoning", "cache_write", "cache_write_1h")
 )
-_COST = _PLACE["cost_usd"]
+_TIER, _REGION, _SERVED = (_PLACE[name] for name in ("service_tier", "region", "served_model"))
+_COST, _FEES = _PLACE["cost_usd"], _PLACE["fees_usd"]
 _RUN, _REQUEST = _PLACE["run_id"], _PLACE["upstream_request_id"]
 _CONDITIONS = {name: _PLACE[name] for name in ("service_tier", "region")}
 _STORED = {column.stored: place for place, column in enumerate(EVENT_COLUMNS)}
@@ -145,8 +147,8 @@ class RowReader:
         """Fill in the cost of a row that names none, and the prices behind it."""
         if cells[_STATUS] == "error":
             cells[_COST] = 0
-        if cells[_STATUS] != "ok" or cells[_INPUT] is None or cells[_OUTPUT] is None:
-            return
+        if cells[_STATUS] != "ok" or cells[_INPUT] is None or cells[_OUTPUT] is None or cells[_FEES]:
+            return  # fees of tools that the row does not name
         used = Tokens(
             input=cells[_INPUT],
             cached=cells[_CACHED] or 0,
@@ -156,8 +158,13 @@ class RowReader:
             cache_write_1h=cells[_WRITTEN_1H] or 0,
         )
         at, provider = from_micros(cells[_TIME]), cells[_PROVIDER]
+        terms = Terms(
+            tier=special_tier(cells[_TIER]),
+            region=cells[_REGION] or "",
+            served_model=cells[_SERVED] or "",
+        )
         try:
-            cost = self._prices.cost(cells[_MODEL], used, at=at, provider=provider)
+            cost = self._prices.cost(cells[_MODEL], used, at=at, provider=provider, terms=terms)
         except PriceUnknown:
             return
         if cost.nano > LARGEST_USD * NANO:

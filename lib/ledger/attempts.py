@@ -53,6 +53,9 @@ class RequestProfile:
     service_tier: str | None = None
     """The tier it asks for, where that is not the standard one."""
 
+    region: str = ""
+    """The region of the host that it goes to, where there are several (lib.pricing.regions)."""
+
     hosted_tools: frozenset[str] = frozenset()
     """The provider's own tools that it offers to the model, in the provider's words."""
 

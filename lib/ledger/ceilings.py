@@ -7,6 +7,7 @@ from datetime import datetime
 from lib.errors import NotMetered, PriceUnknown
 from lib.ledger.attempts import RequestProfile
 from lib.pricing.prices import PriceBook
+from lib.pricing.terms import Terms
 
 _FRAMING_TOKENS = 64  # what a provider adds around messages beyond the bytes that describe them
 
@@ -37,10 +38,28 @@ def ceiling(
     )
     limit = default_output_limit if profile.output_limit is None else None
     output_tokens = (profile.output_limit if limit is None else limit) or 0
-    nano = prices.ceiling(
-        profile.model, input_tokens=input_tokens, output_tokens=output_tokens * profile.choices, at=at
-    )
+    tokens = input_tokens, output_tokens * profile.choices
+    nano = _most(profile, prices, tokens, Terms(region=profile.region), at)
+    if profile.service_tier is not None:
+        # A provider that has no room at the tier that was asked for answers at the standard one.
+        nano = max(nano, _most_at_tier(profile, prices, tokens, at))
     return nano, limit
+
+
+def _most(
+    profile: RequestProfile, prices: PriceBook, tokens: tuple[int, int], terms: Terms, at: datetime
+) -> int:
+    given, made = tokens
+    return prices.ceiling(profile.model, input_tokens=given, output_tokens=made, at=at, terms=terms)
+
+
+def _most_at_tier(profile: RequestProfile, prices: PriceBook, tokens: tuple[int, int], at: datetime) -> int:
+    terms = Terms(tier=profile.service_tier or "", region=profile.region)
+    try:
+        return _most(profile, prices, tokens, terms, at)
+    except PriceUnknown:
+        tier = f"what {profile.model} costs at the service tier that it asks for is unknown"
+        raise NotMetered(f"The call was not sent: {tier}. It can run with the project's own key.") from None
 
 
 def _context(profile: RequestProfile, prices: PriceBook) -> int:

@@ -244,6 +244,7 @@ class Ledger:
             lease_until=now + opening.lease,
             opened_at=now,
             ceiling_nano=ceiling,
+            region=profile.region,
         )
         execute(connection, _OPEN, _open_row(call))
         if payer.news is not None:

@@ -31,3 +31,5 @@ class OpenCall:
     opened_at: Micros
     ceiling_nano: int | None
     """What it reserves on the platform's money, nano-USD; None on a key of the project's own."""
+    region: str
+    """The region of the host that it goes to; empty for a global one."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from lib.clock import Micros, from_micros
 from lib.errors import PriceUnknown
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.key_health import cut
 from lib.ledger.opened import OpenCall
 from lib.pricing.prices import NO_TOKENS, PriceBook
+from lib.pricing.regions import percent_more
+from lib.pricing.terms import Terms, special_tier
 from lib.usage.event_row import EventRow
 from lib.usage.price_columns import price_columns, token_columns
 from lib.vault.states import PROVIDER
@@ -29,7 +33,7 @@ def settled_event(
         endpoint=call.endpoint,
         status=outcome.status,
         served_model=cut(outcome.served_model, 200),
-        service_tier=cut(outcome.service_tier, 40),
+        service_tier=cut(special_tier(outcome.service_tier) or None, 40),
         key_last4=call.last4,
         upstream_request_id=cut(outcome.upstream_request_id, 200),
         latency_ms=outcome.latency_ms,
@@ -55,14 +59,17 @@ def _add_cost(row: EventRow, call: OpenCall, outcome: AttemptResult, prices: Pri
     if outcome.free or (outcome.tokens is None and outcome.status == "error"):
         row.cost_nano = 0
         return
-    priceable = outcome.priceable and not outcome.service_tier and not outcome.tool_calls
-    if outcome.tokens is None or not priceable:
+    more = percent_more(PROVIDER, outcome.served_model or call.model, call.region)
+    row.region = None if more == 0 else call.region
+    if outcome.tokens is None or not outcome.priceable:
         return
-    # A server may answer with a name of its own; then the model that was asked for has the price.
-    for model in dict.fromkeys((outcome.served_model or call.model, call.model)):
-        try:
-            cost = prices.cost(model, outcome.tokens, at=from_micros(at))
-        except PriceUnknown:
-            continue
+    terms = Terms(
+        tier=special_tier(outcome.service_tier),
+        region=call.region,
+        tools=outcome.tool_calls,
+        served_model=outcome.served_model or "",
+    )
+    with suppress(PriceUnknown):
+        cost = prices.cost(call.model, outcome.tokens, at=from_micros(at), provider=PROVIDER, terms=terms)
         row.fill(price_columns(cost, outcome.tokens))
-        return
+        row.region = cost.region or None

@@ -21,7 +21,8 @@ from lib.ledger.attempts import RequestProfile
 from lib.ledger.opened import OpenCall
 from lib.llm.ambiguity import http_ambiguity
 from lib.llm.openai.endpoints import CHAT, METERED
-from lib.llm.openai.requests import parse_request, with_output_limit, with_stream_usage
+from lib.llm.openai.requests import parse_request, with_output_limit, with_standard_tier, with_stream_usage
+from lib.pricing.regions import region_of
 
 PLACEHOLDER_KEY = "set-by-qodex-for-each-request"
 """What the SDK believes to be the key."""
@@ -85,6 +86,7 @@ class Desk:
         if body is None:
             size = request.headers.get("content-length", "0")
             profile = replace(profile, input_bytes=int(size) if size.isdecimal() else 0)
+        profile = replace(profile, region=region_of(request.url.host))
         headers = [pair for pair in request.headers.raw if not _DROPPED.fullmatch(pair[0].decode("latin-1"))]
         if body is None:  # a stream keeps the framing that the caller's own library gave it
             framing = (b"content-length", b"transfer-encoding")
@@ -149,16 +151,19 @@ def build(plan: Plan, call: OpenCall, timeouts: dict[str, float], trace: Trace) 
         return httpx2.Request(
             plan.method, plan.url, headers=[host, *headers], stream=plan.stream, extensions=extensions
         )
-    body = _sent_body(plan, call.default_output_limit)
+    body = _sent_body(plan, call)
     return httpx2.Request(plan.method, plan.url, headers=headers, content=body, extensions=extensions)
 
 
-def _sent_body(plan: Plan, limit: int | None) -> bytes:
-    body = plan.body or b""
+def _sent_body(plan: Plan, call: OpenCall) -> bytes:
+    body, limit = plan.body or b"", call.default_output_limit
     if plan.method != "POST" or plan.profile.endpoint not in METERED:
         return body
     if limit is not None and plan.profile.output_limit is None:
         body = with_output_limit(body, plan.profile.endpoint, limit)
+    if call.source == "platform" and plan.profile.service_tier is None:
+        # Else the tier is the one that the provider account's settings name.
+        body = with_standard_tier(body, plan.profile.endpoint)
     return with_stream_usage(body) if _is_chat_stream(plan) else body
 
 

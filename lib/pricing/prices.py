@@ -1,50 +1,32 @@
-"""What a call costs: the bundled price table (offline), the operator's own price file, exact arithmetic.
+"""What a call costs, and the most it can cost: the price table, the operator's own price file, exact arithmetic.
 
 Prices are nano-USD per million tokens, costs are nano-USD; both are integers. Products are exact and are
-rounded half-even once a call. A price nobody knows raises ``PriceUnknown``; it is never zero.
-
-``QODEX_PRICES_FILE`` names a JSON file of prices in USD per million tokens, for models that the table does
-not know. Numbers may be text or plain; only ``input`` is needed. The file wins over the table::
-
-    {"my-model": {"input": "1.25", "cached_input": "0.125", "cache_write": "1.5625", "output": "10",
-                  "context_window": 128000}}
-
-Without ``cached_input`` or ``cache_write`` those tokens cost what input costs; without ``output`` the model
-has no output tokens (embeddings). Names are whole and case does not matter.
+rounded half-even once a call. What changes a price is priced, or the price is unknown (``PriceUnknown``): a tier
+or a region that nobody states, a day for which the table does not vouch, models that bill more than text, hosted
+tools whose number is not told. An unknown price is never zero and never the standard one.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal
-from functools import lru_cache
 from pathlib import Path
 
-import genai_prices
-from genai_prices import types as table
-from genai_prices.data_snapshot import get_snapshot
-
 from lib.errors import PriceUnknown
+from lib.pricing import table
 from lib.pricing.amounts import NANO, parse_usd, plain_usd, usd
-from lib.pricing.price_file import FilePrice, read_price_file
+from lib.pricing.names import are_forms_of_one
+from lib.pricing.price_file import NO_FILE, PriceFile, read_price_file
+from lib.pricing.rates import Fees, ModelRates, Rate, Rates
+from lib.pricing.regions import PERCENT_MORE, percent_more, raised
+from lib.pricing.terms import STANDARD, Terms
+from lib.pricing.tool_calls import ToolCalls
 
 __all__ = ["NANO", "Cost", "PriceBook", "Tokens", "UnitPrices", "parse_usd", "plain_usd", "usd"]
 
-TABLE = f"genai-prices {genai_prices.__version__}"
-"""The table and its version, as usage rows name it."""
-
 _EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
-_LONGEST_NAME = 200
-_DATED = re.compile(r"(-preview)?(-?\d{4}-?\d{2}-?\d{2})?", re.ASCII)
-_COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$", re.ASCII)
-_PLAIN_UNITS = frozenset(
-    {"input_mtok", "cache_read_mtok", "output_mtok", "requests_kcount"}
-    # Only with hosted tools, which have no ceiling for that very reason (lib/llm/openai/requests.py).
-    | {"web_searches_kcount", "storage_searches_kcount"}
-)
+_MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +57,16 @@ NO_TOKENS = Tokens(0, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class UnitPrices:
-    """Nano-USD per million tokens, of the tier that applied to the call."""
+    """Nano-USD per million tokens as they applied to the call: tier, region and long context are in them.
+
+    None is a price that nobody states; the call used no such tokens then.
+    """
 
     input: int
-    cached_input: int
+    cached_input: int | None
     output: int
-    cache_write: int
-    cache_write_1h: int
+    cache_write: int | None
+    cache_write_1h: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,54 +79,20 @@ class Cost:
     """What is charged beside tokens, part of ``nano``."""
     table: str
     """Which table gave the prices, and its version."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Rate:
-    """One unit's price by size of the call: above ``start`` input tokens the whole call pays ``price``."""
-
-    base: int
-    tiers: tuple[tuple[int, int], ...] = ()
-
-    def at(self, input_tokens: int) -> int:
-        above = [price for start, price in self.tiers if input_tokens > start]
-        return above[-1] if above else self.base
-
-    def highest(self, input_tokens: int) -> int:
-        return max([self.base, *(price for start, price in self.tiers if input_tokens > start)])
-
-
-@dataclass(frozen=True, slots=True)
-class _Rates:
-    """All a model charges during one price period. ``output`` is None where it makes no output tokens."""
-
-    input: _Rate
-    cached: _Rate
-    cache_write: _Rate
-    output: _Rate | None
-    per_request: int = 0
-    bounded: bool = True
-    """False where it also charges for what tokens do not show (audio, images, pages)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Model:
-    periods: tuple[tuple[table.ConditionalPrice | None, _Rates | None], ...]
-    context_window: int | None
-
-    def rates(self, at: datetime) -> _Rates | None:
-        """The last period that is active; before all of them the first, as the table's own arithmetic."""
-        for period, rates in reversed(self.periods):
-            if period is None or period.constraint is None or period.constraint.active(at):
-                return rates
-        return self.periods[0][1]
+    region: str
+    """The host's region where it changed the prices, else empty."""
 
 
 class PriceBook:
     """Prices by model and time. The time of the call is always an argument; nothing here reads a clock."""
 
-    def __init__(self, own: Mapping[str, FilePrice] | None = None) -> None:
-        self._own = {name: _from_file(price) for name, price in (own or {}).items()}
+    def __init__(self, own: PriceFile = NO_FILE) -> None:
+        self._own = own
+
+    @property
+    def own_source(self) -> str:
+        """What usage rows call the operator's file; empty where there is none."""
+        return self._own.source if self._own.entries else ""
 
     @classmethod
     def load(cls, prices_file: Path | None) -> PriceBook:
@@ -150,28 +101,33 @@ class PriceBook:
         Raises:
             SettingsError: names QODEX_PRICES_FILE and the entry that is not usable.
         """
-        return cls(read_price_file(prices_file) if prices_file else None)
+        return cls(read_price_file(prices_file) if prices_file else NO_FILE)
 
-    def cost(self, model: str, tokens: Tokens, *, at: datetime, provider: str = "openai") -> Cost:
-        """Price one call as of its time.
+    def cost(
+        self,
+        model: str,
+        tokens: Tokens,
+        *,
+        at: datetime,
+        provider: str = "openai",
+        terms: Terms = STANDARD,
+    ) -> Cost:
+        """Price one call as of its time: the model that answered, which is not always the one asked for.
 
         Raises:
-            PriceUnknown: nobody gives a price for this model, or not for the tokens it reports.
+            PriceUnknown: nobody states a price for that model at these terms, or not for all that it used.
         """
-        rates = self._rates(model, provider, at)
-        if rates.output is None and tokens.output:
+        priced = self._priced_name(model, provider, at, terms.served_model)
+        found, rates = self._rates(priced, provider, at, terms)
+        percent = 0 if found.everywhere else percent_more(provider, priced, terms.region)
+        searched = bool(terms.tools.web_searches) or not found.searches
+        unit = _unit_prices(rates, tokens, percent) if searched and percent is not None else None
+        # Whether a region's ten per cent are added to fees as well, nobody says.
+        fees = _fees_nano(rates.fees, terms.tools) if not (percent and terms.tools) else None
+        if unit is None or fees is None:
             raise PriceUnknown(model)
-        if tokens.cache_write_1h:
-            raise PriceUnknown(model)
-        unit = _unit_prices(rates, tokens.input)
-        product = (
-            (tokens.input - tokens.cached - tokens.cache_write) * unit.input
-            + tokens.cached * unit.cached_input
-            + tokens.cache_write * unit.cache_write
-            + tokens.output * unit.output
-            + rates.per_request
-        )
-        return Cost(_per_million(product, ROUND_HALF_EVEN), unit, 0, TABLE)
+        nano = _per_million(_product(tokens, unit) + fees * _MILLION, ROUND_HALF_EVEN)
+        return Cost(nano, unit, fees, found.source, terms.region if percent else "")
 
     def ceiling(
         self,
@@ -181,135 +137,94 @@ class PriceBook:
         output_tokens: int,
         at: datetime,
         provider: str = "openai",
+        terms: Terms = STANDARD,
     ) -> int:
         """Nano-USD that no call of at most these tokens can pass, however they split, rounded up.
 
         Raises:
-            PriceUnknown: there is no price, or the model also charges for what tokens do not show.
+            PriceUnknown: nobody states a price, or the model also charges for what tokens do not show.
         """
-        rates = self._rates(model, provider, at)
-        if not rates.bounded or (rates.output is None and output_tokens):
+        found, rates = self._rates(model, provider, at, terms)
+        percent = 0 if found.everywhere else percent_more(provider, model, terms.region)
+        dearest = rates.dearest_input(input_tokens)
+        output = rates.output.highest(input_tokens) if rates.output else None if output_tokens else 0
+        if found.searches or dearest is None or output is None:
             raise PriceUnknown(model)
-        dearest = max(rate.highest(input_tokens) for rate in (rates.input, rates.cached, rates.cache_write))
-        output = rates.output.highest(input_tokens) if rates.output else 0
-        product = input_tokens * dearest + output_tokens * output + rates.per_request
-        return _per_million(product, ROUND_CEILING)
+        more = PERCENT_MORE if percent is None else percent
+        product = input_tokens * raised(dearest, more) + output_tokens * raised(output, more)
+        return _per_million(product + rates.fees.per_request * _MILLION, ROUND_CEILING)
 
     def context_window(self, model: str, *, provider: str = "openai") -> int | None:
         """Most input tokens the model takes; None where nobody says."""
-        found = self._model(model, provider)
-        return found.context_window if found else None
+        name, of = model.lower(), provider.lower()
+        own = self._own.find(name, of)
+        if own and own.context_window is not None:
+            return own.context_window
+        listed = None if own else table.look_up(name, of)
+        return listed.context_window if listed else None
 
-    def _model(self, model: str, provider: str) -> _Model | None:
-        return self._own.get(model.lower()) or _known(model.lower(), provider.lower())
+    def _priced_name(self, asked: str, provider: str, at: datetime, served: str) -> str:
+        """The name that has the price: what answered, or what was asked for where that is a form of the same name."""
+        if not served or (
+            are_forms_of_one(served, asked) and self._find(served.lower(), provider.lower(), at) is None
+        ):
+            return asked
+        return served
 
-    def _rates(self, model: str, provider: str, at: datetime) -> _Rates:
-        found = self._model(model, provider)
-        rates = found.rates(at) if found else None
-        if rates is None:
+    def _rates(self, model: str, provider: str, at: datetime, terms: Terms) -> tuple[ModelRates, Rates]:
+        found = self._find(model.lower(), provider.lower(), at)
+        rates = found.at(at, terms.tier) if found else None
+        if found is None or rates is None or found.beyond_text:
             raise PriceUnknown(model)
-        return rates
+        if found.vouched_from is not None and at.astimezone(UTC).date() < found.vouched_from:
+            raise PriceUnknown(model)
+        return found, rates
+
+    def _find(self, model: str, provider: str, at: datetime) -> ModelRates | None:
+        """The operator's own price where one holds by then, else the table's."""
+        own = self._own.find(model, provider)
+        return own if own and own.at(at, "") else table.look_up(model, provider)
+
+
+def _product(tokens: Tokens, unit: UnitPrices) -> int:
+    """Nano-USD times a million."""
+    plain = tokens.input - tokens.cached - tokens.cache_write - tokens.cache_write_1h
+    return (
+        plain * unit.input
+        + tokens.cached * (unit.cached_input or 0)
+        + tokens.cache_write * (unit.cache_write or 0)
+        + tokens.cache_write_1h * (unit.cache_write_1h or 0)
+        + tokens.output * unit.output
+    )
 
 
 def _per_million(product: int, rounding: str) -> int:
     return int(Decimal(product).scaleb(-6, _EXACT).to_integral_value(rounding))
 
 
-def _unit_prices(rates: _Rates, input_tokens: int) -> UnitPrices:
-    return UnitPrices(
-        input=rates.input.at(input_tokens),
-        cached_input=rates.cached.at(input_tokens),
-        output=rates.output.at(input_tokens) if rates.output else 0,
-        cache_write=rates.cache_write.at(input_tokens),
-        cache_write_1h=rates.cache_write.at(input_tokens),
+def _unit_prices(rates: Rates, tokens: Tokens, percent: int) -> UnitPrices | None:
+    """The prices that apply; None where one is missing that the call's tokens need."""
+
+    def price(rate: Rate | None) -> int | None:
+        stated = rate.at(tokens.input) if rate else None
+        return None if stated is None else raised(stated, percent)
+
+    whole, output = price(rates.input), price(rates.output)
+    cached, written, written_1h = price(rates.cached), price(rates.cache_write), price(rates.cache_write_1h)
+    needed = (
+        (tokens.output, output),
+        (tokens.cached, cached),
+        (tokens.cache_write, written),
+        (tokens.cache_write_1h, written_1h),
     )
-
-
-# --- the table -------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=4096)  # names are foreign text (imports): bounded
-def _known(model: str, provider: str) -> _Model | None:
-    """Look a model up in the table: its whole name, or a dated form of it."""
-    if not model or len(model) > _LONGEST_NAME:
+    if whole is None or any(count and stated is None for count, stated in needed):
         return None
-    listed = next((entry for entry in get_snapshot().providers if entry.id == provider), None)
-    info = listed and (_find(listed, model) or _find(listed, _with_dashes(model)))
-    return _from_table(info) if info else None
+    return UnitPrices(whole, cached, output or 0, written, written_1h)
 
 
-def _find(provider: table.Provider, model: str) -> table.ModelInfo | None:
-    """The table's own choice (first match wins), unless that match is only the beginning of the name."""
-    found = next((info for info in provider.models if info.is_match(model)), None)
-    return found if found and any(_names(clause, model) for clause in _clauses(found.match)) else None
-
-
-def _with_dashes(model: str) -> str:
-    return _COMPACT_DATE.sub(r"-\1-\2-\3", model)
-
-
-def _clauses(match: table.MatchLogic) -> Iterator[table.MatchLogic]:
-    if isinstance(match, table.ClauseOr):
-        for part in match.or_:
-            yield from _clauses(part)
-    else:
-        yield match
-
-
-def _names(clause: table.MatchLogic, model: str) -> bool:
-    """Whether the clause means this very model.
-
-    ``gpt-5-nano-`` also begins the name of models that do not exist yet and may cost anything, so of a
-    beginning only its dated forms are taken; after ``ft:`` follow an owner and a name of their own.
-    """
-    if not clause.is_match(model):
-        return False
-    if isinstance(clause, table.ClauseStartsWith):
-        prefix = clause.starts_with.lower()
-        return "ft" in re.split(r"[:.-]", prefix) or bool(_DATED.fullmatch(model[len(prefix) :]))
-    return isinstance(clause, table.ClauseEquals | table.ClauseRegex | table.ClauseAnd)
-
-
-def _from_table(info: table.ModelInfo) -> _Model:
-    if isinstance(info.prices, list):
-        periods = tuple((period, _table_rates(period.prices)) for period in info.prices)
-        return _Model(periods, info.context_window)
-    return _Model(((None, _table_rates(info.prices)),), info.context_window)
-
-
-def _table_rates(prices: table.ModelPrice) -> _Rates | None:
-    """Rates of one period; None where the model is not priced by input tokens (seconds, characters)."""
-    listed = {unit: price for unit, price in vars(prices).items() if price is not None}
-    if "input_mtok" not in listed:
+def _fees_nano(fees: Fees, tools: ToolCalls) -> int | None:
+    """What the calls of hosted tools cost; None where nobody states the fee."""
+    charged = ((tools.web_searches, fees.web_searches), (tools.file_searches, fees.file_searches))
+    if any(count and fee is None for count, fee in charged):
         return None
-    whole = _rate(listed["input_mtok"])
-    writes = [_rate(price) for unit, price in listed.items() if unit.startswith("cache_write")]
-    return _Rates(
-        input=whole,
-        cached=_rate(listed["cache_read_mtok"]) if "cache_read_mtok" in listed else whole,
-        cache_write=_rate(listed["cache_write_mtok"]) if "cache_write_mtok" in listed else whole,
-        output=_rate(listed["output_mtok"]) if "output_mtok" in listed else None,
-        per_request=_rate(listed["requests_kcount"]).base * 1000 if "requests_kcount" in listed else 0,
-        bounded=set(listed) <= _PLAIN_UNITS | {"cache_write_mtok"} and len(writes) <= 1,
-    )
-
-
-def _rate(price: Decimal | table.TieredPrices) -> _Rate:
-    if isinstance(price, table.TieredPrices):
-        return _Rate(_nano(price.base), tuple((tier.start, _nano(tier.price)) for tier in price.tiers))
-    return _Rate(_nano(price))
-
-
-def _nano(price: Decimal) -> int:
-    return int(price.scaleb(9, _EXACT).to_integral_exact(ROUND_HALF_EVEN))
-
-
-def _from_file(price: FilePrice) -> _Model:
-    whole = _Rate(price.input)
-    rates = _Rates(
-        input=whole,
-        cached=whole if price.cached_input is None else _Rate(price.cached_input),
-        cache_write=whole if price.cache_write is None else _Rate(price.cache_write),
-        output=None if price.output is None else _Rate(price.output),
-    )
-    return _Model(((None, rates),), price.context_window)
+    return fees.per_request + sum(-(-count * (fee or 0) // 1000) for count, fee in charged)

@@ -103,6 +103,8 @@ class _Play:
         self._rng = Random(f"{SEED}: ids of {story.name}")  # noqa: S311  # nosec B311
         self._windows = {name: _Window(WINDOWS[name], cap) for name, cap in story.caps.items()}
         self._played = Played()
+        # The table does not vouch for the prices of all days that the sample tells of.
+        self._priced_at = from_micros(now)
         self._costed: tuple[DraftCall | None, Cost | None] = (None, None)
 
     def all(self, drafts: Iterable[DraftRun]) -> Played:
@@ -179,7 +181,7 @@ class _Play:
             call.model,
             input_tokens=call.input * _BYTES_A_TOKEN,
             output_tokens=_OUTPUT_LIMIT if call.output else 0,
-            at=from_micros(call.at),
+            at=self._priced_at,
         )
 
     def _settle(self, run: _Run, call: DraftCall, source: str, counted: int = 0) -> None:
@@ -248,7 +250,7 @@ class _Play:
 
     def _priced(self, call: DraftCall) -> Cost | None:
         try:
-            return self._prices.cost(call.model, _tokens(call), at=from_micros(call.at))
+            return self._prices.cost(call.model, _tokens(call), at=self._priced_at)
         except PriceUnknown:
             return None
 

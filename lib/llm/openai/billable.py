@@ -191,10 +191,7 @@ _MISSPELT = Reason("it writes the name of a parameter in other letters")
 _HOSTED_TOOL = Reason("it uses a hosted tool", answer_tells_cost=True)
 _APART = Reason("it asks for something that is billed apart")
 _RULES: tuple[tuple[Reason, Callable[[Fields], bool]], ...] = (
-    (
-        Reason("it asks for another service tier", answer_tells_cost=True),
-        lambda f: asked_tier(f) is not None,
-    ),
+    (Reason("its service tier is not text"), lambda f: not isinstance(f.get("service_tier"), str | None)),
     (_HOSTED_TOOL, lambda f: _has_hosted_tool(f.get("tools")) or _chooses_hosted_tool(f.get("tool_choice"))),
     (Reason("it uses a hosted tool"), lambda f: f.get("web_search_options") is not None),
     (

@@ -26,6 +26,7 @@ from lib.llm.openai.endpoints import CHAT, EMBEDDINGS, METERED, RESPONSES, is_fr
 _LIMIT_FIELDS = {CHAT: ("max_completion_tokens", "max_tokens"), RESPONSES: ("max_output_tokens",)}
 _LONGEST_NAME = 200
 _MOST_TOKENS = 1_000_000_000  # more than any model writes, and small enough for every sum
+_STANDARD_TIER = "default"
 _NO_CEILING = "this endpoint has no known cost ceiling"
 _SHARED = "it reaches what the provider's account keeps, which projects on the platform key share"
 
@@ -79,6 +80,14 @@ def with_output_limit(body: bytes, endpoint: str, limit: int) -> bytes:
     """Return the body with an output limit, for a request that ``parse_request`` found to have none."""
     names = _LIMIT_FIELDS.get(endpoint)
     return _with_field(body, names[0], limit) if names else body
+
+
+def with_standard_tier(body: bytes, endpoint: str) -> bytes:
+    """Return the body so that it asks for the standard service tier, for a request that names no other one."""
+    if endpoint not in {CHAT, RESPONSES}:
+        return body  # embeddings have no tier
+    named = b'"service_tier"' in body and json.loads(body).get("service_tier")
+    return body if named == _STANDARD_TIER else _with_field(body, "service_tier", _STANDARD_TIER)
 
 
 def with_stream_usage(body: bytes) -> bytes:

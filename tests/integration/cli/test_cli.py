@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import func, select
 
 from lib.cli import cli
+from lib.cli.doctor import table_finding
 from lib.db import Database
 from lib.db.tables import audit_log, usage_events
 from tests.upstream import GOOD_KEY, OTHER_KEY, PLATFORM_KEY, WRONG_KEY, ScriptedUpstream
@@ -551,3 +554,17 @@ def test_an_import_that_is_killed_leaves_nothing_and_goes_in_the_next_time(
     assert (
         run("usage", "import", str(path)).stderr == "3,000 rows read: 3,000 added, 0 already there, 0 bad.\n"
     )
+
+
+def test_doctor_says_which_table_prices_and_notes_an_old_one(tmp_path: Path, run: Run) -> None:
+    prices = tmp_path / "prices.json"
+    prices.write_text('{"openai": {"m": {"input": 1}}}')
+    told = findings(run("doctor", "--json", QODEX_PRICES_FILE=str(prices)))["prices"][1]
+    assert re.match(r"own prices [0-9a-f]{8} \(prices\.json\) before genai-prices \d+\.\d+\.\d+; ", told)
+    made = date(2026, 11, 9)
+    assert [table_finding("t", made, made + timedelta(days)).status for days in (0, 60, 61)] == [
+        "ok",
+        "ok",
+        "note",
+    ]
+    assert table_finding("t", None, made).status == "note"

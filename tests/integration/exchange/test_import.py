@@ -201,9 +201,10 @@ def test_a_later_price_does_not_make_it_another_row(
 ) -> None:
     unpriced = GOOD.replace("gpt-5-mini", "our-own-model")
     bring(unpriced)
-    from lib.pricing.price_file import FilePrice
+    from lib.pricing.price_file import FilePrice, PriceFile
 
-    later = PriceBook({"our-own-model": FilePrice(1, None, None, 1, None)})
+    own = {("openai", "our-own-model"): [FilePrice(1, None, None, 1, None)]}
+    later = PriceBook(PriceFile(own))
     content = io.BytesIO(f"{HEADER}\n{unpriced}\n".encode())
     assert import_usage(database, later, content, name="usage.csv", actor=ADMIN).added == 0
 

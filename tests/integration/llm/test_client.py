@@ -210,7 +210,7 @@ def test_a_request_on_the_platforms_key_is_sent_with_an_output_limit(shop, upstr
 
 WITHOUT_CEILING = {
     "hosted tool": (lambda c: ask(c, tools=[{"type": "web_search"}]), NotMetered),
-    "tier": (lambda c: ask(c, service_tier="priority"), NotMetered),
+    "tier without a price": (lambda c: ask(c, service_tier="scale"), NotMetered),
     "background": (lambda c: ask(c, background=True), NotMetered),
     "image": (lambda c: c.images.generate(model="gpt-image-1", prompt="A cat"), NotMetered),
     "upload": (lambda c: c.audio.transcriptions.create(model="whisper-1", file=b"x"), NotMetered),
@@ -231,7 +231,7 @@ def test_what_has_no_ceiling_is_not_sent_on_the_platforms_key(shop, upstream, wa
 
 @on_sqlite
 @both_ways
-@pytest.mark.parametrize("more", [{"tools": [{"type": "web_search"}]}, {"service_tier": "flex"}])
+@pytest.mark.parametrize("more", [{"tools": [{"type": "web_search"}]}, {"service_tier": "scale"}])
 def test_what_has_no_ceiling_passes_on_the_projects_own_key_at_unknown_cost(byok, run, way, more):
     drive(run, way, lambda c: c.responses.create(model="gpt-5", input="Hi", **more))
     ((status, tokens, cost),) = rows(byok, "status", "input_tokens", "cost_nano")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lib.errors import NotMetered, PriceUnknown
 from lib.ledger.attempts import RequestProfile
 from lib.ledger.ceilings import ceiling
+from lib.pricing.price_file import FilePrice, PriceFile
 from lib.pricing.prices import PriceBook, Tokens
 
 AT = datetime(2026, 9, 21, tzinfo=UTC)
@@ -77,9 +78,8 @@ def test_where_bytes_bound_nothing_the_context_window_does() -> None:
 
 
 def test_an_unknown_context_window_is_no_ceiling() -> None:
-    from lib.pricing.price_file import FilePrice
-
-    prices = PriceBook({"ours": FilePrice(1_000_000, None, None, 1_000_000, None)})
+    ours = FilePrice(1_000_000, None, None, 1_000_000, None)
+    prices = PriceBook(PriceFile({("openai", "ours"): [ours]}))
     with pytest.raises(NotMetered, match="how much ours reads at most is unknown"):
         ceiling(replace(PLAIN, model="ours", uses_context_window=True), DEFAULT, prices, at=AT)
 
@@ -87,6 +87,31 @@ def test_an_unknown_context_window_is_no_ceiling() -> None:
 def test_an_unknown_price_is_no_ceiling_and_never_zero() -> None:
     with pytest.raises(PriceUnknown):
         nano(replace(PLAIN, model="no-such-model"))
+
+
+def test_another_tier_is_reserved_at_its_own_price_where_that_is_dearer() -> None:
+    at = datetime(2026, 11, 20, tzinfo=UTC)
+
+    def most(tier: str | None) -> int:
+        return ceiling(replace(PLAIN, model="gpt-5.5", service_tier=tier), DEFAULT, PRICES, at=at)[0]
+
+    assert most("priority") * 2 == most(None) * 5  # 2.5 times the standard price
+    # Half the price, but the provider may have no room and answer at the standard tier.
+    assert most("flex") == most(None)
+
+
+@pytest.mark.parametrize("tier", ["scale", "ultrafast", "Priority", "['default']"])
+def test_a_tier_without_a_price_is_refused_and_not_reserved_at_the_standard_one(tier: str) -> None:
+    with pytest.raises(NotMetered, match="costs at the service tier that it asks for is unknown"):
+        nano(replace(PLAIN, service_tier=tier))
+
+
+@pytest.mark.parametrize(("model", "times"), [("gpt-5.5", 11), ("gpt-5-mini", 10), ("gpt-chat-latest", 11)])
+def test_a_regional_host_reserves_a_tenth_more_where_it_may_cost_that(model: str, times: int) -> None:
+    at = datetime(2026, 11, 20, tzinfo=UTC)
+    plain = replace(PLAIN, model=model, input_bytes=10**6, output_limit=10**4)
+    here, there = (ceiling(replace(plain, region=region), DEFAULT, PRICES, at=at)[0] for region in ("", "eu"))
+    assert there * 10 == here * times
 
 
 def test_what_nothing_bounds_says_why() -> None:

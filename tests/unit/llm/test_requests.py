@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from lib.ledger.attempts import RequestProfile
-from lib.llm.openai.requests import parse_request, with_output_limit, with_stream_usage
+from lib.llm.openai.requests import parse_request, with_output_limit, with_standard_tier, with_stream_usage
 
 CHAT: dict[str, Any] = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Hi"}]}
 RESPONSES: dict[str, Any] = {"model": "gpt-5-mini", "input": "Hi"}
@@ -176,8 +176,6 @@ def test_stored_state_may_fill_the_whole_context(state):
 @pytest.mark.parametrize(
     "more",
     [
-        {"service_tier": "priority"},
-        {"service_tier": "flex"},
         {"service_tier": ["default"]},
         {"tools": [{"type": "web_search"}]},
         {"tools": [{"type": "file_search", "vector_store_ids": []}]},
@@ -398,3 +396,26 @@ def test_a_stream_that_did_not_ask_for_its_usage_does_so_now(options):
 def test_a_stream_that_asked_for_its_usage_is_left_alone():
     body = json.dumps(CHAT | {"stream_options": {"include_usage": True}}).encode()
     assert with_stream_usage(body) is body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"gpt-5","input":"x"}',
+        b'{"model":"gpt-5","input":"x","service_tier":null}',
+        b'{"model":"gpt-5","input":"x","service_tier":"auto"}',
+        b'{"model":"gpt-5","input":"the \\"service_tier\\" of a call"}',
+        b'{"model":"gpt-5","input":"x","service\\u005ftier":"auto"}',
+    ],
+)
+def test_a_body_that_names_no_tier_is_given_the_standard_one(body):
+    sent = json.loads(with_standard_tier(body, "responses"))
+    before = json.loads(body)
+    assert sent == {**before, "service_tier": "default"}
+
+
+def test_a_body_that_names_the_standard_tier_and_embeddings_stay_as_they_are():
+    body = b'{"model": "gpt-5", "input": "x", "service_tier": "default"}'
+    assert with_standard_tier(body, "responses") is body
+    body = b'{"model": "text-embedding-3-small", "input": "x"}'
+    assert with_standard_tier(body, "embeddings") is body

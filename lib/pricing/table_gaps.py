@@ -1,0 +1,59 @@
+"""What the price table does not say of its own models, and where that is known from.
+
+All of it makes a price more careful: unknown, where the table would state one in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+BEYOND_TEXT = re.compile(r"audio|realtime|transcribe|tts|whisper|image|^gpt-live")
+"""Models that bill sound or pictures, also where the table lists their text alone."""
+
+SEARCHES_BY_ITSELF = re.compile(r"-search-(preview|api)|deep-research")
+"""Models that search without being given a tool; each search has a fee."""
+
+SEARCH_FEE_VARIES = re.compile(r"gpt-4")
+"""Of these a search costs $10 or $25 a thousand, by the tool's version, and some pay fixed tokens for it
+(https://www.modelcostwatch.com/openai/tool-costs/web-search)."""
+
+NO_LONG_RATE = re.compile(r"^gpt-5\.[5-9]-cyber|^gpt-[6-9][\d.]*-cyber")
+"""Models whose kin cost more in long calls, for which only one rate is published."""
+
+LONG_CALL = 272_000
+"""Input tokens above which those kin cost more."""
+
+MADE = {"0.2.3": date(2026, 11, 9)}
+"""When a version of the table was made, at the earliest: the newest change of a price that is in it. A newer
+version of genai-prices needs its line here."""
+
+_SAME_SINCE = {
+    date(2025, 6, 22): """
+        ada babbage chatgpt-4o-latest codex-mini curie davinci ft:gpt-3.5-turbo- gpt-3.5-turbo-16k gpt-4
+        gpt-4-32k gpt-4-turbo gpt-4-vision-preview gpt-4.1 gpt-4.1-mini gpt-4.1-nano gpt-4.5-preview
+        gpt-4o-mini-2024-07-18.ft- gpt-4o:extended o1-pro o3-pro text-davinci-002 text-davinci-003
+        text-embedding-3-large text-embedding-3-small text-embedding-ada-002
+    """,
+    date(2025, 7, 4): "gpt-3.5-turbo gpt-3.5-turbo-instruct gpt-4o gpt-4o-mini o1 o1-mini o3-mini o4-mini",
+    date(2025, 8, 8): "gpt-5 gpt-5-mini gpt-5-nano",
+    date(2025, 11, 7): """
+        ft:gpt-4o ft:gpt-4o-mini gpt-3.5-0301 gpt-3.5-turbo-0613 gpt-3.5-turbo-1106 gpt-5-pro
+        o3-deep-research o4-mini-deep-research
+    """,
+    date(2025, 11, 13): "gpt-5.1",
+    date(2025, 11, 18): "computer-use gpt-5.1-codex-mini",
+    date(2025, 12, 11): "gpt-5.2 gpt-5.2-pro",
+    date(2026, 3, 2): "gpt-5.3-codex",
+    date(2026, 3, 6): "gpt-5.4 gpt-5.4-pro",
+    date(2026, 3, 18): "gpt-5.4-mini gpt-5.4-nano",
+    date(2026, 5, 7): "gpt-5.3",
+    date(2026, 6, 15): "gpt-chat-latest gpt-oss-120b gpt-oss-20b gpt-oss-safeguard-20b",
+}
+SAME_SINCE = {model: since for since, models in _SAME_SINCE.items() for model in models.split()}
+"""Since when the table states what it states now, by its name of a model of OpenAI.
+
+Read from the history of the table's own repository (github.com/pydantic/genai-prices, prices/data.json), from
+the commit on which every one up to July 2026 has the same prices of text tokens. The table itself has one price
+for all time where it never noted a change, so it cannot tell what a model cost before it was added.
+"""
