@@ -35,6 +35,7 @@ from lib.vault.keys import KeyStore
 from lib.vault.masters import Keyring
 from lib.vault.sealing import MasterKey
 from lib.vault.states import Verdict
+from lib.vault.unsealed import UnsealedProjects
 
 SEED = 4
 SHAPE = 1
@@ -122,7 +123,10 @@ def _add_projects(database: Database, rows: Rows) -> None:
         named = zip(rows.ids, rows.slugs, strict=True)
         found = [(id_, slug, slug.title(), "Starter", START, "bench") for id_, slug in named]
         connection.execute(insert(projects), [dict(zip(_PROJECT_COLUMNS, row, strict=True)) for row in found])
-    store = KeyStore(database, Keyring([MasterKey(MASTER)]), None)
+    keyring = Keyring([MasterKey(MASTER)])
+    unsealed = UnsealedProjects(database, keyring)
+    unsealed.seal(unsealed.find(actor=ACTOR), actor=ACTOR)
+    store = KeyStore(database, keyring, None)
     for slug in rows.own_keys:
         store.save(slug, Secret("sk-bench-own-BYOK"), actor=ACTOR, expected_version=0, verdict=Verdict())
 

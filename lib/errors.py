@@ -156,17 +156,27 @@ class KeyMissing(QodexError):
 
 
 class KeyLocked(QodexError):
-    """The sealed key cannot be opened here; ``master_key_id`` names the master key it needs."""
+    """The project's key, or what points at it, cannot be trusted or opened here: its calls stop.
 
-    def __init__(self, last4: str, master_key_id: str, *, tampered: bool = False) -> None:
+    Attributes:
+        last4: of the key, empty where that is not known.
+        master_key_id: the master key that is needed.
+        tampered: somebody changed the database past Qodex.
+        genuine: all is as it was sealed, only the master key is not here: the project's failure policy decides.
+    """
+
+    def __init__(
+        self, last4: str, master_key_id: str, *, tampered: bool = False, sentence: str | None = None
+    ) -> None:
         why = (
             "its sealed row does not belong here or was altered. Replace the key."
             if tampered
             else f"this server does not have master key {master_key_id}. Nothing was changed. "
-            "An operator can add that master key, or a lead can replace the key."
+            "An operator can add that master key, or replace the key."
         )
-        super().__init__(f"The key •••• {last4} is locked: {why}")
+        super().__init__(sentence or f"The key •••• {last4} is locked: {why}")
         self.last4, self.master_key_id, self.tampered = last4, master_key_id, tampered
+        self.genuine = False
 
 
 class MasterKeyMissing(QodexError):

@@ -13,7 +13,8 @@ from lib.errors import KeyRejected, SampleProject
 from lib.llm.openai.key_check import CheckResult, check_key, clean_key
 from lib.settings import Settings
 from lib.vault.attempts import attempt
-from lib.vault.keys import KeyStore, ResolvedKey, require_provider
+from lib.vault.keys import KeyStore, require_provider
+from lib.vault.resolving import ResolvedKey
 from lib.vault.states import PROVIDER, KeyState, PlatformKeyState, Verdict
 
 
@@ -80,7 +81,7 @@ class Keys:
         """
         who = self._allowed(slug, actor)
         state = self.describe(slug, actor=who)
-        if state.version == 0:
+        if state.status == "none":
             return state
         resolved = self._store.resolve(slug)
         if resolved.version is None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -41,9 +41,10 @@ from lib.runs.log import RunDetail, RunLog
 from lib.runs.termination import end_on_sigterm
 from lib.settings import Settings
 from lib.usage import rollups
-from lib.vault.keys import KeyStore, ever_sealed
-from lib.vault.masters import load_keyring
+from lib.vault.keys import KeyStore, keyring_for
 from lib.vault.rotation import Masters
+from lib.vault.seals import ProjectSeals
+from lib.vault.unsealed import UnsealedProjects, seal_existing
 
 if TYPE_CHECKING:
     from lib.caps.forecasts import Forecasts
@@ -73,15 +74,16 @@ class Platform:
         self.database = Database.from_settings(
             settings, clock=clock, application=f"qodex {self.actor.origin}"
         )
-        migrate(self.database)
+        migrate(self.database, seal_projects=partial(seal_existing, self.database, settings, self.actor))
         if rollups.set_zone(self.database, settings.timezone, _log_progress):
             log.info("The daily roll-up holds days of %s now.", settings.timezone)
-        may_create = settings.is_sqlite and not ever_sealed(self.database)
-        self.keyring = load_keyring(settings, may_create=may_create)
+        with self.database.read() as connection:
+            self.keyring = keyring_for(connection, settings)
         store = KeyStore(self.database, self.keyring, settings.openai_api_key)
         self.masters = Masters(self.database, self.keyring, settings)
+        self.unsealed = UnsealedProjects(self.database, self.keyring)
         self.prices = PriceBook.load(settings.prices_file)
-        self.projects = Projects(self.database)
+        self.projects = Projects(self.database, ProjectSeals(self.database, self.keyring))
         self.members = Members(self.database)
         self.audit = AuditLog(self.database)
         self.keys = Keys(self.database, store, self.projects, settings, self.actor)
@@ -121,7 +123,7 @@ class Platform:
         """Start a run of ``project``, or go on with the waiting run ``resume``; use it with ``with``.
 
         Args:
-            project: the project's slug.
+            project: the project's slug; with ``resume`` what the run must be of, if it is given.
             kind: chat, scheduled, pr_review or scan.
             token_budget: input and output tokens the run may use in all; None for no limit of its own.
             resume: what ``due_runs()`` returned, or its run id.
@@ -135,7 +137,8 @@ class Platform:
         who = actor or self.actor
         if resume is not None:
             run_id = resume.run_id if isinstance(resume, StartedRun) else resume
-            started = self._runs.resume(run_id, actor=who)
+            slug = resume.project if isinstance(resume, StartedRun) else project
+            started = self._runs.resume(run_id, actor=who, slug=slug)
         else:
             started = self._runs.start(project or "", kind, actor=who, token_budget=token_budget)
         return Run(self, started)
@@ -210,6 +213,7 @@ class Run:
 
     def __init__(self, platform: Platform, started: StartedRun) -> None:
         self._platform = platform
+        self.started = started
         self.id = self.run_id = started.run_id
         self.project, self.kind, self.token_budget = started.project, started.kind, started.token_budget
         self._end = platform._end_of(self.id)  # noqa: SLF001 - one front door in two classes
@@ -223,12 +227,14 @@ class Run:
     @cached_property
     def openai(self) -> MeteredOpenAI:
         """A genuine ``openai.OpenAI``: keys, caps and metering happen in its transport, for each request."""
-        return make_client(self._platform.ledger, self._platform.settings, self.id, hold=self._hold)
+        return make_client(self._platform.ledger, self._platform.settings, self.started, hold=self._hold)
 
     @cached_property
     def async_openai(self) -> MeteredAsyncOpenAI:
         """The same as ``openai.AsyncOpenAI``."""
-        return make_async_client(self._platform.ledger, self._platform.settings, self.id, hold=self._hold)
+        return make_async_client(
+            self._platform.ledger, self._platform.settings, self.started, hold=self._hold
+        )
 
     def finish(self, status: str = "passed") -> str:
         """End the run: ``passed`` or ``failed``. Returns what it ended with.

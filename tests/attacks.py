@@ -67,7 +67,7 @@ REGISTER: dict[int, tuple[str, list[str]]] = {
         "project key cannot be opened",
         [
             "integration/vault/test_keys_tampered.py::test_a_call_fails_with_the_reason_and_nothing_is_spent_on_the_platform_key",
-            "integration/vault/test_keys_tampered.py::test_a_project_that_chose_to_fall_back_does_so_and_the_run_log_says_why",
+            "integration/vault/test_keys_tampered.py::test_a_project_that_chose_to_fall_back_does_so_where_a_master_key_is_gone_and_the_run_log_says_why",
         ],
     ),
     10: (
@@ -230,6 +230,36 @@ REGISTER: dict[int, tuple[str, list[str]]] = {
         [
             "integration/web/test_attacks_server.py::test_on_a_cold_server_the_very_first_request_for_any_inner_page_ends_at_the_gate",
             "integration/ui/test_pages_shell.py::test_on_a_cold_server_no_page_is_served_past_the_gate",
+        ],
+    ),
+    31: (
+        "swapped slugs, an old key row put back, a deleted or spoiled row, a changed policy, a seal copied or deleted",
+        [
+            "integration/vault/test_seals.py::test_the_calls_of_a_project_that_was_changed_past_us_stop_and_those_of_the_others_go_on",
+            "integration/vault/test_seals.py::test_the_next_run_and_whoever_asks_for_the_key_are_stopped_too",
+            "integration/vault/test_seals.py::test_whatever_is_written_a_call_leaves_as_it_would_have_or_not_at_all",
+            "integration/vault/test_seals.py::test_nobody_seals_by_the_way_what_was_changed_past_us",
+        ],
+    ),
+    32: (
+        "a started run moved to another project, or its id exchanged with another's",
+        [
+            "integration/vault/test_seals.py::test_a_run_that_is_moved_to_another_project_makes_no_more_calls",
+            "integration/vault/test_seals.py::test_two_runs_whose_ids_are_exchanged_make_no_more_calls",
+        ],
+    ),
+    33: (
+        "all seals deleted, or the upgrade that makes them staged again, so that a changed database is sealed",
+        [
+            "integration/vault/test_seals_upgrade.py::test_whoever_deletes_the_seals_does_not_get_others_at_the_next_start",
+            "integration/vault/test_seals_upgrade.py::test_whoever_stages_the_upgrade_again_gets_nothing_sealed",
+        ],
+    ),
+    34: (
+        "a run's id tried out by resuming it",
+        [
+            "integration/runs/test_runs.py::test_resuming_tells_nobody_without_a_role_that_a_run_exists",
+            "integration/runs/test_runs.py::test_who_may_see_a_run_but_not_make_its_calls_is_refused_and_the_audit_log_has_it",
         ],
     ),
 }

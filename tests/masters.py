@@ -14,6 +14,7 @@ from lib.settings import Settings
 from lib.vault.keys import KeyStore
 from lib.vault.masters import id_of, load_keyring, new_key
 from lib.vault.rotation import Masters
+from lib.vault.seals import ProjectSeals
 from lib.vault.states import Verdict
 from tests.vaults import Vault
 
@@ -35,7 +36,9 @@ class Server:
         self.keyring = load_keyring(self.settings, may_create=False)
         self.store = KeyStore(self.database, self.keyring, None)
         self.masters = Masters(self.database, self.keyring, self.settings)
-        self.vault = Vault(url, self.database, Projects(self.database), self.store)
+        self.vault = Vault(
+            url, self.database, Projects(self.database, ProjectSeals(self.database, self.keyring)), self.store
+        )
         self.path = path
 
     def opened(self) -> dict[str, str]:

@@ -25,6 +25,7 @@ from sqlalchemy import event
 from lib.clock import Micros
 from lib.db import direct
 from lib.errors import CapExceeded
+from lib.runs.lifecycle import StartedRun
 from tests.spending import FRAMING, LEASE, UNKNOWN, Shop, answer, asking
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,7 +100,7 @@ def race(url: str, slugs: list[str], processes: int, threads: int, highest: int)
     return [result for some in results for result in some]
 
 
-def crash(url: str, run_ids: list[str], times: int, ceiling: int, now: Micros) -> dict[str, Any]:
+def crash(url: str, runs: list[dict[str, Any]], times: int, ceiling: int, now: Micros) -> dict[str, Any]:
     """Make ``times`` calls, each in a new process that is killed at a random statement, or lives."""
     tally: dict[str, Any] = {"opened": [], "settled": [], "refused": [], "killed": 0}
     luck, shop = random.Random(7), _warm(url, now)
@@ -108,7 +109,7 @@ def crash(url: str, run_ids: list[str], times: int, ceiling: int, now: Micros) -
         fate, cost = luck.randint(1, _STATEMENTS), luck.randint(0, ceiling)
         child = os.fork()
         if child == 0:
-            _call_and_die(shop, run_ids[number % len(run_ids)], ceiling, cost, fate, writing)
+            _call_and_die(shop, StartedRun(**runs[number % len(runs)]), ceiling, cost, fate, writing)
             os._exit(0)
         os.close(writing)
         with os.fdopen(reading) as lines:
@@ -131,7 +132,7 @@ def _warm(url: str, now: Micros) -> Shop:
     return shop
 
 
-def _call_and_die(shop: Shop, run_id: str, ceiling: int, cost: int, fate: int, writing: int) -> None:
+def _call_and_die(shop: Shop, run: StartedRun, ceiling: int, cost: int, fate: int, writing: int) -> None:
     left = [fate]
 
     def die(*_: Any) -> None:
@@ -149,7 +150,7 @@ def _call_and_die(shop: Shop, run_id: str, ceiling: int, cost: int, fate: int, w
     for moment in ("before_cursor_execute", "commit"):
         event.listen(shop.database.engine, moment, die)
     try:
-        call = shop.ledger.open(run_id, asking(ceiling), lease=LEASE)
+        call = shop.ledger.open(run, asking(ceiling), lease=LEASE)
     except CapExceeded:
         os.write(writing, b"refused -\n")
         return

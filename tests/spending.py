@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, insert, select, text, update
 
-from lib.access.projects import Projects
+from lib.access.projects import Projects, find
 from lib.access.roles import Origin, local_administrator
 from lib.caps.plans import Plans
 from lib.caps.reading import CapsView
@@ -32,6 +32,7 @@ from lib.secret import Secret
 from lib.vault.keys import KeyStore
 from lib.vault.masters import Keyring
 from lib.vault.sealing import MasterKey
+from lib.vault.seals import ProjectSeals
 from lib.vault.states import KeyState, Verdict
 
 ADMIN = local_administrator(Origin.WORKER, "worker")
@@ -87,7 +88,7 @@ class Shop:
         self.database = Database(url, clock=clock)
         self.keyring = Keyring([MasterKey(_MASTER)])
         self.keys = KeyStore(self.database, self.keyring, Secret(PLATFORM_KEY) if platform_key else None)
-        self.projects = Projects(self.database)
+        self.projects = Projects(self.database, ProjectSeals(self.database, self.keyring))
         self.plans = Plans(self.database)
         self.ledger = Ledger(self.database, self.keys, PRICES, ADMIN)
         self.runs = RunStore(self.database)
@@ -110,7 +111,7 @@ class Shop:
         return self.runs.start(slug, kind, actor=ADMIN, token_budget=token_budget)
 
     def open(self, run: StartedRun, ceiling: int, *, lease: Micros = LEASE, **more: Any) -> OpenCall:
-        return self.ledger.open(run.run_id, asking(ceiling), lease=lease, **more)
+        return self.ledger.open(run, asking(ceiling), lease=lease, **more)
 
     def release(self, call: OpenCall) -> None:
         """The request never left."""
@@ -136,14 +137,17 @@ class Shop:
         return self.log.show(run.run_id, actor=ADMIN)
 
     def lock_up(self, slug: str = "shop") -> None:
-        """Make the project's key one that no master key here opens."""
+        """Make the project's key one that no master key here opens, and sealed as such."""
+        seals = ProjectSeals(self.database, self.keyring)
         with self.database.write() as connection:
-            project = select(projects.c.id).where(projects.c.slug == slug).scalar_subquery()
+            project_id = find(connection, slug, lock=True).id
+            seals.verified(connection, project_id)
             connection.execute(
                 update(provider_keys)
-                .where(provider_keys.c.project_id == project, provider_keys.c.ended_at.is_(None))
+                .where(provider_keys.c.project_id == project_id, provider_keys.c.ended_at.is_(None))
                 .values(master_key_id="mk-elsewhere")
             )
+            seals.write(connection, project_id, seals.in_use(connection, project_id))
 
     def events(self) -> list[Row[Any]]:
         """All usage rows; those that count in the order in which they did."""

@@ -26,6 +26,7 @@ from lib.secret import Secret
 from lib.vault.keys import KeyStore
 from lib.vault.masters import Keyring
 from lib.vault.sealing import MasterKey
+from lib.vault.seals import ProjectSeals
 from lib.vault.states import KeyState, Verdict
 
 ADMIN = local_administrator(Origin.BROWSER)
@@ -68,6 +69,11 @@ class Vault:
         return [row.action for row in rows]
 
 
+def projects_of(database: Database) -> Projects:
+    """Projects for tests that are not about keys: sealed by a master key that nobody else has."""
+    return Projects(database, ProjectSeals(database, Keyring([MasterKey(bytes(range(32)))])))
+
+
 @contextmanager
 def open_vault(
     url: str, *masters: bytes, platform_key: str | None = None, projects: tuple[str, ...] = ()
@@ -78,7 +84,7 @@ def open_vault(
     vault = Vault(
         url,
         database,
-        Projects(database),
+        Projects(database, ProjectSeals(database, keyring)),
         KeyStore(database, keyring, Secret(platform_key) if platform_key else None),
     )
     for slug in projects:

@@ -19,6 +19,7 @@ class Tag(StrEnum):
 
     PROJECT_CREATED = "project:created"
     PROJECT_PLAN_SET = "project:plan:set"
+    PROJECT_SEALED = "project:sealed"
     POLICY_SET = "project:key_failure:set"
     KEY_SAVED = "key:openai:saved"
     KEY_ROTATED = "key:openai:rotated"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -66,17 +67,32 @@ _ONE = select(*_COLUMNS).where(projects.c.slug == bindparam("slug"))
 _ONE_LOCKED = _ONE.with_for_update(key_share=True)
 
 
+class Seals(Protocol):
+    """Seals what points at a project's keys: its slug, its failure policy and the keys in use.
+
+    Whatever changes one of them here seals it anew. The vault does it (lib.vault.seals), a room above this one.
+    """
+
+    def verified(self, connection: Connection, project_id: str) -> dict[str, str]:
+        """The keys in use, as they were sealed. Raises KeyLocked where somebody changed what was sealed."""
+
+    def write(self, connection: Connection, project_id: str, entries: Mapping[str, str]) -> str:
+        """Seal the project as it is now, with these keys in use. Raises MasterKeyMissing."""
+
+
 class Projects:
     """Create, list and change projects. Each function checks the actor's rights itself."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, seals: Seals) -> None:
         self._database = database
+        self._seals = seals
 
     def add(self, slug: str, *, actor: Actor, name: str | None = None, plan: str = DEFAULT_PLAN) -> Project:
         """Create a project.
 
         Raises:
             BadInput: the slug or name cannot be used, the slug is taken, or there is no such plan.
+            MasterKeyMissing: nothing can seal which key it uses.
             Forbidden: only administrators create projects.
         """
         with refusals_logged(self._database, actor, "create a project"):
@@ -92,6 +108,7 @@ class Projects:
             except IntegrityError:
                 raise BadInput(f"There is a project named {slug} already.") from None
             connection.execute(insert(accounts), {"project_id": row["id"]})
+            self._seals.write(connection, row["id"], {})
             project = find(connection, slug)
             audit.record(
                 connection,
@@ -119,7 +136,12 @@ class Projects:
             return find_for(connection, slug, actor, Action.SEE_SPEND)
 
     def set_policy(self, slug: str, on_key_failure: str, *, actor: Actor) -> Project:
-        """Choose what happens when the project's key fails: ``stop`` or ``platform``."""
+        """Choose what happens when the project's key fails: ``stop`` or ``platform``.
+
+        Raises:
+            KeyLocked: somebody changed the project past Qodex; only an operator can seal it as it is now.
+            MasterKeyMissing: nothing can seal the choice.
+        """
         if on_key_failure not in POLICIES:
             raise BadInput("Choose stop or platform.")
         with (
@@ -127,9 +149,12 @@ class Projects:
             self._database.write() as connection,
         ):
             before = find_for(connection, slug, actor, Action.SET_FAILURE_POLICY, lock=True)
+            keys = {} if before.sample else self._seals.verified(connection, before.id)
             now = self._database.now(connection)
             values = {"on_key_failure": on_key_failure, "policy_set_at": now, "policy_set_by": actor.name}
             connection.execute(update(projects).where(projects.c.id == before.id).values(values))
+            if not before.sample:
+                self._seals.write(connection, before.id, keys)
             audit.record(
                 connection,
                 now,

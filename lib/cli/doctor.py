@@ -12,7 +12,7 @@ from shlex import quote
 import click
 
 from lib import ambient
-from lib.cli.output import json_option, show_json, show_table
+from lib.cli.output import clock_time, counted, json_option, show_json, show_table
 from lib.cli.session import Session
 from lib.db import Database
 from lib.db.health import describe, files_of
@@ -22,6 +22,7 @@ from lib.pricing.prices import PriceBook
 from lib.settings import Settings
 from lib.vault.keys import KeyStore
 from lib.vault.masters import Keyring, load_keyring
+from lib.vault.unsealed import last_sealed_as_found
 
 _OLD_TABLE = 60  # days
 
@@ -99,14 +100,29 @@ def _keys(session: Session, settings: Settings, database: Database) -> Iterator[
         ring = Keyring()
     else:
         first = ", ".join(ring.ids)
-        yield Finding("master keys", "ok" if first else "note", first or "none; no key can be saved")
+        yield Finding(
+            "master keys", "ok" if first else "note", first or "none; no project can be created, no key saved"
+        )
     states = KeyStore(database, ring, settings.openai_api_key).describe_all(actor=session.actor)
     saved = {slug: state for slug, state in states.items() if state.version}
-    locked = {slug: state for slug, state in saved.items() if state.status == "locked"}
+    locked = {slug: state for slug, state in states.items() if state.status == "locked"}
     for slug, state in sorted(locked.items()):
         yield Finding("keys", "broken", f"{slug}: {state.locked_why}")
     if not locked:
         yield Finding("keys", "ok", f"{len(saved)} of {len(states)} projects have a key, all can be opened")
+    yield _seals(database)
+
+
+def _seals(database: Database) -> Finding:
+    """What nobody but a person can judge: which projects were sealed as they were found."""
+    newest = last_sealed_as_found(database)
+    if newest is None:
+        return Finding("seals", "ok", "every project was sealed when it was created")
+    when = f"{clock_time(newest.at)} by {newest.actor}"
+    count = counted(newest.projects, "project")
+    return Finding(
+        "seals", "note", f"{count} sealed as found in the database, last {when}: see the audit log"
+    )
 
 
 # --- files, upstream, prices -----------------------------------------------------------------------

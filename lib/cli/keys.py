@@ -81,13 +81,12 @@ def check(session: Session, slug: str | None, *, every: bool, as_json: bool) -> 
 def remove(session: Session, slug: str, *, yes: bool) -> None:
     """Destroy a project's key. Its calls are platform-funded again, and its caps apply."""
     state = session.platform.keys.describe(slug, actor=session.actor)
-    if state.version == 0:
+    if state.version == 0 and state.status != "locked":
         say(f"{slug} has no key of its own; nothing was changed.")
         return
     if not yes:
-        question = (
-            f"{slug} will use the platform-funded key, and its caps apply. Remove the key •••• {state.last4}?"
-        )
+        which = f"the key •••• {state.last4}" if state.version else "what is left of its key"
+        question = f"{slug} will use the platform-funded key, and its caps apply. Remove {which}?"
         click.confirm(question, abort=True, err=True)
     session.platform.keys.remove(slug, actor=session.actor, expected_version=state.version)
     say(f"Removed. {slug} uses the platform-funded key from its next call on.")
@@ -101,7 +100,7 @@ def _typed_key() -> str:
 
 def _with_keys(session: Session) -> list[str]:
     states = session.platform.keys.describe_all(actor=session.actor)
-    return sorted(slug for slug, state in states.items() if state.version)
+    return sorted(slug for slug, state in states.items() if state.version or state.status == "locked")
 
 
 def _checked(session: Session, slug: str) -> KeyState | None:

@@ -1,4 +1,4 @@
-"""``master status|new|rotate|retire``: the master keys that seal everybody's keys."""
+"""``master status|new|rotate|retire|seal``: the master keys that seal everybody's keys."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from lib.cli.output import counted, json_option, plain, progress, say, show_json
 from lib.cli.session import Session
 from lib.vault.rotation import Made
 from lib.vault.states import Plan, Rotated
+from lib.vault.unsealed import Unsealed
 
 _USES = {
     "encrypts": "encrypts",
@@ -29,16 +30,19 @@ def master() -> None:
 @json_option
 @click.pass_obj
 def status(session: Session, *, as_json: bool) -> None:
-    """Show this server's master keys by id, and how many stored keys each one seals."""
+    """Show this server's master keys by id, and what each one seals. The exit status is 1 while a key is locked."""
     found = session.platform.masters.status(actor=session.actor)
+    stopped = [*found.locked, *found.altered]
     if as_json:
         show_json(plain(found))
-        return
-    rows = [(each.id, _USES[each.use], each.stored_keys) for each in found.master_keys]
-    show_table(("master key", "here it", "stored keys"), rows)
-    say(f"From {found.source}.")
-    for key in found.locked:
-        say(f"{key.project}: {key.why}")
+    else:
+        rows = [(each.id, _USES[each.use], each.stored_keys, each.projects) for each in found.master_keys]
+        show_table(("master key", "here it", "stored keys", "projects"), rows)
+        say(f"From {found.source}.")
+        for key in stopped:
+            say(f"{key.project}: {key.why}")
+    if stopped:
+        raise click.exceptions.Exit(1)
 
 
 @master.command("new")
@@ -72,7 +76,7 @@ def rotate(session: Session, *, yes: bool) -> None:
     """Re-seal every stored key with the first master key. May be stopped and run again at any time."""
     masters = session.platform.masters
     plan = masters.plan(actor=session.actor)
-    if not plan.promotes and not plan.stored_keys:
+    if not plan.promotes and not plan.stored_keys and not plan.projects:
         say(f"Every stored key is sealed with {plan.to} already.")
         return
     if not yes:
@@ -84,8 +88,9 @@ def rotate(session: Session, *, yes: bool) -> None:
 def _question(plan: Plan) -> str:
     first = f"{plan.to} becomes the master key that encrypts. " if plan.promotes else ""
     return (
-        f"{first}{counted(plan.stored_keys, 'stored key')} will be sealed with it: "
-        f"a server that does not have {plan.to} cannot open them. Does every server have it?"
+        f"{first}{counted(plan.stored_keys, 'stored key')} will be sealed with it, and what points at the keys of "
+        f"{counted(plan.projects, 'project')}: on a server that does not have {plan.to} their calls stop. "
+        "Does every server have it?"
     )
 
 
@@ -95,6 +100,34 @@ def _report(done: Rotated) -> None:
         say(f"{key.project}: left as it is. {key.why}")
     if done.left:
         raise click.exceptions.Exit(1)
+
+
+@master.command("seal")
+@yes_option
+@click.pass_obj
+def seal(session: Session, *, yes: bool) -> None:
+    """Seal projects as the database has them now: those that are not as they were sealed, and so are stopped.
+
+    For a database that was upgraded without a master key, or after somebody changed it past Qodex and you have
+    put right what was changed. What is sealed here is believed from then on: look at each line.
+    """
+    found = session.platform.unsealed.find(actor=session.actor)
+    if not found:
+        say("Every project is as it was sealed. Nothing was changed.")
+        return
+    rows = [(each.project, _paid_by(each), each.on_key_failure) for each in found]
+    show_table(("project", "own keys", "on key failure"), rows)
+    for each in found:
+        say(f"{each.project}: {each.why}")
+    if not yes:
+        question = f"Is each of these lines right? Then {counted(len(found), 'project')} will be sealed so."
+        click.confirm(question, abort=True, err=True)
+    session.platform.unsealed.seal(found, actor=session.actor)
+    say(f"Sealed {counted(len(found), 'project')}.")
+
+
+def _paid_by(found: Unsealed) -> str:
+    return ", ".join(f"{name} •••• {last4}" for name, last4 in sorted(found.keys.items())) or "none"
 
 
 @master.command("retire")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,13 +12,18 @@ from lib.db.engine import Database
 from lib.db.tables import metadata
 from lib.errors import DatabaseUnavailable
 
-HEAD = "0007"
+HEAD = "0008"
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 0x716F6465  # "qode": PostgreSQL's advisory lock of this product
 
 
-def migrate(database: Database) -> None:
+def migrate(database: Database, *, seal_projects: Callable[[Connection], None] | None = None) -> None:
     """Create or upgrade the schema. Cheap where there is nothing to do: one SELECT, no Alembic.
+
+    Args:
+        database: the one to bring up to date.
+        seal_projects: what the step that brings seals seals with those projects that are there already. Without
+            it they stay locked until an operator seals them.
 
     Raises:
         DatabaseUnavailable: the database is newer than this program, or cannot be reached.
@@ -26,7 +31,7 @@ def migrate(database: Database) -> None:
     if current_revision(database) == HEAD:
         return
     with database.write() as connection, _alone(connection, database):
-        _upgrade(connection)
+        _upgrade(connection, seal_projects)
 
 
 def current_revision(database: Database, *, seconds: float | None = None) -> str | None:
@@ -42,14 +47,14 @@ def _revision(connection: Connection) -> str | None:
     return revision
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, seal_projects: Callable[[Connection], None] | None) -> None:
     from alembic import command  # noqa: PLC0415 - loaded only when there is something to do
     from alembic.config import Config  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
-    config.attributes["connection"] = connection
+    config.attributes.update(connection=connection, seal_projects=seal_projects)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     found = _revision(connection)
     if found is not None and found not in known:

@@ -97,6 +97,10 @@ projects = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", String(320), nullable=False),
     Column("sample", Boolean, nullable=False, server_default=text("false")),
+    # The seal over what points at the project's keys (lib.vault.seals); sample data has none.
+    Column("sealed_keys", Text),
+    Column("seal_master_key_id", String(40)),
+    Column("seal", LargeBinary),
     CheckConstraint(one_of("on_key_failure", "stop", "platform"), name="on_key_failure"),
 )
 

@@ -24,7 +24,6 @@ from lib.errors import (
     DatabaseConflict,
     LeaseLost,
     QodexError,
-    RunUnknown,
 )
 from lib.ledger import ceilings, key_health, run_limits
 from lib.ledger.attempts import AttemptResult, RequestProfile
@@ -34,6 +33,7 @@ from lib.ledger.settled_event import settled_event
 from lib.ledger.settlement_queue import SETTLE_SECONDS, SettlementQueue
 from lib.pricing.prices import PriceBook
 from lib.runs.lifecycle import LEASE as RUN_LEASE
+from lib.runs.lifecycle import StartedRun
 from lib.usage.events import count_on_account, event_is_there, note, take_open_call, write_event
 from lib.usage.expiry import expire_calls
 from lib.vault.keys import KeyStore
@@ -91,7 +91,7 @@ class Ledger:
 
     def open(
         self,
-        run_id: str,
+        started: StartedRun,
         profile: RequestProfile,
         *,
         lease: Micros,
@@ -102,7 +102,7 @@ class Ledger:
         """Resolve the key, reserve on the platform's money, and write the open row.
 
         Args:
-            run_id: the run that the call belongs to.
+            started: the run that the call belongs to, as its worker remembers it.
             profile: what the request asks for.
             lease: how long the call may stay open without a sign of life, microseconds.
             event_id: what to open it as, so that who is interrupted meanwhile can release it; made here if None.
@@ -111,7 +111,7 @@ class Ledger:
 
         Raises:
             KeyMissing: nobody can pay.
-            KeyLocked: the project's own key does not open.
+            KeyLocked: the project's own key does not open, or somebody changed the database past Qodex.
             CapExceeded: no room in a cap. The run stops here and ends ``budget_exceeded``.
             BudgetExceeded: the run's own tokens are used up; the same.
             NotMetered: a call on the platform key would have no ceiling.
@@ -123,18 +123,18 @@ class Ledger:
         for expired in (False, True):
             with self._database.write(durable=False) as connection:
                 now = self._database.now(connection)
-                run = next(iter(execute(connection, RUN, {"run_id": run_id, "now": now})), None)
-                if run is None:
-                    raise RunUnknown
-                if expired or not run.late_calls:
+                asked = {"project": started.project_id, "run_id": started.run_id, "now": now}
+                run = next(iter(execute(connection, RUN, asked)), None)
+                if expired or run is None or not run.late_calls:
                     # A refusal is written into the run's log, so it must not undo the transaction.
                     try:
+                        run = self._there(connection, run, started, now)
                         payer = self._payer(connection, run, now, opening)
                         return self._write_open(connection, run, profile, payer, now, opening)
                     except QodexError as problem:
                         refusal = problem
                         break
-            expire_calls(self._database, run.project_id)
+            expire_calls(self._database, started.project_id)
         raise refusal
 
     def renew(self, call: OpenCall, lease: Micros) -> None:
@@ -206,6 +206,11 @@ class Ledger:
             with self._database.write(durable=False) as connection:
                 key_health.note_platform_key(connection, call.last4, outcome, now)
 
+    def _there(self, connection: Connection, run: AnyRow | None, started: StartedRun, now: Micros) -> AnyRow:
+        if run is None:
+            raise self._payers.not_there(connection, started, now)
+        return run
+
     def _payer(self, connection: Connection, run: AnyRow, now: Micros, opening: _Opening) -> Payer:
         run_limits.require_open(connection, run, now)
         failed = opening.instead_of
@@ -213,7 +218,7 @@ class Ledger:
             # Also after a failure, where the key has been replaced or removed meanwhile.
             return self._payers.choose(connection, run, now)
         why = opening.why or "failed"
-        return self._payers.fall_back(run, last4=failed.last4, why=why, event_id=failed.id)
+        return self._payers.fall_back(connection, run, now, last4=failed.last4, why=why, event_id=failed.id)
 
     def _write_open(
         self,

@@ -1,4 +1,8 @@
-"""Who pays for a run's next call: the project's own key, the platform's, or nobody."""
+"""Who pays for a run's next call: the project's own key, the platform's, or nobody.
+
+Somebody who can write to the database can stop a project's calls so, and no more than that: the project is the
+one that the worker started the run for, and its key and failure policy are those that were sealed.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,16 @@ from sqlalchemy import Connection, bindparam, exists, select, update
 from lib.access import audit
 from lib.access.audit import Subject, Tag
 from lib.access.roles import Actor
-from lib.clock import Micros
+from lib.clock import HOUR, Micros
 from lib.db import AnyRow
 from lib.db.tables import accounts, open_calls, projects, provider_keys, runs
-from lib.errors import Forbidden, KeyLocked, SampleProject
+from lib.errors import Forbidden, KeyLocked, QodexError, RunUnknown, SampleProject
+from lib.runs.lifecycle import StartedRun
 from lib.secret import Secret
 from lib.usage.events import note
 from lib.vault.keys import KeyStore
 from lib.vault.opening import SEALED_KEY
+from lib.vault.seals import SEAL
 from lib.vault.states import PROVIDER
 
 # One row: the run, its project, the project's key, and whether calls of dead workers wait to be settled.
@@ -33,6 +39,7 @@ RUN = (
         projects.c.slug,
         projects.c.sample,
         projects.c.on_key_failure,
+        *SEAL,
         *SEALED_KEY,
         provider_keys.c.locked_since,
         exists()
@@ -47,11 +54,14 @@ RUN = (
         & (provider_keys.c.provider == PROVIDER)
         & provider_keys.c.ended_at.is_(None),
     )
-    .where(runs.c.run_id == bindparam("run_id"))
+    .where(runs.c.project_id == bindparam("project"), runs.c.run_id == bindparam("run_id"))
 )
+_ELSEWHERE = select(runs.c.project_id).where(runs.c.run_id == bindparam("run_id"))
 _LOCK_ACCOUNT = (
     select(accounts.c.project_id).where(accounts.c.project_id == bindparam("project")).with_for_update()
 )
+_TOLD_AGAIN: Micros = HOUR
+"""While calls go on being stopped, the audit log says so once in this time."""
 _REASONS = {"rejected": "OpenAI rejected it", "out_of_money": "its account is out of money"}
 
 
@@ -84,47 +94,88 @@ class Payers:
         Raises:
             SampleProject: nothing of the sample data ever leaves this machine.
             KeyMissing: there is neither.
-            KeyLocked: the project's key does not open, and the project did not choose to fall back.
+            KeyLocked: the project's key does not open, and the project did not choose to fall back; or what
+                points at it was changed past Qodex.
         """
         if run.sample:
             raise SampleProject(run.slug)
-        if run.version is None:
-            return self._platform(run)
         try:
             secret = self._keys.open_row(run)
         except KeyLocked as locked:
             return self._locked(connection, run, now, locked)
+        if secret is None:
+            return self._platform(run)
         if run.locked_since is not None:
             _set_locked(connection, run, None)
         return Payer("byok", secret, run.last4, run.version, self._falls_back(run))
 
-    def fall_back(self, run: AnyRow, *, last4: str, why: str, event_id: str) -> Payer:
+    def fall_back(
+        self, connection: Connection, run: AnyRow, now: Micros, *, last4: str, why: str, event_id: str
+    ) -> Payer:
         """The platform's key, after the project's own has just failed with the provider.
 
         Raises:
             Forbidden: the project does not fall back (any more).
+            KeyLocked: as in ``choose``.
         """
+        try:
+            self._keys.open_row(run)
+        except KeyLocked as locked:
+            return self._locked(connection, run, now, locked)
         if not self._falls_back(run):
             raise Forbidden("The project does not let its calls fall back to the platform-funded key.")
         what = f"The key •••• {last4} failed ({_REASONS.get(why, why)})"
         return replace(self._platform(run), news=_went_on(run, what), news_of=event_id)
+
+    def not_there(self, connection: Connection, started: StartedRun, now: Micros) -> QodexError:
+        """Why the project has no such run (any more)."""
+        if connection.execute(_ELSEWHERE, {"run_id": started.run_id}).first() is None:
+            return RunUnknown()
+        sentence = (
+            f"Run {started.run_id} was started for {started.project}, and the database has it under another "
+            "project: it was moved past Qodex. Nothing was sent."
+        )
+        locked = KeyLocked("", "", tampered=True, sentence=sentence)
+        self._record(connection, Subject(started.project_id, started.project), now, locked, None)
+        return locked
 
     def _platform(self, run: AnyRow) -> Payer:
         secret = self._keys.platform_key(run.slug)
         return Payer("platform", secret, secret.last4)
 
     def _locked(self, connection: Connection, run: AnyRow, now: Micros, locked: KeyLocked) -> Payer:
-        if run.locked_since is None:
+        first = run.version is not None and run.locked_since is None
+        if first:
             # The account first, as everywhere (lib.usage.events): where this falls back, it reserves next.
             connection.execute(_LOCK_ACCOUNT, {"project": run.project_id})
             _set_locked(connection, run, now)
-            subject = Subject(run.project_id, run.slug)
-            found = {"version": run.version, "master_key_id": run.master_key_id, "altered": locked.tampered}
-            audit.record(connection, now, self._worker, Tag.KEY_LOCKED, subject, after=found)
-        if not self._falls_back(run):
+        subject = Subject(run.project_id, run.slug)
+        self._record(connection, subject, now, locked, run.version, first=first)
+        if not (locked.genuine and self._falls_back(run)):
             note(connection, run.project_id, run.run_id, now, "key:locked", locked.sentence)
             raise locked
         return replace(self._platform(run), news=_went_on(run, locked.sentence.rstrip(".")))
+
+    def _record(
+        self,
+        connection: Connection,
+        subject: Subject,
+        now: Micros,
+        locked: KeyLocked,
+        version: int | None,
+        *,
+        first: bool = False,
+    ) -> None:
+        """The audit log has each stop, whatever the row says of having been locked before."""
+        told = [Tag.KEY_LOCKED]
+        if (
+            not first
+            and audit.count_recent(connection, now - _TOLD_AGAIN, told, project_id=subject.project_id)[0]
+        ):
+            return
+        found = {"version": version, "master_key_id": locked.master_key_id, "altered": locked.tampered}
+        found["why"] = locked.sentence
+        audit.record(connection, now, self._worker, Tag.KEY_LOCKED, subject, after=found)
 
     def _falls_back(self, run: AnyRow) -> bool:
         return run.on_key_failure == "platform" and bool(self._keys.platform_last4)

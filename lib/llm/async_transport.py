@@ -26,6 +26,7 @@ from lib.llm.redaction import clean_error
 from lib.llm.reservation import Reservation, in_thread
 from lib.llm.transport import CANNOT_TAKE_OVER, ERROR_PATIENCE
 from lib.llm.upstream_request import Desk, hurry
+from lib.runs.lifecycle import StartedRun
 from lib.settings import Settings
 
 P = ParamSpec("P")
@@ -40,11 +41,11 @@ async def _threaded(act: Callable[P, T], *arguments: P.args, **options: P.kwargs
 class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
     """One run's way to the provider, for asyncio: from any event loop, and in a process that has forked."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, run_id: str) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, run: StartedRun) -> None:
         self._ledger = ledger
         self._desk = Desk(settings.openai_base_url)
         self._settings = settings
-        self._run_id = run_id
+        self._run = run
         self._inners: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, httpx2.AsyncHTTPTransport]] = (
             WeakKeyDictionary()
         )
@@ -57,7 +58,7 @@ class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
         failed: Attempt | None = None
         response: httpx2.Response | None = None
         while True:
-            attempt = Attempt(plan, Reservation(self._ledger, self._run_id))
+            attempt = Attempt(plan, Reservation(self._ledger, self._run))
             hold = attempt.guard()
             if not await self._open(attempt, hold, failed) and response is not None:
                 return response

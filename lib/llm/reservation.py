@@ -15,6 +15,7 @@ from lib.errors import DatabaseUnavailable, QodexError
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
+from lib.runs.lifecycle import StartedRun
 from lib.secret import Secret
 
 _THREADS = 8
@@ -30,13 +31,13 @@ class Reservation:
     Its id is there before the row is, so that an opening which is interrupted half-way can be taken back.
     """
 
-    def __init__(self, ledger: Ledger, run_id: str) -> None:
+    def __init__(self, ledger: Ledger, run: StartedRun) -> None:
         self.id = str(uuid.uuid4())
         self.queue = ledger.queue
         self.is_done = False
         """True once what it ends with is written, or is the queue's to write."""
         self._ledger = ledger
-        self._run_id = run_id
+        self._run = run
         self._process = os.getpid()
         self._call: OpenCall | None = None
 
@@ -55,7 +56,7 @@ class Reservation:
         refusal: QodexError
         try:
             self._call = self._ledger.open(
-                self._run_id, profile, lease=lease, event_id=self.id, instead_of=instead_of, why=why
+                self._run, profile, lease=lease, event_id=self.id, instead_of=instead_of, why=why
             )
             return
         except QodexError as problem:
@@ -81,11 +82,11 @@ class Reservation:
 
     def release(self, why: str | None = None) -> None:
         """Nothing was sent: give the reservation back, or owe that."""
-        self._end(self.queue.write, partial(self._ledger.release, self._run_id, self.id, why=why))
+        self._end(self.queue.write, partial(self._ledger.release, self._run.run_id, self.id, why=why))
 
     def leave(self, result: AttemptResult | None) -> None:
         """Owe its end: what is known of it, or None where nothing was sent. Waits for nothing, for finalizers."""
-        release = partial(self._ledger.release, self._run_id, self.id)
+        release = partial(self._ledger.release, self._run.run_id, self.id)
         self._end(self.queue.enqueue, release if result is None else self._settlement(result))
 
     def _settlement(self, result: AttemptResult) -> Callable[[], None]:

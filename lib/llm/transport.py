@@ -29,6 +29,7 @@ from lib.llm.http import inner_transport
 from lib.llm.redaction import clean_error
 from lib.llm.reservation import Reservation
 from lib.llm.upstream_request import Desk, hurry
+from lib.runs.lifecycle import StartedRun
 from lib.settings import Settings
 
 ERROR_PATIENCE = 30.0
@@ -63,11 +64,11 @@ def _close_connections() -> None:
 class MeteredTransport(httpx2.BaseTransport):
     """One run's way to the provider. Safe for threads, and in a process that has forked."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, run_id: str) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, run: StartedRun) -> None:
         self._ledger = ledger
         self._desk = Desk(settings.openai_base_url)
         self._settings = settings
-        self._run_id = run_id
+        self._run = run
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request of the SDK's, on whoever's key the ledger says."""
@@ -77,7 +78,7 @@ class MeteredTransport(httpx2.BaseTransport):
         failed: Attempt | None = None
         response: httpx2.Response | None = None
         while True:
-            attempt = Attempt(plan, Reservation(self._ledger, self._run_id))
+            attempt = Attempt(plan, Reservation(self._ledger, self._run))
             hold = attempt.guard()
             try:
                 if not self._open(attempt, failed) and response is not None:

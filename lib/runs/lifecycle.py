@@ -88,20 +88,33 @@ class RunStore:
             raise _waiting(run_id, refusal) if waits else refusal
         return StartedRun(run_id, slug, project.id, kind, token_budget)
 
-    def resume(self, run_id: str, *, actor: Actor) -> StartedRun:
+    def resume(self, run_id: str, *, actor: Actor, slug: str | None = None) -> StartedRun:
         """Go on with a waiting run.
 
+        Args:
+            run_id: which one.
+            actor: for whom.
+            slug: the project that the caller remembers it to be of.
+
         Raises:
+            RunUnknown: there is none, or ``actor`` may not know of it, or it is of another project.
+            Forbidden: ``actor`` may know of it, but not make its calls.
             RunWaiting: there is still no room; it goes on waiting.
             CapExceeded: there will never be room: the caps are 0 by now. The run has ended.
             RunEnded: it does not wait (any more).
         """
         with self._database.read() as connection:
-            project_id: str = _find_run(connection, run_id).project_id
-        require(actor, Action.MAKE_CALLS, project_id)
+            found = _find_run(connection, run_id)
+        project_id: str = found.project_id
+        if not allows(actor, Action.SEE_SPEND, project_id) or slug not in {None, found.slug}:
+            raise RunUnknown
+        with refusals_logged(self._database, actor, "go on with a run", found.slug):
+            require(actor, Action.MAKE_CALLS, project_id)
         expire_calls(self._database, project_id)
         with self._database.write() as connection:
             row = _find_run(connection, run_id, lock=True)
+            if row.project_id != project_id:
+                raise RunUnknown
             if row.status != "waiting":
                 raise RunEnded(f"Run {run_id} does not wait: it is {row.status}.")
             now = self._database.now(connection)

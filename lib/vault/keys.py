@@ -1,65 +1,37 @@
-"""Provider keys of projects: save, replace, remove, describe, resolve. No network here.
+"""Provider keys of projects: save, replace, remove, and what checks say of them. No network here.
 
-Each save is a new version in a row of its own; of a version that has ended only the history stays.
-Reading is always from the database: no cache can serve an old key.
+Each save is a new version in a row of its own; of a version that has ended only the history stays. Each change
+seals anew what points at the project's keys (lib.vault.seals), in its own transaction.
 """
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from lib.access import audit
 from lib.access.audit import Tag
-from lib.access.projects import Project, find_for, is_slug
-from lib.access.roles import Action, Actor, allows
+from lib.access.projects import Project, find_for
+from lib.access.roles import Action, Actor
 from lib.clock import Micros
-from lib.db import AnyRow, Database
-from lib.db.tables import platform_key_health, projects, provider_keys
-from lib.errors import BadInput, KeyChanged, KeyMissing, ProjectUnknown, SampleProject
+from lib.db import AnyRow
+from lib.db.tables import projects, provider_keys
+from lib.errors import BadInput, KeyChanged
 from lib.secret import Secret
-from lib.vault.masters import Keyring
-from lib.vault.opening import SEALED_KEY, Safe
-from lib.vault.states import PROVIDER, KeyState, PlatformKeyState, Verdict, no_key, state_of
+from lib.settings import Settings
+from lib.vault.masters import Keyring, load_keyring
+from lib.vault.resolving import IN_USE, KeyReader
+from lib.vault.seals import entry_of
+from lib.vault.states import PROVIDER, KeyState, Verdict
 
-
-@dataclass(frozen=True)
-class ResolvedKey:
-    """The key that pays for a project's next call. ``version`` is None for the platform's."""
-
-    project: str
-    provider: str
-    source: str
-    secret: Secret
-    last4: str
-    version: int | None
-
-
-_IN_USE = provider_keys.c.ended_at.is_(None)
 _KEY = (
     select(provider_keys)
     .where(
         provider_keys.c.project_id == bindparam("project_id"),
         provider_keys.c.provider == bindparam("provider"),
     )
-    .where(_IN_USE)
-)
-_RESOLVE = (
-    select(
-        projects.c.id.label("project_id"),
-        projects.c.sample,
-        *SEALED_KEY,
-    )
-    .select_from(projects)
-    .outerjoin(
-        provider_keys,
-        (provider_keys.c.project_id == projects.c.id)
-        & (provider_keys.c.provider == bindparam("provider"))
-        & _IN_USE,
-    )
-    .where(projects.c.slug == bindparam("slug"))
+    .where(IN_USE)
 )
 _NEWEST_VERSION = select(func.max(provider_keys.c.version)).where(
     provider_keys.c.project_id == bindparam("project_id"), provider_keys.c.provider == bindparam("provider")
@@ -69,7 +41,7 @@ _END = (
     .where(
         provider_keys.c.project_id == bindparam("p"),
         provider_keys.c.provider == bindparam("v"),
-        _IN_USE,
+        IN_USE,
     )
     .values(
         ended_at=bindparam("at"),
@@ -80,89 +52,8 @@ _END = (
 )
 
 
-class KeyStore:
-    """The keys of this deployment's projects, in the database."""
-
-    def __init__(self, database: Database, keyring: Keyring, platform_key: Secret | None) -> None:
-        self._database = database
-        self._safe = Safe(database, keyring)
-        self._platform_key = platform_key
-
-    def resolve(self, slug: str, *, provider: str = PROVIDER) -> ResolvedKey:
-        """The key for the project's next call, read from the database now.
-
-        Raises:
-            ProjectUnknown: there is no such project.
-            SampleProject: nobody pays for sample data.
-            KeyLocked: the project's key cannot be opened here. It never turns into the platform's.
-            KeyMissing: neither the project nor the platform has a key.
-        """
-        known = is_slug(slug)
-        row = self._database.lookup(_RESOLVE, {"slug": slug, "provider": provider}) if known else None
-        if row is None:
-            raise ProjectUnknown(slug)
-        if row.sample:
-            raise SampleProject(slug)
-        if row.version is not None:
-            return ResolvedKey(slug, provider, "byok", self._safe.open(row), row.last4, row.version)
-        return ResolvedKey(slug, provider, "platform", self.platform_key(slug), self.platform_last4, None)
-
-    def platform_key(self, slug: str) -> Secret:
-        """The platform-funded key. Raises KeyMissing where none is configured."""
-        if self._platform_key is None:
-            raise KeyMissing(slug)
-        return self._platform_key
-
-    @property
-    def platform_last4(self) -> str:
-        """Last four of the platform's key, empty where there is none."""
-        return self._platform_key.last4 if self._platform_key else ""
-
-    def platform_state(self) -> PlatformKeyState:
-        """How the platform-funded key is doing; what was noted of another key says nothing about this one."""
-        if self._platform_key is None:
-            return PlatformKeyState("none")
-        statement = select(platform_key_health).where(
-            platform_key_health.c.provider == PROVIDER, platform_key_health.c.last4 == self.platform_last4
-        )
-        with self._database.read() as connection:
-            row = connection.execute(statement).first()
-        if row is None:
-            return PlatformKeyState("working", self.platform_last4)
-        columns = {name: value for name, value in row._mapping.items() if name != "provider"}  # noqa: SLF001
-        return PlatformKeyState("failing", **columns)
-
-    def open_row(self, row: AnyRow) -> Secret:
-        """Open the sealed key of one row of ``provider_keys``, inside the caller's transaction. Raises KeyLocked."""
-        return self._safe.open(row)
-
-    def describe(self, slug: str, *, actor: Actor, provider: str = PROVIDER) -> KeyState:
-        """What may be shown of the project's key, opened once to see whether it can be.
-
-        Raises:
-            ProjectUnknown: no such project, or ``actor`` may not know of it.
-        """
-        with self._database.read() as connection:
-            project = find_for(connection, slug, actor, Action.SEE_SPEND)
-            row = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).first()
-        return self._state(slug, provider, row)
-
-    def describe_all(
-        self, *, actor: Actor, provider: str = PROVIDER, sample: bool = False
-    ) -> dict[str, KeyState]:
-        """The key of every real (or every ``sample``) project that ``actor`` may see, by slug; one query."""
-        statement = select(projects.c.slug, projects.c.id.label("id"), provider_keys).outerjoin(
-            provider_keys,
-            (provider_keys.c.project_id == projects.c.id) & (provider_keys.c.provider == provider) & _IN_USE,
-        )
-        statement = statement.where(projects.c.sample.is_(sample))
-        with self._database.read() as connection:
-            rows = connection.execute(statement).all()
-        return {
-            row.slug: self._state(row.slug, provider, row if row.version else None)
-            for row in rows
-            if allows(actor, Action.SEE_SPEND, row.id)
-        }
+class KeyStore(KeyReader):
+    """The keys of this deployment's projects, in the database: read, and changed."""
 
     def save(
         self,
@@ -187,6 +78,7 @@ class KeyStore:
 
         Raises:
             KeyChanged: somebody else was first.
+            KeyLocked: what points at the project's keys was changed past Qodex: only an administrator may go on.
             MasterKeyMissing: there is no master key to seal with.
             Forbidden: that takes the role lead.
         """
@@ -196,11 +88,16 @@ class KeyStore:
             in_use = current.version if current else 0
             if in_use != expected_version:
                 if current and current.saved_by == actor.name and self._safe.holds(current, secret):
-                    return self._state(slug, provider, current)  # the second click of a double click
+                    return self._describe(
+                        connection, project.id, provider
+                    )  # the second click of a double click
                 raise KeyChanged(_changed(current))
+            entries = self._seals.verified_for(connection, project.subject, actor)
             now = self._database.now(connection)
             connection.execute(_END, {"p": project.id, "v": provider, "at": now, "who": actor.name})
             version = self._insert(connection, project, provider, secret, verdict, (now, actor.name))
+            saved = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).one()
+            self._seals.write(connection, project.id, entries | {provider: entry_of(saved)})
             audit.record(
                 connection,
                 now,
@@ -210,10 +107,10 @@ class KeyStore:
                 before={"version": in_use, "last4": current.last4} if current else None,
                 after={"version": version, "last4": secret.last4, "warning": verdict.code},
             )
-            row = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).one()
+            state = self._describe(connection, project.id, provider)
         if current:
             self._database.forget_deleted()
-        return self._state(slug, provider, row)
+        return state
 
     def remove(
         self, slug: str, *, actor: Actor, expected_version: int | None = None, provider: str = PROVIDER
@@ -226,10 +123,13 @@ class KeyStore:
         with self._database.write() as connection:
             project = find_for(connection, slug, actor, Action.SET_KEY, lock=True)
             current = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).first()
-            if current is None:
-                return self._state(slug, provider, None)
-            if expected_version is not None and current.version != expected_version:
+            entries = self._seals.verified_for(connection, project.subject, actor)
+            if current is None and provider not in entries:
+                return self._describe(connection, project.id, provider)
+            if current is not None and expected_version not in {None, current.version}:
                 raise KeyChanged(_changed(current))
+            entries.pop(provider, None)
+            self._seals.write(connection, project.id, entries)
             now = self._database.now(connection)
             connection.execute(_END, {"p": project.id, "v": provider, "at": now, "who": actor.name})
             audit.record(
@@ -238,10 +138,11 @@ class KeyStore:
                 actor,
                 Tag.KEY_REMOVED,
                 project.subject,
-                before={"version": current.version, "last4": current.last4},
+                before={"version": current.version, "last4": current.last4} if current else None,
             )
+            state = self._describe(connection, project.id, provider)
         self._database.forget_deleted()
-        return self._state(slug, provider, None)
+        return state
 
     def record_check(
         self,
@@ -266,7 +167,7 @@ class KeyStore:
                     provider_keys.c.project_id == project.id,
                     provider_keys.c.provider == provider,
                     provider_keys.c.version == version,
-                    _IN_USE,
+                    IN_USE,
                 )
                 .values(checked_at=now, **_checked(now, verdict, failure))
             )
@@ -281,8 +182,7 @@ class KeyStore:
                     "code": verdict.code if verdict else (failure or {}).get("failure_code"),
                 },
             )
-            row = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).first()
-        return self._state(slug, provider, row)
+            return self._describe(connection, project.id, provider)
 
     def record_refusal(self, slug: str, *, actor: Actor, code: str | None, provider: str = PROVIDER) -> None:
         """Note that a key somebody wanted to save was refused by the provider."""
@@ -329,14 +229,20 @@ class KeyStore:
         connection.execute(insert(provider_keys), key | row)
         return version
 
-    def _state(self, slug: str, provider: str, row: AnyRow | None) -> KeyState:
-        return state_of(slug, row, self._safe.locked_why(row)) if row else no_key(slug, provider)
+
+def keyring_for(connection: Connection, settings: Settings) -> Keyring:
+    """The master keys of this server; on SQLite the file of them is made where nothing was ever sealed.
+
+    Raises SettingsError.
+    """
+    return load_keyring(settings, may_create=settings.is_sqlite and not ever_sealed(connection))
 
 
-def ever_sealed(database: Database) -> bool:
-    """Whether any key was ever sealed in this database; then a new master key must not appear by itself."""
-    with database.read() as connection:
-        return connection.execute(select(provider_keys.c.version).limit(1)).first() is not None
+def ever_sealed(connection: Connection) -> bool:
+    """Whether anything was ever sealed in this database; then a new master key must not appear by itself."""
+    sealed = select(projects.c.id).where(projects.c.seal.is_not(None))
+    saved = select(provider_keys.c.project_id)
+    return any(connection.execute(found.limit(1)).first() is not None for found in (sealed, saved))
 
 
 def require_provider(provider: str) -> None:

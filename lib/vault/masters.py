@@ -23,7 +23,7 @@ _PRINTABLE = range(0x20, 0x7F)
 _FEWEST_DISTINCT = 17  # 32 random bytes have fewer once in 10**13; "0000…" and repeated words always
 _NEW = 'python3 -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())"'
 _MISSING = (
-    "There is no master key, so no key can be saved. "
+    "There is no master key, so no project can be created and no key saved. "
     "Set QODEX_MASTER_KEYS, or put the file of QODEX_MASTER_KEY_FILE back."
 )
 

@@ -60,12 +60,12 @@ class Safe:
         binding = self._binding(row.project_id, row.provider, row.secret_id, row.version)
         return master.hand_over(_box(row), binding, self._keyring.first)
 
-    def locked_why(self, row: AnyRow) -> str | None:
+    def locked(self, row: AnyRow) -> KeyLocked | None:
         """Why the row does not open, None if it does."""
         try:
             self.open(row)
         except KeyLocked as locked:
-            return locked.sentence
+            return locked.with_traceback(None)
         return None
 
     def holds(self, row: AnyRow, secret: Secret) -> bool:
@@ -85,6 +85,6 @@ class Safe:
 
 def _box(row: AnyRow) -> Sealed:
     # SQLite stores what it is given: whoever altered the row may have left text in place of bytes.
-    if row.scheme != SCHEME or {type(row.sealed_data_key), type(row.sealed_value)} != {bytes}:
+    if row.scheme != SCHEME or not (type(row.sealed_data_key) is type(row.sealed_value) is bytes):
         raise DoesNotOpen
     return Sealed(row.scheme, row.master_key_id, row.sealed_data_key, row.sealed_value)

@@ -3,31 +3,31 @@
 A master key that some server does not know locks what it seals there. So a new one only opens at first; it
 becomes the one that encrypts when ``rotate`` begins; and an old one goes only when nothing is sealed with it.
 
-Rotation hands each key's data key from one master key to the other: one short transaction a key, only where
-the row is still the one that was read. Whatever happens meanwhile, each row opens with the master key it names.
-Sample data is left out: its keys are made up.
+Rotation hands over project by project (lib.vault.handover): its keys' data keys, and the seal over what points at
+them. Whatever happens meanwhile, each opens with the master key that its row names.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Select, select, update
+from sqlalchemy import Connection, select, union
 
 from lib.access import audit
 from lib.access.audit import Subject, Tag
 from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, require
-from lib.db import AnyRow, Database
+from lib.db import Database
 from lib.db.tables import deployment, projects, provider_keys
-from lib.errors import BadInput, KeyLocked, MasterKeyInUse, MasterKeyMissing
+from lib.errors import BadInput, MasterKeyInUse, MasterKeyMissing
 from lib.secret import Secret
 from lib.settings import Settings
 from lib.vault import keyfile, masters
+from lib.vault.handover import HandOver
 from lib.vault.masters import Keyring
-from lib.vault.opening import Safe
 from lib.vault.states import MasterKeys, MasterKeyState, Plan, Rotated, StoredKey
 
 _NAMED = 5
@@ -49,11 +49,18 @@ _SEALED = (
     .where(projects.c.sample.is_(False), provider_keys.c.sealed_data_key.is_not(None))
     .order_by(projects.c.slug, provider_keys.c.provider)
 )
-_IDS = (
+_SEALED_PROJECTS = (
+    select(projects.c.slug, projects.c.seal_master_key_id)
+    .where(projects.c.sample.is_(False), projects.c.seal_master_key_id.is_not(None))
+    .order_by(projects.c.slug)
+)
+_IDS = union(
     select(provider_keys.c.master_key_id)
     .join(projects, projects.c.id == provider_keys.c.project_id)
-    .where(projects.c.sample.is_(False), provider_keys.c.sealed_data_key.is_not(None))
-    .distinct()
+    .where(projects.c.sample.is_(False), provider_keys.c.sealed_data_key.is_not(None)),
+    select(projects.c.seal_master_key_id).where(
+        projects.c.sample.is_(False), projects.c.seal_master_key_id.is_not(None)
+    ),
 )
 
 
@@ -63,33 +70,36 @@ class Masters:
     def __init__(self, database: Database, keyring: Keyring, settings: Settings) -> None:
         self._database = database
         self._keyring = keyring
-        self._safe = Safe(database, keyring)
+        self._hand_over = HandOver(database, keyring)
         self._variable = settings.master_keys
         self._path = settings.master_key_file
 
     def status(self, *, actor: Actor) -> MasterKeys:
         """Which master keys this server has, how many stored keys each seals, and which keys are locked."""
         self._require(actor, "see the master keys")
-        rows = self._rows(_SEALED)
-        sealed = dict.fromkeys(self._ids(), 0)
-        for row in rows:
-            sealed[row.master_key_id] = sealed.get(row.master_key_id, 0) + 1
+        with self._database.read() as connection:
+            keys = Counter(row.master_key_id for row in connection.execute(_SEALED))
+            sealed = Counter(row.seal_master_key_id for row in connection.execute(_SEALED_PROJECTS))
+        known = dict.fromkeys([*self._ids(), *keys, *sealed])
+        locked, altered = self._locked()
         return MasterKeys(
             source=masters.VARIABLE if self._variable else str(self._path),
             master_keys=[
-                MasterKeyState(key_id, self._use(key_id), count) for key_id, count in sealed.items()
+                MasterKeyState(key_id, self._use(key_id), keys[key_id], sealed[key_id]) for key_id in known
             ],
-            locked=[_stored(row) for row in rows if self._keyring.get(row.master_key_id) is None],
+            locked=locked,
+            altered=altered,
         )
 
     def require_all(self) -> None:
-        """Return if this server has a master key, and each one that a stored key needs.
+        """Return if this server has a master key, and each one that a stored key or a project needs.
 
         Raises:
             MasterKeyMissing: names what is missing.
         """
         _ = self._keyring.first
-        needed = {str(row.master_key_id) for row in self._rows(_IDS)}
+        with self._database.read() as connection:
+            needed = set(map(str, connection.execute(_IDS).scalars()))
         missing = sorted(key_id for key_id in needed if self._keyring.get(key_id) is None)
         if missing:
             raise MasterKeyMissing(f"This server does not have master key {', '.join(missing)}.")
@@ -126,35 +136,38 @@ class Masters:
         self._require(actor, "rotate the master key")
         newer = self._next()
         to = newer or self._keyring.first.id
-        return Plan(to, promotes=newer is not None, stored_keys=len(self._rows(_not_sealed_with(to))))
+        with self._database.read() as connection:
+            keys = len(connection.execute(_SEALED.where(provider_keys.c.master_key_id != to)).all())
+        return Plan(to, newer is not None, keys, len(self._hand_over.due(to)))
 
     def rotate(self, *, actor: Actor, progress: Callable[[int], None] | None = None) -> Rotated:
-        """Re-seal every stored key that the first master key does not seal. May be killed and run again.
+        """Re-seal everything that the first master key does not seal. May be killed and run again.
 
         A master key that ``create`` added to the file becomes the first one. Keys that do not open here are
         left as they are and named. Keys that are saved meanwhile are found too.
         """
         self._require(actor, "rotate the master key")
         self._promote(actor)
-        resealed, left = 0, dict[str, StoredKey]()
-        while rows := [row for row in self._to_reseal() if row.secret_id not in left]:
-            for row in rows:
-                try:
-                    resealed += self._reseal(row, actor)
-                except KeyLocked as locked:
-                    left[row.secret_id] = _stored(row, locked.sentence)
+        resealed, changed, left = 0, False, dict[str, list[StoredKey]]()
+        while due := [each for each in self._due() if each.project_id not in left]:
+            for subject in due:
+                done = self._hand_over.project(subject, actor)
+                if done.left:
+                    left[subject.project_id] = done.left
+                resealed, changed = resealed + done.resealed, True
                 if progress:
                     progress(resealed)
+        named = [key for keys in left.values() for key in keys]
         to = self._keyring.first.id
-        if resealed:
+        if changed:
             with self._database.write() as connection:
-                done = {"master_key_id": to, "resealed": resealed, "left": len(left)}
-                self._note(connection, actor, Tag.MASTER_KEY_ROTATED, after=done)
+                told: dict[str, object] = {"master_key_id": to, "resealed": resealed, "left": len(named)}
+                self._note(connection, actor, Tag.MASTER_KEY_ROTATED, after=told)
             self._database.forget_deleted()
-        return Rotated(to, resealed, list(left.values()))
+        return Rotated(to, resealed, named)
 
-    def _to_reseal(self) -> list[AnyRow]:
-        return self._rows(_not_sealed_with(self._keyring.first.id))
+    def _due(self) -> list[Subject]:
+        return self._hand_over.due(self._keyring.first.id)
 
     def _promote(self, actor: Actor) -> None:
         if self._next() is None:
@@ -174,35 +187,6 @@ class Masters:
             )
             keyfile.replace(self._path, keyfile.with_first(text, newer, masters.id_of))
 
-    def _reseal(self, row: AnyRow, actor: Actor) -> bool:
-        """Whether the row was re-sealed; not where it has changed since it was read. Raises KeyLocked."""
-        this_one = (
-            (provider_keys.c.project_id == row.project_id)
-            & (provider_keys.c.provider == row.provider)
-            & (provider_keys.c.version == row.version)
-        )
-        unchanged = provider_keys.c.sealed_data_key == row.sealed_data_key
-        with self._database.write() as connection:
-            # Locked before the first master key is looked up: see _keep_savers_out.
-            found = connection.execute(
-                select(provider_keys).where(this_one, unchanged).with_for_update()
-            ).first()
-            if found is None:
-                return False
-            sealed = self._safe.reseal(found)
-            values = {"sealed_data_key": sealed.data_key, "master_key_id": sealed.master_key_id}
-            connection.execute(update(provider_keys).where(this_one).values(values))
-            audit.record(
-                connection,
-                self._database.now(connection),
-                actor,
-                Tag.KEY_RESEALED,
-                Subject(row.project_id, row.slug),
-                before={"master_key_id": row.master_key_id},
-                after={"master_key_id": sealed.master_key_id, "version": row.version},
-            )
-        return True
-
     # --- an old one --------------------------------------------------------------------------------
 
     def retire(self, key_id: str, *, actor: Actor, dry: bool = False) -> int | None:
@@ -217,7 +201,7 @@ class Masters:
             The place of its entry in the variable, from 1, where a person must take it out; else None.
 
         Raises:
-            MasterKeyInUse: stored keys are sealed with it, or new ones would be.
+            MasterKeyInUse: stored keys or projects are sealed with it, or new ones would be.
             BadInput: this server has no such master key.
         """
         self._require(actor, "retire a master key")
@@ -225,7 +209,7 @@ class Masters:
         if key_id not in ids:
             raise BadInput(f"This server has no master key of that id. It has: {', '.join(ids) or 'none'}.")
         with self._database.write() as connection:
-            self._keep_savers_out(connection)
+            self._one_at_a_time(connection)
             self._require_unused(connection, key_id)
             if self._variable:
                 return _place(self._variable, key_id)
@@ -237,14 +221,13 @@ class Masters:
 
     def _require_unused(self, connection: Connection, key_id: str) -> None:
         found = connection.execute(_SEALED.where(provider_keys.c.master_key_id == key_id)).all()
-        if found:
-            names = ", ".join(row.slug for row in found[:_NAMED]) + (", …" if len(found) > _NAMED else "")
-            keys = "1 stored key is" if len(found) == 1 else f"{len(found):,} stored keys are"
-            raise MasterKeyInUse(f"{keys} sealed with {key_id} ({names}). Rotate first. Nothing was changed.")
+        _require_none("stored key", key_id, [row.slug for row in found])
         if key_id == self._keyring.first.id:
             raise MasterKeyInUse(
                 f"{key_id} is the master key that encrypts. Make a new one and rotate first. Nothing was changed."
             )
+        slugs = connection.execute(_SEALED_PROJECTS.where(projects.c.seal_master_key_id == key_id)).scalars()
+        _require_none("project", key_id, list(slugs))
 
     # --- what all of them need ---------------------------------------------------------------------
 
@@ -271,19 +254,19 @@ class Masters:
             return "encrypts"
         return "next" if key_id == self._next() else "opens"
 
-    def _rows(self, statement: Select[tuple[object, ...]]) -> list[AnyRow]:
-        with self._database.read() as connection:
-            return list(connection.execute(statement).all())
+    def _locked(self) -> tuple[list[StoredKey], list[StoredKey]]:
+        """What is locked for want of a master key, and what was altered."""
+        found = self._hand_over.locked()
+        missing = [key for key, locked in found if not locked.tampered]
+        return missing, [key for key, locked in found if locked.tampered]
 
     def _one_at_a_time(self, connection: Connection) -> None:
-        """Of all servers of this database, one changes its master keys; SQLite's writes wait anyway."""
-        connection.execute(select(deployment.c.one).with_for_update())
+        """Of all servers of this database, one changes its master keys; SQLite's writes wait anyway.
 
-    def _keep_savers_out(self, connection: Connection) -> None:
-        """Whoever saves a key right now has committed it before we look; who comes later reads the file anew."""
-        self._one_at_a_time(connection)
-        if not self._database.is_sqlite:
-            connection.exec_driver_sql("LOCK TABLE provider_keys IN EXCLUSIVE MODE")
+        Whoever seals something right now has committed it before (lib.vault.seals holds this row, too); who
+        comes later reads the file anew.
+        """
+        connection.execute(select(deployment.c.one).with_for_update())
 
     def _note(
         self,
@@ -297,13 +280,12 @@ class Masters:
         audit.record(connection, self._database.now(connection), actor, tag, before=before, after=after)
 
 
-def _not_sealed_with(key_id: str) -> Select[tuple[object, ...]]:
-    return _SEALED.where(provider_keys.c.master_key_id != key_id)
-
-
-def _stored(row: AnyRow, why: str | None = None) -> StoredKey:
-    missing = why or KeyLocked(row.last4, row.master_key_id).sentence
-    return StoredKey(row.slug, row.provider, row.last4, row.master_key_id, missing)
+def _require_none(what: str, key_id: str, slugs: list[str]) -> None:
+    """Raises MasterKeyInUse where there are some."""
+    if slugs:
+        names = ", ".join(slugs[:_NAMED]) + (", …" if len(slugs) > _NAMED else "")
+        found = f"1 {what} is" if len(slugs) == 1 else f"{len(slugs):,} {what}s are"
+        raise MasterKeyInUse(f"{found} sealed with {key_id} ({names}). Rotate first. Nothing was changed.")
 
 
 def _place(variable: Secret, key_id: str) -> int:

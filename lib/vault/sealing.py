@@ -5,14 +5,18 @@ the data key is sealed by a master key, the secret by the data key. What each bo
 associated data, length-prefixed so that no two different rows share it. A box that was moved to another
 row, or put back under another version, does not open.
 
-Nonces are 96 random bits. A data key seals one value; a master key seals one data key per saved key,
-far below the 2**32 boxes that random nonces allow.
+What points at a key is no secret, but nobody else may change it: an empty box, whose associated data it is,
+stands over it (GMAC).
+
+Nonces are 96 random bits. A data key seals one value; a master key seals one data key per saved key and one
+record per change of what points at it, far below the 2**32 boxes that random nonces allow.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, hmac
@@ -28,9 +32,8 @@ class DoesNotOpen(Exception):
     """The box was altered, or belongs to another row."""
 
 
-@dataclass(frozen=True)
-class Binding:
-    """The row a secret belongs to: immutable ids only."""
+class Binding(NamedTuple):
+    """The row a secret belongs to: immutable ids only. A tuple, as each call makes one."""
 
     deployment_id: str
     project_id: str
@@ -38,14 +41,13 @@ class Binding:
     secret_id: str
     version: int
 
-    def associated_data(self, purpose: str, *more: str) -> bytes:
-        """The bytes that must be the same when opening: every part with its length before it."""
-        parts = (SCHEME, purpose, self.deployment_id, self.project_id, self.provider, self.secret_id)
-        return b"".join(_prefixed(part) for part in (*parts, str(self.version), *more))
+    def packed(self) -> bytes:
+        """Every part with its length before it, so that no two rows have the same bytes."""
+        *ids, version = self
+        return b"".join(map(_prefixed, (*ids, str(version))))
 
 
-@dataclass(frozen=True)
-class Sealed:
+class Sealed(NamedTuple):
     """What is stored. Nothing of the secret can be told from it without the master key."""
 
     scheme: str
@@ -55,7 +57,7 @@ class Sealed:
 
 
 class MasterKey:
-    """32 random bytes that seal data keys, and the id by which rows name them."""
+    """32 random bytes that seal data keys and vouch for records, and the id by which rows name them."""
 
     __slots__ = ("__cipher", "id")
 
@@ -73,33 +75,46 @@ class MasterKey:
 
     def seal(self, text: str, last4: str, binding: Binding) -> Sealed:
         """Seal ``text`` under a fresh data key for the row that ``binding`` names."""
-        data_key = AESGCM.generate_key(bit_length=8 * KEY_BYTES)
+        data_key, row = AESGCM.generate_key(bit_length=8 * KEY_BYTES), binding.packed()
         return Sealed(
             SCHEME,
             self.id,
-            _box(self.__cipher, data_key, binding.associated_data("data key", self.id)),
-            _box(AESGCM(data_key), text.encode(), binding.associated_data("value", last4)),
+            _box(self.__cipher, data_key, data_key_context(row, self.id)),
+            _box(AESGCM(data_key), text.encode(), value_context(row, last4)),
         )
 
     def open(self, sealed: Sealed, last4: str, binding: Binding) -> str:
         """Return the text. Raises DoesNotOpen where anything differs from what was sealed."""
+        row = binding.packed()
         try:
             # The data key gets no name here: a traceback that shows locals would show it.
-            cipher = AESGCM(
-                _unbox(self.__cipher, sealed.data_key, binding.associated_data("data key", self.id))
-            )
-            value = _unbox(cipher, sealed.value, binding.associated_data("value", last4))
+            cipher = AESGCM(_unbox(self.__cipher, sealed.data_key, data_key_context(row, self.id)))
+            value = _unbox(cipher, sealed.value, value_context(row, last4))
         except (InvalidTag, ValueError):
             raise DoesNotOpen from None
         return value.decode()
 
+    def authenticate(self, *parts: str) -> bytes:
+        """What only a holder of this master key can put over these parts, in this order."""
+        return _box(self.__cipher, b"", _record(self.id, parts))
+
+    def vouches(self, seal: object, *parts: str) -> bool:
+        """Whether ``seal``, as the database gave it, was put over these parts by this master key."""
+        if not isinstance(seal, bytes):
+            return False
+        try:
+            return _unbox(self.__cipher, seal, _record(self.id, parts)) == b""
+        except (InvalidTag, ValueError):
+            return False
+
     def hand_over(self, sealed: Sealed, binding: Binding, to: MasterKey) -> Sealed:
         """The same box, its data key sealed by another master key. Raises DoesNotOpen."""
+        row = binding.packed()
         try:
             data_key = _box(
                 to.__cipher,
-                _unbox(self.__cipher, sealed.data_key, binding.associated_data("data key", self.id)),
-                binding.associated_data("data key", to.id),
+                _unbox(self.__cipher, sealed.data_key, data_key_context(row, self.id)),
+                data_key_context(row, to.id),
             )
         except (InvalidTag, ValueError):
             raise DoesNotOpen from None
@@ -115,9 +130,31 @@ def _unbox(cipher: AESGCM, box: bytes, associated: bytes) -> bytes:
     return cipher.decrypt(box[:_NONCE_BYTES], box[_NONCE_BYTES:], associated)
 
 
+def _record(master_key_id: str, parts: Sequence[str]) -> bytes:
+    """One text of all parts, in which no part can pass for two. Raises ValueError where one has a NUL in it."""
+    told = "\0".join(("record", master_key_id, *parts))
+    if told.count("\0") != len(parts) + 1:
+        raise ValueError("a part of a record has a NUL in it")
+    return told.encode(errors="surrogatepass")
+
+
+def data_key_context(row: bytes, master_key_id: str) -> bytes:
+    """What must be the same when a data key is unsealed; ``row`` is a packed binding."""
+    return _DATA_KEY_LABEL + row + _prefixed(master_key_id)
+
+
+def value_context(row: bytes, last4: str) -> bytes:
+    """What must be the same when a value is opened."""
+    return _VALUE_LABEL + row + _prefixed(last4)
+
+
 def _prefixed(part: str) -> bytes:
     content = part.encode()
     return len(content).to_bytes(4, "big") + content
+
+
+_DATA_KEY_LABEL = _prefixed(SCHEME) + _prefixed("data key")
+_VALUE_LABEL = _prefixed(SCHEME) + _prefixed("value")
 
 
 def _master_key_id(raw: bytes) -> str:

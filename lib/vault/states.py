@@ -23,7 +23,8 @@ class KeyState:
     """All that may be shown of a project's key. There is no field for the secret.
 
     ``status``: none, working, warning, failing or locked. ``source``: who pays, byok or platform.
-    ``version`` is 0 without a key. Times in microseconds.
+    ``version`` is 0 without a key; a project without one is locked, too, where somebody changed the database past
+    Qodex. Times in microseconds.
     """
 
     project: str
@@ -48,6 +49,11 @@ class KeyState:
     master_key_id: str | None = None
     locked_why: str | None = None
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the project's calls are for a key of its own, be it one that cannot be used."""
+        return self.status != "none"
+
 
 @dataclass(frozen=True)
 class PlatformKeyState:
@@ -65,16 +71,20 @@ class PlatformKeyState:
 
 @dataclass(frozen=True)
 class MasterKeyState:
-    """One master key. ``use``: encrypts, opens, next (opens, and encrypts from the rotation on) or missing."""
+    """One master key. ``use``: encrypts, opens, next (opens, and encrypts from the rotation on) or missing.
+
+    It seals so many stored keys, and what points at the keys of so many projects.
+    """
 
     id: str
     use: str
     stored_keys: int
+    projects: int
 
 
 @dataclass(frozen=True)
 class StoredKey:
-    """A project's key that this server cannot open, and why."""
+    """A project's key that this server cannot open, and why; without a provider it is the project itself."""
 
     project: str
     provider: str
@@ -85,41 +95,50 @@ class StoredKey:
 
 @dataclass(frozen=True)
 class MasterKeys:
-    """The master keys of this server, the encrypting one first, and what is locked for want of another."""
+    """The master keys of this server, the encrypting one first, and what is locked.
+
+    ``locked`` for want of a master key, ``altered`` because somebody changed the database past Qodex.
+    """
 
     source: str
     master_keys: list[MasterKeyState]
     locked: list[StoredKey]
+    altered: list[StoredKey]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What ``rotate`` would do: seal with ``to`` (which it makes the first one if ``promotes``) so many keys."""
+    """What ``rotate`` would do: seal with ``to`` (which it makes the first one if ``promotes``) so much."""
 
     to: str
     promotes: bool
     stored_keys: int
+    projects: int
 
 
 @dataclass(frozen=True)
 class Rotated:
-    """What it did; ``left`` are keys that do not open here. They are as they were."""
+    """What it did; ``left`` are keys that do not open here, and projects. They are as they were."""
 
     to: str
     resealed: int
     left: list[StoredKey]
 
 
-def no_key(slug: str, provider: str) -> KeyState:
-    """The project has no key of its own."""
-    return KeyState(slug, provider, "platform", "none")
+def state_of(row: AnyRow, provider: str, locked_why: str | None) -> KeyState:
+    """What may be shown of a project's key.
 
-
-def state_of(slug: str, row: AnyRow, locked_why: str | None) -> KeyState:
-    """What may be shown of one row of ``provider_keys``; ``locked_why`` is set where it does not open."""
+    Args:
+        row: the project, outer-joined to its row of ``provider_keys`` in use.
+        provider: whose key it is.
+        locked_why: set where the project's calls are stopped.
+    """
+    if row.version is None:
+        status = "none" if locked_why is None else "locked"
+        return KeyState(row.slug, provider, "platform", status, locked_why=locked_why)
     return KeyState(
-        project=slug,
-        provider=row.provider,
+        project=row.slug,
+        provider=provider,
         source="byok",
         status=_status(row, locked=locked_why is not None),
         locked_why=locked_why,

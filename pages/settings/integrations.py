@@ -32,14 +32,14 @@ def main() -> None:
     with left, cards.card(height="stretch"):
         _key(visit, project, state, funded=funded)
     with right, cards.card(height="stretch"):
-        _policy(visit, project) if state.version else _advice()
+        _policy(visit, project) if state.is_own else _advice()
     for column, (company, models) in zip(st.columns(2, gap="small"), key_panel.PLANNED.items(), strict=True):
         with column, cards.card():
             cards.heading(f"{company} API key", badge("Planned", "gray"))
             st.caption(f"Keys for {models} models cannot be saved yet.")
     with cards.card():
         cards.heading("What bringing your own key changes")
-        key_panel.draw_changes(own_key=bool(state.version), funded=funded)
+        key_panel.draw_changes(own_key=state.is_own, funded=funded)
     key_entry.draw(project.slug, state)
     key_actions.draw_removal(project, state)
     call_dialog.draw(project.slug)
@@ -61,7 +61,7 @@ def _buttons(visit: PageContext, project: Project, state: KeyState) -> bool:
     may_set = visit.may(Action.SET_KEY, project.id)
     checking = False
     with st.container(horizontal=True, gap="xsmall"):
-        if may_set and state.version:
+        if may_set and state.is_own:
             due = state.status in {"failing", "locked"}
             notices.opener("Replace", key_entry.DIALOG, "sync", "primary" if due else "secondary")
             checking = st.button("Check again", icon=":material/verified_user:")
@@ -69,7 +69,7 @@ def _buttons(visit: PageContext, project: Project, state: KeyState) -> bool:
             notices.opener("Add your key", key_entry.DIALOG, "add", "primary")
         if visit.may(Action.MAKE_CALLS, project.id):
             notices.opener("Send a test call", call_dialog.DIALOG, "send")
-        if may_set and state.version:
+        if may_set and state.is_own:
             st.space("stretch")
             notices.opener(":red[Remove]", key_actions.REMOVAL, "delete", "tertiary")
     if not may_set:

@@ -23,6 +23,7 @@ from lib.llm.openai import sdk
 from lib.llm.openai.sdk import Carried
 from lib.llm.transport import MeteredTransport
 from lib.llm.upstream_request import PLACEHOLDER_KEY
+from lib.runs.lifecycle import StartedRun
 from lib.settings import Settings
 
 T = TypeVar("T")
@@ -74,24 +75,24 @@ class _AsyncRunClient(httpx2.AsyncClient):
 
 
 def make_client(
-    ledger: Ledger, settings: Settings, run_id: str, *, hold: Hold | None = None
+    ledger: Ledger, settings: Settings, run: StartedRun, *, hold: Hold | None = None
 ) -> MeteredOpenAI:
     """An ``openai.OpenAI`` whose every request is a call of this run, which goes on while somebody has it."""
     sdk.require_supported()
     install_log_redaction()  # the HTTP stack writes down headers, and a provider may repeat the key in them
-    transport = MeteredTransport(ledger, settings, run_id)
+    transport = MeteredTransport(ledger, settings, run)
     client = _RunClient(transport=transport, trust_env=False, follow_redirects=False, timeout=DEFAULT_TIMEOUT)
     client.hold = hold
     return MeteredOpenAI(base_url=settings.openai_base_url, http_client=client)
 
 
 def make_async_client(
-    ledger: Ledger, settings: Settings, run_id: str, *, hold: Hold | None = None
+    ledger: Ledger, settings: Settings, run: StartedRun, *, hold: Hold | None = None
 ) -> MeteredAsyncOpenAI:
     """The same as ``openai.AsyncOpenAI``."""
     sdk.require_supported()
     install_log_redaction()
-    transport = MeteredAsyncTransport(ledger, settings, run_id)
+    transport = MeteredAsyncTransport(ledger, settings, run)
     client = _AsyncRunClient(
         transport=transport, trust_env=False, follow_redirects=False, timeout=DEFAULT_TIMEOUT
     )

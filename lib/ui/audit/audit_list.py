@@ -40,6 +40,7 @@ _WORDS = {
     "key:openai:locked": "Key found locked",
     "key:openai:resealed": "Key re-sealed with another master key",
     "project:created": "Project created",
+    "project:sealed": "Sealed as found in the database",
     "project:plan:set": "Plan changed",
     "project:caps:set": "Caps changed",
     "project:key_failure:set": "Failure policy changed",

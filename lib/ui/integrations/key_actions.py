@@ -47,7 +47,7 @@ def _check(slug: str) -> KeyState | QodexError:
 
 def draw_removal(project: Project, state: KeyState) -> None:
     """Draw the confirmation if it is open."""
-    if notices.is_open(REMOVAL) and state.version:
+    if notices.is_open(REMOVAL) and state.is_own:
         st.dialog("Remove the OpenAI API key?", on_dismiss=notices.close_dialog)(
             lambda: _confirm(project, state)
         )()

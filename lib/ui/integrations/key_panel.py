@@ -53,17 +53,18 @@ _CHANGES = {
 
 def badges(state: KeyState, *, funded: bool) -> list[str]:
     """Whose key is in use, and how it is. ``funded``: this server has a platform key."""
-    if not state.version:
+    if not state.is_own:
         return [badge("Platform-funded", "violet") if funded else badge("No key", "red")]
     word, color, icon = KEY_STATUS[state.status]
-    return [badge("Your key", "blue", "key"), badge(word, color, icon)]
+    own = [badge("Your key", "blue", "key")] if state.version else []
+    return [*own, badge(word, color, icon)]
 
 
 def sentence(project: Project, state: KeyState, *, funded: bool) -> str:
     """Who pays. ``funded``: this server has a platform key."""
     slug = escape(project.slug)
     if state.status == "locked":
-        return f"The key of {slug} does not open on this server, so OpenAI gets no calls with it."
+        return f"The calls of {slug} are stopped. Nothing is sent, and nothing is spent on the platform key."
     if state.version:
         return f"OpenAI bills the calls of {slug} to your account. Caps neither count nor limit them."
     if not funded:
@@ -85,6 +86,8 @@ def draw_facts(
     """The table of the key in use. ``funded``: this server has a platform key."""
     if state.version:
         rows = _own_key(state, viewer, at, zone) | _spend(project, state, viewer.actor)
+    elif state.status == "locked":
+        rows = {"Locked": escape(state.locked_why or "")}
     else:
         rows = _platform_key(platform.caps.headroom(project.slug, actor=viewer.actor), funded=funded)
         rows |= _last_platform_use(platform, project, viewer.actor, at, zone)

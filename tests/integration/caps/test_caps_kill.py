@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import pytest
 
@@ -26,8 +27,8 @@ def test_of_200_killed_workers_each_call_is_counted_once(shop: Shop, clock: Cloc
     cap = 100 * CEILING
     keep_history(shop)
     project_id = shop.add(cap_5h=cap, cap_7d=cap)
-    runs = [shop.start().run_id for _ in range(3)]
-    told = in_processes("crash", url=shop.url, run_ids=runs, times=200, ceiling=CEILING, now=NOON)
+    runs = [asdict(shop.start()) for _ in range(3)]
+    told = in_processes("crash", url=shop.url, runs=runs, times=200, ceiling=CEILING, now=NOON)
     opened, settled = set(told["opened"]), set(told["settled"])
     assert told["killed"] > 50
     assert 0 < len(settled) < len(opened)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, Role
 from lib.caps.windows import WINDOWS
 from lib.clock import DAY, HOUR, MINUTE, Micros
 from lib.errors import ProjectUnknown
 from tests.spending import ADMIN, NOON, UNKNOWN, Clock, Shop
+from tests.vaults import projects_of
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_reading_all_projects_takes_as_many_queries_as_reading_one(shop: Shop):
     shop.add()
     one = _statements(shop)
     for number in range(20):
-        Projects(shop.database).add(f"other-{number}", actor=ADMIN)
+        projects_of(shop.database).add(f"other-{number}", actor=ADMIN)
     assert _statements(shop) == one
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -125,7 +127,9 @@ def test_for_the_environment_the_line_is_on_standard_output_and_the_order_is_tol
 def test_a_key_without_its_master_key_is_named_and_makes_the_rotation_fail(run: Run) -> None:
     other = base64.b64encode(os.urandom(32)).decode()
     ((old, _, _),) = master_keys(run)
-    told = run("master", "status", QODEX_MASTER_KEYS=other)
+    told = run("master", "status", status=1, QODEX_MASTER_KEYS=other)
+    shown = json.loads(run("master", "status", "--json", status=1, QODEX_MASTER_KEYS=other).stdout)
+    assert [(each["project"], each["master_key_id"]) for each in shown["locked"]] == [("checkout-api", old)]
     assert f"{old}  NOT HERE: what it seals is locked" in told.stdout
     assert (
         f"checkout-api: The key •••• 0001 is locked: this server does not have master key {old}."
@@ -135,3 +139,56 @@ def test_a_key_without_its_master_key_is_named_and_makes_the_rotation_fail(run: 
     assert "Sealed 0 keys" in failed.stderr
     assert "checkout-api: left as it is. The key •••• 0001 is locked" in failed.stderr
     assert json.loads(run("keys", "show", "checkout-api", "--json").stdout)["status"] == "working"
+
+
+def change(database_url: str, statement: str) -> None:
+    """Do what somebody could who has the database and no master key."""
+    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE provider_keys SET last4 = '9999'",
+        "DELETE FROM provider_keys",
+        "UPDATE projects SET on_key_failure = 'platform'",
+        "UPDATE projects SET seal = NULL",
+    ],
+)
+def test_the_status_is_not_0_while_a_key_is_locked_whatever_locks_it(
+    run: Run, database_url: str, statement: str
+) -> None:
+    change(database_url, statement)
+    told = run("master", "status", status=1)
+    (stopped,) = json.loads(run("master", "status", "--json", status=1).stdout)["altered"]
+    assert (stopped["project"], f"checkout-api: {stopped['why']}\n" in told.stderr) == ("checkout-api", True)
+    assert "broken  keys" in run("doctor", status=1).stdout
+    assert json.loads(run("keys", "show", "checkout-api", "--json").stdout)["status"] == "locked"
+    run("keys", "check", "--all", status=1)
+
+
+def test_an_operator_is_shown_what_is_sealed_anew_and_asked(run: Run, database_url: str) -> None:
+    assert "as it was sealed" in run("master", "seal").stderr
+    change(database_url, "UPDATE projects SET on_key_failure = 'platform'")
+    asked = run("master", "seal", typed="n\n", status=1)
+    assert asked.stdout.splitlines()[1].split() == ["checkout-api", "openai", "••••", "0001", "platform"]
+    assert "was changed in the database past Qodex" in asked.stderr
+    run("master", "status", status=1)
+    change(database_url, "UPDATE projects SET on_key_failure = 'stop'")  # put right: nothing to do
+    assert "as it was sealed" in run("master", "seal").stderr
+    change(database_url, "UPDATE projects SET seal = NULL")
+    assert "Sealed 1 project." in run("master", "seal", "--yes").stderr
+    assert json.loads(run("keys", "show", "checkout-api", "--json").stdout)["status"] == "working"
+    run("master", "status")
+    assert "1 project sealed as found in the database" in run("doctor").stdout
+
+
+def test_what_is_left_of_a_key_whose_row_is_gone_can_be_removed(run: Run, database_url: str) -> None:
+    change(database_url, "DELETE FROM provider_keys")
+    asked = run("keys", "remove", "checkout-api", typed="n\n", status=1)
+    assert "Remove what is left of its key?" in asked.stderr
+    run("keys", "remove", "checkout-api", "--yes")
+    run("master", "status")
+    assert "has no key of its own" in run("keys", "remove", "checkout-api", "--yes").stderr

@@ -26,7 +26,7 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 from sqlalchemy import event, insert, select
 
-from lib.access.projects import Projects, visible_ids
+from lib.access.projects import visible_ids
 from lib.access.roles import Actor, Origin, Role, local_administrator
 from lib.clock import from_micros, parse_iso
 from lib.db import Database
@@ -45,6 +45,7 @@ from lib.reports.models import Totals, UsageFilter
 from lib.usage import rollups
 from lib.usage.event_row import EventRow
 from lib.usage.rollups import Rollups
+from tests.vaults import projects_of
 
 ADMIN = local_administrator(Origin.COMMAND_LINE, "operator")
 SLUGS = ("checkout-api", "search")
@@ -76,7 +77,7 @@ def database(database_url: str) -> Iterator[Database]:
     """Two projects without usage."""
     opened = Database(database_url)
     for slug in SLUGS:
-        Projects(opened).add(slug, actor=ADMIN)
+        projects_of(opened).add(slug, actor=ADMIN)
     yield opened
     opened.close()
 
@@ -87,7 +88,7 @@ def elsewhere(tmp_path: Path) -> Iterator[Database]:
     opened = Database(f"sqlite:///{tmp_path / 'elsewhere.db'}")
     migrate(opened)
     for slug in SLUGS:
-        Projects(opened).add(slug, actor=ADMIN)
+        projects_of(opened).add(slug, actor=ADMIN)
     yield opened
     opened.close()
 
@@ -524,7 +525,7 @@ def test_rows_that_come_during_an_export_are_not_in_it(
 
 
 def _analyst(database: Database, slug: str) -> Actor:
-    project = Projects(database).get(slug, actor=ADMIN)
+    project = projects_of(database).get(slug, actor=ADMIN)
     return Actor("analyst@example.com", Origin.ROUTE, projects={project.id: Role.ANALYST})
 
 

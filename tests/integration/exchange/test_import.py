@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, insert, select, text, update
 
-from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, Role, local_administrator
 from lib.clock import DAY, to_micros
 from lib.db import Database
@@ -26,6 +25,7 @@ from lib.pricing.prices import PriceBook
 from lib.reports.spend import Reports, UsageFilter
 from lib.usage.event_row import EventRow
 from lib.usage.rollups import Rollups, verify
+from tests.vaults import projects_of
 
 ADMIN = local_administrator(Origin.COMMAND_LINE, "operator")
 HEADER = "occurred_at,project,model,input_tokens,output_tokens"
@@ -40,7 +40,7 @@ def database(database_url: str) -> Iterator[Database]:
     """A database with two projects whose clock stands still."""
     opened = Database(database_url, clock=lambda: NOW)
     for slug in ("checkout-api", "search"):
-        Projects(opened).add(slug, actor=ADMIN)
+        projects_of(opened).add(slug, actor=ADMIN)
     yield opened
     opened.close()
 

@@ -12,7 +12,6 @@ import pytest
 from pyarrow import parquet
 from sqlalchemy import insert, select
 
-from lib.access.projects import Projects
 from lib.access.roles import Origin, local_administrator
 from lib.clock import parse_iso
 from lib.db import Database
@@ -25,6 +24,7 @@ from lib.exchange.import_usage import import_usage
 from lib.exchange.imported_files import FORMER
 from lib.pricing.prices import PriceBook
 from lib.usage.rollups import verify
+from tests.vaults import projects_of
 
 ADMIN = local_administrator(Origin.COMMAND_LINE, "operator")
 PRICES = PriceBook.load(None)
@@ -43,7 +43,7 @@ Bring = Callable[..., ImportResult]
 def database(database_url: str) -> Iterator[Database]:
     """A database with one project, at the end of November 2026."""
     opened = Database(database_url, clock=lambda: parse_iso("2026-11-30T12:00:00Z"))
-    Projects(opened).add("web", actor=ADMIN)
+    projects_of(opened).add("web", actor=ADMIN)
     yield opened
     opened.close()
 
@@ -272,7 +272,7 @@ def former(database: Database) -> Callable[..., list[str]]:
 
     def write(*calls: tuple[int | None, int]) -> list[str]:
         with database.write() as connection:
-            project = Projects(database).list(actor=ADMIN)[0].id
+            project = projects_of(database).list(actor=ADMIN)[0].id
             ids = []
             for latency, ordinal in calls:
                 at = parse_iso("2026-11-20T10:00:00Z")

@@ -17,13 +17,13 @@ import pandas as pd
 import pytest
 from sqlalchemy import text
 
-from lib.access.projects import Projects
 from lib.access.roles import Origin, local_administrator
 from lib.db import Database
 from lib.exchange.export import export_usage
 from lib.exchange.import_usage import import_usage
 from lib.pricing.prices import PriceBook
 from lib.reports.spend import Reports, UsageFilter
+from tests.vaults import projects_of
 
 TRACES = Path(__file__).resolve().parents[4] / "shared" / "traces"
 ADMIN = local_administrator(Origin.COMMAND_LINE, "operator")
@@ -85,7 +85,7 @@ def database(database_url: str) -> Iterator[Database]:
     """A project for each trace."""
     opened = Database(database_url)
     for slug in TRACE_OF:
-        Projects(opened).add(slug, actor=ADMIN)
+        projects_of(opened).add(slug, actor=ADMIN)
     yield opened
     opened.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete, event, func, select, update
@@ -249,7 +250,7 @@ def test_every_attempt_of_a_run_is_in_its_totals_and_in_the_roll_ups(
 
 def test_a_run_that_is_not_there_or_has_ended_takes_no_call(shop: Shop, run: StartedRun) -> None:
     with pytest.raises(RunUnknown):
-        shop.ledger.open("r-nothing", asking(64), lease=LEASE)
+        shop.open(replace(run, run_id="r-nothing"), 64)
     shop.runs.finish(run.run_id, "passed")
     with pytest.raises(RunEnded):
         shop.open(run, 64)
@@ -261,9 +262,9 @@ def test_a_run_that_is_not_there_or_has_ended_takes_no_call(shop: Shop, run: Sta
 
 def test_what_has_no_ceiling_does_not_leave_on_the_platform_key(shop: Shop, run: StartedRun) -> None:
     with pytest.raises(NotMetered, match="hosted tools"):
-        shop.ledger.open(run.run_id, asking(64, cost_unbounded="it uses hosted tools"), lease=LEASE)
+        shop.ledger.open(run, asking(64, cost_unbounded="it uses hosted tools"), lease=LEASE)
     with pytest.raises(PriceUnknown):
-        shop.ledger.open(run.run_id, asking(64, model="no-such-model"), lease=LEASE)
+        shop.ledger.open(run, asking(64, model="no-such-model"), lease=LEASE)
     assert (shop.open_now(), shop.account().reserved_nano) == (0, 0)
     assert shop.runs.finish(run.run_id, "passed") == "passed"
 
@@ -273,7 +274,7 @@ def test_what_has_no_ceiling_leaves_on_the_projects_own_key_and_its_cost_is_unkn
 ) -> None:
     shop.save_key()
     for ask in (asking(64, cost_unbounded="it uses hosted tools"), asking(64, model="no-such-model")):
-        call = shop.ledger.open(run.run_id, ask, lease=LEASE)
+        call = shop.ledger.open(run, ask, lease=LEASE)
         shop.ledger.settle(
             call, AttemptResult("ok", Tokens(5, 0, 5, 0), 200, priceable=ask.cost_unbounded is None)
         )
@@ -281,11 +282,11 @@ def test_what_has_no_ceiling_leaves_on_the_projects_own_key_and_its_cost_is_unkn
 
 
 def test_without_a_limit_of_its_own_a_platform_call_gets_the_plans(shop: Shop, run: StartedRun) -> None:
-    call = shop.ledger.open(run.run_id, asking(64, output_limit=None), lease=LEASE)
+    call = shop.ledger.open(run, asking(64, output_limit=None), lease=LEASE)
     assert call.default_output_limit == 4_096
     assert shop.account().reserved_nano == 64 + 4_096
     shop.save_key()
-    call = shop.ledger.open(run.run_id, asking(64, output_limit=None), lease=LEASE)
+    call = shop.ledger.open(run, asking(64, output_limit=None), lease=LEASE)
     assert call.default_output_limit is None
 
 

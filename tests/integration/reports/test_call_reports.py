@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
-from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, local_administrator
 from lib.clock import DAY, HOUR, Micros
 from lib.db import Database
@@ -18,6 +17,7 @@ from lib.reports import calls as call_reports
 from lib.reports.calls import CallReports, LatestCalls, Spread
 from lib.reports.models import UsageFilter
 from tests.events import put_anew
+from tests.vaults import projects_of
 
 ADMIN = local_administrator(Origin.COMMAND_LINE)
 START: Micros = 1_790_000_000_000_000 - 1_790_000_000_000_000 % DAY
@@ -46,7 +46,7 @@ calls = st.lists(
 @pytest.fixture
 def database(database_url):
     database = Database(database_url)
-    ids = [Projects(database).add(slug, actor=ADMIN).id for slug in ("one", "two")]
+    ids = [projects_of(database).add(slug, actor=ADMIN).id for slug in ("one", "two")]
     with database.write() as connection:
         for project_id in ids:
             for name in ("run-a", "run-b"):
@@ -59,7 +59,7 @@ def database(database_url):
 
 def _fill(database: Database, drawn: list[dict[str, Any]]) -> None:
     """Write these calls; ``run-…`` becomes the run of that name of the call's own project."""
-    ids = {project.slug: project.id for project in Projects(database).list(actor=ADMIN)}
+    ids = {project.slug: project.id for project in projects_of(database).list(actor=ADMIN)}
     for each in drawn:
         if (each["run_id"] or "").startswith("run-"):
             each["run_id"] = f"{each['run_id'][:5]}-{ids[each['project']][:8]}"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lib.access.projects import Projects, visible_ids
+from lib.access.projects import visible_ids
 from lib.access.roles import Actor, Origin, local_administrator
 from lib.clock import HOUR, MINUTE, from_micros, to_micros
 from lib.db import Database
@@ -23,6 +23,7 @@ from lib.reports.spend import Reports
 from lib.usage import rollups
 from lib.usage.periods import hours_between, midnight
 from tests.events import put_anew
+from tests.vaults import projects_of
 
 ADMIN = local_administrator(Origin.COMMAND_LINE)
 # Both changes of the clocks in Europe and America lie in this stretch.
@@ -80,7 +81,7 @@ filters = st.fixed_dictionaries(
 def database(database_url):
     database = Database(database_url)
     for slug in ("one", "two"):
-        Projects(database).add(slug, actor=ADMIN)
+        projects_of(database).add(slug, actor=ADMIN)
     yield database
     database.close()
 

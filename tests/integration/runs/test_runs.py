@@ -7,10 +7,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import select
 
 from lib.access.roles import Actor, Origin, Role
 from lib.caps.plans import Plans
 from lib.clock import HOUR, MINUTE, SECOND, to_micros
+from lib.db.tables import audit_log
 from lib.errors import (
     BadInput,
     BudgetExceeded,
@@ -266,6 +268,39 @@ def test_a_run_that_does_not_wait_cannot_be_resumed(shop: Shop) -> None:
         resume(shop, run.run_id)
     with pytest.raises(RunUnknown):
         resume(shop, "r-nothing")
+
+
+def test_resuming_tells_nobody_without_a_role_that_a_run_exists(full: Shop) -> None:
+    run_id = waiting(full)
+    other = full.add("other")
+    for stranger in (
+        Actor("eve@example.com", Origin.WORKER),
+        Actor("eve@example.com", Origin.WORKER, projects={other: Role.LEAD}),
+    ):
+        for asked in (run_id, "r-nothing"):
+            with pytest.raises(RunUnknown):
+                full.runs.resume(asked, actor=stranger)
+
+
+def test_who_may_see_a_run_but_not_make_its_calls_is_refused_and_the_audit_log_has_it(full: Shop) -> None:
+    run_id = waiting(full)
+    (project_id,) = (project.id for project in full.projects.list(actor=ADMIN))
+    analyst = Actor("ana@example.com", Origin.WORKER, projects={project_id: Role.ANALYST})
+    with pytest.raises(Forbidden):
+        full.runs.resume(run_id, actor=analyst)
+    with full.database.read() as connection:
+        told = connection.execute(select(audit_log).where(audit_log.c.action == "access:refused")).all()
+    assert [(row.actor, row.project, row.after) for row in told] == [
+        ("ana@example.com", "shop", '{"tried": "go on with a run"}')
+    ]
+
+
+def test_a_waiting_run_that_is_not_of_the_project_that_is_remembered_is_unknown(full: Shop) -> None:
+    run_id = waiting(full)
+    full.add("other")
+    with pytest.raises(RunUnknown):
+        full.runs.resume(run_id, actor=ADMIN, slug="other")
+    assert full.log.show(run_id, actor=ADMIN).run.status == "waiting"
 
 
 # --- stopped in progress ---------------------------------------------------------------------------

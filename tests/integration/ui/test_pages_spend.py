@@ -102,7 +102,7 @@ class Spender:
             free=False,
             streaming=False,
         )
-        call = self._ledger.open(run.run_id, ask, lease=60 * SECOND)
+        call = self._ledger.open(run, ask, lease=60 * SECOND)
         if unknown:
             self._ledger.settle(call, AttemptResult("unknown", None))
         else:

@@ -279,11 +279,24 @@ def test_a_key_of_another_master_key_is_never_opened_by_trial(vault):
         vault.keys.resolve("checkout")
 
 
+def test_a_database_remembers_that_anything_was_ever_sealed(database_url):
+    with open_vault(database_url, MASTER) as vault:
+        with vault.database.read() as connection:
+            assert not ever_sealed(connection)
+        vault.projects.add("checkout", actor=ADMIN)
+        with vault.database.read() as connection:
+            assert ever_sealed(connection)
+        vault.sql("UPDATE projects SET sealed_keys = NULL, seal_master_key_id = NULL, seal = NULL")
+        with vault.database.read() as connection:
+            assert not ever_sealed(connection)
+
+
 def test_a_database_remembers_that_a_key_was_ever_sealed(vault):
-    assert not ever_sealed(vault.database)
     vault.save("checkout", FIRST_KEY)
     vault.remove("checkout")
-    assert ever_sealed(vault.database)
+    vault.sql("UPDATE projects SET sealed_keys = NULL, seal_master_key_id = NULL, seal = NULL")
+    with vault.database.read() as connection:
+        assert ever_sealed(connection)
 
 
 def _front_door(database_url: str, key_file: Path) -> Platform:
@@ -312,7 +325,7 @@ def test_where_a_key_was_ever_sealed_no_master_key_is_made_and_the_rest_goes_on(
     key_file = tmp_path.parent / f"{tmp_path.name}-keys" / "master.key"
     platform = _front_door(database_url, key_file)
     assert (platform.keyring.ids, key_file.exists()) == ([], False)
-    assert platform.keys.describe("checkout").status == ("none" if removed else "locked")
+    assert platform.keys.describe("checkout").status == "locked"
     platform.close()
 
 
@@ -321,7 +334,9 @@ def test_on_a_server_no_master_key_is_made_by_itself_and_the_rest_goes_on(vault,
     key_file = tmp_path / "keys" / "master.key"
     platform = _front_door(database_url, key_file)
     assert (platform.keyring.ids, key_file.exists()) == ([], False)
-    assert platform.keys.describe("checkout").status == "none"
+    assert platform.keys.describe("checkout").status == "locked"
+    with pytest.raises(MasterKeyMissing, match="no project can be created"):
+        platform.projects.add("shop", actor=ADMIN)
     platform.close()
 
 

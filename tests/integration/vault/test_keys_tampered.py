@@ -18,12 +18,15 @@ from lib.ledger.attempts import RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
 from lib.pricing.prices import PriceBook
-from lib.runs.lifecycle import RunStore
+from lib.runs.lifecycle import RunStore, StartedRun
 from lib.secret import Secret
+from lib.vault.masters import Keyring
+from lib.vault.sealing import MasterKey
 from lib.vault.states import Verdict
+from lib.vault.unsealed import UnsealedProjects
 from tests.vaults import ADMIN, Vault, open_vault
 
-MASTER = bytes(range(100, 132))
+MASTER, OTHER = bytes(range(100, 132)), bytes(range(132, 164))
 FIRST_KEY, NEXT_KEY, THIRD_KEY = "sk-test-first-key-1111", "sk-test-next-key-2222", "sk-test-third-key-3333"
 PLATFORM = "sk-test-platform-key-0003"
 WORKER = local_administrator(Origin.WORKER, "worker")
@@ -210,7 +213,7 @@ def test_a_project_has_one_key_in_use_whatever_is_written(vault):
 # --- what a call does then -------------------------------------------------------------------------
 
 
-def call(vault: Vault, run_id: str) -> OpenCall:
+def call(vault: Vault, run: StartedRun) -> OpenCall:
     """Open a call, as the client does before a request leaves."""
     ledger = Ledger(vault.database, vault.keys, PriceBook.load(None), WORKER)
     ask = RequestProfile(
@@ -224,7 +227,7 @@ def call(vault: Vault, run_id: str) -> OpenCall:
         free=False,
         streaming=False,
     )
-    return ledger.open(run_id, ask, lease=MINUTE)
+    return ledger.open(run, ask, lease=MINUTE)
 
 
 def log_of(vault: Vault) -> list[tuple[str, str]]:
@@ -239,7 +242,7 @@ def test_a_call_fails_with_the_reason_and_nothing_is_spent_on_the_platform_key(d
         run = RunStore(vault.database).start("checkout", "scan", actor=WORKER)
         for _ in range(3):
             with pytest.raises(KeyLocked):
-                call(vault, run.run_id)
+                call(vault, run)
         assert vault.sql("SELECT * FROM open_calls") == vault.sql("SELECT * FROM usage_events") == []
         assert vault.sql("SELECT max(reserved_nano) AS most FROM accounts")[0].most == 0
         tags, messages = zip(*log_of(vault), strict=True)
@@ -248,15 +251,41 @@ def test_a_call_fails_with_the_reason_and_nothing_is_spent_on_the_platform_key(d
         assert vault.audit("checkout").count("key:openai:locked") == 1
 
 
-def test_a_project_that_chose_to_fall_back_does_so_and_the_run_log_says_why(vault):
+@each_tampering
+def test_whoever_alters_a_key_moves_no_call_to_the_platform_whatever_the_project_chose(vault, tamper):
     vault.projects.set_policy("checkout", "platform", actor=ADMIN)
-    alter_the_last_four(vault)
+    tamper(vault)
     run = RunStore(vault.database).start("checkout", "scan", actor=WORKER)
-    opened = call(vault, run.run_id)
+    if tamper is rename_the_deployment:
+        return  # a process that runs remembers its own; a new one is in the tests above
+    with pytest.raises(KeyLocked):
+        call(vault, run)
+    assert vault.sql("SELECT * FROM open_calls") == []
+
+
+def test_a_project_that_chose_to_fall_back_does_so_where_a_master_key_is_gone_and_the_run_log_says_why(
+    database_url,
+):
+    """Its key is as it was sealed, and what it chose too; an operator has said so under a new master key."""
+    with open_vault(database_url, MASTER, projects=("checkout",)) as before:
+        before.projects.set_policy("checkout", "platform", actor=ADMIN)
+        before.save("checkout", FIRST_KEY)
+    with open_vault(database_url, OTHER, platform_key=PLATFORM) as vault:
+        run = RunStore(vault.database).start("checkout", "scan", actor=WORKER)
+        with pytest.raises(KeyLocked, match="does not have master key"):
+            call(vault, run)
+        unsealed = UnsealedProjects(vault.database, Keyring([MasterKey(OTHER)]))
+        unsealed.seal(unsealed.find(actor=ADMIN), actor=ADMIN)
+        falls_back_and_says_why(vault)
+
+
+def falls_back_and_says_why(vault: Vault) -> None:
+    run = RunStore(vault.database).start("checkout", "scan", actor=WORKER)
+    opened = call(vault, run)
     assert (opened.source, opened.secret.reveal(), opened.key_version) == ("platform", PLATFORM, None)
-    ((tag, message),) = log_of(vault)
+    tag, message = log_of(vault)[-1]
     assert tag == "key:fell_back"
-    assert "•••• 9999 is locked" in message
+    assert "•••• 1111 is locked" in message
     assert "went on with the platform-funded key, as checkout has chosen" in message
     assert vault.audit("checkout").count("key:openai:locked") == 1
 
@@ -267,7 +296,7 @@ def test_a_key_that_is_locked_again_after_it_was_mended_is_audited_again(vault):
         vault.sql("UPDATE provider_keys SET last4 = '9999' WHERE ended_at IS NULL")
         run = RunStore(vault.database).start("checkout", "scan", actor=WORKER)
         with pytest.raises(KeyLocked):
-            call(vault, run.run_id)
+            call(vault, run)
     assert vault.audit("checkout").count("key:openai:locked") == 2
 
 
@@ -277,8 +306,8 @@ def test_a_missing_master_key_stops_calls_in_the_same_way(database_url):
     with open_vault(database_url, platform_key=PLATFORM) as vault:
         run = RunStore(vault.database).start("checkout", "scan", actor=WORKER)
         with pytest.raises(KeyLocked, match="does not have master key"):
-            call(vault, run.run_id)
+            call(vault, run)
         assert vault.sql("SELECT * FROM open_calls") == []
     with open_vault(database_url, MASTER, platform_key=PLATFORM) as vault:
-        assert call(vault, run.run_id).secret.reveal() == FIRST_KEY
+        assert call(vault, run).secret.reveal() == FIRST_KEY
         assert vault.sql("SELECT locked_since FROM provider_keys") == [(None,)]

@@ -5,13 +5,21 @@ from __future__ import annotations
 import copy
 import pickle
 import traceback
-from dataclasses import astuple, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.vault.sealing import KEY_BYTES, SCHEME, Binding, DoesNotOpen, MasterKey, Sealed
+from lib.vault.sealing import (
+    KEY_BYTES,
+    SCHEME,
+    Binding,
+    DoesNotOpen,
+    MasterKey,
+    Sealed,
+    data_key_context,
+    value_context,
+)
 
 RAW = bytes(range(100, 132))
 MASTER = MasterKey(RAW)
@@ -37,17 +45,21 @@ def _parts(associated: bytes) -> tuple[str, ...]:
 # --- what belongs together -------------------------------------------------------------------------
 
 
-@given(binding=bindings, purpose=part, more=st.lists(part, max_size=3))
-def test_every_part_of_a_row_can_be_read_back_from_its_associated_data(binding, purpose, more):
-    *ids, version = astuple(binding)
-    assert _parts(binding.associated_data(purpose, *more)) == (SCHEME, purpose, *ids, str(version), *more)
+@given(binding=bindings, more=part)
+def test_every_part_of_a_row_can_be_read_back_from_its_associated_data(binding, more):
+    *ids, version = binding
+    row = binding.packed()
+    assert _parts(data_key_context(row, more)) == (SCHEME, "data key", *ids, str(version), more)
+    assert _parts(value_context(row, more)) == (SCHEME, "value", *ids, str(version), more)
 
 
-@given(one=bindings, other=bindings, purposes=st.tuples(part, part), last=st.tuples(part, part))
-def test_no_two_different_rows_share_their_associated_data(one, other, purposes, last):
-    same = (one, purposes[0], last[0]) == (other, purposes[1], last[1])
-    first = one.associated_data(purposes[0], last[0])
-    assert (first == other.associated_data(purposes[1], last[1])) is same
+@given(one=bindings, other=bindings, last=st.tuples(part, part))
+def test_no_two_different_rows_share_their_associated_data(one, other, last):
+    same = (one, last[0]) == (other, last[1])
+    rows = one.packed(), other.packed()
+    for context in (data_key_context, value_context):
+        assert (context(rows[0], last[0]) == context(rows[1], last[1])) is same
+    assert data_key_context(rows[0], last[0]) != value_context(rows[0], last[0])
 
 
 @given(
@@ -56,7 +68,43 @@ def test_no_two_different_rows_share_their_associated_data(one, other, purposes,
 def test_a_character_that_moves_from_one_part_to_the_next_makes_another_row(whole, cuts):
     one, other = (cut % (len(whole) + 1) for cut in cuts)
     rows = [Binding("d", whole[:cut], whole[cut:], "s", 1) for cut in (one, other)]
-    assert (rows[0].associated_data("value") == rows[1].associated_data("value")) is (one == other)
+    assert (rows[0].packed() == rows[1].packed()) is (one == other)
+
+
+# --- records ---------------------------------------------------------------------------------------
+
+plain = st.text(alphabet="a1;=/", max_size=6)
+
+
+@given(parts=st.lists(plain, min_size=1, max_size=4), others=st.lists(plain, min_size=1, max_size=4))
+def test_a_master_key_vouches_for_what_it_authenticated_and_for_nothing_else(parts, others):
+    seal = MASTER.authenticate(*parts)
+    assert MASTER.vouches(seal, *parts)
+    assert MASTER.vouches(seal, *others) is (parts == others)
+    assert not MasterKey(bytes(range(101, 133))).vouches(seal, *parts)
+
+
+@given(whole=st.text(alphabet="\0a1", max_size=8), cuts=st.tuples(st.integers(), st.integers()))
+def test_a_character_that_moves_from_one_part_of_a_record_to_the_next_makes_another_record(whole, cuts):
+    one, other = ([whole[: cut % (len(whole) + 1)], whole[cut % (len(whole) + 1) :]] for cut in cuts)
+    if "\0" in whole:  # it stands between the parts
+        with pytest.raises(ValueError, match="NUL"):
+            MASTER.authenticate(*one)
+        assert not MASTER.vouches(MASTER.authenticate("a"), *one)
+    else:
+        assert MASTER.vouches(MASTER.authenticate(*one), *other) is (one == other)
+
+
+def test_what_is_no_seal_vouches_for_nothing():
+    for seal in (None, "", "text", 7, 0.5, b"", b"\0", b"\0" * 28, SEALED.value, SEALED.data_key):
+        assert not MASTER.vouches(seal, "a", "b")
+
+
+@given(at=st.integers(min_value=0), bit=st.integers(0, 7))
+def test_a_seal_with_any_bit_flipped_vouches_for_nothing(at, bit):
+    content = bytearray(MASTER.authenticate("a", "b"))
+    content[at % len(content)] ^= 1 << bit
+    assert not MASTER.vouches(bytes(content), "a", "b")
 
 
 # --- opening ---------------------------------------------------------------------------------------
@@ -70,11 +118,11 @@ def test_what_was_sealed_for_a_row_opens_in_that_row(text, last4, binding):
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        replace(ROW, deployment_id="deployment-2"),
-        replace(ROW, project_id="project-2"),
-        replace(ROW, provider="anthropic"),
-        replace(ROW, secret_id="secret-2"),
-        replace(ROW, version=4),
+        ROW._replace(deployment_id="deployment-2"),
+        ROW._replace(project_id="project-2"),
+        ROW._replace(provider="anthropic"),
+        ROW._replace(secret_id="secret-2"),
+        ROW._replace(version=4),
     ],
     ids=["deployment", "project", "provider", "secret", "version"],
 )
@@ -98,7 +146,7 @@ def test_a_box_with_any_bit_flipped_does_not_open(box, at, bit):
     content = bytearray(getattr(SEALED, box))
     content[at % len(content)] ^= 1 << bit
     with pytest.raises(DoesNotOpen):
-        MASTER.open(replace(SEALED, **{box: bytes(content)}), "7777", ROW)
+        MASTER.open(SEALED._replace(**{box: bytes(content)}), "7777", ROW)
 
 
 @pytest.mark.parametrize("box", ["data_key", "value"])
@@ -107,16 +155,16 @@ def test_a_box_of_any_other_length_does_not_open(box):
     others = [content[:length] for length in range(len(content))] + [content + b"\0", b"\0" + content]
     for other in others:
         with pytest.raises(DoesNotOpen):
-            MASTER.open(replace(SEALED, **{box: other}), "7777", ROW)
+            MASTER.open(SEALED._replace(**{box: other}), "7777", ROW)
 
 
 def test_a_data_key_opens_only_the_value_that_it_sealed():
     again = MASTER.seal(KEY, "7777", ROW)
     for mixed in (
-        replace(SEALED, data_key=again.data_key),
-        replace(SEALED, value=again.value),
-        replace(SEALED, data_key=SEALED.value, value=SEALED.data_key),
-        replace(SEALED, value=SEALED.data_key),
+        SEALED._replace(data_key=again.data_key),
+        SEALED._replace(value=again.value),
+        SEALED._replace(data_key=SEALED.value, value=SEALED.data_key),
+        SEALED._replace(value=SEALED.data_key),
     ):
         with pytest.raises(DoesNotOpen):
             MASTER.open(mixed, "7777", ROW)
@@ -172,7 +220,7 @@ def test_a_master_key_shows_only_its_id_which_is_not_a_part_of_it():
 
 def test_a_box_that_does_not_open_leaves_no_data_key_in_the_traceback():
     with pytest.raises(DoesNotOpen) as problem:
-        MASTER.open(replace(SEALED, value=SEALED.value[:-1]), "7777", ROW)
+        MASTER.open(SEALED._replace(value=SEALED.value[:-1]), "7777", ROW)
     trace = traceback.TracebackException.from_exception(problem.value, capture_locals=True)
     names = {name for frame in trace.stack for name in frame.locals or {}}
     assert "data_key" not in names

@@ -1,0 +1,178 @@
+"""Which key pays for a project's next call, and what may be shown of it. Nothing is changed here.
+
+Reading is always from the database: no cache can serve an old key. What the database says is believed only
+where it is what was sealed (lib.vault.seals): a key whose row was exchanged, or whose project was, is locked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, select
+
+from lib.access.projects import find_for, is_slug
+from lib.access.roles import Action, Actor, allows
+from lib.db import AnyRow, Database
+from lib.db.tables import platform_key_health, projects, provider_keys
+from lib.errors import KeyLocked, KeyMissing, ProjectUnknown, SampleProject
+from lib.secret import Secret
+from lib.vault.masters import Keyring
+from lib.vault.opening import SEALED_KEY, Safe
+from lib.vault.seals import SEAL, ProjectSeals
+from lib.vault.states import PROVIDER, KeyState, PlatformKeyState, state_of
+
+
+@dataclass(frozen=True)
+class ResolvedKey:
+    """The key that pays for a project's next call. ``version`` is None for the platform's."""
+
+    project: str
+    provider: str
+    source: str
+    secret: Secret
+    last4: str
+    version: int | None
+
+
+IN_USE = provider_keys.c.ended_at.is_(None)
+_PROJECT = (
+    projects.c.id.label("project_id"),
+    projects.c.slug,
+    projects.c.on_key_failure,
+    projects.c.sample,
+    *SEAL,
+)
+_WITH_ITS_KEY = projects.outerjoin(
+    provider_keys,
+    (provider_keys.c.project_id == projects.c.id)
+    & (provider_keys.c.provider == bindparam("provider"))
+    & IN_USE,
+)
+_RESOLVE = (
+    select(*_PROJECT, *SEALED_KEY).select_from(_WITH_ITS_KEY).where(projects.c.slug == bindparam("slug"))
+)
+_SHOWN = select(
+    *_PROJECT, *(column for column in provider_keys.c if column.name != "project_id")
+).select_from(_WITH_ITS_KEY)
+_SHOW = _SHOWN.where(projects.c.id == bindparam("project_id"))
+_SHOW_ALL = _SHOWN.where(projects.c.sample == bindparam("sample"))
+
+
+class KeyReader:
+    """The keys of this deployment's projects, as they are in the database."""
+
+    def __init__(self, database: Database, keyring: Keyring, platform_key: Secret | None) -> None:
+        self._database = database
+        self._safe = Safe(database, keyring)
+        self._seals = ProjectSeals(database, keyring)
+        self._platform_key = platform_key
+
+    def resolve(self, slug: str, *, provider: str = PROVIDER) -> ResolvedKey:
+        """The key for the project's next call, read from the database now.
+
+        Raises:
+            ProjectUnknown: there is no such project.
+            SampleProject: nobody pays for sample data.
+            KeyLocked: the project's key cannot be opened here, or what points at it was changed past Qodex.
+                It never turns into the platform's.
+            KeyMissing: neither the project nor the platform has a key.
+        """
+        known = is_slug(slug)
+        row = self._database.lookup(_RESOLVE, {"slug": slug, "provider": provider}) if known else None
+        if row is None:
+            raise ProjectUnknown(slug)
+        if row.sample:
+            raise SampleProject(slug)
+        secret = self.open_row(row, provider)
+        if secret is not None:
+            return ResolvedKey(slug, provider, "byok", secret, row.last4, row.version)
+        return ResolvedKey(slug, provider, "platform", self.platform_key(slug), self.platform_last4, None)
+
+    def open_row(self, row: AnyRow, provider: str = PROVIDER) -> Secret | None:
+        """The project's own key, None where it has none: as it was sealed, or not at all.
+
+        Args:
+            row: one project, outer-joined to its key in use for ``provider``: ``SEAL``, ``SEALED_KEY``, the
+                project's id, slug and failure policy.
+            provider: whose key it is.
+
+        Raises:
+            KeyLocked: it does not open, or its row, slug or policy are not those that were sealed.
+        """
+        secret = None
+        if row.version is not None:
+            try:
+                secret = self._safe.open(row)
+            except KeyLocked as locked:
+                locked.genuine = not locked.tampered and self._seals.vouches(row, provider)
+                raise
+        self._seals.require(row, provider)
+        return secret
+
+    # --- the platform's ----------------------------------------------------------------------------
+
+    def platform_key(self, slug: str) -> Secret:
+        """The platform-funded key. Raises KeyMissing where none is configured."""
+        if self._platform_key is None:
+            raise KeyMissing(slug)
+        return self._platform_key
+
+    @property
+    def platform_last4(self) -> str:
+        """Last four of the platform's key, empty where there is none."""
+        return self._platform_key.last4 if self._platform_key else ""
+
+    def platform_state(self) -> PlatformKeyState:
+        """How the platform-funded key is doing; what was noted of another key says nothing about this one."""
+        if self._platform_key is None:
+            return PlatformKeyState("none")
+        statement = select(platform_key_health).where(
+            platform_key_health.c.provider == PROVIDER, platform_key_health.c.last4 == self.platform_last4
+        )
+        with self._database.read() as connection:
+            row = connection.execute(statement).first()
+        if row is None:
+            return PlatformKeyState("working", self.platform_last4)
+        columns = {name: value for name, value in row._mapping.items() if name != "provider"}  # noqa: SLF001
+        return PlatformKeyState("failing", **columns)
+
+    # --- what may be shown -------------------------------------------------------------------------
+
+    def describe(self, slug: str, *, actor: Actor, provider: str = PROVIDER) -> KeyState:
+        """What may be shown of the project's key, opened once to see whether it can be.
+
+        Raises:
+            ProjectUnknown: no such project, or ``actor`` may not know of it.
+        """
+        with self._database.read() as connection:
+            project = find_for(connection, slug, actor, Action.SEE_SPEND)
+            return self._describe(connection, project.id, provider)
+
+    def describe_all(
+        self, *, actor: Actor, provider: str = PROVIDER, sample: bool = False
+    ) -> dict[str, KeyState]:
+        """The key of every real (or every ``sample``) project that ``actor`` may see, by slug; one query."""
+        with self._database.read() as connection:
+            rows = connection.execute(_SHOW_ALL, {"provider": provider, "sample": sample}).all()
+        return {
+            row.slug: self._state(row, provider)
+            for row in rows
+            if allows(actor, Action.SEE_SPEND, row.project_id)
+        }
+
+    def _describe(self, connection: Connection, project_id: str, provider: str) -> KeyState:
+        row = connection.execute(_SHOW, {"project_id": project_id, "provider": provider}).one()
+        return self._state(row, provider)
+
+    def _state(self, row: AnyRow, provider: str) -> KeyState:
+        return state_of(row, provider, self._locked_why(row, provider))
+
+    def _locked_why(self, row: AnyRow, provider: str) -> str | None:
+        if row.sample:  # sample data has no seal, and its keys are made up
+            locked = self._safe.locked(row) if row.version is not None else None
+            return locked.sentence if locked else None
+        try:
+            self.open_row(row, provider)
+        except KeyLocked as locked:
+            return locked.sentence
+        return None
