@@ -193,7 +193,7 @@ class SettlementQueue:
     def close(self, seconds: float = EXIT_SECONDS) -> None:
         """Try what is owed for so long, and end the background thread."""
         if not self.flush(seconds, patiently=True):
-            _log.error("%d things stay owed to the ledger; their calls end as unknown.", len(self._owed))
+            _log.error("Owed to the ledger and not written: %d. Open calls among them end as unknown when their lease has run out.", len(self._owed))
         self._ended = True
         self._work.put(None)
 
@@ -231,7 +231,7 @@ class SettlementQueue:
         except DatabaseUnavailable as problem:
             self._failures += 1
             if self._failures & (self._failures - 1) == 0:  # 1, 2, 4, 8 …: an outage does not fill the log
-                _log.warning("%s %d things are owed to the ledger.", problem, len(self._owed))
+                _log.warning("%s Owed to the ledger: %d.", problem, len(self._owed))
             owed.due = 0.0
             return False
         except Exception as problem:
@@ -244,7 +244,7 @@ class SettlementQueue:
         self._owed.pop(key, None)
         if self._failures:
             self._failures = 0
-            _log.warning("The database answers again; %d things are still owed to it.", len(self._owed))
+            _log.warning("The database answers again. Still owed to the ledger: %d.", len(self._owed))
         return True
 
     def _pause(self) -> float:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.conftest import NetworkBlocked
@@ -40,3 +42,12 @@ def test_no_provider_setting_of_the_machine_is_visible() -> None:
     assert [
         name for name in os.environ if name.startswith(("OPENAI_", "QODEX_")) or "PROXY" in name.upper()
     ] == []
+
+
+def test_no_property_test_has_a_clock():
+    """A slow machine is no failure. A test's own list would take the place of this one, so none has one."""
+    assert hypothesis.settings().deadline is None
+    assert hypothesis.HealthCheck.too_slow in hypothesis.settings().suppress_health_check
+    tests = Path(__file__).resolve().parents[1].rglob("test_*.py")
+    own = "suppress_" + "health_check="
+    assert [path.name for path in tests if own in path.read_text(encoding="utf-8")] == []

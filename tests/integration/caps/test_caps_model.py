@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -295,8 +295,6 @@ def test_caps_agree_with_a_model_that_adds_everything_up_again(database_url: str
     for name, caps in PLANS.items():
         shop.plans.set(name, cap_5h_nano=caps["5h"], cap_7d_nano=caps["7d"], actor=ADMIN)
     machine = type("Machine", (CapsMachine,), {"shop": shop, "clock": clock})
-    how = settings(
-        max_examples=EXAMPLES[database_kind], stateful_step_count=40, suppress_health_check=list(HealthCheck)
-    )
+    how = settings(max_examples=EXAMPLES[database_kind], stateful_step_count=40)
     run_state_machine_as_test(machine, settings=how)  # type: ignore[no-untyped-call]
     shop.close()

@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
@@ -626,7 +626,7 @@ _nasty = st.text(st.sampled_from("=+-@\t\r\n'\",\\\x1e\x1f \u202eé🧪a0"), min
 
 
 @pytest.mark.parametrize("format_", ["csv", "parquet"])
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(texts=st.lists(_texts | _nasty, min_size=1, max_size=20))
 def test_any_text_comes_back(database: Database, elsewhere: Database, format_: str, texts: list[str]) -> None:
     with database.write() as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
@@ -88,7 +88,7 @@ def _latest(database: Database, wanted: UsageFilter = PERIOD, actor: Actor = ADM
     return CallReports(database).latest(wanted, actor=actor)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(drawn=calls, models=st.sampled_from([(), ("gpt-5",)]), slugs=st.sampled_from([(), ("one",)]))
 def test_of_few_calls_all_are_looked_at_and_every_number_is_that_of_the_events(
     database, drawn, models, slugs
@@ -126,7 +126,7 @@ def test_of_few_calls_all_are_looked_at_and_every_number_is_that_of_the_events(
     assert spent == sorted(spent, reverse=True)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(drawn=calls, most=st.integers(1, 20))
 def test_of_many_calls_the_latest_are_looked_at_from_a_whole_hour_on(database, drawn, most):
     _fill(database, drawn)

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lib.access.projects import visible_ids
@@ -136,7 +136,7 @@ def test_a_day_that_a_zone_skipped_is_no_day_of_any_view(database, kept):
         assert [(row.day, row.totals.calls) for row in daily] == calls
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(drawn=events, wanted=filters)
 def test_every_view_is_the_plain_sum_over_the_events(database, drawn, wanted):
     put_anew(database, drawn)
@@ -166,7 +166,7 @@ def test_every_view_is_the_plain_sum_over_the_events(database, drawn, wanted):
         assert expected[1:3] == (sum(r.platform_nano for r in rows), sum(r.byok_nano for r in rows))
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(drawn=events, zone=st.sampled_from(ZONES))
 def test_another_reporting_zone_rebuilds_the_days_and_loses_nothing(database, drawn, zone):
     put_anew(database, drawn)
@@ -301,7 +301,7 @@ def test_no_project_is_summed_that_the_actor_may_not_see(database):
     assert Reports(database).totals(UsageFilter(), actor=outsider).calls == 0
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(drawn=events, since=moments, length=st.integers(1, 50 * HOUR), zone=st.sampled_from(ZONES))
 @example(drawn=[], since=LORD_HOWE, length=HOUR, zone="Australia/Lord_Howe")
 def test_hours_are_those_of_the_clocks_of_the_zone_and_the_sums_of_their_events(
@@ -340,7 +340,7 @@ def test_hours_end_also_in_years_whose_clocks_ran_by_the_sun(year, zone):
     assert len(hours_between(since, since + 24 * HOUR, ZoneInfo(zone))) in {24, 25}
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(drawn=events, wanted=filters)
 def test_hours_of_utc_and_days_of_projects_are_the_sums_of_their_events(database, drawn, wanted):
     whole = {"since": START, "until": START + SPAN}
@@ -363,7 +363,7 @@ def test_hours_of_utc_and_days_of_projects_are_the_sums_of_their_events(database
     }
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(drawn=events, wanted=filters)
 def test_each_status_and_each_sources_unknown_costs_are_counted_apart(database, drawn, wanted):
     put_anew(database, drawn)
