@@ -193,7 +193,10 @@ class SettlementQueue:
     def close(self, seconds: float = EXIT_SECONDS) -> None:
         """Try what is owed for so long, and end the background thread."""
         if not self.flush(seconds, patiently=True):
-            _log.error("Owed to the ledger and not written: %d. Open calls among them end as unknown when their lease has run out.", len(self._owed))
+            _log.error(
+                "Owed to the ledger and not written: %d. Open calls among them end as unknown when their lease has run out.",
+                len(self._owed),
+            )
         self._ended = True
         self._work.put(None)
 
