@@ -11,6 +11,7 @@ from lib.access.roles import Action, Actor, require
 from lib.db import Database
 from lib.errors import KeyRejected, SampleProject
 from lib.llm.openai.key_check import CheckResult, check_key, clean_key
+from lib.secret import Secret
 from lib.settings import Settings
 from lib.vault.attempts import attempt
 from lib.vault.keys import KeyStore, require_provider
@@ -59,11 +60,11 @@ class Keys:
             TooManyChecks: too many keys were refused lately.
             KeyChanged: somebody else was first.
         """
+        pasted = Secret(key)
+        del key  # before anything can fail: a traceback that shows variables must not show it
         who = self._allowed(slug, actor)
         require_provider(provider)
-        pasted = [key]
-        del key  # where it is refused, a traceback that shows variables must not show it
-        secret = clean_key(pasted.pop())
+        secret = clean_key(pasted.reveal())
         seen = self.describe(slug, actor=who).version if expected_version is None else expected_version
         with attempt(self._database, slug, who):
             try:

@@ -262,4 +262,11 @@ REGISTER: dict[int, tuple[str, list[str]]] = {
             "integration/runs/test_runs.py::test_who_may_see_a_run_but_not_make_its_calls_is_refused_and_the_audit_log_has_it",
         ],
     ),
+    35: (
+        "a key read out of the variables that an error report shows, where saving was refused",
+        [
+            "integration/test_planted_key.py::test_whatever_keeps_a_key_from_being_saved_no_frame_shows_it",
+            "unit/vault/test_master_keys.py::test_no_frame_of_a_refusal_shows_the_other_keys",
+        ],
+    ),
 }

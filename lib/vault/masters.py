@@ -115,20 +115,30 @@ class _File:
         now = keyfile.version(self._path)
         if now is not None and now == self._seen:
             return None
-        text = keyfile.read(self._path)
-        if text is None:
+        read = keyfile.read(self._path)
+        if read is None:
             raise MasterKeyMissing(_MISSING)
-        keys = parse(keyfile.VARIABLE, text.splitlines())
+        text = Secret(read)
+        del read  # a traceback that shows variables must not show it
+        keys = parse(keyfile.VARIABLE, text.reveal().splitlines())
         self._seen = now
         return keys
 
 
 def parse(variable: str, texts: Iterable[str]) -> list[MasterKey]:
     """The keys of these texts; empty ones and comments are none. Raises SettingsError."""
-    found = [text.strip() for text in texts if not _is_comment(text)]
+    found = [_master_key(text.strip()) for text in texts if not _is_comment(text)]
+    del texts  # a traceback that shows variables shows none of them
     if not found:
         raise SettingsError(variable, f"holds no key. Make one: {_NEW}")
-    return [MasterKey(_decode(variable, number, text)) for number, text in enumerate(found, start=1)]
+    keys = [key for key in found if key is not None]
+    if len(keys) < len(found):
+        raise SettingsError(
+            variable,
+            f"key {1 + found.index(None)} is not base64 of 32 random bytes (a passphrase is not enough). "
+            f"Make one: {_NEW}",
+        )
+    return keys
 
 
 def id_of(line: str) -> str | None:
@@ -145,17 +155,13 @@ def _is_comment(text: str) -> bool:
     return not text.strip() or text.strip().startswith("#")
 
 
-def _decode(variable: str, number: int, text: str) -> bytes:
+def _master_key(text: str) -> MasterKey | None:
+    """The key that a text is, None where it is none."""
     try:
         raw = base64.b64decode(text.translate(str.maketrans("-_", "+/")), validate=True)
     except (binascii.Error, ValueError):
-        raw = b""
-    if len(raw) != KEY_BYTES or not _looks_random(raw, text):
-        raise SettingsError(
-            variable,
-            f"key {number} is not base64 of 32 random bytes (a passphrase is not enough). Make one: {_NEW}",
-        )
-    return raw
+        return None
+    return MasterKey(raw) if len(raw) == KEY_BYTES and _looks_random(raw, text) else None
 
 
 def _looks_random(raw: bytes, text: str) -> bool:

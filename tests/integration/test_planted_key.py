@@ -10,17 +10,20 @@ import io
 import logging
 import pickle
 import re
+import sqlite3
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import event, inspect, text
 
+from lib.access.roles import Actor, Origin, Role
 from lib.errors import KeyMalformed, KeyRejected, KeyUnchecked, QodexError
 from lib.exchange.export import export_usage
 from lib.reports.spend import UsageFilter
+from lib.vault.attempts import PER_PERSON
 
 if TYPE_CHECKING:
     from lib.platform import Platform
@@ -152,6 +155,51 @@ def test_a_key_that_is_not_accepted_is_nowhere_and_the_old_one_serves_on(planted
         planted.keys.save("checkout", PLANTED)
     assert planted.keys.resolve("checkout").secret.reveal() == "sk-test-good-key-0001"
     nothing_leaked(planted, caplog, refusal.value)
+
+
+def database_down(planted: Platform) -> None:
+    """Every connection that is asked for from now on fails."""
+    planted.database.close()
+
+    @event.listens_for(planted.database.engine, "do_connect")
+    def _refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+
+def many_checks(planted: Platform) -> None:
+    """The person has tried too many keys."""
+    for _ in range(PER_PERSON):
+        with pytest.raises(KeyRejected):
+            planted.keys.save("checkout", "sk-test-unknown-key-0002")
+
+
+NOT_SAVED: dict[str, tuple[dict[str, Any], Callable[[Platform], None] | None]] = {
+    "an unknown project": ({"slug": "no-such-project"}, None),
+    "an impossible project": ({"slug": "not a slug\0"}, None),
+    "no role": ({"actor": Actor("eve@example.com", Origin.BROWSER)}, None),
+    "no right": ({"actor": "analyst"}, None),
+    "another provider": ({"provider": "anthropic"}, None),
+    "another version": ({"expected_version": 7}, None),
+    "too many checks": ({}, many_checks),
+    "no database": ({}, database_down),
+}
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize("why", NOT_SAVED)
+def test_whatever_keeps_a_key_from_being_saved_no_frame_shows_it(planted, caplog, why):
+    """Error reporters tell the variables of each frame."""
+    told, before = NOT_SAVED[why]
+    asked: dict[str, Any] = {"slug": "checkout"} | told
+    if asked.get("actor") == "analyst":
+        project = planted.projects.get("checkout", actor=planted.actor)
+        asked["actor"] = Actor("ana@example.com", Origin.BROWSER, projects={project.id: Role.ANALYST})
+    if before:
+        before(planted)
+    with pytest.raises(QodexError) as refusal:
+        planted.keys.save(asked.pop("slug"), PLANTED, **asked)
+    assert leaked(raised(refusal.value)) == set()
+    assert leaked(caplog.text) == set()
 
 
 # --- in use ----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 import threading
+import traceback
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,18 @@ def test_no_key_that_the_system_makes_is_ever_taken_for_a_passphrase(tmp_path):
     for _ in range(500):
         text = base64.b64encode(os.urandom(32)).decode()
         assert load_keyring(settings(tmp_path, keys=text), may_create=False).ids
+
+
+@pytest.mark.parametrize("where", ["variable", "file"])
+def test_no_frame_of_a_refusal_shows_the_other_keys(tmp_path, key_file, where):
+    """Error reporters tell the variables of each frame."""
+    written(key_file, f"{TEXT[0]}\nchange-me\n")
+    keys = f"{TEXT[0]},change-me" if where == "variable" else None
+    with pytest.raises(SettingsError) as refusal:
+        load_keyring(settings(tmp_path, keys=keys), may_create=False)
+    trace = traceback.TracebackException.from_exception(refusal.value, capture_locals=True)
+    told = "".join(str(frame.locals) for frame in trace.stack if frame.filename != __file__)
+    assert TEXT[0][:12] not in told
 
 
 # --- who may read the file -------------------------------------------------------------------------
