@@ -108,9 +108,9 @@ class Keys:
         """All that may be shown of the project's key."""
         return self._store.describe(slug, actor=actor or self._actor)
 
-    def describe_all(self, *, actor: Actor | None = None, sample: bool = False) -> dict[str, KeyState]:
-        """The same for every real (or every ``sample``) project that the actor may see, by slug."""
-        return self._store.describe_all(actor=actor or self._actor, sample=sample)
+    def describe_all(self, *, actor: Actor | None = None) -> dict[str, KeyState]:
+        """All that may be shown of the key of every project that the actor may see, by slug."""
+        return self._store.describe_all(actor=actor or self._actor)
 
     def resolve(self, slug: str) -> ResolvedKey:
         """The key for the next call; ``.secret.reveal()`` gives the text. Raises KeyLocked, KeyMissing."""
@@ -125,7 +125,7 @@ class Keys:
         project = self._projects.get(slug, actor=who)
         with refusals_logged(self._database, who, "set the key", slug):
             require(who, Action.SET_KEY, project.id)
-        if project.sample:
+        if self._settings.is_sample:
             raise SampleProject(slug)
         return who
 

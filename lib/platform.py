@@ -20,7 +20,7 @@ from lib.caps.reading import CapsView
 from lib.clock import Micros
 from lib.db import Database
 from lib.db.migrate import migrate
-from lib.errors import BadInput, RunEnded
+from lib.errors import BadInput, RunEnded, SampleProject
 from lib.keys import Keys
 from lib.ledger.ledger import Ledger
 from lib.ledger.run_end import RunEnd
@@ -60,19 +60,25 @@ class Platform:
     Args:
         settings: where the database, the master keys and the upstream are.
         actor: who acts where a call names nobody; a worker of this machine unless told.
-        clock: replaces the time, microseconds since 1970 UTC; for tests.
+        clock: replaces the time, microseconds since 1970 UTC; for tests and sample data.
+        durable: False for a SQLite database that can be made again: nothing waits for the disk.
 
     Raises:
         SettingsError, DatabaseUnavailable: this process cannot start; the sentence says what to mend.
     """
 
     def __init__(
-        self, settings: Settings, *, actor: Actor | None = None, clock: Callable[[], Micros] | None = None
+        self,
+        settings: Settings,
+        *,
+        actor: Actor | None = None,
+        clock: Callable[[], Micros] | None = None,
+        durable: bool = True,
     ) -> None:
         self.settings = settings
         self.actor = actor or local_administrator(Origin.WORKER, "worker")
         self.database = Database.from_settings(
-            settings, clock=clock, application=f"qodex {self.actor.origin}"
+            settings, clock=clock, durable=durable, application=f"qodex {self.actor.origin}"
         )
         migrate(self.database, seal_projects=partial(seal_existing, self.database, settings, self.actor))
         if rollups.set_zone(self.database, settings.timezone, _log_progress):
@@ -132,7 +138,10 @@ class Platform:
         Raises:
             CapExceeded: a platform-funded chat or scan at the cap.
             RunWaiting: a scheduled run or PR review at the cap; claim it later through ``due_runs()``.
+            SampleProject: nothing of the sample deployment ever leaves this machine.
         """
+        if self.settings.is_sample:
+            raise SampleProject(project or "This")
         end_on_sigterm()
         who = actor or self.actor
         if resume is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -155,6 +156,9 @@ class Settings(BaseSettings):
         [], validation_alias="QODEX_ADMINS", description="e-mails of the first administrators"
     )
 
+    is_sample: ClassVar[bool] = False
+    """The settings of the sample deployment (lib.sample): nothing that is asked of it leaves this machine."""
+
     @classmethod
     def from_env(cls) -> Settings:
         """Read the process environment.
@@ -174,6 +178,14 @@ class Settings(BaseSettings):
     def is_sqlite(self) -> bool:
         """True for one machine with SQLite, False for PostgreSQL."""
         return self.database_url.startswith("sqlite")
+
+    @property
+    def sample_folder(self) -> Path:
+        """Where the sample deployment of this one is: beside a SQLite database, or else in ``var/``."""
+        if self.is_sqlite:
+            return Path(f"{self.database_url.removeprefix('sqlite:///')}-sample")
+        name = hashlib.sha256(self.database_url.encode()).hexdigest()[:12]
+        return ROOT / "var" / f"sample-{name}"
 
     @property
     def zone(self) -> ZoneInfo:

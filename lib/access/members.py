@@ -141,7 +141,6 @@ class Members:
         everyone = (
             select(members, projects.c.slug)
             .outerjoin(projects, projects.c.id == members.c.scope)
-            .where((members.c.scope == EVERYWHERE) | projects.c.sample.is_(False))
             .order_by(members.c.email, projects.c.slug)
         )
         with self._database.read() as connection:

@@ -41,7 +41,6 @@ class Project:
     policy_set_by: str | None
     created_at: Micros
     created_by: str
-    sample: bool
 
     @property
     def subject(self) -> Subject:
@@ -59,7 +58,6 @@ _COLUMNS = (
     projects.c.policy_set_by,
     projects.c.created_at,
     projects.c.created_by,
-    projects.c.sample,
 )
 _ALL = select(*_COLUMNS).order_by(projects.c.slug)
 _ONE = select(*_COLUMNS).where(projects.c.slug == bindparam("slug"))
@@ -120,15 +118,11 @@ class Projects:
             )
         return project
 
-    def list(self, *, actor: Actor, sample: bool | None = False) -> list[Project]:
-        """All projects that ``actor`` may see, by slug: real ones, or those of the sample data, or both (None)."""
+    def list(self, *, actor: Actor) -> list[Project]:
+        """All projects that ``actor`` may see, by slug."""
         with self._database.read() as connection:
             found = [_project(row) for row in connection.execute(_ALL)]
-        return [
-            project
-            for project in found
-            if sample in {None, project.sample} and allows(actor, Action.SEE_SPEND, project.id)
-        ]
+        return [project for project in found if allows(actor, Action.SEE_SPEND, project.id)]
 
     def get(self, slug: str, *, actor: Actor) -> Project:
         """One project. Raises ProjectUnknown also where it exists and ``actor`` may not know."""
@@ -149,12 +143,11 @@ class Projects:
             self._database.write() as connection,
         ):
             before = find_for(connection, slug, actor, Action.SET_FAILURE_POLICY, lock=True)
-            keys = {} if before.sample else self._seals.verified(connection, before.id)
+            keys = self._seals.verified(connection, before.id)
             now = self._database.now(connection)
             values = {"on_key_failure": on_key_failure, "policy_set_at": now, "policy_set_by": actor.name}
             connection.execute(update(projects).where(projects.c.id == before.id).values(values))
-            if not before.sample:
-                self._seals.write(connection, before.id, keys)
+            self._seals.write(connection, before.id, keys)
             audit.record(
                 connection,
                 now,
@@ -252,7 +245,7 @@ def _project(row: AnyRow) -> Project:
     return Project(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
-_PROJECTS = select(projects.c.slug, projects.c.id, projects.c.sample)
+_PROJECTS = select(projects.c.slug, projects.c.id)
 
 
 def visible_ids(
@@ -260,14 +253,11 @@ def visible_ids(
     actor: Actor,
     slugs: Iterable[str],
     action: Action = Action.SEE_SPEND,
-    *,
-    sample: bool = False,
 ) -> list[str]:
-    """Ids of the projects named, or else of all real (or all ``sample``) ones that the actor may see.
+    """Ids of the projects named, or else of all that the actor may see.
 
     Raises:
         ProjectUnknown: one that is named does not exist, or the actor may not know of it.
-        BadInput: real projects and sample data are named together; no sum mixes them.
     """
     rows = execute(connection, _PROJECTS, {})
     everywhere = allows(actor, action, None)
@@ -276,7 +266,5 @@ def visible_ids(
     for slug in named:
         if slug not in visible:
             raise ProjectUnknown(slug)
-    if len({visible[slug].sample for slug in named}) > 1:
-        raise BadInput("Sample data and real projects are never counted together. Choose one or the other.")
-    chosen = [visible[slug] for slug in named] or [row for row in visible.values() if row.sample == sample]
+    chosen = [visible[slug] for slug in named] or visible.values()
     return [row.id for row in chosen]

@@ -57,8 +57,8 @@ class CapsView:
             windows = {name: window(connection, at, name) for name in WINDOWS}
             return Headroom(slug, at.caps.plan, now, windows)
 
-    def headroom_all(self, *, actor: Actor | None = None, sample: bool = False) -> dict[str, Headroom]:
-        """The same for every real (or every ``sample``) project that the actor may see, by slug, in one SELECT.
+    def headroom_all(self, *, actor: Actor | None = None) -> dict[str, Headroom]:
+        """Headroom of every project that the actor may see, by slug, in one SELECT.
 
         What rolls off next is looked up only where a window is full: else ``rolls_off_at`` is None here.
         """
@@ -67,9 +67,7 @@ class CapsView:
         with self._database.read() as connection:
             now = self._database.now(connection)
             found = [
-                at
-                for at in standings(connection, now, sample=sample)
-                if allows(actor, Action.SEE_SPEND, at.project_id)
+                at for at in standings(connection, now) if allows(actor, Action.SEE_SPEND, at.project_id)
             ]
             return {
                 at.slug: Headroom(

@@ -221,10 +221,9 @@ def standing(connection: Connection, project_id: str, now: Micros, *, lock: bool
     return _standing(row, now)
 
 
-def standings(connection: Connection, now: Micros, *, sample: bool = False) -> Iterator[Standing]:
-    """Where all real (or all ``sample``) projects stand, in one SELECT."""
-    statement = _STANDINGS.where(projects.c.sample.is_(sample))
-    for row in connection.execute(statement, _cutoffs(now)).all():
+def standings(connection: Connection, now: Micros) -> Iterator[Standing]:
+    """Where all projects stand, in one SELECT."""
+    for row in connection.execute(_STANDINGS, _cutoffs(now)).all():
         if row.last_settled_at > now:
             yield standing(connection, row.project_id, now)
         else:

@@ -1,4 +1,4 @@
-"""``demo load|remove``: sample data, apart from all that is real."""
+"""``demo load|remove``: sample data, in a deployment of its own."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import click
 
 from lib.cli.output import counted, say, yes_option
 from lib.cli.session import Session
-from lib.sample import load as sample
+from lib.sample import deployment
 from lib.settings import COMMAND
 
 
 @click.group()
 def demo() -> None:
-    """Sample data: eight projects that show every page in use, in no real total."""
+    """Sample data: eight projects that show every page in use, in a database of their own."""
 
 
 @demo.command("load")
@@ -20,10 +20,12 @@ def demo() -> None:
 def load(session: Session) -> None:
     """Load the sample projects, with 120 days of calls up to now."""
     say("Making 120 days of sample data; this takes a few seconds.")
-    platform = session.platform
-    loaded = sample.load(platform.database, platform.keyring, session.actor)
-    say(f"Loaded {_counts(loaded)}: {', '.join(loaded.projects)}.")
-    say(f"They are in no real total, and make no calls. To remove them: {COMMAND} demo remove")
+    loaded = deployment.load(session.platform, session.actor)
+    calls, slugs = counted(loaded.calls, "call"), ", ".join(loaded.projects)
+    say(f"Loaded {counted(len(loaded.projects), 'sample project')} with {calls}: {slugs}.")
+    say(
+        f"They are in a database of their own; the dashboard shows it with ?sample=1. To remove it: {COMMAND} demo remove"
+    )
 
 
 @demo.command("remove")
@@ -33,9 +35,5 @@ def remove(session: Session, *, yes: bool) -> None:
     """Remove the sample projects, and all that belongs to them."""
     if not yes:
         click.confirm("Remove the sample projects, their runs and their calls?", abort=True, err=True)
-    removed = sample.remove(session.platform.database, session.actor)
-    say(f"Removed {_counts(removed)}.")
-
-
-def _counts(data: sample.SampleData) -> str:
-    return f"{counted(len(data.projects), 'sample project')} with {counted(data.calls, 'call')}"
+    deployment.remove(session.platform, session.actor)
+    say("Removed the sample data.")

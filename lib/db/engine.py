@@ -37,9 +37,10 @@ class Database:
 
     Args:
         url: a SQLAlchemy URL, ``sqlite:///…`` or ``postgresql+psycopg://…``.
-        clock: replaces the time of both engines, in microseconds; for tests.
+        clock: replaces the time of both engines, in microseconds; for tests and sample data.
         limits: how long anything may take, and how many connections there may be.
         application: how PostgreSQL's list of sessions names this process.
+        durable: False for a database that can be made again: no commit waits for the disk.
 
     Raises:
         DatabaseUnavailable: the URL cannot be read, or the file cannot be made.
@@ -52,8 +53,10 @@ class Database:
         clock: Callable[[], Micros] | None = None,
         limits: Limits | None = None,
         application: str = "qodex",
+        durable: bool = True,
     ) -> None:
         self.limits = limits or Limits()
+        self._durable = durable
         self.is_sqlite = url.startswith("sqlite")
         self._clock = clock
         self._parts = (
@@ -67,11 +70,18 @@ class Database:
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, *, clock: Callable[[], Micros] | None = None, application: str = "qodex"
+        cls,
+        settings: Settings,
+        *,
+        clock: Callable[[], Micros] | None = None,
+        application: str = "qodex",
+        durable: bool = True,
     ) -> Self:
         """The database that the environment names, with the operator's limits."""
         limits = Limits(pool=settings.db_pool, seconds=settings.db_timeout)
-        return cls(settings.database_url, clock=clock, limits=limits, application=application)
+        return cls(
+            settings.database_url, clock=clock, limits=limits, application=application, durable=durable
+        )
 
     def read(self, *, seconds: float | None = None) -> AbstractContextManager[Connection]:
         """A read-only view of one moment: all statements inside see the same state.
@@ -98,7 +108,7 @@ class Database:
             DatabaseUnavailable: names the cause. Nothing was written, unless the answer to the commit was lost.
             DatabaseConflict: a row contradicts one that is there.
         """
-        return Block(self._parts, Kind(write=True, durable=durable, seconds=seconds))
+        return Block(self._parts, Kind(write=True, durable=durable and self._durable, seconds=seconds))
 
     def lookup(self, query: Select[Any], parameters: Mapping[str, object]) -> Any | None:
         """Run one SELECT (lib.db.direct) outside any transaction; its first row.

@@ -96,6 +96,7 @@ projects = Table(
     Column("policy_set_by", String(320)),
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", String(320), nullable=False),
+    # Of releases that kept sample data in here; read by nothing any more, to be dropped by the next one.
     Column("sample", Boolean, nullable=False, server_default=text("false")),
     # The seal over what points at the project's keys (lib.vault.seals); sample data has none.
     Column("sealed_keys", Text),

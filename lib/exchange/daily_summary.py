@@ -69,7 +69,7 @@ def single_days(connection: Connection, wanted: UsageFilter, ids: Sequence[str])
 def about_rows(database: Database, wanted: UsageFilter, actor: Actor) -> int:
     """How many rows the summary will have, without making it: exact where its days are those of the roll-up."""
     with database.read() as connection:
-        ids = visible_ids(connection, actor, wanted.projects, sample=wanted.sample)
+        ids = visible_ids(connection, actor, wanted.projects)
         segment = Segment("day", None if wanted.since is None else wanted.since - DAY + 1, wanted.until)
         days = part(segment, wanted, ids, (*_KEYS, "at")).subquery()
         return int(connection.execute(select(func.count()).select_from(days)).scalar_one())

@@ -75,12 +75,11 @@ def import_usage(
         require(actor, Action.IMPORT_USAGE, None)
     with database.read() as connection:
         now, former = database.now(connection), has_former_ids(connection)
-        found = connection.execute(select(projects.c.slug, projects.c.id, projects.c.sample)).all()
-    ids = {row.slug: row.id for row in found if not row.sample}
-    samples = frozenset(row.slug for row in found if row.sample)
+        found = connection.execute(select(projects.c.slug, projects.c.id)).all()
+    ids = {row.slug: row.id for row in found}
     with Spool(former=former) as spool:
         with opened(file) as source:
-            reader = RowReader(source, prices, ids, now, samples=samples, former=former)
+            reader = RowReader(source, prices, ids, now, former=former)
             result = _read(source, reader, spool, progress)
         if result.skipped and not skip_bad:
             raise ImportRejected(_refusal(result), result.bad)

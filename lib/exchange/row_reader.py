@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lib.clock import DAY, Micros, from_micros
@@ -51,7 +51,6 @@ class RowReader:
         prices: for rows that name no cost.
         ids: the projects by slug.
         now: the time of the import; rows of more than a day later are bad.
-        samples: slugs of the sample data, which takes no real usage.
         former: each row ends with the id that it got before schema 0007.
     """
 
@@ -62,12 +61,10 @@ class RowReader:
         ids: Mapping[str, str],
         now: Micros,
         *,
-        samples: Collection[str] = (),
         former: bool = False,
     ) -> None:
         self._prices = prices
         self._ids = ids
-        self._samples = samples
         self._latest = now + DAY
         readers = dict(zip(EVENT_HEADER, cell_readers(was_inert=source.was_inert), strict=True))
         self._columns = columns = source.header.columns
@@ -138,8 +135,6 @@ class RowReader:
             raise BadRow("occurred_at lies more than a day ahead")
         if slug is None:
             raise BadRow("project is empty")
-        if slug in self._samples:
-            raise BadRow("project is sample data, which takes no usage; create a project of your own")
         if slug not in self._ids:
             raise BadRow("project is none of this deployment's; create it first")
 

@@ -9,7 +9,7 @@ from lib.ledger.attempts import RequestProfile
 from lib.pricing.prices import PriceBook
 from lib.pricing.terms import Terms
 
-_FRAMING_TOKENS = 64  # what a provider adds around messages beyond the bytes that describe them
+FRAMING_TOKENS = 64  # what a provider adds around messages beyond the bytes that describe them
 
 
 def ceiling(
@@ -34,7 +34,7 @@ def ceiling(
     if profile.free:
         return 0, None
     input_tokens = (
-        _context(profile, prices) if profile.uses_context_window else profile.input_bytes + _FRAMING_TOKENS
+        _context(profile, prices) if profile.uses_context_window else profile.input_bytes + FRAMING_TOKENS
     )
     limit = default_output_limit if profile.output_limit is None else None
     output_tokens = (profile.output_limit if limit is None else limit) or 0

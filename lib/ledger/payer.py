@@ -16,7 +16,7 @@ from lib.access.roles import Actor
 from lib.clock import HOUR, Micros
 from lib.db import AnyRow
 from lib.db.tables import accounts, open_calls, projects, provider_keys, runs
-from lib.errors import Forbidden, KeyLocked, QodexError, RunUnknown, SampleProject
+from lib.errors import Forbidden, KeyLocked, QodexError, RunUnknown
 from lib.runs.lifecycle import StartedRun
 from lib.secret import Secret
 from lib.usage.events import note
@@ -37,7 +37,6 @@ RUN = (
         runs.c.tokens,
         runs.c.stopped_by,
         projects.c.slug,
-        projects.c.sample,
         projects.c.on_key_failure,
         *SEAL,
         *SEALED_KEY,
@@ -92,13 +91,10 @@ class Payers:
         """The project's own key if it has one; else the platform's.
 
         Raises:
-            SampleProject: nothing of the sample data ever leaves this machine.
             KeyMissing: there is neither.
             KeyLocked: the project's key does not open, and the project did not choose to fall back; or what
                 points at it was changed past Qodex.
         """
-        if run.sample:
-            raise SampleProject(run.slug)
         try:
             secret = self._keys.open_row(run)
         except KeyLocked as locked:

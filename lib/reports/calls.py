@@ -97,7 +97,7 @@ class CallReports:
             raise BadInput("The latest calls need a period with a beginning and an end.")
         sweep(self._database)
         with self._database.read() as connection:
-            ids = visible_ids(connection, actor, wanted.projects, sample=wanted.sample)
+            ids = visible_ids(connection, actor, wanted.projects)
             since = _cut(connection, ids, wanted.since, wanted.until)
             look = _Look()
             statement = matching(select(*_COLUMNS), replace(wanted, since=since), ids)

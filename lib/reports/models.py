@@ -25,8 +25,6 @@ class UsageFilter:
     since: Micros | None = None
     until: Micros | None = None
     zone: str = "UTC"
-    sample: bool = False
-    """Count the sample data in place of what is real; without it, only where ``projects`` names it."""
 
 
 class Spend(NamedTuple):

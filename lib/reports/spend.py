@@ -54,10 +54,10 @@ class Reports:
         rows = self._sums(wanted, actor, ())
         return Totals(**sums_of(rows[0])) if rows else Totals()
 
-    def any_call(self, *, actor: Actor, sample: bool = False) -> bool:
+    def any_call(self, *, actor: Actor) -> bool:
         """Whether the actor may see any call, of whenever it is."""
         with self._database.read() as connection:
-            ids = visible_ids(connection, actor, (), sample=sample)
+            ids = visible_ids(connection, actor, ())
             found = exists().where(usage_daily_totals.c.project_id.in_(ids))
             return bool(connection.execute(select(found)).scalar())
 
@@ -136,10 +136,10 @@ class Reports:
         found = {slug: int(platform) + int(byok) for slug, platform, byok in rows}
         return {slug: calls for slug, calls in found.items() if calls}
 
-    def choices(self, *, actor: Actor, sample: bool = False) -> Choices:
+    def choices(self, *, actor: Actor) -> Choices:
         """Models and providers that occur."""
         with self._database.read() as connection:
-            ids = visible_ids(connection, actor, (), sample=sample)
+            ids = visible_ids(connection, actor, ())
             found = select(usage_models.c.provider, usage_models.c.model).distinct()
             rows = connection.execute(found.where(usage_models.c.project_id.in_(ids))).all()
         return Choices(sorted({row.model for row in rows}), sorted({row.provider for row in rows}))
@@ -161,7 +161,7 @@ class Reports:
         """
         sweep(self._database)
         with self._database.read() as connection:
-            ids = visible_ids(connection, actor, wanted.projects, sample=wanted.sample)
+            ids = visible_ids(connection, actor, wanted.projects)
             if segments is None:
                 segments = _segments(connection, wanted, ids, zone)
             if not segments or not ids:

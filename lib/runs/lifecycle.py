@@ -27,10 +27,7 @@ WAITS = {"scheduled", "pr_review"}
 """Kinds that wait for room at a cap; the others are refused."""
 ENDINGS = ("passed", "failed", "error")
 _WAITING_PROJECTS = (
-    select(runs.c.project_id)
-    .join(projects, projects.c.id == runs.c.project_id)
-    .where(runs.c.status == "waiting", runs.c.ended_at.is_(None), projects.c.sample.is_(False))
-    .distinct()
+    select(runs.c.project_id).where(runs.c.status == "waiting", runs.c.ended_at.is_(None)).distinct()
 )
 
 

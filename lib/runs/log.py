@@ -110,8 +110,6 @@ class RunFilter:
     source: str | None = None
     since: Micros | None = None
     until: Micros | None = None
-    sample: bool = False
-    """List the sample data's runs in place of real ones; without it, only where ``projects`` names it."""
     search: str = ""
     """A run id, or a provider's request id, or the beginning of one."""
     limit: int = 20
@@ -158,7 +156,7 @@ class RunLog:
         """A read, and the projects in which ``actor`` may see what is wanted."""
         sweep(self._database)
         with self._database.read() as connection:
-            yield connection, visible_ids(connection, actor, wanted.projects, sample=wanted.sample)
+            yield connection, visible_ids(connection, actor, wanted.projects)
 
     def show(self, run_id: str, *, actor: Actor) -> RunDetail:
         """One run with its calls and log. Raises RunUnknown also where ``actor`` may not know of it."""

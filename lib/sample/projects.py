@@ -9,8 +9,7 @@ from lib.clock import DAY, HOUR, MINUTE, Micros
 from lib.pricing.prices import NANO
 
 UNPRICED_MODEL = "gpt-5.5-preview"
-PLAN_CAPS = {"Starter": {"5h": 5 * NANO, "7d": 30 * NANO}, "Team": {"5h": 20 * NANO, "7d": 150 * NANO}}
-"""The caps of the plans that the stories are written for, in nano-USD."""
+PLATFORM_LAST4 = "demo"
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,6 @@ class Story:
     featured: tuple[Featured, ...] = ()
     near_cap: int | None = None
     """It has a 7-day cap of its own, of which so many percent are used."""
-
-    @property
-    def caps(self) -> Mapping[str, int]:
-        """Its plan's caps, in nano-USD by window."""
-        return PLAN_CAPS[self.plan]
 
 
 _LARGE = {

@@ -1,8 +1,7 @@
 """What a project has sealed, handed over to the first master key: its keys and the seal over them, at once.
 
 One short transaction a project: whatever kills it, the project is sealed with the old master key or the new one.
-What does not open, or is not as it was sealed, is left as it is and named. Sample data is left out: its keys
-are made up.
+What does not open, or is not as it was sealed, is left as it is and named.
 """
 
 from __future__ import annotations
@@ -23,11 +22,9 @@ from lib.vault.seals import SEAL, Entries, ProjectSeals, entry_of
 from lib.vault.states import StoredKey
 
 _IN_USE = provider_keys.c.ended_at.is_(None)
-_PROJECTS = (
-    select(projects.c.id.label("project_id"), projects.c.slug, projects.c.on_key_failure, *SEAL)
-    .where(projects.c.sample.is_(False))
-    .order_by(projects.c.slug)
-)
+_PROJECTS = select(
+    projects.c.id.label("project_id"), projects.c.slug, projects.c.on_key_failure, *SEAL
+).order_by(projects.c.slug)
 
 
 @dataclass
@@ -52,9 +49,7 @@ class HandOver:
         of_project = provider_keys.c.project_id == projects.c.id
         other_key = exists().where(of_project, _IN_USE, provider_keys.c.master_key_id != master_key_id)
         other_seal = projects.c.seal_master_key_id.is_distinct_from(master_key_id)
-        statement = select(projects.c.id, projects.c.slug).where(
-            projects.c.sample.is_(False), or_(other_key, other_seal)
-        )
+        statement = select(projects.c.id, projects.c.slug).where(or_(other_key, other_seal))
         with self._database.read() as connection:
             rows = connection.execute(statement.order_by(projects.c.slug))
             return [Subject(row.id, row.slug) for row in rows]

@@ -14,7 +14,7 @@ from lib.access.projects import find_for, is_slug
 from lib.access.roles import Action, Actor, allows
 from lib.db import AnyRow, Database
 from lib.db.tables import platform_key_health, projects, provider_keys
-from lib.errors import KeyLocked, KeyMissing, ProjectUnknown, SampleProject
+from lib.errors import KeyLocked, KeyMissing, ProjectUnknown
 from lib.secret import Secret
 from lib.vault.masters import Keyring
 from lib.vault.opening import SEALED_KEY, Safe
@@ -39,7 +39,6 @@ _PROJECT = (
     projects.c.id.label("project_id"),
     projects.c.slug,
     projects.c.on_key_failure,
-    projects.c.sample,
     *SEAL,
 )
 _WITH_ITS_KEY = projects.outerjoin(
@@ -55,7 +54,6 @@ _SHOWN = select(
     *_PROJECT, *(column for column in provider_keys.c if column.name != "project_id")
 ).select_from(_WITH_ITS_KEY)
 _SHOW = _SHOWN.where(projects.c.id == bindparam("project_id"))
-_SHOW_ALL = _SHOWN.where(projects.c.sample == bindparam("sample"))
 
 
 class KeyReader:
@@ -72,7 +70,6 @@ class KeyReader:
 
         Raises:
             ProjectUnknown: there is no such project.
-            SampleProject: nobody pays for sample data.
             KeyLocked: the project's key cannot be opened here, or what points at it was changed past Qodex.
                 It never turns into the platform's.
             KeyMissing: neither the project nor the platform has a key.
@@ -81,8 +78,6 @@ class KeyReader:
         row = self._database.lookup(_RESOLVE, {"slug": slug, "provider": provider}) if known else None
         if row is None:
             raise ProjectUnknown(slug)
-        if row.sample:
-            raise SampleProject(slug)
         secret = self.open_row(row, provider)
         if secret is not None:
             return ResolvedKey(slug, provider, "byok", secret, row.last4, row.version)
@@ -148,12 +143,10 @@ class KeyReader:
             project = find_for(connection, slug, actor, Action.SEE_SPEND)
             return self._describe(connection, project.id, provider)
 
-    def describe_all(
-        self, *, actor: Actor, provider: str = PROVIDER, sample: bool = False
-    ) -> dict[str, KeyState]:
-        """The key of every real (or every ``sample``) project that ``actor`` may see, by slug; one query."""
+    def describe_all(self, *, actor: Actor, provider: str = PROVIDER) -> dict[str, KeyState]:
+        """The key of every project that ``actor`` may see, by slug; one query."""
         with self._database.read() as connection:
-            rows = connection.execute(_SHOW_ALL, {"provider": provider, "sample": sample}).all()
+            rows = connection.execute(_SHOWN, {"provider": provider}).all()
         return {
             row.slug: self._state(row, provider)
             for row in rows
@@ -168,9 +161,6 @@ class KeyReader:
         return state_of(row, provider, self._locked_why(row, provider))
 
     def _locked_why(self, row: AnyRow, provider: str) -> str | None:
-        if row.sample:  # sample data has no seal, and its keys are made up
-            locked = self._safe.locked(row) if row.version is not None else None
-            return locked.sentence if locked else None
         try:
             self.open_row(row, provider)
         except KeyLocked as locked:

@@ -46,21 +46,19 @@ class Made:
 _SEALED = (
     select(projects.c.slug, provider_keys)
     .join(projects, projects.c.id == provider_keys.c.project_id)
-    .where(projects.c.sample.is_(False), provider_keys.c.sealed_data_key.is_not(None))
+    .where(provider_keys.c.sealed_data_key.is_not(None))
     .order_by(projects.c.slug, provider_keys.c.provider)
 )
 _SEALED_PROJECTS = (
     select(projects.c.slug, projects.c.seal_master_key_id)
-    .where(projects.c.sample.is_(False), projects.c.seal_master_key_id.is_not(None))
+    .where(projects.c.seal_master_key_id.is_not(None))
     .order_by(projects.c.slug)
 )
 _IDS = union(
     select(provider_keys.c.master_key_id)
     .join(projects, projects.c.id == provider_keys.c.project_id)
-    .where(projects.c.sample.is_(False), provider_keys.c.sealed_data_key.is_not(None)),
-    select(projects.c.seal_master_key_id).where(
-        projects.c.sample.is_(False), projects.c.seal_master_key_id.is_not(None)
-    ),
+    .where(provider_keys.c.sealed_data_key.is_not(None)),
+    select(projects.c.seal_master_key_id).where(projects.c.seal_master_key_id.is_not(None)),
 )
 
 

@@ -7,7 +7,6 @@ authenticated with a master key, in its own row. The look-up that resolves a key
 time; the transaction that changes what it tells of writes it.
 
 The record covers all providers: it has an entry for each key in use, and none for a provider without one.
-Sample data has no seal: nothing of it ever leaves.
 """
 
 from __future__ import annotations

@@ -27,11 +27,9 @@ from lib.vault.seals import SEAL, ProjectSeals
 log = logging.getLogger(__name__)
 
 _FIRST = "there were no seals before"
-_PROJECTS = (
-    select(projects.c.id.label("project_id"), projects.c.slug, projects.c.on_key_failure, *SEAL)
-    .where(projects.c.sample.is_(False))
-    .order_by(projects.c.slug)
-)
+_PROJECTS = select(
+    projects.c.id.label("project_id"), projects.c.slug, projects.c.on_key_failure, *SEAL
+).order_by(projects.c.slug)
 _LAST4 = select(provider_keys.c.provider, provider_keys.c.last4).where(provider_keys.c.ended_at.is_(None))
 _SEALED_AS_FOUND = select(audit_log.c.at, audit_log.c.actor).where(
     audit_log.c.action == Tag.PROJECT_SEALED.value

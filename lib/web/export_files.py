@@ -95,9 +95,8 @@ def write(
             raise Unwritable("The file could not be written on the server. Tell an operator.") from None
         undo.pop_all()
     projects = done.wanted.projects
-    return ExportFile(
-        file, done, file_name(link.wanted, projects[0] if len(projects) == 1 else len(projects), link.format)
-    )
+    whose = projects[0] if len(projects) == 1 else len(projects)
+    return ExportFile(file, done, file_name(link.wanted, whose, link.format, sample=link.sample))
 
 
 class _Bounded:

@@ -105,12 +105,12 @@ class ExportJobs:
     """Runs export jobs, each in a thread of its own.
 
     Args:
-        platform: gives the front door; raises a QodexError while there is none.
+        platform: gives the deployment that a link is about; raises a QodexError while there is none.
         slots: what each writer waits for.
         cache: where files go when they are whole.
     """
 
-    def __init__(self, platform: Callable[[], Platform], slots: ExportSlots, cache: ExportCache) -> None:
+    def __init__(self, platform: Callable[[Link], Platform], slots: ExportSlots, cache: ExportCache) -> None:
         self._platform, self._slots, self._cache = platform, slots, cache
         self._lock = threading.Lock()
         self._under_way: Counter[str] = Counter()
@@ -155,7 +155,7 @@ class ExportJobs:
                 raise ClientDisconnected
         job.waits = None
         try:
-            made = export_files.write(self._platform(), job.link, actor, job.gone, job.go_on)
+            made = export_files.write(self._platform(job.link), job.link, actor, job.gone, job.go_on)
         finally:
             self._slots.release(actor.name)
         job.made = made

@@ -23,12 +23,13 @@ from lib.errors import BadInput, DatabaseUnavailable, Forbidden, ProjectUnknown,
 from lib.exchange.export import exportable
 from lib.platform import Platform
 from lib.pricing.prices import plain_usd
+from lib.sample.deployment import visitor
 from lib.web import export_files
 from lib.web.export_files import ExportFile, TooLarge, Unwritable
 from lib.web.export_jobs import ExportCache, ExportJob, ExportJobs
 from lib.web.export_slots import MOST_SLOTS, Busy, ClientDisconnected, ExportSlots
 from lib.web.link_auth import authorize
-from lib.web.links import FILES, FOLDER, Link, browser_of
+from lib.web.links import FILES, FOLDER, Link, LinkRefused, browser_of
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +51,15 @@ class ExportDesk:
 
     Args:
         platform: gives the front door; raises a QodexError while there is none.
+        sample: gives the sample deployment; None where it is not loaded.
     """
 
-    def __init__(self, platform: Callable[[], Platform]) -> None:
-        self._platform = platform
+    def __init__(
+        self, platform: Callable[[], Platform], sample: Callable[[], Platform | None] = lambda: None
+    ) -> None:
+        self._platform, self._sample = platform, sample
         self._slots, self._cache = ExportSlots(), ExportCache()
-        self._jobs = ExportJobs(platform, self._slots, self._cache)
+        self._jobs = ExportJobs(self._platform_of, self._slots, self._cache)
         # Not the threads of everybody: whatever waits here keeps no page waiting.
         self._threads = ThreadPoolExecutor(MOST_SLOTS, thread_name_prefix="export")
 
@@ -98,17 +102,24 @@ class ExportDesk:
         token, browser = request.query_params.get("t", ""), browser_of(request.headers.get("cookie", ""))
         link, actor = authorize(platform, token, browser, kind)
         # Also for a file that is there already: rights may have been lost since it was written.
-        allowed = exportable(platform.database, link.wanted, actor)
+        actor = visitor(actor) if link.sample else actor
+        allowed = exportable(self._platform_of(link).database, link.wanted, actor)
         made = self._cache.get(token)
         if made and not set(made.done.wanted.projects) <= set(allowed):
             made.file.close()
             made = None
         return link, actor, made
 
+    def _platform_of(self, link: Link) -> Platform:
+        platform = self._sample() if link.sample else self._platform()
+        if platform is None:
+            raise LinkRefused("The sample data was removed.", link.owner)
+        return platform
+
     async def _make(self, link: Link, actor: Actor, gone: threading.Event) -> ExportFile:
         loop = asyncio.get_running_loop()
         job = loop.run_in_executor(
-            self._threads, lambda: export_files.write(self._platform(), link, actor, gone)
+            self._threads, lambda: export_files.write(self._platform_of(link), link, actor, gone)
         )
         try:
             return await asyncio.shield(job)

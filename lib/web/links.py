@@ -52,6 +52,8 @@ class Link:
     format: str
     session: str | None = None
     signed_in_at: Micros | None = None
+    sample: bool = False
+    """It is about the sample deployment."""
 
 
 class Signer:
@@ -118,13 +120,14 @@ def browser_of(cookies: str) -> str | None:
     return next(filter(None, found), None)
 
 
-def file_name(asked: UsageFilter, projects: int | str, format: str) -> str:  # noqa: A002
+def file_name(asked: UsageFilter, projects: int | str, format: str, *, sample: bool = False) -> str:  # noqa: A002
     """What the file holds, in plain ASCII: ``qodex-usage_checkout-api_2026-11-01_2026-11-30_UTC_events.csv``.
 
     Args:
         asked: the filter as it was asked for.
         projects: the one project's short name, or how many there are.
         format: ``csv``, ``daily-csv`` or ``parquet``.
+        sample: it is the sample deployment's.
     """
     zone = zone_named(asked.zone)
     where = projects if isinstance(projects, str) else f"{projects if asked.projects else 'all'}-projects"
@@ -132,7 +135,15 @@ def file_name(asked: UsageFilter, projects: int | str, format: str) -> str:  # n
     until = day_of(asked.until - 1, zone).isoformat() if asked.until is not None else "now"
     others = (asked.providers, asked.models, asked.kinds, asked.statuses)
     narrowed = [*asked.sources, *(["filtered"] if any(others) else [])]
-    parts = ["qodex-usage", where, *narrowed, since, until, asked.zone, _ENDINGS[format]]
+    parts = [
+        "qodex-sample-usage" if sample else "qodex-usage",
+        where,
+        *narrowed,
+        since,
+        until,
+        asked.zone,
+        _ENDINGS[format],
+    ]
     return "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", part)[:80] for part in parts)
 
 

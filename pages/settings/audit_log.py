@@ -10,7 +10,6 @@ from lib.access.auditlog import AuditFilter
 from lib.access.roles import Action
 from lib.ui.audit import audit_list
 from lib.ui.base import filters, paging
-from lib.ui.base.navigation import in_sample
 from lib.ui.base.wording import count
 from lib.ui.parts import cards
 from lib.ui.shell.guards import acting_later
@@ -27,8 +26,6 @@ def main() -> None:
     warn_of_unknown_projects(visit.slugs)
     with st.container(horizontal=True, gap="xsmall"):
         wanted = audit_list.choose(visit.slugs, log.actors(actor=visit.actor), chosen)
-    if in_sample() and not wanted.projects:
-        wanted = replace(wanted, projects=visit.slugs)  # never beside those of real projects
     head.context(f"Append-only: no row is ever changed or deleted here · {chosen.label}")
     rows, total = log.list(wanted, actor=visit.actor)
     if not rows:

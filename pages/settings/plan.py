@@ -39,7 +39,7 @@ def _now(visit: PageContext, project: Project) -> None:
     key = platform.keys.describe(project.slug, actor=actor)
     room = platform.caps.headroom(project.slug, actor=actor)
     waiting = platform.runs.number(RunFilter((project.slug,), statuses=("waiting",)), actor=actor)
-    funded = project.sample or platform.keys.platform_state().status != "none"
+    funded = platform.keys.platform_state().status != "none"
     cards.attention(
         windows.attention_of(project, key, room, waiting=waiting, funded=funded, zone=visit.zone),
         titled=False,

@@ -18,12 +18,12 @@ from lib.ui.shell.guards import guard
 
 viewer = guard()
 platform = front_door()
-projects = platform.projects.list(actor=viewer.actor, sample=in_sample())
+projects = platform.projects.list(actor=viewer.actor)
 
 head = cards.header("Spend overview")
-if not projects or not platform.reports.any_call(actor=viewer.actor, sample=in_sample()):
+if not projects or not platform.reports.any_call(actor=viewer.actor):
     funding = platform.keys.platform_state()
-    states = platform.keys.describe_all(actor=viewer.actor, sample=in_sample())
+    states = platform.keys.describe_all(actor=viewer.actor)
     slug = projects[0].slug if projects else None
     has_key = bool(slug) and (funding.status != "none" or bool(states[str(slug)].version))
     three = "Three steps, and the first call shows up here."
@@ -34,9 +34,7 @@ if not projects or not platform.reports.any_call(actor=viewer.actor, sample=in_s
 
 with head.right:
     chosen = filters.choose_period()
-wanted = UsageFilter(
-    since=chosen.period.since, until=chosen.period.until, zone=chosen.zone.key, sample=in_sample()
-)
+wanted = UsageFilter(since=chosen.period.since, until=chosen.period.until, zone=chosen.zone.key)
 head.context(f"{table.all_projects(len(projects))} · {chosen.label}{live.note(chosen)}")
 
 course = buckets.course(wanted, chosen, viewer.actor)

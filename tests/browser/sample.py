@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import random
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from lib.clock import DAY, HOUR, SECOND, from_micros, iso
@@ -29,6 +30,17 @@ _MODELS = {"gpt-5": 9, "gpt-5-mini": 7, "o4-mini": 3, "gpt-4.1-mini": 2, "gpt-5-
 _HEADER = "occurred_at,project,source,model,status,input_tokens,cached_input_tokens,output_tokens,reasoning_tokens,cost_usd"
 _DAYS = 90
 _PROMPT = "Write a test. " * 700  # as long as the tokens that the answers report
+
+
+@contextmanager
+def sample_of(platform: Platform) -> Iterator[Platform]:
+    """The sample deployment beside a real one."""
+    from lib.platform import Platform
+    from lib.sample import deployment
+
+    sample = Platform(deployment.sample_settings(platform.settings), actor=platform.actor)
+    yield sample
+    sample.close()
 
 
 def fill(platform: Platform, upstream: ScriptedUpstream) -> None:

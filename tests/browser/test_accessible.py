@@ -9,11 +9,12 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from tests.browser.sample import sample_of
 from tests.browser.visit import PATIENCE, Served, Visit, served
 from tests.upstream import GOOD_KEY
 
 PAGES = ["", "usage", "run_logs", "integrations", "plan", "members", "audit_log"]
-STATES = {"integrations": {"project": "sample-mobile-bff"}, "plan": {"project": "sample-payments-core"}}
+STATES = {"integrations": {"project": "mobile-bff"}, "plan": {"project": "payments-core"}}
 BACKGROUNDS: dict[Literal["light", "dark"], str] = {"light": "rgb(255, 255, 255)", "dark": "rgb(16, 21, 28)"}
 # Half faded in, a text has half its contrast.
 NOTHING_FADES = """() => document.getAnimations().every(
@@ -24,10 +25,10 @@ AXE = "axe.run(document, {resultTypes: ['violations']})"
 @pytest.fixture(scope="module")
 def in_use(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A dashboard with the sample data: keys that fail and are locked, caps that are reached, runs that wait."""
-    from lib.sample import load
+    from lib.sample import deployment
 
     with served(tmp_path_factory.mktemp("in-use")) as running:
-        load.load(running.platform.database, running.platform.keyring, running.platform.actor)
+        deployment.load(running.platform, running.platform.actor)
         yield running
 
 
@@ -70,8 +71,8 @@ def test_axe_finds_nothing_serious_where_nothing_was_done_yet(path: str, page: P
 def test_axe_finds_nothing_serious_on_a_run_that_failed(page: Page, in_use: Served):
     from lib.runs.log import RunFilter
 
-    failed = RunFilter(statuses=("error",), sample=True, limit=1)
-    [run], _ = in_use.platform.runs.list(failed, actor=in_use.platform.actor)
+    with sample_of(in_use.platform) as sample:
+        [run], _ = sample.runs.list(RunFilter(statuses=("error",), limit=1), actor=sample.actor)
     Visit(page, in_use.address).open("run_logs", sample="1", run=run.run_id).sees(f"Run {run.run_id}")
     assert serious(page) == []
 

@@ -12,18 +12,19 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.sample import sample_of
 from tests.browser.visit import PATIENCE, Served, Visit, served
 
-PAIR = ("sample-checkout-api", "sample-search-ranking")
+PAIR = ("checkout-api", "search-ranking")
 
 
 @pytest.fixture(scope="module")
 def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A dashboard with the sample data."""
-    from lib.sample import load
+    from lib.sample import deployment
 
     with served(tmp_path_factory.mktemp("dashboard")) as running:
-        load.load(running.platform.database, running.platform.keyring, running.platform.actor)
+        deployment.load(running.platform, running.platform.actor)
         yield running
 
 
@@ -47,8 +48,8 @@ def follow(visit: Visit, link: str, slug: str) -> None:
 def test_a_manager_finds_the_project_nearest_to_its_cap_and_what_spends_there(
     dashboard: Served, visit: Visit
 ):
-    rooms = dashboard.platform.caps.headroom_all(actor=dashboard.platform.actor, sample=True)
-    own = dashboard.platform.keys.describe_all(actor=dashboard.platform.actor, sample=True)
+    with sample_of(dashboard.platform) as sample:
+        rooms, own = sample.caps.headroom_all(), sample.keys.describe_all()
     capped = {slug: room.nearest for slug, room in rooms.items() if not own[slug].version}
     nearest = max(capped, key=lambda slug: capped[slug].percent)
 
@@ -62,14 +63,14 @@ def test_a_manager_finds_the_project_nearest_to_its_cap_and_what_spends_there(
 
 
 def test_a_lead_finds_out_why_runs_fail_and_where_to_mend_it(visit: Visit):
-    visit.open(sample="1").sees("Key failing", "sample-mobile-bff")
-    follow(visit, "Fix key", "sample-mobile-bff")
+    visit.open(sample="1").sees("Key failing", "mobile-bff")
+    follow(visit, "Fix key", "mobile-bff")
     visit.sees("Failing since", "OpenAI says")
     visit.page.get_by_role("link", name="Show runs").first.click()
     visit.page.wait_for_url("**/run_logs?**", timeout=PATIENCE)
     visit.settle()
     path, query = address(visit)
-    assert (path, query["project"], query["status"]) == ("/run_logs", ["sample-mobile-bff"], ["error"])
+    assert (path, query["project"], query["status"]) == ("/run_logs", ["mobile-bff"], ["error"])
 
 
 def test_an_analyst_takes_last_month_of_two_projects_in_another_zone(dashboard: Served, visit: Visit):
@@ -89,7 +90,8 @@ def test_an_analyst_takes_last_month_of_two_projects_in_another_zone(dashboard: 
     zone = zone_named("Asia/Kolkata")
     period = preset("last_month", zone, time.time_ns() // 1000)
     wanted = UsageFilter(projects=PAIR, since=period.since, until=period.until, zone=zone.key)
-    sums = dashboard.platform.reports.totals(wanted, actor=dashboard.platform.actor)
+    with sample_of(dashboard.platform) as sample:
+        sums = sample.reports.totals(wanted, actor=sample.actor)
     rows = list(csv.DictReader(file.read_text().splitlines()))
     assert {row["project"] for row in rows} == set(PAIR)
     assert sum(int(row["calls"]) for row in rows) == sums.calls > 0
@@ -99,9 +101,7 @@ def test_an_analyst_takes_last_month_of_two_projects_in_another_zone(dashboard: 
 def test_an_operator_loads_and_removes_sample_data(tmp_path: Path, page: Page):
     with served(tmp_path, platform_key=None) as empty:
         visit = Visit(page, empty.address).open().press("Explore with sample data")
-        expect(page.get_by_text("sample-payments-core").filter(visible=True).first).to_be_visible(
-            timeout=PATIENCE
-        )
+        expect(page.get_by_text("payments-core").filter(visible=True).first).to_be_visible(timeout=PATIENCE)
         visit.press("Remove the sample data").press("Remove").closed()
         visit.sees("No project yet")
-        assert empty.platform.projects.list(actor=empty.platform.actor, sample=None) == []
+        assert not empty.platform.settings.sample_folder.exists()

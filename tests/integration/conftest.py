@@ -25,10 +25,10 @@ def shop(settings: Settings) -> Iterator[Platform]:
     from lib.platform import Platform
     from lib.secret import Secret
 
-    front_door = Platform(settings.model_copy(update={"openai_api_key": Secret(PLATFORM_KEY)}))
-    front_door.projects.add("shop", actor=front_door.actor)
-    yield front_door
-    front_door.close()
+    real_front_door = Platform(settings.model_copy(update={"openai_api_key": Secret(PLATFORM_KEY)}))
+    real_front_door.projects.add("shop", actor=real_front_door.actor)
+    yield real_front_door
+    real_front_door.close()
 
 
 @pytest.fixture
@@ -74,15 +74,15 @@ def run(byok: Platform) -> Iterator[Run]:
 def dashboard(settings: Settings, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
     """The pages over the same database, in the local mode."""
     from lib.ui.base.loaders import forget
-    from lib.ui.base.server import front_door
+    from lib.ui.base.server import real_front_door
     from tests.pages import Dashboard
 
     assert settings.master_keys
     monkeypatch.setenv("DATABASE_URL", settings.database_url)
     monkeypatch.setenv("QODEX_MASTER_KEYS", settings.master_keys.reveal())
     monkeypatch.setenv("OPENAI_BASE_URL", settings.openai_base_url)
-    front_door.clear()
+    real_front_door.clear()
     forget()
     yield Dashboard(platform)
-    front_door().close()
-    front_door.clear()
+    real_front_door().close()
+    real_front_door.clear()

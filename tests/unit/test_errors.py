@@ -25,7 +25,7 @@ EXAMPLES = [
     errors.SdkUnsupported("2.54.0", "openai>=3.0,<4"),
     errors.ProjectUnknown("checkout-api"),
     errors.RunUnknown(),
-    errors.SampleProject("sample-checkout-api"),
+    errors.SampleProject("checkout-api"),
     errors.Forbidden(_SENTENCE),
     errors.DatabaseUnavailable(_SENTENCE),
     errors.DatabaseUnavailable(_SENTENCE, cause="busy"),

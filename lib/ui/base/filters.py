@@ -14,7 +14,6 @@ from lib.clock import DAY, HOUR, Micros
 from lib.errors import BadInput
 from lib.reports.models import UsageFilter
 from lib.ui.base import address
-from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import front_door, now
 from lib.ui.base.wording import span
 from lib.usage.comparison import MONTHS, compared_with
@@ -191,4 +190,4 @@ def before(wanted: UsageFilter, chosen: Chosen) -> UsageFilter:
 
 def projects_of(actor: Actor) -> list[str]:
     """Short names of the projects that the viewer may see."""
-    return [project.slug for project in front_door().projects.list(actor=actor, sample=in_sample())]
+    return [project.slug for project in front_door().projects.list(actor=actor)]

@@ -7,13 +7,35 @@ import streamlit as st
 from lib.access.roles import Actor, Origin, local_administrator
 from lib.clock import Micros
 from lib.platform import Platform
+from lib.sample.deployment import identity, sample_settings
 from lib.settings import Settings
+from lib.ui.base.navigation import in_sample
 from lib.web.exports import ExportDesk
 
 
-@st.cache_resource(show_spinner=False)
 def front_door() -> Platform:
-    """The one Platform of this process; what is done through it needs an actor each time.
+    """The Platform that this page shows: the real one, or the sample deployment where the address asks for it.
+
+    For what runs within a page: its script, callbacks and fragments. What is done through it needs an actor each time.
+
+    Raises:
+        SettingsError, DatabaseUnavailable: it cannot be opened now; the next rerun tries again.
+    """
+    platform = real_front_door()
+    sample = identity(platform.settings) if in_sample() else None
+    return platform if sample is None else _sample(platform.settings, sample)
+
+
+def sample_front_door() -> Platform | None:
+    """The sample deployment; None where it is not loaded."""
+    platform = real_front_door()
+    sample = identity(platform.settings)
+    return None if sample is None else _sample(platform.settings, sample)
+
+
+@st.cache_resource(show_spinner=False)
+def real_front_door() -> Platform:
+    """The one Platform of this process, whatever a page shows.
 
     Raises:
         SettingsError, DatabaseUnavailable: it cannot be opened now; the next rerun tries again.
@@ -26,7 +48,12 @@ def front_door() -> Platform:
     )
 
 
-export_desk = ExportDesk(front_door)
+@st.cache_resource(show_spinner=False, max_entries=1)
+def _sample(_settings: Settings, loaded: tuple[int, int]) -> Platform:  # noqa: ARG001 - another load is another key
+    return Platform(sample_settings(_settings), actor=Actor("nobody", Origin.BROWSER))
+
+
+export_desk = ExportDesk(real_front_door, sample_front_door)
 """The one desk of this process: pages prepare files at it, and links lead to it."""
 
 

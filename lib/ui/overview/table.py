@@ -19,7 +19,7 @@ from lib.platform import Platform
 from lib.reports.models import ProjectRow, UsageFilter
 from lib.ui.base import loaders
 from lib.ui.base.badges import badge_column
-from lib.ui.base.navigation import USAGE, go, in_sample
+from lib.ui.base.navigation import USAGE, go
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, cell, count_column, dollars, height_of, money_column
 from lib.ui.base.wording import KEY_STATUS, payer, shorten
@@ -60,10 +60,10 @@ def standings(
     platform: Platform, projects: Sequence[Project], wanted: UsageFilter, course: Course, actor: Actor
 ) -> list[Standing]:
     """All projects, nearest to a cap first, then by spend; each with its own spend in the bars of ``course``."""
-    keys = platform.keys.describe_all(actor=actor, sample=wanted.sample)
+    keys = platform.keys.describe_all(actor=actor)
     sums = loaders.cached(front_door().reports.by_project, wanted, actor=actor)
     courses = _courses(wanted, course, actor)
-    rooms = platform.caps.headroom_all(actor=actor, sample=wanted.sample)
+    rooms = platform.caps.headroom_all(actor=actor)
     found = [
         Standing(
             project,
@@ -96,9 +96,9 @@ def _courses(wanted: UsageFilter, course: Course, actor: Actor) -> dict[str, lis
 
 def state_of_now(actor: Actor) -> object:
     """What changes without a call: keys, and room that returns."""
-    platform, sample = front_door(), in_sample()
-    keys = platform.keys.describe_all(actor=actor, sample=sample)
-    rooms = platform.caps.headroom_all(actor=actor, sample=sample)
+    platform = front_door()
+    keys = platform.keys.describe_all(actor=actor)
+    rooms = platform.caps.headroom_all(actor=actor)
     return _state({slug: (key, None if key.version else rooms[slug]) for slug, key in keys.items()})
 
 

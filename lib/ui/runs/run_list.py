@@ -11,7 +11,6 @@ from lib.runs.log import RunFilter, RunRow
 from lib.ui.base import address, paging
 from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
-from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars
 from lib.ui.base.wording import (
@@ -53,7 +52,6 @@ def choose(projects: Sequence[str], chosen: Chosen) -> RunFilter:
         # A period that lasts until now has no end: what begins while the page is open belongs to it.
         until=None if search or is_live(chosen) else chosen.period.until,
         search=search,
-        sample=in_sample(),
         limit=PAGE_ROWS,
         offset=paging.offset(PAGE_ROWS),
     )

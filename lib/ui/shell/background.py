@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from lib.errors import QodexError
-from lib.ui.base.server import front_door
+from lib.ui.base.server import real_front_door
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ async def _keep_on() -> None:
 
 def _keep_forecasts() -> None:
     try:
-        front_door().forecasts.keep()
+        real_front_door().forecasts.keep()
     except QodexError as problem:
         log.warning("No forecasts were kept this time: %s", problem)
     except Exception:

@@ -16,7 +16,9 @@ import streamlit as st
 
 from lib.access.roles import Action, Actor, Origin, allows, local_administrator
 from lib.errors import SessionEnded
-from lib.ui.base.server import front_door
+from lib.sample.deployment import visitor
+from lib.ui.base.navigation import in_sample
+from lib.ui.base.server import real_front_door
 from lib.ui.shell import signin
 
 LOCAL_NAME = "local"
@@ -45,10 +47,15 @@ def current_viewer() -> Viewer | None:
     Raises:
         SignInRefused, SessionEnded: somebody is there, but not let in (any more).
     """
-    if front_door().settings.oidc_issuer is not None:
+    if real_front_door().settings.oidc_issuer is not None:
         actor = signin.who()
-        return Viewer(actor, local=False) if actor else None
+        return Viewer(_here(actor), local=False) if actor else None
     return Viewer(local_administrator(Origin.BROWSER, LOCAL_NAME), local=True)
+
+
+def _here(actor: Actor) -> Actor:
+    """In the sample deployment everybody may look around as a lead does; nothing there is real."""
+    return visitor(actor) if in_sample() else actor
 
 
 @contextmanager
@@ -82,6 +89,7 @@ def acting_later() -> Callable[[], Actor]:
 
     What it returns raises SessionEnded, SignInRefused.
     """
-    if front_door().settings.oidc_issuer is not None:
-        return signin.still_there()
+    if real_front_door().settings.oidc_issuer is not None:
+        who, sample = signin.still_there(), in_sample()
+        return (lambda: visitor(who())) if sample else who
     return lambda: local_administrator(Origin.BROWSER, LOCAL_NAME)

@@ -15,7 +15,6 @@ from lib.clock import Micros
 from lib.errors import Forbidden, ProjectUnknown
 from lib.platform import Platform
 from lib.ui.base import address, notices
-from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import front_door, now
 from lib.ui.base.wording import escape
 from lib.ui.shell import new_project
@@ -68,7 +67,7 @@ def page(action: Action = Action.SEE_SPEND, *, needs_project: bool = True) -> Pa
         needs_project: False for a page that has something to show before there is any project.
     """
     viewer = guard()
-    visible = front_door().projects.list(actor=viewer.actor, sample=in_sample())
+    visible = front_door().projects.list(actor=viewer.actor)
     allowed = tuple(project for project in visible if viewer.may(action, project.id))
     if visible and not allowed:
         raise Forbidden(

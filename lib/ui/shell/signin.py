@@ -12,7 +12,7 @@ from lib.access.roles import Actor, Origin
 from lib.access.sessions import Rules, Sessions, Token, read_token
 from lib.errors import SessionEnded, SignInRefused
 from lib.settings import COMMAND
-from lib.ui.base.server import front_door
+from lib.ui.base.server import real_front_door
 from lib.ui.base.wording import count, escape
 
 MOST_NAMED = 10  # administrators that the page for people without a role names
@@ -37,7 +37,7 @@ def who() -> Actor | None:
     claims = _claims()
     if claims.get("is_logged_in") is not True:
         return None
-    platform = front_door()
+    platform = real_front_door()
     email = Sessions(platform.database).admit(claims, Rules.of(platform.settings))
     return platform.members.actor(email, Origin.BROWSER, platform.settings.admins)
 
@@ -88,7 +88,7 @@ def roles_of(actor: Actor) -> str:
 
 
 def _draw_gate(problem: SignInRefused | SessionEnded | None) -> None:
-    provider = escape(urlsplit(front_door().settings.oidc_issuer or "").hostname or "")
+    provider = escape(urlsplit(real_front_door().settings.oidc_issuer or "").hostname or "")
     with st.container(horizontal_alignment="center"), st.container(border=True, width=460):
         st.title("Sign in", anchor=False)
         if isinstance(problem, SignInRefused):
@@ -104,7 +104,7 @@ def _draw_gate(problem: SignInRefused | SessionEnded | None) -> None:
 
 
 def _draw_waiting_room(actor: Actor) -> None:
-    platform = front_door()
+    platform = real_front_door()
     found = platform.members.administrators(platform.settings.admins)
     st.title("No access yet", anchor=False)
     st.markdown(f"You are signed in as **{escape(actor.name)}**, but you have no role in any project.")
@@ -130,7 +130,7 @@ def still_there() -> Callable[[], Actor]:
     known = token()
 
     def then() -> Actor:
-        platform = front_door()
+        platform = real_front_door()
         rules = Rules.of(platform.settings)
         Sessions(platform.database).require_open(known.id, known.email, known.issued_at, rules)
         return platform.members.actor(known.email, Origin.BROWSER, platform.settings.admins)
@@ -142,7 +142,7 @@ def _sign_out() -> None:
     """End the session for every tab, then let Streamlit forget its cookie and tell the identity provider."""
     claims = _claims()
     if claims.get("is_logged_in") is True:
-        Sessions(front_door().database).end(claims)
+        Sessions(real_front_door().database).end(claims)
     st.logout()
 
 

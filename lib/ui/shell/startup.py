@@ -21,7 +21,7 @@ from lib.db.health import describe
 from lib.errors import QodexError, SettingsError
 from lib.llm.http import install_log_redaction
 from lib.settings import ROOT, SIGN_IN, SIGN_IN_RULES, Settings
-from lib.ui.base.server import front_door
+from lib.ui.base.server import real_front_door
 from lib.ui.shell.background import background_work
 from lib.web.page_shell import PageShell
 from lib.web.signin import CALLBACK
@@ -117,7 +117,7 @@ async def lifespan(_: object) -> AsyncIterator[None]:
 
 def check() -> None:
     """Raise DatabaseUnavailable, SettingsError or MasterKeyMissing where this server cannot do its work."""
-    platform = front_door()
+    platform = real_front_door()
     describe(platform.database, seconds=_CHECK_SECONDS)
     platform.masters.require_all()
 
@@ -135,7 +135,7 @@ def _start() -> None:
     if warning := ambient.key_warning():
         log.warning("%s", warning)
     try:
-        platform = front_door()
+        platform = real_front_door()
     except QodexError as problem:
         log.error("%s", problem)  # noqa: TRY400 - one sentence; each page says it, too, until it is mended
         return

@@ -6,11 +6,11 @@ import streamlit as st
 
 from lib.access.roles import Action, Actor, allows
 from lib.errors import QodexError
-from lib.sample import load
+from lib.sample import deployment
 from lib.ui.base import loaders, notices
 from lib.ui.base.navigation import OVERVIEW, SAMPLE, go, in_sample
-from lib.ui.base.server import front_door
-from lib.ui.base.wording import badge, count, escape
+from lib.ui.base.server import real_front_door
+from lib.ui.base.wording import badge, escape
 from lib.ui.shell.guards import acting
 
 REMOVING = "sample:remove"
@@ -18,14 +18,14 @@ REMOVING = "sample:remove"
 
 def leave_what_is_gone() -> None:
     """A kept link into sample data that was removed since shows the real projects, and says so."""
-    if in_sample() and not load.is_loaded(front_door().database):
+    if in_sample() and not deployment.is_loaded(real_front_door().settings):
         del st.query_params[SAMPLE]
         notices.say("The sample data was removed. These are the real projects.", icon="info")
 
 
 def draw_sidebar(actor: Actor) -> None:
     """What the sample data is, and the way in or out; nothing where there is none."""
-    loaded = in_sample() or load.is_loaded(front_door().database)
+    loaded = in_sample() or deployment.is_loaded(real_front_door().settings)
     if not loaded:
         return
     with st.sidebar:
@@ -33,7 +33,7 @@ def draw_sidebar(actor: Actor) -> None:
         with st.container(gap="xxsmall"):
             if in_sample():
                 st.markdown(badge("Sample data", "orange"))
-                st.caption("Made up, and in no total of real projects.")
+                st.caption("Made up, in a database of its own.")
                 _switch("Back to real projects", "logout", sample_data=False)
                 if allows(actor, Action.CREATE_PROJECT, None):
                     notices.opener("Remove the sample data", REMOVING, "delete", "tertiary")
@@ -62,10 +62,10 @@ def draw_offer(actor: Actor) -> None:
 
 
 def _load() -> QodexError | None:
-    platform = front_door()
+    platform = real_front_door()
     try:
-        if not load.is_loaded(platform.database):
-            load.load(platform.database, platform.keyring, acting())
+        if not deployment.is_loaded(platform.settings):
+            deployment.load(platform, acting())
     except QodexError as problem:
         return problem
     return None
@@ -82,13 +82,13 @@ def _removal() -> None:
     if not notices.confirmed("Remove", REMOVING):
         return
     try:
-        removed = load.remove(front_door().database, acting())
+        deployment.remove(real_front_door(), acting())
     except QodexError as problem:
         failure.error(escape(str(problem)), icon=":material/error:")
         return
     loaders.forget()
     notices.close_dialog()
-    notices.say(f"Removed {count(len(removed.projects), 'sample project')}.")
+    notices.say("The sample data was removed.")
     go(OVERVIEW, **{SAMPLE: ""})
 
 

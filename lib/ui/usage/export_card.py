@@ -12,7 +12,8 @@ from lib.errors import QodexError
 from lib.exchange.daily_summary import about_rows
 from lib.reports.models import Totals, UsageFilter
 from lib.ui.base.filters import Chosen
-from lib.ui.base.server import export_desk, front_door
+from lib.ui.base.navigation import in_sample
+from lib.ui.base.server import export_desk, front_door, real_front_door
 from lib.ui.base.wording import SOURCE, count, escape, money, size
 from lib.ui.parts.cards import card, facts, heading
 from lib.ui.shell import signin
@@ -133,8 +134,8 @@ def _prepare(link: Link, token: str) -> None:
 
 def _link(wanted: UsageFilter, kind: str, actor: Actor) -> tuple[Link, str, str | None]:
     """The link to the file and its token; or why there is none."""
-    browser, settings = this_browser(), front_door().settings
-    link = Link(actor.name, wanted, kind)
+    browser, settings = this_browser(), real_front_door().settings
+    link = Link(actor.name, wanted, kind, sample=in_sample())
     if browser is None:
         return link, "", "Reload this page to export; your browser must accept cookies of this site."
     if settings.oidc_issuer:
@@ -154,7 +155,7 @@ def _is_same(prepared: Link, now: Link) -> bool:
         for since, again in ((before.since, after.since), (before.until, after.until))
     ]
     return (
-        prepared.format == now.format
+        (prepared.format, prepared.sample) == (now.format, now.sample)
         and max(moved) < _SAME_PERIOD
         and replace(before, since=None, until=None) == replace(after, since=None, until=None)
     )

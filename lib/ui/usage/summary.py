@@ -12,7 +12,6 @@ from lib.reports.models import DayRow, Totals, UsageFilter
 from lib.ui.base import address, loaders
 from lib.ui.base.comparing import change, points
 from lib.ui.base.filters import Chosen
-from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, cell, count_column, height_of, money_column
 from lib.ui.base.wording import KIND, SOURCE, count, escape, money, share
@@ -32,7 +31,7 @@ STATUSES = {
 
 def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter:
     """Draw the filters, each saying its state, and return what they come to."""
-    known = loaders.cached(front_door().reports.choices, actor=actor, sample=in_sample())
+    known = loaders.cached(front_door().reports.choices, actor=actor)
     return UsageFilter(
         projects=tuple(address.select_many("Projects", "project", projects)),
         sources=tuple(
@@ -53,7 +52,6 @@ def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter
         since=chosen.period.since,
         until=chosen.period.until,
         zone=chosen.zone.key,
-        sample=in_sample(),
     )
 
 
@@ -68,7 +66,7 @@ def reset() -> None:
 
 def unfiltered(wanted: UsageFilter) -> UsageFilter:
     """The same period of everything."""
-    return UsageFilter(since=wanted.since, until=wanted.until, zone=wanted.zone, sample=wanted.sample)
+    return UsageFilter(since=wanted.since, until=wanted.until, zone=wanted.zone)
 
 
 def which(wanted: UsageFilter, projects: int) -> str:

@@ -22,7 +22,7 @@ from lib.platform import Platform
 from lib.reports.spend import UsageFilter
 from lib.runs.log import RunFilter
 from lib.settings import Settings
-from lib.ui.base.server import front_door
+from lib.ui.base.server import real_front_door
 from tests.pages import PAGES, Dashboard, buttons, from_main, texts
 from tests.services import SIGN_IN
 from tests.upstream import GOOD_KEY
@@ -204,7 +204,7 @@ def signed_in(dashboard: Dashboard, org: Platform, monkeypatch: pytest.MonkeyPat
     """The pages as somebody sees them who came through the identity provider."""
     for name, value in SIGN_IN.items():
         monkeypatch.setenv(name, value)
-    front_door.clear()
+    real_front_door.clear()
     return org
 
 
@@ -368,6 +368,6 @@ def test_whoever_runs_code_on_the_server_is_an_administrator_and_the_log_says_fr
 
 def test_with_sign_in_what_names_no_actor_is_done_by_nobody(signed_in: Platform):
     with pytest.raises(ProjectUnknown):
-        front_door().keys.save("own", GOOD_KEY)
+        real_front_door().keys.save("own", GOOD_KEY)
     with pytest.raises(ProjectUnknown):
-        front_door().run("own")
+        real_front_door().run("own")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, insert, select, text
 
 from lib.access.roles import Actor, Origin, Role, local_administrator
 from lib.clock import DAY, to_micros
@@ -355,19 +355,6 @@ BAD_ROWS = {
     "a NUL character": (GOOD.replace("gpt", "g\0t"), "model holds a NUL"),
     "quotes that do not pair up": (GOOD.replace("gpt-5-mini", '"gpt"-5'), "quotes that do not pair up"),
 }
-
-
-def test_usage_of_a_sample_project_is_a_bad_row(
-    database: Database, bring: Callable[..., ImportResult]
-) -> None:
-    with database.write() as connection:
-        connection.execute(update(projects).where(projects.c.slug == "search").values(sample=True))
-    with pytest.raises(ImportRejected) as rejected:
-        bring(GOOD, GOOD.replace("checkout-api", "search"))
-    assert rejected.value.problems == [
-        (3, "project is sample data, which takes no usage; create a project of your own")
-    ]
-    assert count(database) == 0
 
 
 @on_sqlite

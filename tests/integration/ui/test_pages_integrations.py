@@ -8,7 +8,7 @@ import os
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib.ui.base.server import front_door
+from lib.ui.base.server import real_front_door
 from tests.pages import ADMIN, Dashboard, buttons, press, texts
 from tests.upstream import GOOD_KEY, OTHER_KEY, PLATFORM_KEY, WRONG_KEY, ScriptedUpstream
 
@@ -24,7 +24,7 @@ def type_key(page: AppTest, key: str) -> AppTest:
 
 def with_platform_key(monkeypatch: pytest.MonkeyPatch, key: str = PLATFORM_KEY) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    front_door.clear()
+    real_front_door.clear()
 
 
 # --- states
@@ -60,7 +60,7 @@ def test_a_failing_platform_key_is_told_where_it_matters(
     with_platform_key(monkeypatch)
     dashboard.add("checkout-api")
     upstream.keys[PLATFORM_KEY] = "revoked"
-    front_door().test_call("checkout-api", "gpt-5-mini", "Say hello.", actor=ADMIN)
+    real_front_door().test_call("checkout-api", "gpt-5-mini", "Say hello.", actor=ADMIN)
     assert "The platform key •••• 0003 has been rejected by OpenAI since" in texts(
         dashboard.open("integrations")
     )
@@ -109,7 +109,7 @@ def test_a_key_of_a_master_key_that_is_not_here_is_locked_and_the_page_says_whic
     dashboard.add("checkout-api", GOOD_KEY)
     needed = dashboard.platform.keyring.ids[0]
     monkeypatch.setenv("QODEX_MASTER_KEYS", base64.b64encode(os.urandom(32)).decode())
-    front_door.clear()
+    real_front_door.clear()
     page = dashboard.open("integrations")
     assert not page.exception
     assert "Locked" in texts(page)

@@ -7,7 +7,7 @@ import logging
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib.ui.base.server import front_door
+from lib.ui.base.server import real_front_door
 from tests import services
 from tests.pages import PAGES, ROOT, Dashboard, buttons, file_of, from_main, press, texts
 
@@ -31,7 +31,7 @@ def test_on_a_cold_server_no_page_is_served_past_the_gate(
     dashboard.add("checkout-api")
     for variable, value in SIGN_IN.items():
         monkeypatch.setenv(variable, value)
-    front_door.clear()
+    real_front_door.clear()
     page = from_main().switch_page(file_of(name)).run()
     assert not page.exception
     assert "checkout-api" not in texts(page)
@@ -79,7 +79,7 @@ def test_an_unusable_environment_is_one_sentence_on_every_page(
     dashboard: Dashboard, name: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("QODEX_TIMEZONE", "Mars/Olympus")
-    front_door.clear()
+    real_front_door.clear()
     page = from_main().run()
     assert not page.exception
     assert "QODEX\\_TIMEZONE" in page.error[0].value

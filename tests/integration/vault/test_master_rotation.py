@@ -107,14 +107,6 @@ def vars_of(state: Any) -> dict[str, Any]:
     return {name: getattr(state, name) for name in type(state).__dataclass_fields__}
 
 
-def test_keys_of_sample_projects_are_left_out(server):
-    server.vault.sql("UPDATE projects SET sample = true WHERE slug = 'search'")
-    server.masters.create(actor=OPERATOR)
-    assert server.masters.rotate(actor=OPERATOR).resealed == 2
-    assert server.sealed_with()["search"] == OLD_ID
-    server.masters.retire(OLD_ID, actor=OPERATOR)
-
-
 # --- keys in the environment, several servers ------------------------------------------------------
 
 
