@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 
 from lib.runs.lifecycle import HEARTBEAT_SECONDS, RunStore
 
@@ -12,46 +13,47 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """One daemon thread, started with the first run and gone with the last one."""
+    """One daemon thread, started with the first run; it ends some time after the last one.
+
+    There is no lock in it: an exception from outside, a signal's, could leave that locked for ever. Two threads at
+    once would do no harm either, they would only say twice that a run lives.
+    """
 
     def __init__(self, runs: RunStore, interval: float = HEARTBEAT_SECONDS) -> None:
         self._runs = runs
         self._interval = interval
-        self._thread: threading.Thread | None = None
         self._start_anew()
         os.register_at_fork(after_in_child=self._start_anew)  # threads do not cross a fork
 
     def add(self, run_id: str) -> None:
         """Keep this run alive until ``drop``."""
-        with self._lock:
-            self._alive.add(run_id)
-            if self._thread is None:
-                self._wake.clear()
-                self._thread = threading.Thread(target=self._beat, daemon=True, name="qodex-heartbeat")
-                self._thread.start()
+        self._alive.add(run_id)
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._beat, daemon=True, name="qodex-heartbeat")
+            self._thread.start()
 
     def drop(self, run_id: str) -> None:
         """This run has ended."""
-        with self._lock:
-            self._alive.discard(run_id)
-            if not self._alive:
-                self._wake.set()
-                self._thread = None
+        self._alive.discard(run_id)
 
     def _start_anew(self) -> None:
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
         self._alive: set[str] = set()
-        self._thread = None
+        self._thread: threading.Thread | None = None
 
     def _beat(self) -> None:
-        me = threading.current_thread()
-        while not self._wake.wait(self._interval):
-            with self._lock:
-                alive = sorted(self._alive) if self._thread is me else []
-            if not alive:
-                return
-            try:
-                self._runs.keep_alive(alive)
-            except Exception as problem:  # noqa: BLE001 - whatever it was, the next one may be written
-                log.warning("A sign of life could not be written: %s", problem)
+        while True:
+            time.sleep(self._interval)
+            alive = sorted(self._alive.copy())
+            if alive:
+                self._keep_alive(alive)
+                continue
+            self._thread = None
+            if not self._alive:
+                return  # a run that is added from here on starts another thread
+            self._thread = threading.current_thread()
+
+    def _keep_alive(self, run_ids: list[str]) -> None:
+        try:
+            self._runs.keep_alive(run_ids)
+        except Exception as problem:  # noqa: BLE001 - whatever it was, the next one may be written
+            log.warning("A sign of life could not be written: %s", problem)
