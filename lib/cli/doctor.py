@@ -14,10 +14,13 @@ import click
 from lib import ambient
 from lib.cli.output import clock_time, counted, json_option, show_json, show_table
 from lib.cli.session import Session
+from lib.clock import from_micros
 from lib.db import Database
 from lib.db.health import describe, files_of
 from lib.errors import KeyRejected, KeyUnchecked, QodexError
+from lib.ledger.open_calls import count_open_calls
 from lib.pricing import table
+from lib.pricing.amounts import usd
 from lib.pricing.prices import PriceBook
 from lib.settings import Settings
 from lib.vault.keys import KeyStore
@@ -86,6 +89,7 @@ def _database(session: Session, settings: Settings) -> Iterator[Finding]:
         try:
             yield Finding("database", "ok", f"{describe(database)}, can be written")
             yield from _keys(session, settings, database)
+            yield _calls(database)
         finally:
             database.close()
     except QodexError as problem:
@@ -123,6 +127,16 @@ def _seals(database: Database) -> Finding:
     return Finding(
         "seals", "note", f"{count} sealed as found in the database, last {when}: see the audit log"
     )
+
+
+def _calls(database: Database) -> Finding:
+    found = count_open_calls(database)
+    message = f"{found.count} open, ${usd(found.reserved_nano):.2f} reserved"
+    if found.owed_until is None:
+        return Finding("calls", "ok", message)
+    until = f"{from_micros(found.owed_until):%H:%M UTC on %d %b}"
+    owed = f"{found.owed} of ended runs: their workers owe the results, or died; unknown after {until}"
+    return Finding("calls", "note", f"{message}; {owed}")
 
 
 # --- files, upstream, prices -----------------------------------------------------------------------

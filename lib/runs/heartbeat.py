@@ -22,7 +22,8 @@ class Heartbeat:
     def __init__(self, runs: RunStore, interval: float = HEARTBEAT_SECONDS) -> None:
         self._runs = runs
         self._interval = interval
-        self._start_anew()
+        self._alive: set[str] = set()
+        self._thread: threading.Thread | None = None
         os.register_at_fork(after_in_child=self._start_anew)  # threads do not cross a fork
 
     def add(self, run_id: str) -> None:
@@ -37,8 +38,7 @@ class Heartbeat:
         self._alive.discard(run_id)
 
     def _start_anew(self) -> None:
-        self._alive: set[str] = set()
-        self._thread: threading.Thread | None = None
+        self._alive, self._thread = set(), None
 
     def _beat(self) -> None:
         while True:

@@ -20,6 +20,7 @@ from lib.cli import cli
 from lib.cli.doctor import table_finding
 from lib.db import Database
 from lib.db.tables import audit_log, usage_events
+from tests.spending import Shop
 from tests.upstream import GOOD_KEY, OTHER_KEY, PLATFORM_KEY, WRONG_KEY, ScriptedUpstream
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -425,6 +426,23 @@ def test_the_doctor_finds_a_healthy_deployment_healthy(run: Run) -> None:
     assert found["platform key •••• 0003"] == ("ok", "OpenAI accepted the key.")
     assert "can be written" in found["database"][1]
     assert PLATFORM_KEY not in str(found)
+
+
+@on_both
+def test_the_doctor_says_what_is_open_and_what_is_owed(run: Run, database_url: str) -> None:
+    assert findings(run("doctor", "--json"))["calls"] == ("ok", "0 open, $0.00 reserved")
+    shop = Shop(database_url)
+    shop.add("owing")
+    for ends in (False, True):
+        started = shop.start(slug="owing")
+        shop.open(started, 2_000_000_000)
+        if ends:
+            shop.runs.finish(started.run_id, "passed")
+    # Not 0: the shop's project was sealed by another master key than the command's.
+    status, message = findings(run("doctor", "--json", status=1))["calls"]
+    shop.close()
+    assert status == "note"
+    assert message.startswith("2 open, $4.00 reserved; 1 of ended runs: ")
 
 
 def test_the_doctor_warns_of_a_key_that_any_library_would_find(run: Run) -> None:
