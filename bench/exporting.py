@@ -27,7 +27,9 @@ ROUNDS = 3
 COLUMNS = (
     "event_id, occurred_at, slug, run_id, source, provider, model, endpoint, status, input_tokens, "
     "cached_input_tokens, output_tokens, reasoning_tokens, cost_nano, price_input, price_cached_input, "
-    "price_output, key_last4, upstream_request_id, latency_ms"
+    "price_output, key_last4, upstream_request_id, latency_ms, "
+    "served_model, service_tier, region, cache_write_tokens, cache_write_1h_tokens, price_cache_write, "
+    "price_cache_write_1h, fees_nano, price_table"
 )
 SAME_ROWS = (
     f"SELECT {COLUMNS} FROM usage_events JOIN projects ON projects.id = project_id ORDER BY occurred_at"

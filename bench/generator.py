@@ -38,7 +38,7 @@ from lib.vault.states import Verdict
 from lib.vault.unsealed import UnsealedProjects
 
 SEED = 4
-SHAPE = 1
+SHAPE = 2
 """Raise it when the generator draws other events: kept databases of the old shape are not used any more."""
 
 ACTOR = local_administrator(Origin.WORKER, "bench")

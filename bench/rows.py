@@ -49,6 +49,7 @@ EVENT_COLUMNS = (
     *("status", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_nano"),
     *("price_input", "price_cached_input", "price_output", "key_last4", "upstream_request_id", "latency_ms"),
     *("imported", "http_status", "error_code", "sequence", "counted_after_nano", "unknown_after_nano"),
+    *("served_model", "cache_write_tokens", "cache_write_1h_tokens", "fees_nano", "price_table"),
 )
 ACCOUNT_COLUMNS = (
     "project_id",
@@ -225,7 +226,17 @@ class Rows:
             [None if each == UNKNOWN else 500 if each == ERROR else 200 for each in status.tolist()],
             ["server_error" if each == ERROR else None for each in status.tolist()],
             *(_known(each) for each in totals),
+            *self._price_columns(model.tolist(), traffic.input[part], unpriced),
         ]
+
+    def _price_columns(self, model: list[int], given: Array, unpriced: Array) -> Iterator[list[Any]]:
+        """As a live call's row has them: the dated name that answers, nothing written to a cache, no fees."""
+        names = [f"{name}-2025-08-07" for name in PRICES]
+        dark, free = (given < 0).tolist(), unpriced.tolist()
+        yield [None if out else names[each] for each, out in zip(model, dark, strict=True)]
+        for columns in (dark, dark, free):
+            yield [None if out else 0 for out in columns]
+        yield [None if out else "genai-prices 0.2.3" for out in free]
 
 
 def _known(values: Array) -> list[int | None]:

@@ -57,6 +57,8 @@ class EventsAsParquet:
 
 
 def _array(column: Column, values: Sequence[Any]) -> pa.Array:
+    if values[0] is None and not any(value is not None for value in values):
+        return pa.nulls(len(values), type=_TYPES[column.kind])  # what changes a price is mostly empty
     if column.kind is not Kind.USD:
         return pa.array(values, type=_TYPES[column.kind])
     # Nano-USD as whole decimals hold the same digits as USD with nine places: only the scale differs.

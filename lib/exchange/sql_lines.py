@@ -32,7 +32,13 @@ _SQLITE = {
     Kind.COUNT: "{0}",
     Kind.TIME: "strftime('%Y-%m-%dT%H:%M:%S', {0} / 1000000, 'unixepoch')"
     " || CASE WHEN {0} % 1000000 = 0 THEN 'Z' ELSE printf('.%06dZ', {0} % 1000000) END",
-    Kind.USD: "CASE WHEN {0} IS NULL THEN NULL WHEN {0} % 1000000000 = 0 THEN {0} / 1000000000"
+    # Most amounts end at the last of nine places, most prices at one of the first: only the rest is worth trimming.
+    Kind.USD: "CASE WHEN {0} IS NULL THEN NULL"
+    " WHEN {0} % 10 THEN printf('%d.%09d', {0} / 1000000000, {0} % 1000000000)"
+    " WHEN {0} % 1000000000 = 0 THEN {0} / 1000000000"
+    " WHEN {0} % 100000000 = 0 THEN printf('%d.%d', {0} / 1000000000, {0} / 100000000 % 10)"
+    " WHEN {0} % 10000000 = 0 THEN printf('%d.%02d', {0} / 1000000000, {0} / 10000000 % 100)"
+    " WHEN {0} % 1000000 = 0 THEN printf('%d.%03d', {0} / 1000000000, {0} / 1000000 % 1000)"
     " ELSE rtrim(printf('%d.%09d', {0} / 1000000000, {0} % 1000000000), '0') END",
 }
 # to_json writes ISO 8601 whatever the session's DateStyle is, in half the time of to_char.
