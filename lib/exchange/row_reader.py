@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from lib.clock import DAY, Micros, from_micros
@@ -14,7 +15,7 @@ from lib.exchange.files.file_reader import Source
 from lib.exchange.files.price_conditions import Unread
 from lib.exchange.staging import content_id, former_id
 from lib.pricing.prices import NANO, PriceBook, Tokens
-from lib.pricing.terms import Terms, special_tier
+from lib.pricing.terms import STANDARD, Terms, special_tier
 from lib.usage.price_columns import price_columns
 
 _DEFAULTS = {"source": "byok", "provider": "openai", "model": "", "endpoint": "", "status": "ok"}
@@ -29,6 +30,7 @@ _INPUT, _CACHED, _OUTPUT, _REASONING, _WRITTEN, _WRITTEN_1H = (
 _TIER, _REGION, _SERVED = (_PLACE[name] for name in ("service_tier", "region", "served_model"))
 _COST, _FEES = _PLACE["cost_usd"], _PLACE["fees_usd"]
 _RUN, _REQUEST = _PLACE["run_id"], _PLACE["upstream_request_id"]
+_NAMES = itemgetter(_PROJECT, _SOURCE, _PROVIDER, _MODEL, _RUN, _REQUEST, _INPUT, _OUTPUT)
 _CONDITIONS = {name: _PLACE[name] for name in ("service_tier", "region")}
 _STORED = {column.stored: place for place, column in enumerate(EVENT_COLUMNS)}
 
@@ -107,7 +109,8 @@ class RowReader:
         if not self._is_unread(cells, texts) and cells[_COST] is None and not is_ours:
             self._price(cells)
         self.unpriced += cells[_COST] is None
-        self.rounded += any(is_rounded(texts[column]) for column in self._amounts)
+        if self._amounts:
+            self.rounded += any(is_rounded(texts[column]) for column in self._amounts)
         row = (self._ids[cells[_PROJECT]], stored_id, cells[_TIME], *cells[_PROJECT + 1 :], *former)
         return row, event_id is None
 
@@ -145,19 +148,16 @@ class RowReader:
         if cells[_STATUS] != "ok" or cells[_INPUT] is None or cells[_OUTPUT] is None or cells[_FEES]:
             return  # fees of tools that the row does not name
         used = Tokens(
-            input=cells[_INPUT],
-            cached=cells[_CACHED] or 0,
-            output=cells[_OUTPUT],
-            reasoning=cells[_REASONING] or 0,
-            cache_write=cells[_WRITTEN] or 0,
-            cache_write_1h=cells[_WRITTEN_1H] or 0,
+            cells[_INPUT],
+            cells[_CACHED] or 0,
+            cells[_OUTPUT],
+            cells[_REASONING] or 0,
+            cells[_WRITTEN] or 0,
+            cells[_WRITTEN_1H] or 0,
         )
         at, provider = from_micros(cells[_TIME]), cells[_PROVIDER]
-        terms = Terms(
-            tier=special_tier(cells[_TIER]),
-            region=cells[_REGION] or "",
-            served_model=cells[_SERVED] or "",
-        )
+        tier, region, served = special_tier(cells[_TIER]), cells[_REGION], cells[_SERVED]
+        terms = Terms(tier, region or "", served_model=served or "") if tier or region or served else STANDARD
         try:
             cost = self._prices.cost(cells[_MODEL], used, at=at, provider=provider, terms=terms)
         except PriceUnknown:
@@ -170,9 +170,8 @@ class RowReader:
 
 def _identity(cells: Cells, beyond: str) -> tuple[object, ...]:
     """What tells a call from others. No latency, cost or price: a second export of it may have more columns."""
-    tokens = (cells[place] or 0 for place in (_CACHED, _REASONING, _WRITTEN, _WRITTEN_1H))
-    names = (_PROJECT, _SOURCE, _PROVIDER, _MODEL, _RUN, _REQUEST, _INPUT, _OUTPUT)
-    return (cells[_TIME], beyond, *(cells[place] for place in names), *tokens)
+    parts = cells[_CACHED] or 0, cells[_REASONING] or 0, cells[_WRITTEN] or 0, cells[_WRITTEN_1H] or 0
+    return (cells[_TIME], beyond, *_NAMES(cells), *parts)
 
 
 def _require_known(source: str, status: str) -> None:

@@ -76,6 +76,8 @@ class PriceFile:
 
         Both names in small letters.
         """
+        if not self.entries:
+            return None
         return self._models.get((provider, model)) or self._models.get((provider, without_date(model)))
 
     @cached_property

@@ -18,12 +18,12 @@ from lib.pricing import table
 from lib.pricing.amounts import NANO, parse_usd, plain_usd, usd
 from lib.pricing.names import are_forms_of_one
 from lib.pricing.price_file import NO_FILE, PriceFile, read_price_file
-from lib.pricing.rates import Fees, ModelRates, Rate, Rates
+from lib.pricing.rates import Fees, ModelRates, Rates, UnitPrices
 from lib.pricing.regions import PERCENT_MORE, percent_more, raised
 from lib.pricing.terms import STANDARD, Terms
 from lib.pricing.tool_calls import ToolCalls
 
-__all__ = ["NANO", "Cost", "PriceBook", "Tokens", "UnitPrices", "parse_usd", "plain_usd", "usd"]
+__all__ = ["NANO", "Cost", "PriceBook", "Tokens", "parse_usd", "plain_usd", "usd"]
 
 _EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 _MILLION = 1_000_000
@@ -53,20 +53,6 @@ class Tokens:
 
 
 NO_TOKENS = Tokens(0, 0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class UnitPrices:
-    """Nano-USD per million tokens as they applied to the call: tier, region and long context are in them.
-
-    None is a price that nobody states; the call used no such tokens then.
-    """
-
-    input: int
-    cached_input: int | None
-    output: int
-    cache_write: int | None
-    cache_write_1h: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +106,11 @@ class PriceBook:
         priced = self._priced_name(model, provider, at, terms.served_model)
         found, rates = self._rates(priced, provider, at, terms)
         percent = 0 if found.everywhere else percent_more(provider, priced, terms.region)
-        searched = bool(terms.tools.web_searches) or not found.searches
-        unit = _unit_prices(rates, tokens, percent) if searched and percent is not None else None
+        unit = None if percent is None else rates.unit_prices(tokens.input, percent)
         # Whether a region's ten per cent are added to fees as well, nobody says.
-        fees = _fees_nano(rates.fees, terms.tools) if not (percent and terms.tools) else None
-        if unit is None or fees is None:
+        fees = None if percent and terms.tools else _fees_nano(rates.fees, terms.tools)
+        not_told = found.searches and not terms.tools.web_searches
+        if unit is None or fees is None or not_told or not _states_all(unit, tokens):
             raise PriceUnknown(model)
         nano = _per_million(_product(tokens, unit) + fees * _MILLION, ROUND_HALF_EVEN)
         return Cost(nano, unit, fees, found.source, terms.region if percent else "")
@@ -165,8 +151,10 @@ class PriceBook:
 
     def _priced_name(self, asked: str, provider: str, at: datetime, served: str) -> str:
         """The name that has the price: what answered, or what was asked for where that is a form of the same name."""
-        if not served or (
-            are_forms_of_one(served, asked) and self._find(served.lower(), provider.lower(), at) is None
+        if (
+            not served
+            or served == asked
+            or (are_forms_of_one(served, asked) and self._find(served.lower(), provider.lower(), at) is None)
         ):
             return asked
         return served
@@ -194,7 +182,7 @@ def _product(tokens: Tokens, unit: UnitPrices) -> int:
         + tokens.cached * (unit.cached_input or 0)
         + tokens.cache_write * (unit.cache_write or 0)
         + tokens.cache_write_1h * (unit.cache_write_1h or 0)
-        + tokens.output * unit.output
+        + tokens.output * (unit.output or 0)
     )
 
 
@@ -202,28 +190,20 @@ def _per_million(product: int, rounding: str) -> int:
     return int(Decimal(product).scaleb(-6, _EXACT).to_integral_value(rounding))
 
 
-def _unit_prices(rates: Rates, tokens: Tokens, percent: int) -> UnitPrices | None:
-    """The prices that apply; None where one is missing that the call's tokens need."""
-
-    def price(rate: Rate | None) -> int | None:
-        stated = rate.at(tokens.input) if rate else None
-        return None if stated is None else raised(stated, percent)
-
-    whole, output = price(rates.input), price(rates.output)
-    cached, written, written_1h = price(rates.cached), price(rates.cache_write), price(rates.cache_write_1h)
-    needed = (
-        (tokens.output, output),
-        (tokens.cached, cached),
-        (tokens.cache_write, written),
-        (tokens.cache_write_1h, written_1h),
+def _states_all(unit: UnitPrices | None, tokens: Tokens) -> bool:
+    """Whether there is a price for everything that the call used."""
+    return unit is not None and not (
+        (tokens.output and unit.output is None)
+        or (tokens.cached and unit.cached_input is None)
+        or (tokens.cache_write and unit.cache_write is None)
+        or (tokens.cache_write_1h and unit.cache_write_1h is None)
     )
-    if whole is None or any(count and stated is None for count, stated in needed):
-        return None
-    return UnitPrices(whole, cached, output or 0, written, written_1h)
 
 
 def _fees_nano(fees: Fees, tools: ToolCalls) -> int | None:
     """What the calls of hosted tools cost; None where nobody states the fee."""
+    if not tools:
+        return fees.per_request
     charged = ((tools.web_searches, fees.web_searches), (tools.file_searches, fees.file_searches))
     if any(count and fee is None for count, fee in charged):
         return None

@@ -5,9 +5,13 @@ Prices are nano-USD per million tokens. None is a price that nobody states.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cached_property
 from typing import Protocol
+
+from lib.pricing.regions import raised
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,17 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
+class UnitPrices:
+    """The prices as they apply to one call: tier, region and long context are in them."""
+
+    input: int
+    cached_input: int | None
+    output: int | None
+    cache_write: int | None
+    cache_write_1h: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Fees:
     """What is charged beside tokens, in nano-USD."""
 
@@ -47,7 +62,7 @@ class Fees:
     """For a thousand."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rates:
     """All that is charged for a call."""
 
@@ -58,6 +73,41 @@ class Rates:
     output: Rate | None
     """None where the model makes no output tokens."""
     fees: Fees = Fees()
+
+    def unit_prices(self, input_tokens: int, percent_more: int) -> UnitPrices | None:
+        """The prices for a call of this size, so much higher; None where nobody states that of input."""
+        key = bisect_left(self._steps, input_tokens), percent_more
+        if key not in self._found:
+            self._found[key] = self._unit_prices(input_tokens, percent_more)
+        return self._found[key]
+
+    @cached_property
+    def _steps(self) -> list[int]:
+        """The sizes beyond which a price changes."""
+        starts = {start for rate in self._stated for start, _ in rate.tiers}
+        return sorted(starts | {rate.known_up_to for rate in self._stated if rate.known_up_to is not None})
+
+    @cached_property
+    def _found(self) -> dict[tuple[int, int], UnitPrices | None]:
+        """What was asked for: few, and the same for thousands of calls."""
+        return {}
+
+    @cached_property
+    def _stated(self) -> list[Rate]:
+        rates = (self.input, self.cached, self.cache_write, self.cache_write_1h, self.output)
+        return [rate for rate in rates if rate is not None]
+
+    def _unit_prices(self, input_tokens: int, percent_more: int) -> UnitPrices | None:
+        def price(rate: Rate | None) -> int | None:
+            stated = rate.at(input_tokens) if rate else None
+            return None if stated is None else raised(stated, percent_more)
+
+        whole = price(self.input)
+        if whole is None:
+            return None
+        return UnitPrices(
+            whole, price(self.cached), price(self.output), price(self.cache_write), price(self.cache_write_1h)
+        )
 
     def dearest_input(self, input_tokens: int) -> int | None:
         """The highest price of an input token, however it is read or written; None where it is not stated."""

@@ -24,7 +24,7 @@ def price_columns(cost: Cost, tokens: Tokens) -> dict[str, int | str | None]:
         "cost_nano": cost.nano,
         "price_input": unit.input,
         "price_cached_input": unit.cached_input,
-        "price_output": unit.output,
+        "price_output": unit.output or 0,
         "price_cache_write": unit.cache_write if tokens.cache_write else None,
         "price_cache_write_1h": unit.cache_write_1h if tokens.cache_write_1h else None,
         "fees_nano": cost.fees_nano,
