@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from pyarrow import parquet
 
@@ -89,12 +89,12 @@ def exported(shop: Shop, kind: str) -> bytes:
     return out.getvalue()
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4)
 @given(calls=some.lists(outcomes(), min_size=20, max_size=30))
 def test_every_priced_row_gives_its_cost_back(shop: Shop, calls: list[tuple[str, AttemptResult]]) -> None:
     run = shop.start()
     for region, outcome in calls:
-        call = shop.ledger.open(run.run_id, profile(region), lease=LEASE)
+        call = shop.ledger.open(run, profile(region), lease=LEASE)
         shop.ledger.settle(call, outcome)
     lines = list(csv.DictReader(io.StringIO(exported(shop, "csv").decode(), newline="")))
     rows = parquet.read_table(io.BytesIO(exported(shop, "parquet"))).to_pylist()
@@ -114,7 +114,7 @@ def test_what_was_exported_comes_back_in_to_the_same_rows(shop: Shop) -> None:
         ("", replace(sol, tool_calls=ToolCalls(2, 1))),
         ("eu", replace(sol, service_tier="scale")),
     ):
-        shop.ledger.settle(shop.ledger.open(run.run_id, profile(region), lease=LEASE), outcome)
+        shop.ledger.settle(shop.ledger.open(run, profile(region), lease=LEASE), outcome)
     for kind in ("csv", "parquet"):
         before = exported(shop, kind)
         with shop.database.write() as connection:

@@ -39,7 +39,7 @@ def asking(model: str, region: str) -> RequestProfile:
 
 
 def settle(shop: Shop, model: str, region: str) -> tuple[int | None, ...]:
-    call = shop.ledger.open(shop.start().run_id, asking(model, region), lease=LEASE)
+    call = shop.ledger.open(shop.start(), asking(model, region), lease=LEASE)
     shop.ledger.settle(call, AttemptResult("ok", Tokens(10_000, 0, 1_000, 0), 200, served_model=model))
     row = shop.events()[-1]
     return call.ceiling_nano, row.cost_nano, row.price_input, row.region
