@@ -236,7 +236,7 @@ class Rows:
         yield [None if out else names[each] for each, out in zip(model, dark, strict=True)]
         for columns in (dark, dark, free):
             yield [None if out else 0 for out in columns]
-        yield [None if out else "genai-prices 0.2.3" for out in free]
+        yield [None if out else "genai-prices-0.2.3" for out in free]
 
 
 def _known(values: Array) -> list[int | None]:

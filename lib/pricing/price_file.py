@@ -69,7 +69,7 @@ class PriceFile:
     """The prices of one file, and what usage rows call it."""
 
     entries: Entries = field(default_factory=dict)
-    source: str = "own prices"
+    source: str = "own-prices"
 
     def find(self, model: str, provider: str) -> ModelRates | None:
         """A model's own prices, whichever day they hold from; a dated name has those of the plain one.
@@ -130,7 +130,7 @@ def read_price_file(path: Path) -> PriceFile:
             if not all(part.strip() for part in key) or key in entries:
                 raise _unusable(f"the entry {model!r} is empty or stands there twice")
             entries[key] = _dated(model, told)
-    return PriceFile(entries, f"own prices {sha256(content).hexdigest()[:8]}")
+    return PriceFile(entries, f"own-prices-{sha256(content).hexdigest()[:8]}")
 
 
 def _unusable(problem: str) -> SettingsError:

@@ -19,7 +19,7 @@ from genai_prices.data_snapshot import get_snapshot
 from lib.pricing import table_gaps
 from lib.pricing.rates import Dated, Fees, ModelRates, Rate, Rates
 
-SOURCE = f"genai-prices {genai_prices.__version__}"
+SOURCE = f"genai-prices-{genai_prices.__version__}"
 """The table and its version, as usage rows name it."""
 MADE: date | None = table_gaps.MADE.get(genai_prices.__version__)
 """When it was made; None for a version that is newer than this program."""

@@ -578,7 +578,7 @@ def test_doctor_says_which_table_prices_and_notes_an_old_one(tmp_path: Path, run
     prices = tmp_path / "prices.json"
     prices.write_text('{"openai": {"m": {"input": 1}}}')
     told = findings(run("doctor", "--json", QODEX_PRICES_FILE=str(prices)))["prices"][1]
-    assert re.match(r"own prices [0-9a-f]{8} \(prices\.json\) before genai-prices \d+\.\d+\.\d+; ", told)
+    assert re.match(r"own-prices-[0-9a-f]{8} \(prices\.json\) before genai-prices-\d+\.\d+\.\d+; ", told)
     made = date(2026, 11, 9)
     assert [table_finding("t", made, made + timedelta(days)).status for days in (0, 60, 61)] == [
         "ok",

@@ -101,7 +101,7 @@ def test_every_priced_row_gives_its_cost_back(shop: Shop, calls: list[tuple[str,
     for row in (*lines, *rows):
         if row["cost_usd"] not in {"", None}:
             assert recomputed(row) == Decimal(row["cost_usd"]), row
-            assert row["price_table"].startswith("genai-prices ")
+            assert row["price_table"].startswith("genai-prices-")
     assert len(lines) >= len(calls)
 
 

@@ -135,7 +135,7 @@ def test_rows_tell_one_state_of_the_file_from_another(tmp_path):
         book(tmp_path, {"m": {"input": price}}).cost("m", Tokens(1, 0, 0, 0), at=NOW).table for price in "112"
     ]
     assert sources[0] == sources[1] != sources[2]
-    assert sources[0].startswith("own prices ")
+    assert sources[0].startswith("own-prices-")
 
 
 @pytest.mark.parametrize(

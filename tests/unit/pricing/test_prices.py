@@ -77,8 +77,8 @@ def test_the_stored_unit_prices_give_the_cost_again(model, used, at):
         return
     product = (
         (plain.input - plain.cached) * cost.unit.input
-        + plain.cached * cost.unit.cached_input
-        + plain.output * cost.unit.output
+        + plain.cached * (cost.unit.cached_input or 0)
+        + plain.output * (cost.unit.output or 0)
     )
     assert int((Decimal(product) / 1_000_000).to_integral_value(ROUND_HALF_EVEN)) == cost.nano
 
