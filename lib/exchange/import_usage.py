@@ -11,7 +11,7 @@ column of an export, a row with ``event_id`` and ``status`` is one of ours: its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -38,10 +38,14 @@ _BATCH = 2_000
 
 @dataclass(frozen=True)
 class ImportedFile:
-    """A file as the audit log names it; ``former``: rows of before schema 0007 have to be recognised."""
+    """A file as the audit log names it, and how its rows are stored.
+
+    ``stored`` are the columns that they have; ``former``: rows of before schema 0007 have to be recognised.
+    """
 
     name: str
     sha256: str
+    stored: Sequence[str]
     former: bool
 
 
@@ -85,7 +89,8 @@ def import_usage(
             raise ImportRejected(_refusal(result), result.bad)
         slugs = {project_id: slug for slug, project_id in ids.items()}
         result.projects = sorted(slugs[project_id] for project_id in spool.project_ids)
-        _write(database, spool, result, ImportedFile(name, source.read.sha256, former), actor)
+        whole = ImportedFile(name, source.read.sha256, reader.stored, former)
+        _write(database, spool, result, whole, actor)
     return result
 
 
@@ -144,7 +149,9 @@ def _refusal(result: ImportResult) -> str:
 def _write(database: Database, spool: Spool, result: ImportResult, file: ImportedFile, actor: Actor) -> None:
     try:
         with database.write(seconds=0) as connection:
-            result.added = add_imported(connection, write_rows(connection, spool, former=file.former))
+            result.added = add_imported(
+                connection, write_rows(connection, spool, file.stored, former=file.former)
+            )
             result.already_there = result.rows - result.passed_over - result.skipped - result.added
             now = database.now(connection)
             result.is_new_file = remember(connection, file.sha256, now)

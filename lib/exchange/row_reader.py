@@ -35,6 +35,10 @@ _CONDITIONS = {name: _PLACE[name] for name in ("service_tier", "region")}
 _STORED = {column.stored: place for place, column in enumerate(EVENT_COLUMNS)}
 
 _AMOUNTS = frozenset(column.name for column in EVENT_COLUMNS if column.kind is Kind.USD)
+_FILLED = frozenset({*_AMOUNTS, "price_table"})
+"""Columns that pricing fills, whether the file has them or not."""
+_FIRST = {"project": "project_id", "event_id": "event_id"}
+"""What each row begins with: column of the file -> column of the table."""
 _NAMES_OF_BUCKET = frozenset({"occurred_at", "project"})
 
 Cells = list[Any]
@@ -74,6 +78,11 @@ class RowReader:
         self._time, self._model = columns.index("occurred_at"), columns.index("model")
         self._amounts = [columns.index(name) for name in columns if name in _AMOUNTS]
         self._is_export = set(FIRST_HEADER) <= set(columns)
+        # A column that no row can fill is left out: it would take as long to write as one that holds something.
+        kept = [column for column in EVENT_COLUMNS if column.name in {*columns, *_DEFAULTS, *_FILLED}]
+        kept = [column for column in kept if column.name not in _FIRST]
+        self._kept = itemgetter(*(_PLACE[column.name] for column in kept))
+        self.stored = (*_FIRST.values(), *(column.stored for column in kept))
         self._former = former
         self.unread = Unread(source.header.conditions)
         self.unpriced = 0
@@ -106,18 +115,17 @@ class RowReader:
         is_ours = self._is_export and event_id and said_how_it_ended
         stored_id = event_id or content_id(_identity(cells, beyond_micros(texts[self._time])))
         former = (None if event_id else former_id(cells[: len(FIRST_HEADER)]),) if self._former else ()
-        if not self._is_unread(cells, texts) and cells[_COST] is None and not is_ours:
+        is_unread = self.unread.columns and self._is_unread(cells, texts)
+        if cells[_COST] is None and not is_unread and not is_ours:
             self._price(cells)
         self.unpriced += cells[_COST] is None
         if self._amounts:
             self.rounded += any(is_rounded(texts[column]) for column in self._amounts)
-        row = (self._ids[cells[_PROJECT]], stored_id, cells[_TIME], *cells[_PROJECT + 1 :], *former)
+        row = (self._ids[cells[_PROJECT]], stored_id, *self._kept(cells), *former)
         return row, event_id is None
 
     def _is_unread(self, cells: Cells, texts: Sequence[str]) -> bool:
         """Whether columns that were not read keep the cost unknown."""
-        if not self.unread.columns:
-            return False
         read = {name: cells[place] for name, place in _CONDITIONS.items()}
         return self.unread.note(texts[len(self._columns) :], read, has_cost=cells[_COST] is not None)
 

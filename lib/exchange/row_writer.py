@@ -9,13 +9,9 @@ from sqlalchemy import Connection
 
 from lib.db import AnyRow
 from lib.errors import DatabaseUnavailable
-from lib.exchange.columns import EVENT_COLUMNS
 from lib.exchange.import_rollups import SUMMED
 from lib.exchange.staging import Row, Spool
 
-_STORED = ("project_id", *(column.stored for column in EVENT_COLUMNS if column.name != "project"))
-_NAMES = ", ".join(_STORED)
-_INTO = f"INSERT INTO usage_events ({_NAMES}, imported)"
 _UNLESS_THERE = "ON CONFLICT (project_id, event_id) DO NOTHING"
 _SUMMED_AFTER = SUMMED.format(rows="usage_events WHERE rowid > ?")
 
@@ -27,42 +23,43 @@ class _Statements:
     """The SQL of both engines.
 
     Args:
+        names: the columns that the rows have.
         former: each row ends with the id it got before schema 0007, by which it may be there.
     """
 
-    def __init__(self, *, former: bool) -> None:
+    def __init__(self, names: Sequence[str], *, former: bool) -> None:
         self.former = former
+        columns, marks = ", ".join(names), ", ".join("?" * len(names))
         more, named = (", former_id", ", event_id AS former_id") if former else ("", "")
-        marks = ", ".join("?" * len(_STORED))
-        values, staged = f"SELECT {marks}, true", f"SELECT {_NAMES}, true"
+        into, chosen = f"INSERT INTO usage_events ({columns}, imported)", f"SELECT {columns}"
+        values = f"SELECT {marks}, true {self._unless('?', '?')}" if former else f"VALUES ({marks}, true)"
+        unless = self._unless("staged.project_id", "staged.former_id")
         # In one order, so that two imports at once wait for each other instead of both.
-        sources = {
-            values: f"WHERE {self._unless('?', '?')}",
-            staged: f"FROM imported_rows staged WHERE {self._unless('staged.project_id', 'staged.former_id')} ORDER BY 1, 2",
-        }
-        self.from_values, insert = (" ".join((_INTO, *pair, _UNLESS_THERE)) for pair in sources.items())
-        self.stage = f"CREATE TEMP TABLE imported_rows ON COMMIT DROP AS {self._columns(named)} LIMIT 0"
-        self.copy = f"COPY imported_rows ({_NAMES}{more}) FROM STDIN"
+        insert = f"{into} {chosen}, true FROM imported_rows staged {unless} ORDER BY 1, 2 {_UNLESS_THERE}"
+        self.from_values = f"{into} {values} {_UNLESS_THERE}"
+        self.stage = (
+            f"CREATE TEMP TABLE imported_rows ON COMMIT DROP AS {chosen}{named} FROM usage_events LIMIT 0"
+        )
+        self.copy = f"COPY imported_rows ({columns}{more}) FROM STDIN"
         self.from_stage = f"WITH added AS ({insert} RETURNING *) {SUMMED.format(rows='added')}"
 
     def _unless(self, project: str, former: str) -> str:
-        return f"NOT {_THERE.format(project=project, former=former)}" if self.former else "true"
-
-    @staticmethod
-    def _columns(more: str) -> str:
-        return " ".join(("SELECT", f"{_NAMES}{more}", "FROM usage_events"))
+        return f"WHERE NOT {_THERE.format(project=project, former=former)}" if self.former else ""
 
 
-def write_rows(connection: Connection, spool: Spool, *, former: bool) -> Sequence[AnyRow]:
+def write_rows(
+    connection: Connection, spool: Spool, names: Sequence[str], *, former: bool
+) -> Sequence[AnyRow]:
     """Write the rows of ``spool`` that are not there yet; returns what SUMMED says of them.
 
     Args:
         connection: of one write.
         spool: the rows.
+        names: the columns that they have; all others are empty.
         former: rows that were imported before schema 0007 are recognised by the ids of then, too.
     """
     write = _insert if connection.dialect.name == "sqlite" else _copy
-    return write(connection, spool.batches(), _Statements(former=former))
+    return write(connection, spool.batches(), _Statements(names, former=former))
 
 
 def _insert(connection: Connection, batches: Iterator[list[Row]], sql: _Statements) -> Sequence[AnyRow]:
