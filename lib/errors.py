@@ -119,6 +119,19 @@ class KeyRejected(QodexError):
         self.status, self.code, self.message, self.request_id = status, code, message, request_id
 
 
+class KeyUnusable(QodexError):
+    """The provider knows the key, but it cannot be used now, and the one in use works. Nothing was saved.
+
+    Who says so may save it all the same. Attributes: the upstream's ``code``, ``message`` and ``request_id``.
+    """
+
+    def __init__(self, *, code: str | None, message: str, request_id: str | None, last4: str) -> None:
+        super().__init__(
+            f"{message} Nothing was saved: the key in use, •••• {last4}, works. It is replaced only if you confirm it."
+        )
+        self.code, self.message, self.request_id = code, message, request_id
+
+
 class KeyUnchecked(QodexError):
     """The provider could not be asked (time-out, outage, no network). Nothing was saved; try again."""
 

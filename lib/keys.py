@@ -9,7 +9,7 @@ from lib.access.projects import Projects
 from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, require
 from lib.db import Database
-from lib.errors import KeyRejected, SampleProject
+from lib.errors import KeyRejected, KeyUnusable, SampleProject
 from lib.llm.openai.key_check import CheckResult, check_key, clean_key
 from lib.secret import Secret
 from lib.settings import Settings
@@ -41,6 +41,7 @@ class Keys:
         *,
         actor: Actor | None = None,
         expected_version: int | None = None,
+        accept_unusable: bool = False,
         provider: str = PROVIDER,
     ) -> KeyState:
         """Check a key with the provider and put it in use.
@@ -51,11 +52,14 @@ class Keys:
             actor: for whom; needs the role lead.
             expected_version: the version in use that the person saw, 0 for none. By default the one in
                 use when this began, so that of two people who replace at once one is told.
+            accept_unusable: the person's word that a key which cannot be used now (no money, this server's
+                address not allowed) may replace one that works.
             provider: only ``openai`` so far.
 
         Raises:
             KeyMalformed: it cannot be a key of this provider.
             KeyRejected: the provider refused it. Nothing was saved.
+            KeyUnusable: it cannot be used now, the one in use can, and nobody has accepted that.
             KeyUnchecked: the provider could not be asked. Nothing was saved; try again.
             TooManyChecks: too many keys were refused lately.
             KeyChanged: somebody else was first.
@@ -65,13 +69,21 @@ class Keys:
         who = self._allowed(slug, actor)
         require_provider(provider)
         secret = clean_key(pasted.reveal())
-        seen = self.describe(slug, actor=who).version if expected_version is None else expected_version
+        state = self.describe(slug, actor=who)
+        seen = state.version if expected_version is None else expected_version
         with attempt(self._database, slug, who):
             try:
                 result = check_key(secret, self._settings)
             except KeyRejected as refused:
                 self._store.record_refusal(slug, actor=who, code=refused.code)
                 raise
+        if result.obstacle and not accept_unusable and _may_work(state):
+            raise KeyUnusable(
+                code=result.code,
+                message=result.message,
+                request_id=result.request_id,
+                last4=state.last4 or "",
+            )
         return self._store.save(slug, secret, actor=who, expected_version=seen, verdict=_verdict(result))
 
     def check(self, slug: str, *, actor: Actor | None = None) -> KeyState:
@@ -140,6 +152,13 @@ def _failure(refused: KeyRejected) -> dict[str, object]:
     }
 
 
+def _may_work(state: KeyState) -> bool:
+    """Whether the key in use is one that calls can be made with, as far as is known."""
+    return state.version > 0 and state.status in {"working", "warning"} and state.obstacle is None
+
+
 def _verdict(result: CheckResult) -> Verdict:
     """What to keep of an accepted key: nothing, or the warning."""
-    return Verdict(result.code or "warning", result.message) if result.status == "warning" else Verdict()
+    if result.status != "warning":
+        return Verdict()
+    return Verdict(result.code or "warning", result.message, result.obstacle)

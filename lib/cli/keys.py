@@ -17,7 +17,8 @@ from lib.cli.output import (
     yes_option,
 )
 from lib.cli.session import Session
-from lib.errors import QodexError
+from lib.errors import BadInput, KeyUnusable, QodexError
+from lib.secret import Secret
 from lib.vault.states import KeyState
 
 _LARGEST_INPUT = 64 * 1024
@@ -31,10 +32,23 @@ def keys() -> None:
 
 @keys.command("set")
 @click.argument("slug")
+@yes_option
 @click.pass_obj
-def save(session: Session, slug: str) -> None:
-    """Check a key with OpenAI and put it in use. The key is read from standard input."""
-    state = session.platform.keys.save(slug, _typed_key(), actor=session.actor)
+def save(session: Session, slug: str, *, yes: bool) -> None:
+    """Check a key with OpenAI and put it in use. The key is read from standard input.
+
+    A key that cannot be used now (no money, this address not allowed) replaces one that works only if you say so:
+    when asked at a terminal, or with --yes.
+    """
+    keys, typed = session.platform.keys, Secret(_typed_key())
+    try:
+        state = keys.save(slug, typed.reveal(), actor=session.actor, accept_unusable=yes)
+    except KeyUnusable as problem:
+        if not sys.stdin.isatty():
+            raise BadInput(f"{problem.sentence} To do so, say --yes.") from None
+        say(problem.message)
+        click.confirm("The key in use works. Replace it all the same?", abort=True, err=True)
+        state = keys.save(slug, typed.reveal(), actor=session.actor, accept_unusable=True)
     say(f"{slug} uses its own key •••• {state.last4} from its next call on.")
     if state.status == "warning":
         say(f"Warning: {state.check_message}")

@@ -12,7 +12,7 @@ from lib.db.engine import Database
 from lib.db.tables import metadata
 from lib.errors import DatabaseUnavailable
 
-HEAD = "0009"
+HEAD = "0010"
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 0x716F6465  # "qode": PostgreSQL's advisory lock of this product
 

@@ -174,7 +174,11 @@ provider_keys = Table(
     Column("failure_message", String(600)),
     Column("failure_request_id", String(200)),
     Column("locked_since", BigInteger),
+    # When a call last succeeded, and what stands in the way of the next one until it does.
+    Column("worked_at", BigInteger),
+    Column("obstacle", String(10)),
     CheckConstraint("version > 0", name="version"),
+    CheckConstraint(one_of("obstacle", "money", "address"), name="obstacle"),
     # A key in use is sealed; of one that has ended nothing is left to open.
     CheckConstraint(
         "(ended_at IS NULL) = (sealed_value IS NOT NULL) AND (ended_at IS NULL) = (sealed_data_key IS NOT NULL)",

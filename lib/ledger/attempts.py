@@ -13,7 +13,7 @@ from lib.pricing.prices import Tokens
 from lib.pricing.tool_calls import NO_TOOL_CALLS, ToolCalls
 
 Status = Literal["ok", "error", "broken", "abandoned", "unknown"]
-KeyVerdict = Literal["fine", "rejected", "out_of_money"]
+KeyVerdict = Literal["fine", "rejected", "out_of_money", "wrong_address"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,13 @@ _KEY = update(provider_keys).where(
     provider_keys.c.version == bindparam("used_version"),
 )
 _WAS_USED = _KEY.values(**_USED)
+_IS_NOT_FOR_HERE = _KEY.values(
+    **_USED, obstacle="address", check_code=bindparam("new_code"), check_message=bindparam("new_message")
+)
 _IS_FINE = _KEY.values(
     **_USED,
+    worked_at=bindparam("at"),
+    obstacle=None,
     check_code=None,
     check_message=None,
     failing_since=None,
@@ -58,6 +63,9 @@ def note_own_key(
         execute(connection, _WAS_USED, parameters)
     elif outcome.key_verdict == "fine":
         execute(connection, _IS_FINE, parameters)
+    elif outcome.key_verdict == "wrong_address":
+        told = {"new_code": cut(outcome.error_code, 100), "new_message": cut(outcome.error_message, 600)}
+        connection.execute(_IS_NOT_FOR_HERE, parameters | told)
     else:
         failure = {name.replace("failure_", "new_"): value for name, value in _failure(outcome).items()}
         connection.execute(_FAILS, parameters | {"new_failure": outcome.key_verdict, **failure})
@@ -65,7 +73,7 @@ def note_own_key(
 
 def is_news_of_platform_key(connection: Connection, last4: str, outcome: AttemptResult) -> bool:
     """Whether the outcome changes what is known of the platform key; all projects share that row."""
-    if outcome.key_verdict is None:
+    if outcome.key_verdict in {None, "wrong_address"}:
         return False
     return _is_news(next(iter(execute(connection, _PLATFORM, {})), None), last4, outcome)
 

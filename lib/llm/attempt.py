@@ -49,7 +49,13 @@ _INTERRUPTED = {
     "error_message": "The call was interrupted before an answer came.",
 }
 _FRAMING = {b"content-encoding", b"content-length", b"transfer-encoding"}
-_KEY_VERDICTS: dict[str, KeyVerdict] = {"rejected": "rejected", "out_of_money": "out_of_money"}
+_KEY_VERDICTS: dict[str, KeyVerdict] = {
+    "rejected": "rejected",
+    "out_of_money": "out_of_money",
+    "wrong_address": "wrong_address",
+}
+_KEY_FAILED = {"rejected", "out_of_money"}
+"""What lets the platform key take over. A key that is not for this address is one of this server's own doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +196,7 @@ class Attempt:
         response = httpx2.Response(status, headers=kept, content=body, extensions={"http_version": version})
         falls_back = self.call.falls_back and self.plan.replayable
         self._forget()
-        self.why_failed = verdict if falls_back else None
+        self.why_failed = verdict if falls_back and verdict in _KEY_FAILED else None
         return Refusal(self._refused(error, verdict), response)
 
     def _refused(self, error: ErrorAnswer, verdict: KeyVerdict | None) -> AttemptResult:

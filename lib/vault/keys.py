@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 
 from lib.access import audit
 from lib.access.audit import Tag
@@ -225,6 +225,7 @@ class KeyStore(KeyReader):
             "checked_at": saved[0],
             "check_code": verdict.code,
             "check_message": verdict.message,
+            "obstacle": verdict.obstacle,
         }
         connection.execute(insert(provider_keys), key | row)
         return version
@@ -262,12 +263,17 @@ NO_FAILURE: dict[str, object] = {
 
 
 def _checked(now: Micros, verdict: Verdict | None, failure: dict[str, object] | None) -> dict[str, object]:
-    if verdict is not None:
+    if verdict is None:
+        return {"failing_since": func.coalesce(provider_keys.c.failing_since, now), **(failure or {})}
+    found = {"check_code": verdict.code, "check_message": verdict.message, "obstacle": verdict.obstacle}
+    if verdict.code:
         # Genuine is not yet usable: with a warning, what failed goes on failing until a call has worked.
-        mended = {} if verdict.code else NO_FAILURE
-        return {"check_code": verdict.code, "check_message": verdict.message, **mended}
-    since = func.coalesce(provider_keys.c.failing_since, now)
-    return {"failing_since": since, **(failure or {})}
+        return dict(found)
+    # Whether there is money again no check can tell, only a call.
+    broke = provider_keys.c.failure == "out_of_money"
+    mended = {name: case((broke, provider_keys.c[name]), else_=value) for name, value in NO_FAILURE.items()}
+    short = provider_keys.c.obstacle == "money"
+    return mended | {name: case((short, provider_keys.c[name]), else_=value) for name, value in found.items()}
 
 
 def _changed(current: AnyRow | None) -> str:

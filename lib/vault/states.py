@@ -12,17 +12,22 @@ PROVIDER = "openai"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the provider said when the key was checked; ``code`` is set where it works with a warning."""
+    """What the provider said when the key was checked; ``code`` is set where it works with a warning.
+
+    ``obstacle``: the key is genuine, but cannot be used now: ``money`` or ``address``.
+    """
 
     code: str | None = None
     message: str | None = None
+    obstacle: str | None = None
 
 
 @dataclass(frozen=True)
 class KeyState:
     """All that may be shown of a project's key. There is no field for the secret.
 
-    ``status``: none, working, warning, failing or locked. ``source``: who pays, byok or platform.
+    ``status``: none, working, warning, failing or locked. ``obstacle``: money or address, where the key cannot be
+    used now, until a call succeeds; ``worked_at``: when one last did. ``source``: who pays, byok or platform.
     ``version`` is 0 without a key; a project without one is locked, too, where somebody changed the database past
     Qodex. Times in microseconds.
     """
@@ -48,6 +53,15 @@ class KeyState:
     failure_request_id: str | None = None
     master_key_id: str | None = None
     locked_why: str | None = None
+    worked_at: Micros | None = None
+    obstacle: str | None = None
+
+    @property
+    def health(self) -> str:
+        """The status, told apart further for people: ``blocked`` (an obstacle) and ``unproven`` (no call yet)."""
+        if self.status == "warning" and self.obstacle:
+            return "blocked"
+        return "unproven" if self.status == "working" and self.worked_at is None else self.status
 
     @property
     def is_own(self) -> bool:
@@ -163,6 +177,8 @@ _COLUMNS: dict[str, str] = {
     "failure_message": "failure_message",
     "failure_request_id": "failure_request_id",
     "master_key_id": "master_key_id",
+    "worked_at": "worked_at",
+    "obstacle": "obstacle",
 }
 
 
@@ -171,4 +187,4 @@ def _status(row: AnyRow, *, locked: bool) -> str:
         return "locked"
     if row.failing_since is not None:
         return "failing"
-    return "warning" if row.check_code else "working"
+    return "warning" if row.check_code or row.obstacle else "working"

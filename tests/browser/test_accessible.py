@@ -94,7 +94,7 @@ def test_a_key_is_saved_without_a_mouse(page: Page, in_use: Served):
     _tab_to(page, field)
     page.keyboard.type(GOOD_KEY)
     page.keyboard.press("Enter")
-    visit.closed().sees("Active")
+    visit.closed().sees("Untested")
 
 
 def test_a_project_is_created_without_a_mouse(page: Page, in_use: Served):

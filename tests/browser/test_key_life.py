@@ -63,10 +63,10 @@ def test_from_an_empty_machine_to_a_key_in_use(empty_dashboard: Served, page: Pa
     enter(visit, WRONG_KEY).sees("OpenAI rejected this key", "Incorrect API key provided", "401")
     visit.sees("Nothing was saved")
     assert empty_dashboard.platform.keys.describe("checkout-api").status == "none"
-    enter(visit, f" {GOOD_KEY}\n").closed().sees("Your key", "Active", "•••• 0001", "by you")
+    enter(visit, f" {GOOD_KEY}\n").closed().sees("Your key", "Untested", "•••• 0001", "by you")
 
     visit.press("Send a test call").press("Send").sees("Hello from the scripted upstream", "BYOK •••• 0001")
-    visit.sees("12 input, 5 output").press("Close").closed()
+    visit.sees("12 input, 5 output").press("Close").closed().sees("Active")
 
     [run], total = empty_dashboard.platform.runs.list(_all(), actor=empty_dashboard.platform.actor)
     assert (total, run.status, run.source, run.last4) == (1, "passed", "byok", "0001")
@@ -193,7 +193,7 @@ def test_a_key_revoked_upstream_is_failing_on_every_page(
     visit.sees("Nothing was spent on the platform key")
     visit.open().sees("Key failing", slug)
     upstream.keys[key] = "good"
-    visit.open("integrations", project=slug).press("Check again").sees("Active")
+    visit.open("integrations", project=slug).press("Check again").sees("Untested")
     assert dashboard.platform.keys.describe(slug).status == "working"
 
 

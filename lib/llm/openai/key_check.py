@@ -70,6 +70,8 @@ class CheckResult:
     code: str | None
     message: str
     request_id: str | None
+    obstacle: Literal["money", "address"] | None = None
+    """Set where no call can succeed now: no money, or not from this server's address."""
 
 
 Verdict = CheckResult | KeyRejected | KeyUnchecked
@@ -79,6 +81,10 @@ _GENUINE_BUT: dict[ErrorKind, str] = {
     "wrong_address": "The key is genuine, but may not be used from this server's address",
     "no_model": "The key is genuine, but its project does not have the model that was asked for",
     "unverified_org": "The key is genuine, but its organization is not verified",
+}
+_OBSTACLES: dict[ErrorKind, Literal["money", "address"]] = {
+    "out_of_money": "money",
+    "wrong_address": "address",
 }
 # Runs use these two; a restricted key may have the right to either.
 _RUN_PATHS = ("chat/completions", "responses")
@@ -182,7 +188,7 @@ def _from_answer(answer: ErrorAnswer) -> Verdict:
         return CheckResult("working", answer.code, sentence, answer.request_id)
     if answer.kind in _GENUINE_BUT:
         sentence = f"{_GENUINE_BUT[answer.kind]}: {_sentence(answer.message)}"
-        return CheckResult("warning", answer.code, sentence, answer.request_id)
+        return CheckResult("warning", answer.code, sentence, answer.request_id, _OBSTACLES.get(answer.kind))
     return _undecided(answer)
 
 

@@ -214,11 +214,13 @@ RUN_STATUS = {
 
 KEY_STATUS = {
     "working": ("Active", "green", "check_circle"),
+    "unproven": ("Untested", "gray", "hourglass_empty"),
     "warning": ("Active, with a warning", "orange", "warning"),
+    "blocked": ("Cannot be used now", "orange", "block"),
     "failing": ("Failing", "red", "error"),
     "locked": ("Locked", "red", "lock"),
 }
-"""Key status -> word, colour name, icon."""
+"""Health of a key -> word, colour name, icon."""
 
 KIND = {"chat": "Chat", "scheduled": "Scheduled", "pr_review": "PR review", "scan": "Scan"}
 SOURCE = {"platform": "Platform-funded", "byok": "BYOK"}

@@ -31,8 +31,16 @@ def check_again(slug: str) -> None:
         sentence = str(state).replace("Nothing was saved. ", "")
         st.warning(escape(sentence), icon=":material/warning:")
         return
+    key = escape(key_name(state.last4))
     if state.status in {"working", "warning"}:
-        notices.say(f"OpenAI accepted {escape(key_name(state.last4))}.")
+        usable = (
+            f"OpenAI knows {key}."
+            if state.obstacle is None
+            else f"OpenAI knows {key}, but it cannot be used now."
+        )
+        notices.say(usable, icon="check_circle" if state.obstacle is None else "error")
+    elif state.failure == "out_of_money":
+        notices.say(f"OpenAI knows {key}. Whether it has money again shows with the next call.", icon="error")
     else:
         notices.say(f"OpenAI rejected {escape(key_name(state.last4))}.", icon="error")
     st.rerun()

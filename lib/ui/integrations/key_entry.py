@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from lib.errors import KeyChanged, KeyMalformed, KeyRejected, KeyUnchecked, QodexError
+from lib.errors import KeyChanged, KeyMalformed, KeyRejected, KeyUnchecked, KeyUnusable, QodexError
 from lib.secret import Secret
 from lib.ui.base import loaders, notices
 from lib.ui.base.server import front_door
@@ -37,6 +37,7 @@ class Failed:
     title: str
     body: str
     may_retry: bool = False
+    may_confirm: bool = False
 
 
 def draw(slug: str, state: KeyState) -> None:
@@ -72,14 +73,17 @@ def _body(slug: str, state: KeyState) -> None:
             again = bool(failed and failed.may_retry) and st.form_submit_button(
                 "Try again", icon=":material/refresh:", help="Checks the same key once more."
             )
+            anyway = bool(failed and failed.may_confirm) and st.form_submit_button(
+                "Replace it anyway", help="Runs stop until this key can be used."
+            )
             cancelled = st.form_submit_button("Cancel")
     if cancelled:
         _close()
         st.rerun()
-    if sent or again:
-        secret = _take(field, again=again)
+    if sent or again or anyway:
+        secret = _take(field, again=again or anyway)
         with progress, st.spinner("Asking OpenAI about the key. This takes at most 10 s.", show_time=True):
-            outcome = _save(slug, secret, state.version)
+            outcome = _save(slug, secret, state.version, anyway=anyway)
         _finish(outcome, secret)
 
 
@@ -96,7 +100,7 @@ def _introduction(slug: str, state: KeyState) -> str:
 
 
 def _draw_failed(failed: Failed, slug: str, state: KeyState) -> None:
-    if failed.may_retry:
+    if failed.may_retry or failed.may_confirm:
         st.warning(failed.body, title=failed.title, icon=":material/warning:")
     else:
         st.error(failed.body, title=failed.title, icon=":material/error:")
@@ -116,10 +120,12 @@ def _take(field: str, *, again: bool) -> Secret:
     return waiting if again and not typed and isinstance(waiting, Secret) else Secret(typed)
 
 
-def _save(slug: str, secret: Secret, version: int) -> KeyState | QodexError:
+def _save(slug: str, secret: Secret, version: int, *, anyway: bool) -> KeyState | QodexError:
     """One call into lib, without Streamlit in between: an interrupted page cannot leave half of it."""
     try:
-        return front_door().keys.save(slug, secret.reveal(), actor=acting(), expected_version=version)
+        return front_door().keys.save(
+            slug, secret.reveal(), actor=acting(), expected_version=version, accept_unusable=anyway
+        )
     except QodexError as problem:
         return problem.with_traceback(None)
 
@@ -128,10 +134,11 @@ def _finish(outcome: KeyState | QodexError, secret: Secret) -> None:
     if isinstance(outcome, KeyState):
         _close()
         loaders.forget()
-        notices.say(f"{escape(key_name(outcome.last4))} is in use from the next call on.")
+        tried = "" if outcome.obstacle else " Send a test call to see whether it can pay."
+        notices.say(f"{escape(key_name(outcome.last4))} is in use from the next call on.{tried}")
         st.rerun()
     failed = st.session_state[_FAILED] = explain(outcome)
-    if failed.may_retry:
+    if failed.may_retry or failed.may_confirm:
         st.session_state[_WAITING] = secret
     if isinstance(outcome, KeyChanged):
         st.session_state.pop(_SEEN, None)  # from here on the person sees the other one's key
@@ -148,6 +155,10 @@ def explain(problem: QodexError) -> Failed:
             " ".join(_codes(problem.status, problem.code, problem.request_id)),
         ]
         return Failed("OpenAI rejected this key", "\n".join(said))
+    if isinstance(problem, KeyUnusable):
+        codes = " ".join(_codes(None, problem.code, problem.request_id))
+        body = f"{escape(problem.message)} {codes}".strip()
+        return Failed("OpenAI knows this key, but it cannot be used now", body, may_confirm=True)
     if isinstance(problem, KeyUnchecked):
         codes = " ".join(_codes(problem.status, None, problem.request_id))
         return Failed("Could not check the key", f"{escape(problem.reason)} {codes}".strip(), may_retry=True)

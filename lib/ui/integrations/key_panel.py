@@ -43,6 +43,11 @@ ADVICE = """
 - A restricted key works if it may run models.
 - Whoever sees this page sees its last four characters, never more.
 """
+OBSTACLE = {
+    "money": "No money: add credit or raise the limit at OpenAI. This line stays until a call succeeds.",
+    "address": "OpenAI does not take it from this server's address: allow that address at OpenAI, then check again.",
+}
+"""What stands in the way of a key that OpenAI knows, and what to do."""
 _CHANGES = {
     "Key used": ("Qodex's platform key", "Your project's key"),
     "Caps": ("Usage counts against the 5-hour and 7-day caps", "Caps neither count nor limit it"),
@@ -55,7 +60,7 @@ def badges(state: KeyState, *, funded: bool) -> list[str]:
     """Whose key is in use, and how it is. ``funded``: this server has a platform key."""
     if not state.is_own:
         return [badge("Platform-funded", "violet") if funded else badge("No key", "red")]
-    word, color, icon = KEY_STATUS[state.status]
+    word, color, icon = KEY_STATUS[state.health]
     own = [badge("Your key", "blue", "key")] if state.version else []
     return [*own, badge(word, color, icon)]
 
@@ -106,8 +111,14 @@ def _own_key(state: KeyState, viewer: Viewer, at: Micros, zone: ZoneInfo) -> dic
         rows["Failing since"] = _with_exact(state.failing_since, "", at, zone)
     elif state.check_message:
         rows["OpenAI says"] = escape(state.check_message)
+    if state.obstacle:
+        rows["In the way"] = OBSTACLE[state.obstacle]
+    elif state.health == "unproven":
+        rows["Usable"] = (
+            "OpenAI knows this key; whether it can pay shows with the first call. Send a test call."
+        )
     rows["Saved"] = _with_exact(state.saved_at, f" by {escape(viewer.called(state.saved_by))}", at, zone)
-    verdict = {"failing": "", "locked": ""}.get(state.status, ", accepted by OpenAI")
+    verdict = ", known to OpenAI" if state.status in {"working", "warning"} else ""
     rows["Last checked"] = _with_exact(state.last_checked_at, verdict, at, zone)
     run = f" by run {escape(state.last_used_run)}" if state.last_used_run else ""
     rows["Last used"] = _with_exact(state.last_used_at, run, at, zone)
@@ -166,7 +177,7 @@ def attention_of(
 ) -> list[Attention]:
     """What a lead has to do something about."""
     lines = []
-    if state.status in {"failing", "locked"}:
+    if state.status in {"failing", "locked"} or state.obstacle:
         lines.append(failing_key(project, state, actor, zone))
     if not state.version and funding.status == "none":
         text = f"Runs of {escape(project.slug)} cannot make calls: it has no key, and this server has no platform key."

@@ -37,7 +37,7 @@ def attention_of(
     """What is true and matters, worst first. ``forecasts``: when the nearest cap is reached, by slug."""
     lines = _platform_key(platform, found, chosen)
     for each in found:
-        if each.key.status in {"failing", "locked"}:
+        if each.key.status in {"failing", "locked"} or each.key.obstacle:
             line = failing_key(each.project, each.key, actor, chosen.zone)
             lines.append(
                 replace(line, link="Fix key", place=INTEGRATIONS, address={"project": each.project.slug})

@@ -190,7 +190,7 @@ def _columns(found: Sequence[Standing], unit: str) -> dict[str, list[Any]]:
 
 
 def _health(state: KeyState) -> list[str]:
-    return [KEY_STATUS[state.status][0]] if state.is_own else []
+    return [KEY_STATUS[state.health][0]] if state.is_own else []
 
 
 def _percent(each: Standing, window: str) -> int | None:

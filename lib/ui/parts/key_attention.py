@@ -21,6 +21,11 @@ def failing_key(project: Project, state: KeyState, actor: Actor, zone: ZoneInfo)
     if state.status == "locked":
         text = f"{name}{escape(state.locked_why or 'its key cannot be opened here.')}"
         return Attention("Key locked", "red", text)
+    if state.status == "warning":
+        why = "its account is out of money" if state.obstacle == "money" else "not from this server's address"
+        return Attention(
+            "Key unusable", "orange", f"{name}OpenAI knows its key, but it cannot be used now: {why}."
+        )
     since = state.failing_since or 0
     what = (
         "The account of its key is out of money"

@@ -586,3 +586,24 @@ def test_doctor_says_which_table_prices_and_notes_an_old_one(tmp_path: Path, run
         "note",
     ]
     assert table_finding("t", None, made).status == "note"
+
+
+@pytest.mark.parametrize("behaviour", ["out_of_money", "ip_not_authorized"])
+def test_a_key_that_cannot_be_used_replaces_one_that_works_only_where_that_is_said(
+    run: Run, upstream: ScriptedUpstream, behaviour: str
+) -> None:
+    run("keys", "set", "checkout-api", typed=GOOD_KEY)
+    upstream.keys[OTHER_KEY] = behaviour
+    refused = run("keys", "set", "checkout-api", typed=OTHER_KEY, status=1)
+    assert "Nothing was saved: the key in use, •••• 0001, works." in refused.stderr
+    assert "say --yes" in refused.stderr
+    assert json.loads(run("keys", "show", "checkout-api", "--json").stdout)["last4"] == "0001"
+    assert (
+        "Warning: The key is genuine, but"
+        in run("keys", "set", "checkout-api", "--yes", typed=OTHER_KEY).stderr
+    )
+    shown = json.loads(run("keys", "show", "checkout-api", "--json").stdout)
+    assert (shown["last4"], shown["status"]) == ("0002", "warning")
+    # One that cannot be used is no loss: the next one needs no word.
+    upstream.keys[GOOD_KEY] = behaviour
+    run("keys", "set", "checkout-api", typed=GOOD_KEY)

@@ -26,6 +26,7 @@ from lib.ledger.key_health import note_platform_key
 from lib.ledger.opened import OpenCall
 from lib.pricing.prices import Tokens
 from lib.runs.lifecycle import StartedRun
+from lib.vault.states import Verdict
 from tests.spending import (
     ADMIN,
     LEASE,
@@ -501,3 +502,33 @@ def test_many_projects_that_find_the_platform_key_failing_at_once_all_settle(sho
     at_once(8, lambda number: shop.ledger.settle(calls[number], refused("rejected")))
     assert (shop.open_now(), len(shop.events())) == (0, 8)
     assert shop.keys.platform_state().status == "failing"
+
+
+def test_a_key_has_worked_once_a_call_has_succeeded_and_a_check_alone_brings_no_money(
+    shop: Shop, run: StartedRun, clock: Clock
+) -> None:
+    shop.save_key()
+    assert shop.keys.describe("shop", actor=ADMIN).health == "unproven"
+    shop.ledger.settle(shop.open(run, 500), refused("out_of_money"))
+    checked = shop.keys.record_check("shop", actor=ADMIN, version=1, verdict=Verdict())
+    assert (checked.status, checked.failure) == ("failing", "out_of_money")
+    shop.spend(run, 100)
+    state = shop.keys.describe("shop", actor=ADMIN)
+    assert (state.status, state.health, state.worked_at) == ("working", "working", clock.now)
+
+
+def test_a_call_that_is_refused_for_this_servers_address_stands_in_the_way_until_one_succeeds(
+    shop: Shop, run: StartedRun
+) -> None:
+    """And moves no call to the platform key: that key works elsewhere."""
+    shop.projects.set_policy("shop", "platform", actor=ADMIN)
+    shop.save_key()
+    shop.spend(run, 100)
+    told = {"http_status": 401, "error_code": "ip_not_authorized", "error_message": "Not from here."}
+    shop.ledger.settle(shop.open(run, 500), AttemptResult("error", None, key_verdict="wrong_address", **told))
+    state = shop.keys.describe("shop", actor=ADMIN)
+    assert (state.status, state.health, state.obstacle) == ("warning", "blocked", "address")
+    assert (state.check_code, state.check_message) == ("ip_not_authorized", "Not from here.")
+    assert shop.open(run, 500).source == "byok"
+    shop.spend(run, 100)
+    assert shop.keys.describe("shop", actor=ADMIN).health == "working"

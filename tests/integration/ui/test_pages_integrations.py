@@ -73,10 +73,22 @@ def test_a_key_in_use_shows_four_characters_who_saved_it_and_when_it_was_checked
     said = texts(dashboard.open("integrations"))
     assert "`•••• 0001`" in said
     assert "by you" in said
-    assert "accepted by OpenAI" in said
+    assert "known to OpenAI" in said
     assert "Spend since saved" in said
-    assert "Active" in said
     assert GOOD_KEY not in said
+
+
+def test_a_key_is_active_once_a_call_has_succeeded_and_not_before(dashboard: Dashboard):
+    """Whether it can pay, no check can tell."""
+    dashboard.add("search-ranking", GOOD_KEY)
+    said = texts(dashboard.open("integrations"))
+    assert "Untested" in said
+    assert "whether it can pay shows with the first call" in said
+    assert ":green-badge" not in said
+    dashboard.platform.test_call("search-ranking", "gpt-5-mini", "Say hello.", actor=ADMIN)
+    said = texts(dashboard.open("integrations"))
+    assert "Active" in said
+    assert "shows with the first call" not in said
 
 
 def test_a_genuine_key_whose_account_is_out_of_money_is_saved_with_a_warning(
@@ -85,8 +97,39 @@ def test_a_genuine_key_whose_account_is_out_of_money_is_saved_with_a_warning(
     upstream.keys[GOOD_KEY] = "out_of_money"
     dashboard.add("search-ranking", GOOD_KEY)
     said = texts(dashboard.open("integrations"))
-    assert "Active, with a warning" in said
+    assert "Cannot be used now" in said
+    assert "Active" not in said
+    assert "accepted" not in said
     assert "out of money" in said
+    assert "stays until a call succeeds" in said
+    press(
+        dashboard.open("integrations"), "Check again"
+    )  # the list of models is free: it tells nothing of money
+    upstream.keys[GOOD_KEY] = "good"
+    said = texts(press(dashboard.open("integrations"), "Check again"))
+    assert "Cannot be used now" in said
+    dashboard.platform.test_call("search-ranking", "gpt-5-mini", "Say hello.", actor=ADMIN)
+    said = texts(dashboard.open("integrations"))
+    assert "Active" in said
+    assert "In the way" not in said
+
+
+@pytest.mark.parametrize("behaviour", ["out_of_money", "ip_not_authorized"])
+def test_a_key_that_cannot_be_used_replaces_one_that_works_only_with_the_persons_word(
+    dashboard: Dashboard, upstream: ScriptedUpstream, behaviour: str
+):
+    dashboard.add("checkout-api", GOOD_KEY)
+    upstream.keys[OTHER_KEY] = behaviour
+    page = type_key(press(dashboard.open("integrations"), "Replace"), OTHER_KEY)
+    said = texts(page)
+    assert "The key is genuine, but" in said
+    assert "Nothing was saved." in said
+    assert dashboard.key("checkout-api").last4 == GOOD_KEY[-4:]
+    page = press(page, "Replace it anyway")
+    state = dashboard.key("checkout-api")
+    assert (state.last4, state.status) == (OTHER_KEY[-4:], "warning")
+    assert OTHER_KEY not in repr(page.session_state)
+    assert "Cannot be used now" in texts(dashboard.open("integrations"))
 
 
 def test_a_key_revoked_upstream_is_failing_since_then_with_the_providers_own_words(
@@ -191,7 +234,7 @@ def test_of_two_people_who_replace_at_once_the_second_is_told_and_overwrites_not
 
 def test_check_again_notes_what_the_provider_says(dashboard: Dashboard, upstream: ScriptedUpstream):
     dashboard.add("checkout-api", GOOD_KEY)
-    assert "accepted •••• 0001" in texts(press(dashboard.open("integrations"), "Check again"))
+    assert "OpenAI knows •••• 0001" in texts(press(dashboard.open("integrations"), "Check again"))
     upstream.keys[GOOD_KEY] = "revoked"
     page = press(dashboard.open("integrations"), "Check again")
     assert dashboard.key("checkout-api").status == "failing"
