@@ -18,6 +18,7 @@ from lib.web.routes import middleware, routes
 startup.read_configuration()
 startup.refuse_what_cannot_be_served()
 startup.admit_public_name()
+startup.share_sign_ins()
 shell = startup.page_shell()
 app = st.App(
     ROOT / "lib" / "ui" / "main.py",

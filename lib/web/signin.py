@@ -11,6 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOGIN, CALLBACK = "/auth/login", "/oauth2callback"
 COOKIE = "qodex_wanted"
+OUTCOME = "signin"
+"""In the address that a sign-in ends at without success: ``lost`` or ``refused``. The gate says what that means."""
+_SESSION = b"_streamlit_user="
 _LONGEST_QUERY = 1_500
 _MINUTES = 10
 
@@ -39,7 +42,8 @@ def _marked(name: bytes, value: bytes) -> tuple[bytes, bytes]:
 class ReturnToMiddleware:
     """After sign-in one arrives at the page that one wanted; Streamlit would lead to the first one.
 
-    The address is kept in a cookie from the sign-in button's request to the provider's answer. It is only
+    Also where it did not succeed, and then the address says so: Streamlit would lead back to the gate without a
+    word. A callback is lost where another server began the sign-in, or began it too long ago. The address is kept in a cookie from the sign-in button's request to the provider's answer. It is only
     ever the path of one of our pages with a query, whatever the cookie or the referrer says.
 
     Args:
@@ -55,7 +59,7 @@ class ReturnToMiddleware:
         if path == LOGIN:
             await self.app(scope, receive, self._remembering(Headers(scope=scope), send))
         elif path == CALLBACK:
-            await self.app(scope, receive, self._leading_back(Headers(scope=scope), send))
+            await self.app(scope, receive, self._leading_back(scope, send))
         else:
             await self.app(scope, receive, send)
 
@@ -69,15 +73,18 @@ class ReturnToMiddleware:
 
         return remembering
 
-    def _leading_back(self, headers: Headers, send: Send) -> Send:
+    def _leading_back(self, scope: Scope, send: Send) -> Send:
+        headers, outcome = Headers(scope=scope), _outcome(scope["query_string"])
         wanted = self._ours(_kept(headers.get("cookie", "")))
 
         async def leading_back(message: Message) -> None:
-            if message["type"] == "http.response.start" and wanted:
+            if message["type"] == "http.response.start":
                 answer = MutableHeaders(scope=message)
                 if answer.get("location") == "/":
-                    answer["location"] = wanted
-                answer.append("Set-Cookie", _cookie("", 0))
+                    failed = None if _signs_in(message) else outcome
+                    answer["location"] = _with_outcome(wanted or "/", failed)
+                if wanted:
+                    answer.append("Set-Cookie", _cookie("", 0))
             await send(message)
 
         return leading_back
@@ -96,8 +103,27 @@ class ReturnToMiddleware:
         path, _, query = address.partition("?")
         if path not in self.pages or len(query) > _LONGEST_QUERY:
             return None
-        pairs = parse_qsl(query, keep_blank_values=True)
+        pairs = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != OUTCOME]
         return f"{path}?{urlencode(pairs)}" if pairs else path
+
+
+def _outcome(query: bytes) -> str | None:
+    """What to say where this callback signs nobody in; None where none was meant to: it follows a sign-out, too."""
+    asked = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    if "error" in asked:
+        return "refused"
+    return "lost" if "state" in asked else None
+
+
+def _signs_in(message: Message) -> bool:
+    return any(
+        name.lower() == b"set-cookie" and value.startswith(_SESSION) and b"max-age=0" not in value.lower()
+        for name, value in message["headers"]
+    )
+
+
+def _with_outcome(address: str, outcome: str | None) -> str:
+    return f"{address}{'&' if '?' in address else '?'}{OUTCOME}={outcome}" if outcome else address
 
 
 def _cookie(value: str, seconds: int) -> str:

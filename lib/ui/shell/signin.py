@@ -14,6 +14,15 @@ from lib.errors import SessionEnded, SignInRefused
 from lib.settings import COMMAND
 from lib.ui.base.server import real_front_door
 from lib.ui.base.wording import count, escape
+from lib.web.signin import OUTCOME
+
+_FAILED = {
+    "lost": "The sign-in could not be completed: it came back to a server that had not begun it, or too late. Nothing "
+    "is lost, try again. If it happens again, tell an operator: several dashboards take the same QODEX_COOKIE_SECRET "
+    "and a proxy that keeps a browser on one of them.",
+    "refused": "Your identity provider did not sign you in. Try again, or ask an operator.",
+}
+"""What a sign-in that ended without success is told as, by its outcome in the address."""
 
 MOST_NAMED = 10  # administrators that the page for people without a role names
 
@@ -53,6 +62,8 @@ def pass_gate(look: Callable[[], V | None]) -> V:
     if viewer is None:
         _draw_gate(problem)
         st.stop()
+    if OUTCOME in st.query_params:
+        del st.query_params[OUTCOME]
     if not (viewer.local or viewer.actor.everywhere or viewer.actor.projects):
         draw_person(viewer.actor)
         _draw_waiting_room(viewer.actor)
@@ -95,8 +106,11 @@ def _draw_gate(problem: SignInRefused | SessionEnded | None) -> None:
             st.error(escape(f"{problem.sentence} Sign in with another account, or ask an operator."))
         elif problem is not None:
             st.warning(escape(problem.sentence))
+        elif failed := _FAILED.get(st.query_params.get(OUTCOME, "")):
+            st.warning(failed)
         st.caption(f"You sign in with your organisation's account at {provider}.")
-        st.button("Sign in", type="primary", icon=":material/login:", on_click=st.login, key="sign_in")
+        label = "Try again" if OUTCOME in st.query_params else "Sign in"
+        st.button(label, type="primary", icon=":material/login:", on_click=st.login, key="sign_in")
         st.caption(
             f"Signing out ends your session here, in all tabs. Your session at {provider} may go on: "
             "on a shared computer sign out there, too."

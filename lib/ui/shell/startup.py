@@ -106,6 +106,16 @@ def secrets() -> dict[str, Any] | None:
     }
 
 
+def share_sign_ins() -> None:
+    """Let each dashboard read what another one began: Streamlit keeps a sign-in under way in a signed cookie.
+
+    It signs that with a secret of the process unless it knows one before the application is built.
+    """
+    settings = _settings()
+    if settings and settings.oidc_issuer and settings.cookie_secret:
+        config.set_option("server.cookieSecret", settings.cookie_secret.reveal())
+
+
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncIterator[None]:
     """Around the life of the server."""

@@ -180,9 +180,27 @@ def test_without_sign_in_routes_say_nothing_but_that_the_server_is_there(server:
     healthy = ask(server, "/healthz")
     assert (healthy.status, healthy.body) == (200, b'{"status":"ok"}')
     assert ask(server, "/_stcore/metrics").status == 404
-    for path in ("/auth/login", "/auth/login?provider=forged", "/oauth2callback?code=x&state=forged"):
+    for path in ("/auth/login", "/auth/login?provider=forged", "/oauth2callback"):
         answer = ask(server, path)
         assert (answer.status, answer.headers["location"]) == (302, "/")
+
+
+@pytest.mark.parametrize(
+    ("query", "outcome"),
+    [
+        ("code=x&state=forged", "lost"),
+        ("code=x&state=", "lost"),
+        ("error=access_denied&state=x", "refused"),
+        ("error=server_error", "refused"),
+    ],
+)
+def test_a_callback_that_signs_nobody_in_says_so_and_keeps_the_wanted_address(
+    server: str, query: str, outcome: str
+):
+    assert ask(server, f"/oauth2callback?{query}").headers["location"] == f"/?signin={outcome}"
+    wanted = "qodex_wanted=%2Fusage%3Fproject%3Dshop%26signin%3Dlost"
+    answer = ask(server, f"/oauth2callback?{query}", Cookie=wanted)
+    assert answer.headers["location"] == f"/usage?project=shop&signin={outcome}"
 
 
 def test_its_cookies_ask_for_https(server: str):
