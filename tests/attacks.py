@@ -269,4 +269,57 @@ REGISTER: dict[int, tuple[str, list[str]]] = {
             "unit/vault/test_master_keys.py::test_no_frame_of_a_refusal_shows_the_other_keys",
         ],
     ),
+    36: (
+        "local mode asked from another machine, under any server, with forged addresses or through a proxy",
+        [
+            "integration/web/test_local_mode.py::test_another_machine_gets_a_sentence_and_nothing_else_whatever_it_says_of_itself",
+            "integration/web/test_local_mode.py::test_what_a_proxy_on_this_machine_passes_on_is_not_served",
+            "integration/web/test_local_mode.py::test_a_unix_socket_is_a_proxys_and_not_served",
+            "integration/web/test_local_mode.py::test_settings_that_cannot_be_used_are_as_closed_as_the_local_mode",
+        ],
+    ),
+    37: (
+        "a base path, under which closed addresses would be open",
+        [
+            "integration/web/test_local_mode.py::test_a_base_path_ends_the_start_with_a_sentence",
+            "integration/web/test_local_mode.py::test_under_a_root_path_nothing_is_served_and_nothing_opens",
+        ],
+    ),
+    38: (
+        "an e-mail address or domain with a letter that folds to another",
+        [
+            "integration/access/test_sign_in.py::test_a_letter_that_folds_to_another_makes_nobody_somebody_else",
+            "integration/access/test_members.py::test_a_look_alike_of_a_member_has_no_role_and_removes_nobody",
+            "unit/test_settings.py::test_addresses_and_domains_are_checked_as_they_came",
+        ],
+    ),
+    39: (
+        "an address that a trusted issuer does not vouch for",
+        [
+            "integration/access/test_sign_in.py::test_what_a_trusted_issuer_does_say_is_heeded",
+            "integration/access/test_sign_in.py::test_a_trusted_issuer_speaks_for_the_named_domains_only",
+        ],
+    ),
+    40: (
+        "a platform key that any library of a worker would find",
+        [
+            "unit/test_settings.py::test_a_key_that_any_library_would_find_is_warned_of_without_being_told",
+            "integration/cli/test_cli.py::test_the_doctor_warns_of_a_key_that_any_library_would_find",
+        ],
+    ),
+    41: (
+        "user information or a path in the Host header",
+        ["integration/web/test_web.py::test_a_name_that_is_not_ours_gets_no_answer"],
+    ),
+    42: (
+        "a sign-in's callback on a server that did not begin it, or forged",
+        [
+            "integration/web/test_sign_in_routes.py::test_a_callback_that_signs_nobody_in_says_so_and_keeps_the_wanted_address",
+            "browser/test_several_dashboards.py::test_a_callback_that_lands_on_the_wrong_dashboard_says_so_and_offers_to_try_again",
+        ],
+    ),
+    43: (
+        "an inline script planted in a page",
+        ["browser/test_console.py::test_no_script_runs_that_is_not_ours"],
+    ),
 }
