@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import logging
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -12,13 +13,23 @@ from lib.db.engine import Database
 from lib.db.tables import metadata
 from lib.errors import DatabaseUnavailable
 
+log = logging.getLogger(__name__)
+
 HEAD = "0010"
 _FOLDER = Path(__file__).parent / "migrations"
+_LOCK_SECONDS = 3.0
+_PAUSE = 0.5
+_MOST_TRIES = 60
+_PASSING = {"busy", "deadlock"}
 _LOCK = 0x716F6465  # "qode": PostgreSQL's advisory lock of this product
 
 
 def migrate(database: Database, *, seal_projects: Callable[[Connection], None] | None = None) -> None:
     """Create or upgrade the schema. Cheap where there is nothing to do: one SELECT, no Alembic.
+
+    Each step is a transaction of its own, so that none keeps locks while the next one waits for calls that wait for
+    those. Workers go on meanwhile: a step asks for a lock only for a moment, because calls queue behind whoever
+    waits for one, and then tries again.
 
     Args:
         database: the one to bring up to date.
@@ -30,8 +41,18 @@ def migrate(database: Database, *, seal_projects: Callable[[Connection], None] |
     """
     if current_revision(database) == HEAD:
         return
-    with database.write() as connection, _alone(connection, database):
-        _upgrade(connection, seal_projects)
+    tries = 0
+    while current_revision(database) != HEAD:
+        try:
+            with database.write(seconds=0) as connection:
+                _wait_for_others(connection, database)
+                _upgrade_one_step(connection, seal_projects)
+        except DatabaseUnavailable as problem:
+            tries += 1
+            if problem.cause not in _PASSING or tries == _MOST_TRIES:
+                raise
+            log.info("The upgrade of the schema lets calls in progress go first, and tries again.")
+            time.sleep(_PAUSE)
 
 
 def current_revision(database: Database, *, seconds: float | None = None) -> str | None:
@@ -47,7 +68,7 @@ def _revision(connection: Connection) -> str | None:
     return revision
 
 
-def _upgrade(connection: Connection, seal_projects: Callable[[Connection], None] | None) -> None:
+def _upgrade_one_step(connection: Connection, seal_projects: Callable[[Connection], None] | None) -> None:
     from alembic import command  # noqa: PLC0415 - loaded only when there is something to do
     from alembic.config import Config  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
@@ -65,12 +86,13 @@ def _upgrade(connection: Connection, seal_projects: Callable[[Connection], None]
         raise DatabaseUnavailable(
             "The database has tables of another program. Give Qodex a database of its own (DATABASE_URL)."
         )
-    command.upgrade(config, "head")
+    if found != HEAD:  # another process was first
+        command.upgrade(config, "+1")
 
 
-@contextmanager
-def _alone(connection: Connection, database: Database) -> Iterator[None]:
-    """SQLite's write transaction is a lock already; PostgreSQL holds one until the transaction ends."""
+def _wait_for_others(connection: Connection, database: Database) -> None:
+    """One process upgrades at a time, however long another one takes; SQLite's write is alone already."""
     if not database.is_sqlite:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    yield
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(1000 * _LOCK_SECONDS)}")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -28,6 +29,7 @@ from lib.db.migrate import HEAD, current_revision, migrate
 from lib.db.tables import audit_log, metadata, plans
 from lib.errors import DatabaseConflict, DatabaseUnavailable
 from lib.usage import rollup_totals
+from tests.services import wait_until
 from tests.vaults import ADMIN
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -298,6 +300,44 @@ def test_a_migration_that_fails_in_the_middle_leaves_nothing(empty_database_url)
         migrate(database)
     with database.read() as connection:
         assert inspect(connection).get_table_names() == ["other"]
+    database.close()
+
+
+def test_a_step_that_fails_leaves_the_steps_before_it_and_goes_on_from_there(empty_database_url):
+    database = Database(empty_database_url)
+    with database.write() as connection:
+        _begin_at(connection, "0002")
+        connection.execute(text("CREATE TABLE other (id integer)"))
+        connection.execute(text("CREATE INDEX ix_usage_events_request ON other (id)"))
+    with pytest.raises(DatabaseUnavailable):
+        migrate(database)
+    assert current_revision(database) == "0003"
+    with database.write() as connection:
+        connection.execute(text("DROP TABLE other"))
+    migrate(database)
+    assert current_revision(database) == HEAD
+    database.close()
+
+
+@postgres_only
+@pytest.mark.parametrize("table", ["usage_events", "usage_hourly", "usage_daily"])
+def test_an_upgrade_lets_a_call_in_progress_go_first_and_tries_again(
+    empty_database_url, table, monkeypatch, caplog
+):
+    """As a settlement that holds what a step wants, and then wants what the step may hold: one of them gives way."""
+    monkeypatch.setattr("lib.db.migrate._LOCK_SECONDS", 0.1)
+    caplog.set_level("INFO")
+    database = Database(empty_database_url)
+    with database.write() as connection:
+        _begin_at(connection, "0001")
+    with psycopg.connect(empty_database_url.replace("+psycopg", "")) as call:
+        call.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE")
+        upgrade = threading.Thread(target=migrate, args=(database,))
+        upgrade.start()
+        assert wait_until(lambda: "tries again" in caplog.text, 60)
+        call.execute("LOCK TABLE usage_events, usage_hourly, usage_daily, runs IN ROW EXCLUSIVE MODE")
+    upgrade.join()
+    assert current_revision(database) == HEAD
     database.close()
 
 
