@@ -4,7 +4,7 @@ PY = .venv/bin/python
 # More than four would start more database servers than they save time.
 PYTEST = $(PY) -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 
-.PHONY: help run test check lint format bench audit screenshots lock dev
+.PHONY: help run test check lint format bench soak audit screenshots lock dev
 .NOTPARALLEL:
 
 help: ## show this list
@@ -32,6 +32,9 @@ format: dev ## format the code and mend what ruff can mend
 
 bench: dev ## print the benchmark tables
 	@$(PY) -m bench $(ARGS)
+
+soak: dev ## workers that are interrupted and killed on databases that crash, for minutes (ARGS="--seconds 600")
+	@$(PY) -m tests.soak $(ARGS)
 
 audit: dev ## look for known vulnerabilities in the pinned packages (needs the network)
 	@$(PY) -m pip_audit --strict --requirement requirements.txt --no-deps --disable-pip --progress-spinner off

@@ -25,13 +25,14 @@ from tests.services import (
 class MortalServer:
     """It waits for the disk like a real one, so that a crash takes what was not flushed."""
 
-    def __init__(self, folder: Path, programs: Path, user: str | None) -> None:
+    def __init__(self, folder: Path, programs: Path, user: str | None, flush: str) -> None:
+        self._flush = flush
         self._folder, self._programs, self._user = folder, programs, user
         self.databases = PostgresServer(folder)
 
     def start(self) -> None:
         """Come (back) up; returns when it takes connections."""
-        options = f"-k {self._folder} -c listen_addresses= -c max_connections=100 -c fsync=off -c wal_writer_delay=10s"
+        options = f"-k {self._folder} -c listen_addresses= -c max_connections=100 -c fsync=off -c wal_writer_delay={self._flush}"
         self._control("start", "-w", "-l", str(self._folder / "log"), "-o", options)
 
     def stop(self) -> None:
@@ -65,15 +66,19 @@ class MortalServer:
 
 
 @contextmanager
-def mortal_postgres() -> Iterator[MortalServer]:
-    """A running server, which is gone at the end of the block in whatever state it is."""
+def mortal_postgres(*, flush: str = "10s") -> Iterator[MortalServer]:
+    """A running server, which is gone at the end of the block in whatever state it is.
+
+    Args:
+        flush: how long what may be lost in a crash stays unflushed; PostgreSQL's own default is 200ms.
+    """
     programs = postgres_programs()
     with tempfile.TemporaryDirectory(prefix="qodex-pg-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         user = _unprivileged_user(Path(folder))
         programs = _readable(programs, Path(folder)) if user else programs
         arguments = ["-U", "qodex", "--auth=trust", "--encoding=UTF8", "--no-sync"]
         _run([programs / "initdb", "-D", Path(folder) / "data", *arguments], user=user)
-        server = MortalServer(Path(folder), programs, user)
+        server = MortalServer(Path(folder), programs, user, flush)
         server.start()
         try:
             yield server

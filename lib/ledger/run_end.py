@@ -30,11 +30,12 @@ class RunEnd:
         self._key = f"run {run_id}"
         self._is_left = False
         self._process = os.getpid()
-        heartbeat.add(run_id)
 
     def guard(self) -> Hold:
-        """Have the run end as soon as nobody has the hold any more."""
-        return self._queue.guard(self._key, self)
+        """Keep the run alive, and have it end as soon as nobody has the hold any more."""
+        hold = self._queue.guard(self._key, self)
+        self._heartbeat.add(self._run_id)
+        return hold
 
     def end(self, status: str) -> str:
         """Write the end, or owe it. Returns what the run ended with, as far as that is known.

@@ -109,7 +109,6 @@ class JSONParser:
         return self._clean(self._taken()) if self._blind else b""
 
     def finish(self) -> bytes:
-        self.usage.final = True
         body = self._taken()
         readable = in_utf8(body, self._content_type)
         if readable is not body:  # read as it is first, as the body of an error answer
@@ -117,6 +116,7 @@ class JSONParser:
             readable = in_utf8(body, self._content_type)
         passed, content = _cleaned(readable, bytes, self._clean)
         self.usage.update_from(content, is_all=True)
+        self.usage.final = True  # not before: interrupted in between, it is not known
         return body if passed == readable else passed
 
     def _taken(self) -> bytes:

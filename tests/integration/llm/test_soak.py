@@ -1,0 +1,13 @@
+"""The soak in short; ``make soak`` runs it for minutes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.soak import faults, soak
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_whatever_happens_to_workers_and_their_database_the_books_agree(kind):
+    assert faults(soak(kind, 15)) == []

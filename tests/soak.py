@@ -1,0 +1,264 @@
+"""A soak: workers that call, forget, are interrupted, terminated and killed, on a database that crashes and is locked.
+
+``python -m tests.soak --seconds 180`` (``make soak``). At the end the upstream's own log is compared with the
+usage rows, reservations with open calls and the account with the sum of its events; nothing may hang.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import gc
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from lib.db.tables import accounts, open_calls, runs, usage_events
+from lib.platform import Platform
+from lib.secret import Secret
+from lib.settings import Settings
+from tests.calls import SAY
+from tests.postgres_crash import MortalServer, mortal_postgres, new_database
+from tests.services import wait_until
+from tests.upstream import PLATFORM_KEY, ScriptedUpstream
+
+ROOT = Path(__file__).resolve().parents[1]
+WORKERS = 3
+PROJECTS = ("shop", "till")
+
+
+class TimeLimit(Exception):
+    """A signal's, at any line."""
+
+
+# --- a worker ----------------------------------------------------------------------------------------
+
+
+def work(seed: int) -> None:
+    """Make calls of all kinds until told to stop, in two threads; in the main one a signal comes at any line."""
+    luck, platform = random.Random(seed), Platform.from_env()
+    ends = time.monotonic() + float(os.environ["SOAK_SECONDS"])
+    other = threading.Thread(target=_calls, args=(platform, random.Random(seed + 1), ends))
+    other.start()
+    signal.signal(signal.SIGALRM, _interrupt)
+    while time.monotonic() < ends:
+        signal.setitimer(signal.ITIMER_REAL, luck.uniform(0.01, 0.5))
+        with suppress(Exception):
+            _calls(platform, luck, min(ends, time.monotonic() + 1))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    other.join()
+
+
+def _interrupt(*_: object) -> None:
+    raise TimeLimit
+
+
+def _calls(platform: Platform, luck: random.Random, ends: float) -> None:
+    while time.monotonic() < ends:
+        try:
+            with platform.run(luck.choice(PROJECTS)) as run:
+                for _ in range(luck.randint(1, 4)):
+                    _one_call(run.openai.with_options(max_retries=0), luck)
+        except TimeLimit:
+            raise
+        except Exception:  # noqa: BLE001 - the database is away, the upstream refuses
+            time.sleep(0.05)
+
+
+def _one_call(client: Any, luck: random.Random) -> None:
+    kind = luck.randrange(4)
+    if kind == 0:
+        client.responses.create(model="gpt-5-mini", input="Hi")
+        return
+    stream = client.chat.completions.create(model="gpt-5-mini", messages=SAY, stream=True)
+    if kind == 1:
+        for _ in stream:
+            pass
+    elif kind == 2:
+        next(stream)  # and forget it
+    else:
+        next(stream)
+        stream.close()
+    if luck.random() < 0.2:
+        gc.collect()
+
+
+# --- what happens to them ------------------------------------------------------------------------------
+
+
+@dataclass
+class Result:
+    """What was found at the end."""
+
+    requests: int
+    rows: int
+    unknown: int
+    open_calls: int
+    reserved: int
+    wrong_accounts: int
+    unfinished: int
+    events: dict[str, int]
+
+
+class Soak:
+    """Workers on one database, and what is done to them."""
+
+    def __init__(self, server: MortalServer | None, settings: Settings, upstream: ScriptedUpstream) -> None:
+        self._server, self._settings, self._upstream = server, settings, upstream
+        self._workers: list[subprocess.Popen[bytes]] = []
+        self._luck = random.Random(7)
+        self._happened: dict[str, int] = {}
+        self._seed = 0
+
+    def run(self, seconds: float) -> Result:
+        """Let it all happen for so long, then add up."""
+        platform = Platform(self._settings)
+        for slug in PROJECTS:
+            platform.projects.add(slug, actor=platform.actor)
+            plenty = {"cap_5h_nano": 10**15, "cap_7d_nano": 10**15}
+            platform.plans.set_caps(slug, **plenty, reason="a soak", ends_at=None, actor=platform.actor)
+        ends = time.monotonic() + seconds
+        acts = [self._kill, self._terminate] + ([self._crash, self._lock] if self._server else [])
+        while (left := ends - time.monotonic()) > 0:
+            self._see_to_workers(left)
+            time.sleep(min(left, self._luck.uniform(1.0, 3.0)))
+            act = acts[sum(self._happened.values()) % len(acts)]
+            self._happened[act.__name__] = self._happened.get(act.__name__, 0) + 1
+            act()
+        unfinished = sum(
+            not wait_until(lambda each=each: each.poll() is not None, 120) for each in self._workers
+        )
+        for each in self._workers:
+            each.kill()
+        found = self._add_up(platform, unfinished)
+        platform.close()
+        return found
+
+    def _see_to_workers(self, seconds: float) -> None:
+        self._workers = [each for each in self._workers if each.poll() is None]
+        while len(self._workers) < WORKERS:
+            self._seed += 10
+            assert self._settings.master_keys
+            environment = os.environ | {
+                "DATABASE_URL": self._settings.database_url,
+                "QODEX_MASTER_KEYS": self._settings.master_keys.reveal(),
+                "QODEX_OPENAI_API_KEY": PLATFORM_KEY,
+                "OPENAI_BASE_URL": self._settings.openai_base_url,
+                "QODEX_DB_TIMEOUT": "5",
+                "SOAK_SECONDS": str(seconds),
+            }
+            command = [sys.executable, "-W", "ignore", "-m", "tests.soak", "--worker", str(self._seed)]
+            self._workers.append(
+                subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+            )
+
+    def _kill(self) -> None:
+        self._luck.choice(self._workers).kill()
+        time.sleep(1)  # what it has opened is on the disk by now, also where the next thing is a crash
+
+    def _terminate(self) -> None:
+        self._luck.choice(self._workers).terminate()
+
+    def _crash(self) -> None:
+        assert self._server
+        self._server.crash()
+
+    def _lock(self) -> None:
+        assert self._server
+        with self._server.connect(self._settings.database_url) as connection:
+            connection.execute("LOCK TABLE usage_events, accounts IN EXCLUSIVE MODE")
+            time.sleep(self._luck.uniform(0.5, 2.0))
+
+    def _add_up(self, platform: Platform, unfinished: int) -> Result:
+        """After the leases of those that were killed have run out."""
+        with platform.database.write() as connection:
+            connection.execute(update(open_calls).values(lease_until=open_calls.c.opened_at - 1))
+            connection.execute(update(runs).where(runs.c.status == "running").values(lease_until=0))
+        for slug in PROJECTS:
+            platform.caps.headroom(slug)
+        platform.ledger.queue.flush(60, patiently=True)
+        wrong = 0
+        with platform.database.read() as connection:
+            rows = connection.execute(select(usage_events)).all()
+            still_open = connection.execute(select(func.count()).select_from(open_calls)).scalar_one()
+            books = connection.execute(select(accounts)).all()
+        for account in books:
+            mine = [row for row in rows if row.project_id == account.project_id]
+            newest = max(mine, key=lambda row: row.sequence, default=None)
+            wrong += newest is not None and newest.counted_after_nano != account.counted_nano
+            known = sum(row.cost_nano for row in mine if row.cost_nano is not None)
+            wrong += known != account.counted_nano - account.unknown_nano
+        return Result(
+            requests=len(self._upstream.requests),
+            rows=len(rows),
+            unknown=sum(row.status == "unknown" for row in rows),
+            open_calls=still_open,
+            reserved=sum(account.reserved_nano for account in books),
+            wrong_accounts=wrong,
+            unfinished=unfinished,
+            events=self._happened,
+        )
+
+
+def soak(kind: str, seconds: float) -> Result:
+    """One soak on ``sqlite`` or ``postgresql``."""
+    key = base64.b64encode(os.urandom(32)).decode()
+    with ScriptedUpstream() as upstream, tempfile.TemporaryDirectory() as folder:
+
+        def settings(url: str) -> Settings:
+            secrets = {"master_keys": Secret(key), "openai_api_key": Secret(PLATFORM_KEY)}
+            return Settings(database_url=url, openai_base_url=upstream.base_url, db_timeout=20, **secrets)
+
+        if kind == "sqlite":
+            return Soak(None, settings(f"sqlite:///{folder}/qodex.db"), upstream).run(seconds)
+        with mortal_postgres(flush="200ms") as server:
+            return Soak(server, settings(new_database(server)), upstream).run(seconds)
+
+
+def faults(found: Result) -> list[str]:
+    """What must not be; a request that was cut while it was just leaving may be one unknown too many."""
+    return [
+        fault
+        for fault, is_there in {
+            "a request has no row, or two": not 0 <= found.rows - found.requests <= found.unknown,
+            "calls are open": found.open_calls > 0,
+            "something is reserved": found.reserved > 0,
+            "an account is not the sum of its events": found.wrong_accounts > 0,
+            "a worker hangs": found.unfinished > 0,
+            "nothing was called": found.requests < 10,
+        }.items()
+        if is_there
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run workers against all that can happen, and add up.")
+    parser.add_argument("--seconds", type=float, default=180)
+    parser.add_argument("--worker", type=int)
+    asked = parser.parse_args()
+    if asked.worker is not None:
+        work(asked.worker)
+        return 0
+    worst = 0
+    for kind in ("sqlite", "postgresql"):
+        found = soak(kind, asked.seconds)
+        wrong = faults(found)
+        print(kind, json.dumps(found.__dict__), *(wrong or ["all agrees"]), flush=True)
+        worst = max(worst, len(wrong))
+    return min(1, worst)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
