@@ -50,6 +50,13 @@ def money_adding_up(*parts: int | None) -> list[str]:
     return [money(None) if part is None else _in_cents(part, next(rounded)) for part in parts]
 
 
+def cents_adding_up(parts: Sequence[int]) -> list[int]:
+    """Amounts in nano-USD for columns of cents: as they are, or whole cents where their own would not add up."""
+    shown = [int((Decimal(part) / _CENT).to_integral_value(ROUND_HALF_EVEN)) * _CENT for part in parts]
+    rounded = _adding_up(parts)
+    return list(parts) if sum(shown) == sum(rounded) else rounded
+
+
 def _in_cents(nano: int, rounded: int) -> str:
     return money(nano if nano < SMALLEST_IN_CENTS else rounded)
 

@@ -48,10 +48,14 @@ def height_of(rows: int, *, row: int, most: int) -> int:
 
 def money_column(values: Sequence[float | None], label: str | None = None) -> Any:
     """Dollars and cents; four decimals in the whole column where cents would hide an amount."""
-    amounts = [value for value in values if value]
-    if not amounts or min(amounts) >= _CENT:
+    if in_cents(values):
         return st.column_config.NumberColumn(label, format="$%,.2f")
     return call_cost_column(values, label)
+
+
+def in_cents(values: Sequence[float | None]) -> bool:
+    """Whether a column of these amounts has two decimals: none of them is less than a cent."""
+    return min((value for value in values if value), default=_CENT) >= _CENT
 
 
 def call_cost_column(values: Sequence[float | None], label: str | None = None) -> Any:

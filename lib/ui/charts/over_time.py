@@ -10,6 +10,7 @@ import altair as alt
 
 from lib.reports.models import Totals
 from lib.ui.base import wording
+from lib.ui.base.comparing import money_adding_up
 from lib.ui.base.tables import cell, known
 from lib.ui.charts import theme
 from lib.ui.charts.buckets import Course, Step
@@ -167,8 +168,11 @@ def amount(sums: Totals, source: str) -> float:
 
 
 def amount_in_words(sums: Totals, source: str) -> str:
-    """What a tooltip says."""
-    return wording.money(known(sums, source))
+    """What a tooltip says; both ledgers add up to the total that stands beside them."""
+    if not source:
+        return wording.money(known(sums))
+    words = money_adding_up(known(sums, "platform"), known(sums, "byok"))
+    return words[source == "byok"]
 
 
 def _counts(numbers: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:

@@ -10,10 +10,10 @@ import streamlit as st
 from lib.access.roles import Actor
 from lib.reports.models import DayRow, Totals, UsageFilter
 from lib.ui.base import address, loaders
-from lib.ui.base.comparing import change, points
+from lib.ui.base.comparing import cents_adding_up, change, points
 from lib.ui.base.filters import Chosen
 from lib.ui.base.server import front_door
-from lib.ui.base.tables import arrow, cell, count_column, height_of, money_column
+from lib.ui.base.tables import arrow, cell, count_column, dollars, height_of, in_cents, known, money_column
 from lib.ui.base.wording import KIND, SOURCE, count, escape, money, share
 from lib.ui.parts import spend_card
 from lib.ui.parts.cards import Metric
@@ -122,6 +122,23 @@ def _per_thousand(sums: Totals) -> int | None:
     return 1000 * sums.total_nano // priced if priced > 0 else None
 
 
+def _ledgers_adding_up(rows: Sequence[Totals]) -> dict[str, list[float | None]]:
+    """Both ledgers in cents that give those of the total beside them; an empty cell where one is unknown."""
+    pairs = [
+        (None, None)
+        if None in {known(row, "platform"), known(row, "byok")}
+        else cents_adding_up([row.platform_nano, row.byok_nano])
+        for row in rows
+    ]
+    return {
+        SOURCE[source]: [
+            cell(row, source) if pair[place] is None else dollars(pair[place])
+            for row, pair in zip(rows, pairs, strict=True)
+        ]
+        for place, source in enumerate(("platform", "byok"))
+    }
+
+
 def draw_days(days: Sequence[DayRow], *, alt: str) -> None:
     """The table of days, newest first."""
     rows = list(reversed(days))
@@ -140,6 +157,8 @@ def draw_days(days: Sequence[DayRow], *, alt: str) -> None:
     if not any(columns["Cost unknown"]):
         del columns["Cost unknown"]
     money_cells = [*columns["Total"], *columns["Platform-funded"], *columns["BYOK"]]
+    if in_cents(money_cells):
+        columns |= _ledgers_adding_up(rows)
     st.dataframe(
         arrow(columns),
         hide_index=True,

@@ -58,6 +58,12 @@ def test_unknown_is_in_no_sum_and_less_than_a_cent_stays_visible(
     assert comparing.money_adding_up(*parts) == words
 
 
+def test_columns_of_cents_stay_as_they_are_where_they_add_up_and_are_whole_cents_where_not():
+    fine, off = [230_321_000_000, 123_541_000_000], [230_325_900_000, 123_545_900_000]
+    assert comparing.cents_adding_up(fine) == fine
+    assert comparing.cents_adding_up(off) == [230_330_000_000, 123_540_000_000]
+
+
 @given(st.lists(st.integers(CENT, 10**15), min_size=2, max_size=3))
 def test_what_is_read_adds_up_and_each_amount_is_less_than_a_cent_from_what_it_is(parts: list[int]):
     shown = [Decimal(text.replace("$", "").replace(",", "")) for text in comparing.money_adding_up(*parts)]
