@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from lib.errors import DatabaseUnavailable, MasterKeyMissing, SettingsError
 from lib.platform import Platform
 from lib.settings import Settings
-from lib.ui.base.server import front_door
+from lib.ui.base.server import real_front_door
 from lib.ui.shell import startup
 from lib.web.headers import HEADERS
 from lib.web.health import Readiness, healthz
@@ -101,10 +101,10 @@ def served(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plat
     """The dashboard's own front door over a new database."""
     monkeypatch.setenv("DATABASE_URL", settings.database_url)
     monkeypatch.setenv("QODEX_MASTER_KEYS", settings.master_keys.reveal())
-    front_door.clear()
-    yield front_door()
-    front_door().close()
-    front_door.clear()
+    real_front_door.clear()
+    yield real_front_door()
+    real_front_door().close()
+    real_front_door.clear()
 
 
 def test_a_dashboard_is_ready_with_its_database_its_schema_and_its_master_keys(served: Platform):
