@@ -34,6 +34,8 @@ class ImportResult:
     summed_requests: int = 0
     is_new_file: bool = True
     """Whether no file of the very same bytes was imported before."""
+    may_be_former: bool = False
+    """Whether files were imported before their hashes were kept, so that this one may be one of them."""
     is_certain: bool = True
     """Whether each row has an event id of its own, so that what is already there is no other call."""
     bad: list[tuple[int, str]] = field(default_factory=list)
@@ -52,8 +54,11 @@ class ImportResult:
         if self.passed_over:
             yield f"{_rows(self.passed_over)} without usage passed over."
         if self.already_there and self.is_new_file and not self.is_certain:
+            why = (
+                "or with this one before an upgrade" if self.may_be_former else "this one was never imported"
+            )
             yield (
-                f"{_rows(self.already_there)} already there came with another file: this one was never imported. "
+                f"{_rows(self.already_there)} already there came with another file, {why}. "
                 "Calls that only look alike need an event_id of their own."
             )
         if self.unused_columns:

@@ -85,6 +85,7 @@ def import_usage(
         with opened(file) as source:
             reader = RowReader(source, prices, ids, now, former=former)
             result = _read(source, reader, spool, progress)
+            result.may_be_former = former
         if result.skipped and not skip_bad:
             raise ImportRejected(_refusal(result), result.bad)
         slugs = {project_id: slug for slug, project_id in ids.items()}

@@ -296,6 +296,7 @@ def test_rows_that_an_earlier_release_imported_are_recognised(
     former((None, 1), (None, 2), (500, 1))
     result = bring(HEADER, CALL, CALL, CALL)
     assert (result.added, result.already_there) == (1, 2)
+    assert "came with another file, or with this one before an upgrade." in said(result)
     again = bring(HEADER, CALL, CALL, CALL)
     assert (again.added, again.already_there) == (0, 3)
     timed = bring(f"{HEADER},latency_ms", f"{CALL},500")
