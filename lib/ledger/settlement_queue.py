@@ -215,6 +215,12 @@ class SettlementQueue:
             _settle_at_the_end_of_a_child()
         return self._thread.is_alive()
 
+    def _leave_forgotten(self) -> None:
+        """What the background thread before this one had been told of when it was ended."""
+        for guard in self._guards.copy().values():
+            if guard() is None:
+                _leave(guard)
+
     def _pay_due(self) -> float | None:
         """Write what is due, in order. Returns in how many seconds to look again; None: when told."""
         soonest: float | None = None
@@ -261,6 +267,9 @@ class SettlementQueue:
 def _serve(reference: ref[SettlementQueue], work: SimpleQueue[_Work]) -> None:
     """The background thread. It keeps nothing alive but the channel that it is told through."""
     pause: float | None = None
+    if (started := reference()) is not None:
+        started._leave_forgotten()  # noqa: SLF001 - a part of that class, without keeping its object
+    del started
     while True:
         _do(work, pause)
         queue = reference()
@@ -275,12 +284,20 @@ def _do(work: SimpleQueue[_Work], pause: float | None) -> None:
     with suppress(Empty):
         act = work.get(timeout=pause)
         while True:
-            if isinstance(act, _Guard):
-                act.held.leave()
-            elif act is not None:
-                with suppress(Exception):  # a connection that cannot even be closed
+            with suppress(Exception):  # a connection that cannot even be closed
+                if isinstance(act, _Guard):
+                    _leave(act)
+                elif act is not None:
                     act()
             act = work.get_nowait()
+
+
+def _leave(guard: _Guard) -> None:
+    held: Unfinished | None = getattr(
+        guard, "held", None
+    )  # interrupted while it was made, it guards nothing yet
+    if held is not None:
+        held.leave()
 
 
 @atexit.register
@@ -288,7 +305,7 @@ def _at_exit() -> None:
     deadline = time.monotonic() + EXIT_SECONDS
     for queue in list(_queues):
         for guard in queue._guards.copy().values():  # noqa: SLF001
-            guard.held.leave()
+            _leave(guard)
         queue.close(max(0.0, deadline - time.monotonic()))
 
 
