@@ -19,6 +19,7 @@ from lib.db import AnyRow
 from lib.db.tables import accounts, cap_overrides, open_calls, plans, projects, usage_events
 from lib.errors import CapExceeded
 from lib.pricing.prices import usd
+from lib.usage.clock_leaps import has_leapt, take_back
 
 WINDOWS: dict[str, Micros] = {"5h": 5 * HOUR, "7d": 7 * DAY}
 TITLES = {"5h": "5-hour", "7d": "7-day"}
@@ -200,6 +201,8 @@ class Standing:
     reserved: int
     counted_before: dict[str, int]
     unknown_before: dict[str, int]
+    leapt: bool = False
+    """A wrong clock has dated calls into the future; in each window they count as calls of now."""
 
     def used(self, window: str) -> int:
         """Counted in the window, nano-USD."""
@@ -214,11 +217,23 @@ def standing(connection: Connection, project_id: str, now: Micros, *, lock: bool
     """
     statement = _STANDING_LOCKED if lock else _STANDING
     row = connection.execute(statement, {"project_id": project_id, **_cutoffs(now)}).one()
-    if row.last_settled_at > now:
+    leapt = has_leapt(connection, project_id, row.last_settled_at, now)
+    if row.last_settled_at > now and not leapt:
         # The clock went back; that must not let usage out of a window early, nor bring any back.
         now = row.last_settled_at
         row = connection.execute(statement, {"project_id": project_id, **_cutoffs(now)}).one()
-    return _standing(row, now)
+    return _standing(row, now, leapt=leapt)
+
+
+def standing_to_write(
+    connection: Connection, project_id: str, now: Micros, *, lock: bool = False
+) -> Standing:
+    """As ``standing``, where something is written: calls that a wrong clock has dated ahead are dated to now first."""
+    at = standing(connection, project_id, now, lock=lock)
+    if not at.leapt:
+        return at
+    take_back(connection, project_id, now)
+    return standing(connection, project_id, now, lock=lock)
 
 
 def standings(connection: Connection, now: Micros) -> Iterator[Standing]:
@@ -230,7 +245,7 @@ def standings(connection: Connection, now: Micros) -> Iterator[Standing]:
             yield _standing(row, now)
 
 
-def _standing(row: AnyRow, now: Micros) -> Standing:
+def _standing(row: AnyRow, now: Micros, *, leapt: bool = False) -> Standing:
     values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
     return Standing(
         row.project_id,
@@ -242,6 +257,7 @@ def _standing(row: AnyRow, now: Micros) -> Standing:
         row.reserved_nano,
         {name: int(values[f"counted_before_{name}"]) for name in WINDOWS},
         {name: int(values[f"unknown_before_{name}"]) for name in WINDOWS},
+        leapt,
     )
 
 
@@ -277,7 +293,7 @@ def window(connection: Connection, at: Standing, name: str) -> Window:
         unknown_nano=at.unknown - at.unknown_before[name],
         reserved_nano=at.reserved,
         returns_at=_returns_at(connection, at, 1, [name])[0] if full else None,
-        rolls_off_at=oldest.occurred_at + length if oldest else None,
+        rolls_off_at=min(oldest.occurred_at, at.now) + length if oldest else None,
         rolls_off_nano=_total_after(connection, at.project_id, oldest.occurred_at) - before if oldest else 0,
     )
 
@@ -323,7 +339,7 @@ def _fits_at(connection: Connection, at: Standing, name: str, cap: int, ceiling:
     if needed <= at.counted:
         row = _first_with_total(connection, at.project_id, needed)
         if row is not None:
-            return int(row.occurred_at) + WINDOWS[name]
+            return min(int(row.occurred_at), at.now) + WINDOWS[name]
     # Running calls alone fill the cap: some of it is free again when the first of them has ended.
     lease = connection.execute(_NEXT_LEASE_END, {"project_id": at.project_id}).scalar()
     return max(at.now, int(lease or at.now))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO
@@ -13,11 +14,13 @@ from lib.cli.output import counted, json_option, plain_fields, progress, say, sh
 from lib.cli.session import Session
 from lib.cli.usage_export import export
 from lib.clock import iso
+from lib.db import Database
 from lib.errors import ImportRejected
 from lib.exchange.import_result import ImportResult
 from lib.exchange.import_usage import import_usage
 from lib.pricing.prices import plain_usd
 from lib.usage import rollups
+from lib.usage.clock_leaps import Misdated, mend, misdated
 
 _PROBLEMS_SHOWN = 20
 
@@ -77,29 +80,59 @@ def _say_result(result: ImportResult) -> None:
 
 
 @usage.command("verify")
-@click.option("--repair", is_flag=True, help="Make the roll-ups again from the events where they differ.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Make the roll-ups again from the events where they differ, and date to now what is dated into the future.",
+)
 @json_option
 @click.pass_obj
 def verify(session: Session, *, repair: bool, as_json: bool) -> None:
     """Compare the sums that pages read with the events themselves; ends with 1 where they differ."""
     database = session.platform.database
-    found = list(rollups.verify(database))
+    ahead, found = list(misdated(database)), list(rollups.verify(database))
     if as_json:
-        show_json([_public(difference) for difference in found])
+        show_json([*map(_public_misdated, ahead), *map(_public, found)])
     else:
-        for difference in found[:_PROBLEMS_SHOWN]:
-            click.echo(visible(_line(difference)))
-    if found and repair:
-        rollups.repair(database)
-        found = list(rollups.verify(database))
-        say("Made the sums again from the events.")
+        for line in [*map(_misdated, ahead), *map(_line, found)][:_PROBLEMS_SHOWN]:
+            click.echo(visible(line))
+    if (ahead or found) and repair:
+        _repair(database, ahead, found)
+        ahead, found = list(misdated(database)), list(rollups.verify(database))
+    if ahead:
+        say(
+            f"Calls of {counted(len(ahead), 'project')} are dated into the future, by a clock that was wrong."
+        )
     say(
         "The sums agree with the events."
         if not found
         else f"{counted(len(found), 'sum')} differ{'s' if len(found) == 1 else ''} from the events."
     )
-    if found:
+    if ahead or found:
         raise click.exceptions.Exit(1)
+
+
+def _repair(database: Database, ahead: Sequence[Misdated], found: Sequence[rollups.Difference]) -> None:
+    for project in ahead:
+        mend(database, project)
+    if ahead:
+        say("Dated to now the calls that were dated into the future.")
+    if found:
+        rollups.repair(database)
+        say("Made the sums again from the events.")
+
+
+def _misdated(found: Misdated) -> str:
+    return f"{found.project}: {counted(found.calls, 'call')} dated into the future, up to {iso(found.latest)}"
+
+
+def _public_misdated(found: Misdated) -> dict[str, object]:
+    return {
+        "project": found.project,
+        "table": "usage_events",
+        "dated_ahead": found.calls,
+        "latest": iso(found.latest),
+    }
 
 
 def _public(found: rollups.Difference) -> dict[str, object]:

@@ -9,11 +9,12 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from typing import Any, Self, TypeAlias
 
 from sqlalchemy import Connection, Engine, Row, Select, text
 
-from lib.clock import Micros
+from lib.clock import Micros, to_micros
 from lib.db.blocks.fork_guard import ForkGuard
 from lib.db.blocks.lease import Block, Kind, Parts, look
 from lib.db.blocks.limits import Limits
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 0.25
 """How long readers are waited for, while writers wait, before deleted rows are left to the next checkpoint."""
 _POSTGRES_NOW = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
+
+_EARLIEST, _LATEST = (to_micros(datetime(year, 1, 1, tzinfo=UTC)) for year in (2020, 2200))
 
 
 class Database:
@@ -120,6 +123,16 @@ class Database:
 
     def now(self, connection: Connection) -> Micros:
         """The time that counts: PostgreSQL's own, so that no worker's clock can; on SQLite this machine's."""
+        now = self._read_clock(connection)
+        if not _EARLIEST <= now < _LATEST:
+            raise DatabaseUnavailable(
+                "The clock says that this is no time between 2020 and 2200. Nothing was changed; set the clock of "
+                f"{'this machine' if self.is_sqlite else 'the database server'} right.",
+                cause="clock",
+            )
+        return now
+
+    def _read_clock(self, connection: Connection) -> Micros:
         if self._clock:
             return self._clock()
         if self.is_sqlite:

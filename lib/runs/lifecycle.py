@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, insert, or_, select, update
 from lib.access.projects import find_for
 from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, allows, require
-from lib.caps.windows import admit, standing
+from lib.caps.windows import Standing, admit, standing, standing_to_write
 from lib.clock import MINUTE, SECOND, Micros, from_micros, to_micros
 from lib.db import AnyRow, Database
 from lib.db.tables import RUN_KINDS, projects, provider_keys, runs
@@ -62,7 +62,7 @@ class RunStore:
         expire_calls(self._database, project.id)
         with self._database.write() as connection:
             now = self._database.now(connection)
-            refusal = _refusal(connection, project.id, now)
+            refusal = _refusal(connection, project.id, now, standing_to_write)
             run_id = f"r-{secrets.token_hex(5)}"
             waits = refusal is not None and kind in WAITS and refusal.returns_at is not None
             status = "running" if refusal is None else "waiting" if waits else "refused"
@@ -115,7 +115,7 @@ class RunStore:
             if row.status != "waiting":
                 raise RunEnded(f"Run {run_id} does not wait: it is {row.status}.")
             now = self._database.now(connection)
-            refusal = _refusal(connection, project_id, now)
+            refusal = _refusal(connection, project_id, now, standing_to_write)
             waits = refusal is not None and refusal.returns_at is not None
             if refusal is not None:
                 _put_off(connection, project_id, run_id, now, refusal, waits=waits)
@@ -193,7 +193,12 @@ def require_ending(status: str) -> None:
         raise BadInput(f"A run ends {', '.join(ENDINGS)}; not {status[:20]!r}.")
 
 
-def _refusal(connection: Connection, project_id: str, now: Micros) -> CapExceeded | None:
+def _refusal(
+    connection: Connection,
+    project_id: str,
+    now: Micros,
+    look: Callable[[Connection, str, Micros], Standing] = standing,
+) -> CapExceeded | None:
     """Why a platform-funded run may not start now. Runs on the project's own key always may.
 
     Takes no lock: a look, which the run's calls take again for themselves.
@@ -201,7 +206,7 @@ def _refusal(connection: Connection, project_id: str, now: Micros) -> CapExceede
     if _has_own_key(connection, project_id):
         return None
     try:
-        admit(connection, standing(connection, project_id, now), 1)
+        admit(connection, look(connection, project_id, now), 1)
     except CapExceeded as refusal:
         return refusal
     return None
