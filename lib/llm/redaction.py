@@ -22,6 +22,8 @@ _LONGEST_TEXT = 4 * 1024 * 1024
 _LONGER_PIECE = 16
 """How much of a key is no accident in what a model says: any may speak of ``sk-proj-…``."""
 
+_PROBE = 5  # characters
+
 # A letter, digit, "-" or "_" that JSON need not have escaped; after an even number of backslashes.
 _ESCAPED = re.compile(
     rb"(?<!\\)((?:\\\\)*)\\u00(2d|3[0-9]|4[1-9a-f]|5[0-9a]|5f|6[1-9a-f]|7[0-9a])", re.IGNORECASE
@@ -242,9 +244,10 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
 
 
 def _may_hold(raw: bytes, key: bytes) -> bool:
-    """Whether half of a longer piece is in there: fast, for every event of every stream."""
-    half = _LONGER_PIECE // 2
-    return any(
-        key[at : at + half] in raw or key[at : at + half][::-1] in raw
-        for at in range(0, len(key) - half + 1, half)
-    )
+    """Whether a longer piece may be in there, forwards or backwards: fast, for every event of every stream."""
+    backwards = raw[::-1]
+    for at in range(0, len(key) - _PROBE + 1, _LONGER_PIECE - _PROBE + 1):  # each longer piece has one of them
+        probe = key[at : at + _PROBE]
+        if probe in raw or probe in backwards:
+            return True
+    return False

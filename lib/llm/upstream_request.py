@@ -81,8 +81,8 @@ class Desk:
         path = self._path(request)
         body = request.content if self.must_read(request) else None
         profile = parse_request(request.method, path, body or b"", request.headers)
-        if not profile.cost_unbounded:
-            profile = replace(profile, cost_unbounded=http_ambiguity(request, body))
+        if not profile.cost_unbounded and (ambiguity := http_ambiguity(request, body)):
+            profile = replace(profile, cost_unbounded=ambiguity)
         if body is None:
             size = request.headers.get("content-length", "0")
             profile = replace(profile, input_bytes=int(size) if size.isdecimal() else 0)
