@@ -246,7 +246,9 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
 def _may_hold(raw: bytes, key: bytes) -> bool:
     """Whether a longer piece may be in there, forwards or backwards: fast, for every event of every stream."""
     backwards = raw[::-1]
-    for at in range(0, len(key) - _PROBE + 1, _LONGER_PIECE - _PROBE + 1):  # each longer piece has one of them
+    for at in range(
+        0, len(key) - _PROBE + 1, _LONGER_PIECE - _PROBE + 1
+    ):  # each longer piece has one of them
         probe = key[at : at + _PROBE]
         if probe in raw or probe in backwards:
             return True
