@@ -57,6 +57,9 @@ class Kind:
     bare: bool = False
 
 
+_BARE = Kind(bare=True)
+
+
 class Lease:
     """What one block holds: the writer's turn, a place in the fork guard and in the pool, a connection."""
 
@@ -69,7 +72,16 @@ class Lease:
         self._kept: Kept | None = None
 
     def begin(self) -> Connection:
-        """Take all that the block needs, in the order in which everybody takes it."""
+        """Take all that the block needs, and begin its transaction."""
+        kept = self._take()
+        if self._kind.bare:
+            return kept.connection()
+        self._on_live_connection(self._begin_transaction)
+        assert self._kept is not None  # noqa: S101 - it may be another one by now
+        return self._kept.connection()
+
+    def _take(self) -> Kept:
+        """Take what is shared, in the order in which everybody takes it."""
         kind, parts = self._kind, self._parts
         seconds = kind.seconds or parts.limits.seconds
         self._mark = transaction_mark()
@@ -79,13 +91,11 @@ class Lease:
             self._inside = parts.guard.enter()
         self._place = parts.pool.enter(seconds)
         self._kept = parts.pool.take()
-        if not kind.bare:
-            self._on_live_connection(self._begin_transaction)
-        return self._kept.connection()
+        return self._kept
 
     def look(self, query: Select[Any], parameters: Mapping[str, object]) -> list[Any]:
         """Begin without a transaction, and run one SELECT."""
-        self.begin()
+        self._take()
         dialect = self._parts.side.engine.dialect
         return self._on_live_connection(lambda driver: run(driver, dialect, query, parameters))
 
@@ -224,7 +234,7 @@ def _leave(reference: weakref.ref[Lease], _kind: object, error: BaseException | 
 
 def look(parts: Parts, query: Select[Any], parameters: Mapping[str, object]) -> list[Any]:
     """Run one SELECT outside any transaction."""
-    lease = Lease(parts, Kind(bare=True))
+    lease = Lease(parts, _BARE)
     try:
         rows = lease.look(query, parameters)
         lease.end(None)
