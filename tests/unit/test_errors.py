@@ -32,6 +32,9 @@ EXAMPLES = [
     errors.DatabaseConflict(_SENTENCE),
     errors.KeyMalformed(_SENTENCE),
     errors.KeyRejected(status=401, code="invalid_api_key", message="Incorrect API key.", request_id="req_1"),
+    errors.KeyUnusable(
+        code="insufficient_quota", message="OpenAI says: no quota.", request_id="req_1", last4="7777"
+    ),
     errors.KeyUnchecked("OpenAI did not answer.", status=503, request_id="req_1"),
     errors.KeyChanged(_SENTENCE),
     errors.TooManyChecks(_SENTENCE, _WHEN),

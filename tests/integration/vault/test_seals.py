@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -518,7 +518,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, _migrated_file: Path) -> 
 
 
 @given(changes=CHANGES)
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 def test_whatever_is_written_a_call_leaves_as_it_would_have_or_not_at_all(
     template: World, tmp_path: Path, changes: list[tuple[Any, ...]]
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 
 from lib.llm.ambiguity import AmbiguousJSON, http_ambiguity, parse_object
@@ -161,7 +161,7 @@ bodies = some.lists(some.tuples(some.sampled_from(NAMES), values), max_size=5).m
 )
 
 
-@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=500)
 @given(bodies)
 def test_what_has_a_ceiling_is_read_alike_by_every_reader(text):
     profile = parse_request("POST", "responses", text.encode(), JSON_TYPE)
@@ -173,7 +173,6 @@ def test_what_has_a_ceiling_is_read_alike_by_every_reader(text):
     assert profile.output_limit == (None if limit is None else min(int(limit), 10**9))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(bodies)
 def test_what_we_add_to_a_body_leaves_one_reading_of_it(text):
     profile = parse_request("POST", "responses", text.encode(), JSON_TYPE)
