@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from lib.errors import NotMetered
+from lib.llm.openai.sdk import Carried
 from tests.calls import both_ways, drive, on_sqlite, rows
 
 pytestmark = on_sqlite
@@ -113,6 +114,6 @@ def test_two_headers_of_one_name_are_not_sent_on_platform_money(shop, upstream):
     """The SDK keeps one of each; whoever builds the request by hand may send two."""
     twice = [("Content-Type", JSON_TYPE), ("Content-Type", "text/plain")]
     request = httpx2.Request("POST", f"{upstream.base_url}/chat/completions", headers=twice, content=PLAIN)
-    with shop.run("shop") as run, pytest.raises(NotMetered, match="not plain JSON"):
+    with shop.run("shop") as run, pytest.raises(Carried, match="not plain JSON"):
         run.openai._client.send(request)
     assert upstream.requests == []
