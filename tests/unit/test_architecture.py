@@ -54,6 +54,7 @@ HOMES = {
     "altair": ["lib/ui/charts/"],
     "pandas": [],  # only Streamlit needs it
     "genai_prices": ["lib/pricing/"],
+    "numpy": ["lib/caps/", "lib/exchange/"],
     "sqlalchemy": [
         f"lib/{room}/"
         for room in (
