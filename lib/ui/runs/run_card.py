@@ -40,6 +40,11 @@ _LIMITS = {
 }
 """What a limit did -> title, the log line that says it, icon."""
 _LOST = "Its worker gave no sign of life any more. Calls that were open count as outcome unknown."
+_REPORTED = {
+    "failed": ("The run reported that it failed", "Its worker ended it as failed."),
+    "error": ("The run ended with an error", "An error in its worker ended it."),
+}
+"""What a run says of itself, where no call is the reason -> title, and who ended it."""
 
 
 def draw(detail: RunDetail, chosen: Chosen, viewer: Viewer) -> None:
@@ -100,7 +105,18 @@ def _draw_what_happened(detail: RunDetail, failed: CallRow | None) -> set[str]:
         return {"key:failed"}
     if run.status == "lost":
         st.error(_LOST, title="The worker was lost", icon=":material/error:")
+    if run.status in _REPORTED:
+        title, ended = _REPORTED[run.status]
+        st.error(f"{ended} {_of_calls(detail.calls)}", title=title, icon=":material/error:")
     return set()
+
+
+def _of_calls(calls: Sequence[CallRow]) -> str:
+    if not calls:
+        return "It made no call."
+    cut = sum(call.status != "ok" for call in calls)
+    said = f"{count(cut)} of its {count(len(calls), 'call')} did not complete" if cut else "No call failed"
+    return f"{said}. Look for the reason in the worker's own log."
 
 
 def _refused(failed: CallRow, tags: dict[str, str]) -> str:

@@ -102,6 +102,54 @@ def test_a_run_that_reached_its_budget_says_so_and_that_it_is_no_test_failure(da
     assert "Budget exceeded" in texts(page)
 
 
+def test_a_run_that_reported_failure_says_so_and_that_no_call_failed(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    with dashboard.platform.run("checkout-api", kind="scan") as run:
+        run.openai.responses.create(model="gpt-5-mini", input="Hello", max_output_tokens=20)
+        run.finish("failed")
+
+    page = dashboard.open("run_logs", run=run.id)
+
+    assert "ended it as failed. No call failed." in page.error[0].value
+
+
+def test_a_run_that_failed_before_any_call_says_that_it_made_none(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    with dashboard.platform.run("checkout-api", kind="scan") as run:
+        run.finish("failed")
+
+    assert "It made no call." in dashboard.open("run_logs", run=run.id).error[0].value
+
+
+def test_a_failed_run_whose_stream_was_given_up_does_not_say_that_no_call_failed(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    with dashboard.platform.run("checkout-api", kind="scan") as run:
+        with run.openai.responses.create(
+            model="gpt-5-mini", input="Hello", max_output_tokens=20, stream=True
+        ) as events:
+            next(iter(events))
+        run.finish("failed")
+
+    said = dashboard.open("run_logs", run=run.id).error[0].value
+    assert "1 of its 1 call did not complete" in said
+    assert "No call failed" not in said
+
+
+def test_a_run_that_its_workers_own_error_ended_says_that_no_call_failed(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    run = dashboard.platform.run("checkout-api", kind="scan")
+
+    def work() -> None:
+        with run:
+            run.openai.responses.create(model="gpt-5-mini", input="Hello", max_output_tokens=20)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    shown = dashboard.open("run_logs", run=run.id).error[0].value
+    assert "An error in its worker ended it. No call failed." in shown
+
+
 def test_an_unknown_run_is_told_in_a_sentence(dashboard: Dashboard):
     dashboard.add("checkout-api", GOOD_KEY)
     page = dashboard.open("run_logs", run="r-000000000000")
