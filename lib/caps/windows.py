@@ -294,8 +294,14 @@ def window(connection: Connection, at: Standing, name: str) -> Window:
         reserved_nano=at.reserved,
         returns_at=_returns_at(connection, at, 1, [name])[0] if full else None,
         rolls_off_at=min(oldest.occurred_at, at.now) + length if oldest else None,
-        rolls_off_nano=_total_after(connection, at.project_id, oldest.occurred_at) - before if oldest else 0,
+        rolls_off_nano=_rolls_off(connection, at, oldest) - before if oldest else 0,
     )
+
+
+def _rolls_off(connection: Connection, at: Standing, oldest: AnyRow) -> int:
+    """The running total of what leaves with the oldest call; what is dated ahead counts as of now, all at once."""
+    ahead = oldest.occurred_at > at.now
+    return at.counted if ahead else _total_after(connection, at.project_id, oldest.occurred_at)
 
 
 def _fits(at: Standing, name: str, cap: int, ceiling: int) -> bool:

@@ -34,7 +34,6 @@ from lib.ledger.settlement_queue import SETTLE_SECONDS, SettlementQueue
 from lib.pricing.prices import PriceBook
 from lib.runs.lifecycle import LEASE as RUN_LEASE
 from lib.runs.lifecycle import StartedRun
-from lib.usage.clock_leaps import has_leapt, take_back
 from lib.usage.events import count_on_account, event_is_there, note, take_open_call, write_event
 from lib.usage.expiry import expire_calls
 from lib.vault.keys import KeyStore
@@ -194,8 +193,6 @@ class Ledger:
                 # A crash that took back the opening has taken the reservation as well.
                 freed = opened.ceiling_nano if opened else 0
                 count_on_account(connection, row, ceiling=call.ceiling_nano, freed=freed)
-                if has_leapt(connection, call.project_id, row.occurred_at, now):
-                    row.occurred_at = take_back(connection, call.project_id, now)
             run = write_event(connection, row)
             run_limits.warn_of_budget(connection, call, run, now)
             run_limits.note_failure(connection, call, outcome, now)

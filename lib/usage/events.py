@@ -12,6 +12,7 @@ from lib.clock import Micros
 from lib.db import AnyRow
 from lib.db.direct import execute
 from lib.db.tables import accounts, open_calls, run_log, runs, usage_events
+from lib.usage.clock_leaps import has_leapt, take_back
 from lib.usage.event_row import EventRow
 from lib.usage.rollups import Rollups
 
@@ -129,7 +130,9 @@ def count_on_account(connection: Connection, row: EventRow, *, ceiling: int, fre
     (account,) = execute(connection, _COUNT, parameters)
     row.sequence = account.sequence
     row.counted_after_nano, row.unknown_after_nano = account.counted_nano, account.unknown_nano
-    row.occurred_at = account.last_settled_at
+    now, row.occurred_at = row.occurred_at, account.last_settled_at
+    if has_leapt(connection, row.project_id, row.occurred_at, now):
+        row.occurred_at = take_back(connection, row.project_id, now)
 
 
 def note(

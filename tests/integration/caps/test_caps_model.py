@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import settings
@@ -24,6 +24,7 @@ from lib.clock import DAY, HOUR, MINUTE, SECOND, Micros, to_micros
 from lib.db.tables import usage_events
 from lib.errors import CapExceeded, LeaseLost
 from lib.ledger.opened import OpenCall
+from lib.usage.clock_leaps import LEAP
 from tests.spending import ADMIN, FRAMING, LEASE, UNKNOWN, Clock, Shop, answer, check_books
 
 PLANS = {"small": {"5h": 1_000, "7d": 2_500}, "large": {"5h": 4_000, "7d": 6_000}, "none": {"5h": 0, "7d": 0}}
@@ -92,8 +93,30 @@ class Model:
         first = min(spent.at for spent in inside)
         return first + WINDOWS[window], sum(spent.nano for spent in inside if spent.at == first)
 
+    def leapt(self, now: Micros) -> bool:
+        """A wrong clock set the project's time: far ahead of now, and what was spent before that is not."""
+        before = [spent.at for spent in self.spent if spent.at <= now + LEAP]
+        return self.latest > now + LEAP and max(before, default=now) <= now
+
+    def time(self, now: Micros) -> Micros:
+        """The project's time: it never goes back, unless it was a wrong clock that set it."""
+        return now if self.leapt(now) else max(self.latest, now)
+
+    def take_back(self, now: Micros) -> None:
+        """What a wrong clock has dated ahead is dated to now."""
+        if self.leapt(now):
+            self.latest = now
+            self.spent[:] = [replace(spent, at=min(spent.at, now)) for spent in self.spent]
+
+    def seen_from(self, now: Micros) -> Model:
+        """As a reader sees it, who dates nothing anew."""
+        seen = replace(self, spent=list(self.spent))
+        seen.take_back(now)
+        return seen
+
     def touch(self, now: Micros) -> Micros:
-        """The project's own time never goes back."""
+        """Something is written of the platform's money."""
+        self.take_back(now)
         self.latest = max(self.latest, now)
         return self.latest
 
@@ -124,7 +147,9 @@ class CapsMachine(RuleBasedStateMachine):
     @rule(ceiling=AMOUNTS.map(lambda nano: max(nano, FRAMING)))
     def reserve(self, ceiling: int) -> None:
         self.model.expire(self.clock.now)
-        at = max(self.clock.now, self.model.latest)
+        if not self.has_key:
+            self.model.take_back(self.clock.now)
+        at = self.model.time(self.clock.now)
         if self.has_key or self.model.fits(ceiling, at):
             self.admitted(ceiling)
         else:
@@ -149,7 +174,7 @@ class CapsMachine(RuleBasedStateMachine):
     @rule(beyond=st.sampled_from([0, 1]))
     def reserve_all_the_room(self, beyond: int) -> None:
         """To the last nano-USD, or one more."""
-        at = max(self.clock.now, self.model.latest)
+        at = self.model.time(self.clock.now)
         used = {name: self.model.used(name, at) + self.model.reserved for name in WINDOWS}
         room = min(cap - used[name] for name, cap in self.model.caps(at).items())
         self.reserve(max(room + beyond, FRAMING))
@@ -181,7 +206,7 @@ class CapsMachine(RuleBasedStateMachine):
         held = data.draw(st.sampled_from(self.model.held))
         self.model.held.remove(held)
         self.shop.release(held.call)
-        self.ended.append(held.call)
+        self.shop.release(held.call)  # a second time changes nothing
 
     @precondition(lambda self: self.model.held)
     @rule(data=st.data())
@@ -264,9 +289,8 @@ class CapsMachine(RuleBasedStateMachine):
     @invariant()
     def the_model_says_the_same(self) -> None:
         headroom = self.shop.headroom(self.slug)
-        model = self.model
-        model.expire(self.clock.now)
-        at = max(self.clock.now, model.latest)
+        self.model.expire(self.clock.now)
+        model, at = self.model.seen_from(self.clock.now), self.model.time(self.clock.now)
         for name, window in headroom.windows.items():
             cap = model.caps(at)[name]
             assert window.cap_nano == cap

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from click.testing import CliRunner
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import func, insert, select, update
 
 from lib.access.audit import Tag
 from lib.access.auditlog import AuditFilter
@@ -18,7 +20,7 @@ from lib.access.roles import Actor, Origin, Role, local_administrator
 from lib.cli import cli
 from lib.clock import HOUR, to_micros
 from lib.db import Database
-from lib.db.migrate import migrate
+from lib.db.migrations.versions import v0009_sample_deployment
 from lib.db.tables import accounts, members, metadata, open_calls, projects, usage_events
 from lib.errors import BadInput, Forbidden, SampleProject
 from lib.exchange.export import export_usage
@@ -229,10 +231,10 @@ def test_sample_projects_of_earlier_releases_are_taken_out_of_the_real_database(
         connection.execute(insert(members), row)
         (project_id,) = connection.execute(select(projects.c.id)).scalars()
         connection.execute(insert(members), row | {"scope": project_id})
-        connection.execute(text("UPDATE alembic_version SET version_num = '0008'"))
     platform.projects.add("real", actor=ADMIN)
 
-    migrate(platform.database)
+    with platform.database.write() as connection, Operations.context(MigrationContext.configure(connection)):
+        v0009_sample_deployment.upgrade()
 
     assert [project.slug for project in platform.projects.list(actor=ADMIN)] == ["real"]
     assert [member.project for member in platform.members.list(slug=None, actor=ADMIN)] == [None]
