@@ -139,8 +139,8 @@ class MeteredTransport(httpx2.BaseTransport):
                 body += chunk
                 if len(body) > LARGEST_ERROR_BODY or time.monotonic() > until:
                     break
-        except Exception:  # noqa: BLE001, S110 - what has arrived has to do
-            pass
+        except Exception:  # noqa: BLE001 - what has arrived has to do
+            interrupted = None
         except BaseException as error:  # noqa: BLE001 - interrupted: settle first
             interrupted = clean_error(error, None, None)
         attempt.close_answer()

@@ -46,7 +46,7 @@ AND cost_nano < 9000000000000 AND input_tokens < 10000000 AND output_tokens < 10
 AND price_input BETWEEN 10000000 AND 200000000000 AND price_output < 400000000000 AND price_input % 4 = 0
 AND {_BEYOND} > 500000 AND {_OFF} BETWEEN -500000 AND 500000
 AND {_WRITTEN} BETWEEN 1 AND input_tokens - cached_input_tokens
-"""  # noqa: S608 - of constants
+"""  # noqa: S608  # nosec B608 - of constants
 
 
 def upgrade() -> None:
