@@ -83,6 +83,7 @@ class Platform:
         migrate(self.database, seal_projects=partial(seal_existing, self.database, settings, self.actor))
         if rollups.set_zone(self.database, settings.timezone, _log_progress):
             log.info("The daily roll-up holds days of %s now.", settings.timezone)
+        self.deployment_id = self.database.deployment_id  # here, and not in the transaction of the first call
         with self.database.read() as connection:
             self.keyring = keyring_for(connection, settings)
         store = KeyStore(self.database, self.keyring, settings.openai_api_key)

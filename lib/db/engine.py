@@ -10,9 +10,10 @@ import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Self, TypeAlias
 
-from sqlalchemy import Connection, Engine, Row, Select, text
+from sqlalchemy import Connection, Engine, Row, Select, select, text
 
 from lib.clock import Micros, to_micros
 from lib.db.blocks.fork_guard import ForkGuard
@@ -21,6 +22,7 @@ from lib.db.blocks.limits import Limits
 from lib.db.blocks.pool import Driver, Pool
 from lib.db.blocks.sqlite import SQLite
 from lib.db.blocks.writer_lock import WriterLock
+from lib.db.tables import deployment
 from lib.errors import DatabaseUnavailable
 from lib.settings import Settings
 
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS = 0.25
 """How long readers are waited for, while writers wait, before deleted rows are left to the next checkpoint."""
+_DEPLOYMENT_ID = select(deployment.c.id)
 _POSTGRES_NOW = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
 
 _EARLIEST, _LATEST = (to_micros(datetime(year, 1, 1, tzinfo=UTC)) for year in (2020, 2200))
@@ -120,6 +123,16 @@ class Database:
         """
         rows = look(self._parts, query, parameters)
         return rows[0] if rows else None
+
+    @cached_property
+    def deployment_id(self) -> str:
+        """This deployment's id, which sealed rows are bound to. The first migration made it; it never changes.
+
+        Read it once outside any transaction: inside one it takes a second connection, and where all connections of a
+        pooler hold transactions that want one, they wait for each other.
+        """
+        with self.read() as connection:
+            return str(connection.execute(_DEPLOYMENT_ID).scalar_one())
 
     def now(self, connection: Connection) -> Micros:
         """The time that counts: PostgreSQL's own, so that no worker's clock can; on SQLite this machine's."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
-
 from lib.db import AnyRow, Database
-from lib.db.tables import deployment, provider_keys
+from lib.db.tables import provider_keys
 from lib.errors import KeyLocked
 from lib.secret import Secret
 from lib.vault.masters import Keyring
@@ -30,7 +28,6 @@ class Safe:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
-        self._deployment_id: str | None = None
 
     def seal(self, secret: Secret, project_id: str, provider: str, secret_id: str, version: int) -> Sealed:
         """Seal a key with the first master key. Raises MasterKeyMissing."""
@@ -76,11 +73,7 @@ class Safe:
             return False
 
     def _binding(self, project_id: str, provider: str, secret_id: str, version: int) -> Binding:
-        if self._deployment_id is None:
-            # Made by the first migration; it never changes.
-            with self._database.read() as connection:
-                self._deployment_id = connection.execute(select(deployment.c.id)).scalar_one()
-        return Binding(self._deployment_id, project_id, provider, secret_id, version)
+        return Binding(self._database.deployment_id, project_id, provider, secret_id, version)
 
 
 def _box(row: AnyRow) -> Sealed:

@@ -52,15 +52,6 @@ class ProjectSeals:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
-        self._deployment_id: str | None = None
-
-    @property
-    def deployment_id(self) -> str:
-        """This deployment's id. The first migration made it; it never changes."""
-        if self._deployment_id is None:
-            with self._database.read() as connection:
-                self._deployment_id = connection.execute(_DEPLOYMENT).scalar_one()
-        return self._deployment_id
 
     # --- checking ----------------------------------------------------------------------------------
 
@@ -96,7 +87,7 @@ class ProjectSeals:
         master = self._keyring.get(row.seal_master_key_id)
         if master is None:
             raise KeyLocked("", str(row.seal_master_key_id), sentence=_missing(row))
-        if not master.vouches(row.seal, *_parts(row, self.deployment_id, row.sealed_keys)):
+        if not master.vouches(row.seal, *_parts(row, self._database.deployment_id, row.sealed_keys)):
             raise _altered(
                 row,
                 f"{row.slug} is locked: its name, its failure policy or the key it uses was changed in the "
@@ -153,7 +144,7 @@ class ProjectSeals:
         master = self._keyring.first
         row = connection.execute(_ROW, {"project_id": project_id}).one()
         sealed_keys = ";".join(f"{provider}={entries[provider]}" for provider in sorted(entries))
-        seal = master.authenticate(*_parts(row, self.deployment_id, sealed_keys))
+        seal = master.authenticate(*_parts(row, self._database.deployment_id, sealed_keys))
         values = {"sealed_keys": sealed_keys, "seal_master_key_id": master.id, "seal": seal}
         connection.execute(_WRITE.values(values), {"sealed_id": project_id})
         return master.id

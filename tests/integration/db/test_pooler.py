@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -11,13 +13,15 @@ from sqlalchemy import text
 
 from lib.db import Database
 from lib.db.blocks.limits import Limits
+from lib.db.blocks.line import Ticket
+from lib.db.blocks.pool import Pool
 from lib.errors import DatabaseUnavailable
 from lib.platform import Platform
 from lib.secret import Secret
 from lib.settings import Settings
 from lib.usage import rollups
 from tests.services import PostgresServer, pgbouncer_program, running_pgbouncer
-from tests.upstream import PLATFORM_KEY, ScriptedUpstream
+from tests.upstream import GOOD_KEY, PLATFORM_KEY, ScriptedUpstream
 
 pytestmark = pytest.mark.parametrize("database_kind", ["postgresql"])
 CLIENTS = 8
@@ -95,12 +99,11 @@ def test_calls_of_several_workers_are_all_settled_and_every_sum_is_right(
     def work(_: int) -> None:
         worker = Platform(through)
         with worker.run("shop") as run:
-            for _ in range(12):
+            for _ in range(6):
                 run.openai.responses.create(model="gpt-5-nano", input="Hello", max_output_tokens=16)
         worker.close()
 
-    # Two: a call may hold one server connection and want a second, and there are three.
-    in_threads(work, number=2)
+    in_threads(work, number=4)
     with shop.database.read() as connection:
         found = connection.execute(text("SELECT count(*), count(cost_nano) FROM usage_events")).one()
         open_calls = connection.execute(text("SELECT count(*) FROM open_calls")).scalar_one()
@@ -108,6 +111,34 @@ def test_calls_of_several_workers_are_all_settled_and_every_sum_is_right(
     assert (tuple(found), open_calls, int(reserved)) == ((24, 24), 0, 0)
     assert list(rollups.verify(shop.database)) == []
     shop.close()
+
+
+def test_no_transaction_of_a_new_worker_asks_for_a_second_connection(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all of a pooler's connections hold transactions that want one more, they wait for each other."""
+    given = settings.model_copy(update={"openai_api_key": Secret(PLATFORM_KEY)})
+    with closing(Platform(given)) as first:
+        for slug, key in (("platform-funded", None), ("byok", GOOD_KEY)):
+            first.projects.add(slug, actor=first.actor)
+            if key:
+                first.keys.save(slug, key)
+    enter, second = Pool.enter, []
+
+    def watched(pool: Pool, seconds: float) -> Ticket | None:
+        if pool._line.has(threading.get_ident()):
+            second.append(traceback.format_stack(limit=12))
+        return enter(pool, seconds)
+
+    monkeypatch.setattr(Pool, "enter", watched)
+    for slug in ("platform-funded", "byok"):
+        with closing(Platform(given)) as worker, worker.run(slug) as run:
+            run.openai.responses.create(model="gpt-5-nano", input="Hello", max_output_tokens=16)
+    with closing(Platform(given)) as worker:
+        worker.projects.add("new", actor=worker.actor)
+        worker.keys.save("new", GOOD_KEY)
+        worker.keys.remove("byok")
+    assert second == []
 
 
 @pytest.mark.parametrize(
