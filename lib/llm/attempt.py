@@ -80,7 +80,7 @@ class Attempt:
         """The settlement in its thread, where there is one to wait for."""
         self.why_failed: KeyVerdict | None = None
         """Set where the key failed and the project wants the platform key to take over."""
-        self._sent = False
+        self._sent = self._left = False
         self._parser: StreamParser | None = None
         self._cleaner = Cleaner(_FORGOTTEN)
         self._answered: dict[str, Any] = {}
@@ -114,11 +114,18 @@ class Attempt:
         return build(self.plan, self.call, self.timeouts, trace)
 
     def trace(self, event: str, details: dict[str, Any]) -> None:
-        """What httpcore2 tells of the request on its way out."""
+        """What httpcore2 tells of the request on its way out.
+
+        Raises:
+            LeaseLost: the attempt was left before its request was sent, by the end of the process for one.
+        """
         request = details.get("request")
         # A proxy is asked first, by a request of its own that holds nothing of this one.
         if event.endswith("send_request_headers.started") and getattr(request, "method", b"") != b"CONNECT":
+            # In this order, and ``leave`` in the other: whatever comes in between, one of the two sees the other.
             self._sent = True
+            if self._left:
+                raise LeaseLost("The call was not sent: its worker is ending.")
         forget_key(event, details)
 
     async def trace_async(self, event: str, details: dict[str, Any]) -> None:
@@ -127,6 +134,7 @@ class Attempt:
 
     def leave(self) -> None:
         """Owe the ledger what is known by now, unless it has ended. Waits for nothing."""
+        self._left = True
         if self.answer is not None:
             self.reservation.queue.later(self.close_answer)
         if self.reservation.is_done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -15,11 +16,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from lib.db.tables import accounts, runs
-from lib.platform import Platform
+from lib.db.tables import accounts, open_calls, runs
+from lib.errors import LeaseLost
+from lib.llm.attempt import Attempt
+from lib.platform import Platform, Run
 from tests.calls import on_sqlite, rows
 from tests.services import wait_until
-from tests.upstream import PLATFORM_KEY, Behaviour
+from tests.upstream import PLATFORM_KEY, Behaviour, ScriptedUpstream
 
 ROOT = Path(__file__).resolve().parents[3]
 _WORKER = """
@@ -167,3 +170,32 @@ def test_a_forked_worker_leaves_none_open_and_leaves_its_parents_alone(shop, wor
     assert json.loads(said) == 0
     assert sorted(rows(shop, "status")) == ["abandoned", "ok"]
     assert (reserved(shop), statuses(shop)) == (0, ["passed"])
+
+
+def _ask(run: Run, *, is_async: bool) -> None:
+    if is_async:
+        asyncio.run(run.async_openai.responses.create(model="gpt-5", input="Hi"))
+    else:
+        run.openai.responses.create(model="gpt-5", input="Hi")
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_call_that_was_left_before_it_was_sent_is_never_sent(
+    shop: Platform, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, is_async: bool
+):
+    """The end of a process leaves the calls of threads that still run: what gave its reservation back may not go on."""
+    trace = Attempt.trace
+
+    def left_meanwhile(attempt: Attempt, event: str, details: dict[str, Any]) -> None:
+        if event.endswith("send_request_headers.started"):
+            attempt.leave()
+        trace(attempt, event, details)
+
+    monkeypatch.setattr(Attempt, "trace", left_meanwhile)
+    with pytest.raises(LeaseLost, match="was not sent"), shop.run("shop") as run:
+        _ask(run, is_async=is_async)
+    shop.ledger.queue.flush(10, patiently=True)
+    with shop.database.read() as connection:
+        account = connection.execute(select(accounts)).one()
+        still_open = connection.execute(select(open_calls)).all()
+    assert (upstream.requests, rows(shop), still_open, account.reserved_nano) == ([], [], [], 0)
