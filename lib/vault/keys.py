@@ -85,32 +85,43 @@ class KeyStore(KeyReader):
         with self._database.write() as connection:
             project = find_for(connection, slug, actor, Action.SET_KEY, lock=True)
             current = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).first()
-            in_use = current.version if current else 0
-            if in_use != expected_version:
+            if (current.version if current else 0) != expected_version:
                 if current and current.saved_by == actor.name and self._safe.holds(current, secret):
-                    return self._describe(
-                        connection, project.id, provider
-                    )  # the second click of a double click
+                    # The second click of a double click.
+                    return self._describe(connection, project.id, provider)
                 raise KeyChanged(_changed(current))
-            entries = self._seals.verified_for(connection, project.subject, actor)
-            now = self._database.now(connection)
-            connection.execute(_END, {"p": project.id, "v": provider, "at": now, "who": actor.name})
-            version = self._insert(connection, project, provider, secret, verdict, (now, actor.name))
-            saved = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).one()
-            self._seals.write(connection, project.id, entries | {provider: entry_of(saved)})
-            audit.record(
-                connection,
-                now,
-                actor,
-                Tag.KEY_ROTATED if current else Tag.KEY_SAVED,
-                project.subject,
-                before={"version": in_use, "last4": current.last4} if current else None,
-                after={"version": version, "last4": secret.last4, "warning": verdict.code},
-            )
+            self._replace(connection, project, provider, current, secret, verdict, actor)
             state = self._describe(connection, project.id, provider)
         if current:
             self._database.forget_deleted()
         return state
+
+    def _replace(
+        self,
+        connection: Connection,
+        project: Project,
+        provider: str,
+        current: AnyRow | None,
+        secret: Secret,
+        verdict: Verdict,
+        actor: Actor,
+    ) -> None:
+        """End the version in use and put the next one in its place, with its seal and its audit row."""
+        entries = self._seals.verified_for(connection, project.subject, actor)
+        now = self._database.now(connection)
+        connection.execute(_END, {"p": project.id, "v": provider, "at": now, "who": actor.name})
+        version = self._insert(connection, project, provider, secret, verdict, (now, actor.name))
+        saved = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).one()
+        self._seals.write(connection, project.id, entries | {provider: entry_of(saved)})
+        audit.record(
+            connection,
+            now,
+            actor,
+            Tag.KEY_ROTATED if current else Tag.KEY_SAVED,
+            project.subject,
+            before={"version": current.version, "last4": current.last4} if current else None,
+            after={"version": version, "last4": secret.last4, "warning": verdict.code},
+        )
 
     def remove(
         self, slug: str, *, actor: Actor, expected_version: int | None = None, provider: str = PROVIDER
