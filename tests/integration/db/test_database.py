@@ -15,20 +15,19 @@ from typing import Any
 
 import psycopg
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import column, create_engine, func, inspect, select, table, text
 
 from lib.access import audit
 from lib.access.audit import Tag
-from lib.db import Database, migrations
+from lib.db import Database
 from lib.db.blocks.limits import Limits
 from lib.db.migrate import HEAD, current_revision, migrate
 from lib.db.tables import audit_log, metadata, plans
 from lib.errors import DatabaseConflict, DatabaseUnavailable
 from lib.usage import rollup_totals
+from tests.old_schemas import begin_at
 from tests.services import wait_until
 from tests.vaults import ADMIN
 
@@ -151,25 +150,11 @@ def test_processes_that_start_at_once_on_an_empty_database_all_find_the_schema(e
     database.close()
 
 
-def _begin_at(connection: Any, revision: str) -> None:
-    """Give an empty database the schema of then, and a project."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
-    connection.execute(
-        text(
-            "INSERT INTO projects (id, slug, name, plan, created_at, created_by)"
-            " VALUES ('p', 'shop', 'Shop', 'Starter', 1, 'somebody')"
-        )
-    )
-
-
 def test_totals_of_days_are_made_from_the_days_of_the_schema_before(empty_database_url):
     """And go on with them from then on: what is added, changed and taken away."""
     database = Database(empty_database_url)
     with database.write() as connection:
-        _begin_at(connection, "0001")
+        begin_at(connection, "0001", "p")
         _add_day(connection, status="ok", calls=3)
         _add_day(connection, status="error", calls=2)
         _add_day(connection, status="ok", calls=4, source="byok", model="other")
@@ -193,7 +178,7 @@ def test_totals_of_hours_and_models_are_made_from_the_schema_before(empty_databa
     """And go on with their roll-ups from then on; a model is known from the hour on."""
     database = Database(empty_database_url)
     with database.write() as connection:
-        _begin_at(connection, "0002")
+        begin_at(connection, "0002", "p")
         for add in (_add_hour, _add_day):
             add(connection, status="ok", calls=3)
             add(connection, status="error", calls=2)
@@ -306,7 +291,7 @@ def test_a_migration_that_fails_in_the_middle_leaves_nothing(empty_database_url)
 def test_a_step_that_fails_leaves_the_steps_before_it_and_goes_on_from_there(empty_database_url):
     database = Database(empty_database_url)
     with database.write() as connection:
-        _begin_at(connection, "0002")
+        begin_at(connection, "0002", "p")
         connection.execute(text("CREATE TABLE other (id integer)"))
         connection.execute(text("CREATE INDEX ix_usage_events_request ON other (id)"))
     with pytest.raises(DatabaseUnavailable):
@@ -329,7 +314,7 @@ def test_an_upgrade_lets_a_call_in_progress_go_first_and_tries_again(
     caplog.set_level("INFO")
     database = Database(empty_database_url)
     with database.write() as connection:
-        _begin_at(connection, "0001")
+        begin_at(connection, "0001", "p")
     with psycopg.connect(empty_database_url.replace("+psycopg", "")) as call:
         call.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE")
         upgrade = threading.Thread(target=migrate, args=(database,))
@@ -536,7 +521,7 @@ def test_a_look_goes_on_after_the_server_ended_its_connections(notes):
 _WRITER = """
 import sys
 from sqlalchemy import text
-from lib.db import Database, migrations
+from lib.db import Database
 database = Database(sys.argv[1])
 add = text("INSERT INTO notes (who) VALUES (:who)")
 print("ready", flush=True)

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import text
 
-from lib.db import Database, migrations
+from lib.db import Database
 from lib.db.migrate import migrate
 from lib.exchange.imported_files import has_former_ids
+from tests.old_schemas import begin_at
 
 
 def _old_database(url: str, *, imported: bool) -> Database:
     database = Database(url)
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     with database.write() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0006")
-        connection.execute(
-            text(
-                "INSERT INTO projects (id, slug, name, plan, created_at, created_by)"
-                " VALUES ('p', 'shop', 'Shop', 'Starter', 1, 'somebody')"
-            )
-        )
+        begin_at(connection, "0006", "p")
         connection.execute(
             text(
                 "INSERT INTO usage_events (project_id, event_id, occurred_at, source, provider, model, endpoint, status,"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Decimal
-from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import text
 
-from lib.db import Database, migrations
+from lib.db import Database
 from lib.db.migrate import migrate
+from tests.old_schemas import begin_at
 
 SOL = {"input": 4_000_000_000, "cached": 400_000_000, "output": 20_000_000_000}
 LUNA = {"input": 200_000_000, "cached": 20_000_000, "output": 1_200_000_000}
@@ -40,17 +38,8 @@ def _add(connection: Any, event_id: str, model: str, prices: dict[str, int], **r
 
 def _old_database(url: str) -> Database:
     database = Database(url)
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     with database.write() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0005")
-        connection.execute(
-            text(
-                "INSERT INTO projects (id, slug, name, plan, created_at, created_by)"
-                " VALUES ('p', 'shop', 'Shop', 'Starter', 1, 'somebody')"
-            )
-        )
+        begin_at(connection, "0005", "p")
     return database
 
 

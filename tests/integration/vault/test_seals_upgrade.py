@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from click.testing import CliRunner
 from sqlalchemy import insert, text
 
 from lib.access.roles import Origin, local_administrator
 from lib.cli import cli
-from lib.db import Database, migrations
+from lib.db import Database
 from lib.db.tables import provider_keys
 from lib.errors import KeyLocked, MasterKeyMissing
 from lib.platform import Platform
@@ -27,6 +25,7 @@ from lib.vault.masters import Keyring
 from lib.vault.opening import Safe
 from lib.vault.sealing import MasterKey
 from lib.vault.unsealed import seal_existing
+from tests.old_schemas import begin_at
 
 MASTER, OTHER = os.urandom(32), os.urandom(32)
 KEY, PLATFORM = "sk-test-own-key-1111", "sk-test-platform-key-0003"
@@ -42,17 +41,9 @@ def text_of(raw: bytes) -> str:
 def old_url(empty_database_url: str) -> str:
     """The schema before seals, with a project that has a key and one that has none."""
     database = Database(empty_database_url)
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     with database.write() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, BEFORE)
+        begin_at(connection, BEFORE, "own", "funded")
         for slug in ("own", "funded"):
-            values = "VALUES (:slug, :slug, :slug, 'Starter', 1, 'somebody')"
-            connection.execute(
-                text(f"INSERT INTO projects (id, slug, name, plan, created_at, created_by) {values}"),
-                {"slug": slug},
-            )
             connection.execute(text("INSERT INTO accounts (project_id) VALUES (:slug)"), {"slug": slug})
     sealed = Safe(database, Keyring([MasterKey(MASTER)])).seal(Secret(KEY), "own", "openai", "an id", 1)
     row = {"scheme": sealed.scheme, "master_key_id": sealed.master_key_id, "saved_at": 1, "saved_by": "x"}
