@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Literal
 
 from lib.llm.redaction import scrub
@@ -42,8 +43,12 @@ _OUT_OF_MONEY = {
     "organization_usage_limit_exceeded",
     "billing_not_active",
 }
-# What a gateway says where it gave up waiting, or lost the answer: nobody knows whether the model went on.
-_GATEWAY_STATUSES = frozenset({408, 499, 502, 504, *range(520, 600)})
+# A load balancer, gateway or filter answers with these where it gave up waiting, lost the provider's answer or
+# withheld it: nobody knows whether the model went on. Other refusals come before a request is passed on.
+_UNKNOWN_FROM = 500
+_WITHHELD = frozenset({403, 408})
+_STANDARD = frozenset(HTTPStatus)
+"""What no standard names (444, 460, 499) is a gateway's word for a connection that broke."""
 _GATEWAY_TYPES = re.compile(r"cf_.*|.*(gateway|time_?-?out).*", re.IGNORECASE)
 """OpenAI's edge dresses Cloudflare's errors up as its own: ``cf_gateway_timeout``, ``cf_bad_gateway``."""
 
@@ -70,7 +75,7 @@ class ErrorAnswer:
     is_web_page: bool = False
     """True where HTML came instead of an answer: somebody between us and the provider spoke."""
     is_outcome_unknown: bool = False
-    """True where something in between gave up: the provider may go on, and bill what it makes."""
+    """True where something in between spoke in the provider's place, which may go on and bill what it makes."""
 
 
 def classify_error(status: int, body: bytes, headers: Mapping[str, str], *secrets: Secret) -> ErrorAnswer:
@@ -92,13 +97,30 @@ def classify_error(status: int, body: bytes, headers: Mapping[str, str], *secret
         message=scrub(message, *secrets) or _no_message(status),
         request_id=request_id_of(headers, *secrets),
         is_web_page=web_page,
-        is_outcome_unknown=status in _GATEWAY_STATUSES and not _is_providers_own(kind),
+        is_outcome_unknown=_hides_the_outcome(status) and not _is_providers_own(status, kind, body),
     )
 
 
-def _is_providers_own(kind: object) -> bool:
-    """Whether the type of an error is one that the provider itself gives."""
+def _hides_the_outcome(status: int) -> bool:
+    """Whether something between us and the provider says this after the request was passed on."""
+    return status >= _UNKNOWN_FROM or status in _WITHHELD or status not in _STANDARD
+
+
+def _is_providers_own(status: int, kind: object, body: bytes) -> bool:
+    """Whether the provider itself speaks: gateways write JSON too, but not with a type of the provider's.
+
+    A refusal for want of rights has had no type in servers that only look like OpenAI: there any JSON will do.
+    """
+    if status == HTTPStatus.FORBIDDEN and _is_object(body):
+        return True
     return isinstance(kind, str) and bool(kind) and not _GATEWAY_TYPES.fullmatch(kind)
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(json.loads(body[:LARGEST_ERROR_BODY]), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def is_web_page(body: bytes, headers: Mapping[str, str]) -> bool:

@@ -75,7 +75,12 @@ def test_a_refusal_is_recorded_and_costs_nothing(byok, run, upstream, way, name,
 @on_sqlite
 @both_ways
 def test_every_retry_has_a_row_of_its_own(byok, run, upstream, way):
-    upstream.queue(Behaviour(status=503, json={"error": {"message": "Slow down."}}, headers=AT_ONCE), times=2)
+    upstream.queue(
+        Behaviour(
+            status=503, json={"error": {"message": "Slow down.", "type": "server_error"}}, headers=AT_ONCE
+        ),
+        times=2,
+    )
     drive(run, way, ask)
     assert rows(byok, "status") == ["error", "error", "ok"]
     assert len(upstream.requests) == 3

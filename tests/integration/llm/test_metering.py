@@ -13,6 +13,7 @@ import pytest
 from lib.errors import NotMetered
 from tests.calls import SAY, both_ways, drive, on_sqlite, rows
 from tests.upstream import Behaviour
+from tests.upstream_behaviours import BEHAVIOURS
 
 if TYPE_CHECKING:
     from lib.platform import Platform
@@ -106,6 +107,43 @@ EDGE = {"error": {"code": 524, "message": "Gateway timeout.", "param": None, "ty
 def test_a_gateway_that_gives_up_leaves_the_outcome_unknown(platform, upstream, status):
     page = Behaviour(status=status, text=PAGE, headers={"content-type": "text/html"})
     assert_unknown(meter(platform, upstream, page, chat), "unknown")
+
+
+WEB_PAGE = {"headers": {"content-type": "text/html"}}
+PLAIN = {"headers": {"content-type": "text/plain"}}
+
+
+@both_ways
+@on_both_ledgers
+@pytest.mark.parametrize("call", [chat, stream, respond])
+@pytest.mark.parametrize(
+    "balancer",
+    [
+        Behaviour(status=500, text="<html><h1>Internal Server Error</h1></html>", **WEB_PAGE),
+        Behaviour(status=503, text="<html><h1>Service Temporarily Unavailable</h1></html>", **WEB_PAGE),
+        Behaviour(status=503, text="upstream connect error or disconnect/reset before headers", **PLAIN),
+        Behaviour(status=503, text=""),
+        answered({"message": "Internal server error"}, 500),
+        Behaviour(status=403, text="<html>This answer was withheld by a policy.</html>", **WEB_PAGE),
+    ],
+    ids=["page of 500", "page of 503", "text of 503", "empty 503", "JSON of a gateway", "page of 403"],
+)
+def test_what_stands_in_the_providers_place_leaves_the_outcome_unknown(
+    platform, upstream, way, call, balancer
+):
+    row = meter(platform, upstream, balancer, call, way)
+    assert_unknown(row, "unknown")
+    assert row["http_status"] == balancer.status
+
+
+@both_ways
+@on_both_ledgers
+@pytest.mark.parametrize("call", [chat, stream, respond])
+@pytest.mark.parametrize("own", ["server_error", "slow_down", "overloaded", "forbidden", "no_scopes_text"])
+def test_errors_that_the_provider_writes_itself_cost_nothing(platform, upstream, way, call, own):
+    row = meter(platform, upstream, BEHAVIOURS[own], call, way)
+    assert (row["status"], row["cost_nano"], row["input_tokens"]) == ("error", 0, 0)
+    assert not row["unknown_after_nano"]
 
 
 @both_ways

@@ -189,7 +189,7 @@ def test_plain_text_is_left_alone():
     assert scrub(plain, Secret(KEY)) == plain
 
 
-GATEWAY = [408, 499, 502, 504, 520, 522, 524, 598]
+GATEWAY = [408, 444, 460, 499, 500, 501, 502, 503, 504, 507, 520, 522, 524, 529, 598]
 NO_ANSWERS_OF_THE_PROVIDER = [
     b"",
     b"<html><h1>504 Gateway Time-out</h1></html>",
@@ -216,7 +216,17 @@ def test_an_error_of_the_provider_itself_is_known_to_cost_nothing(status):
     assert not told(status, b'{"error": {"message": "x", "type": "server_error"}}').is_outcome_unknown
 
 
-@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 413, 429, 500, 503])
+@pytest.mark.parametrize("body", [b"", b"<h1>Blocked by policy</h1>", b"Access denied", b'"no"'])
+def test_a_filter_that_forbids_may_have_withheld_an_answer_that_is_billed(body):
+    assert told(403, body).is_outcome_unknown
+
+
+@pytest.mark.parametrize("error", ["Missing scopes", {"message": "no type"}, {"type": "request_forbidden"}])
+def test_a_provider_that_forbids_has_done_no_work(error):
+    assert not told(403, json.dumps({"error": error}).encode()).is_outcome_unknown
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 404, 405, 407, 409, 413, 421, 429, 431])
 @pytest.mark.parametrize("body", NO_ANSWERS_OF_THE_PROVIDER)
 def test_a_refusal_before_any_work_is_no_unknown_outcome(status, body):
     assert not told(status, body).is_outcome_unknown
