@@ -15,6 +15,7 @@ from lib.access.auditlog import AuditLog
 from lib.access.members import Members
 from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, local_administrator
+from lib.alerts import thresholds
 from lib.caps.plans import Plans
 from lib.caps.reading import CapsView
 from lib.clock import Micros
@@ -100,7 +101,7 @@ class Platform:
         self.reports = Reports(self.database)
         self.call_reports = CallReports(self.database)
         self.ledger = Ledger(self.database, store, self.prices, self.actor)
-        self._runs = RunStore(self.database)
+        self._runs = RunStore(self.database, thresholds.refused)
         self._heartbeat = Heartbeat(self._runs)
 
     @cached_property

@@ -15,6 +15,7 @@ from sqlalchemy import Row, func, insert, select, text, update
 
 from lib.access.projects import Projects, find
 from lib.access.roles import Origin, local_administrator
+from lib.alerts import thresholds
 from lib.caps.plans import Plans
 from lib.caps.reading import CapsView
 from lib.caps.windows import WINDOWS, Headroom
@@ -91,7 +92,7 @@ class Shop:
         self.projects = Projects(self.database, ProjectSeals(self.database, self.keyring))
         self.plans = Plans(self.database)
         self.ledger = Ledger(self.database, self.keys, PRICES, ADMIN)
-        self.runs = RunStore(self.database)
+        self.runs = RunStore(self.database, thresholds.refused)
         self.log = RunLog(self.database)
         self.view = CapsView(self.database, ADMIN)
 

@@ -298,6 +298,11 @@ def window(connection: Connection, at: Standing, name: str) -> Window:
     )
 
 
+def falls_below_at(connection: Connection, at: Standing, name: str, nano: int) -> Micros:
+    """When less than ``nano`` is used and reserved in a window, if nothing more is spent meanwhile."""
+    return _fits_at(connection, at, name, nano, 1)
+
+
 def _rolls_off(connection: Connection, at: Standing, oldest: AnyRow) -> int:
     """The running total of what leaves with the oldest call; what is dated ahead counts as of now, all at once."""
     ahead = oldest.occurred_at > at.now

@@ -15,7 +15,7 @@ from lib.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
-HEAD = "0010"
+HEAD = "0011"
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK_SECONDS = 3.0
 _PAUSE = 0.5

@@ -22,6 +22,15 @@ from sqlalchemy import (
     text,
 )
 
+from lib.db.alert_tables import (
+    alert_channels,
+    alert_deliveries,
+    alert_events,
+    alert_mutes,
+    alert_opt_outs,
+    alert_settings,
+    alert_states,
+)
 from lib.db.event_table import EVENT_STATUSES, rows_where, usage_events
 from lib.db.rollup_tables import (
     SOURCES,
@@ -39,6 +48,13 @@ from lib.db.rollup_tables import (
 __all__ = [
     "EVENT_STATUSES",
     "SOURCES",
+    "alert_channels",
+    "alert_deliveries",
+    "alert_events",
+    "alert_mutes",
+    "alert_opt_outs",
+    "alert_settings",
+    "alert_states",
     "metadata",
     "rollup_zone",
     "usage_daily",
@@ -114,6 +130,12 @@ accounts = Table(
     Column("unknown_nano", BigInteger, nullable=False, server_default="0"),
     Column("reserved_nano", BigInteger, nullable=False, server_default="0"),
     Column("last_settled_at", BigInteger, nullable=False, server_default="0"),
+    # From which running total and reservations, or from when on, the thresholds of alerts are to be looked at,
+    # and the caps for which that holds (lib.alerts.thresholds).
+    Column("alert_above_nano", BigInteger, nullable=False, server_default="0"),
+    Column("alert_after", BigInteger),
+    Column("alert_cap_5h_nano", BigInteger),
+    Column("alert_cap_7d_nano", BigInteger),
     CheckConstraint("reserved_nano >= 0", name="reserved"),
     CheckConstraint("unknown_nano <= counted_nano", name="unknown_is_part"),
 )
@@ -177,6 +199,8 @@ provider_keys = Table(
     # When a call last succeeded, and what stands in the way of the next one until it does.
     Column("worked_at", BigInteger),
     Column("obstacle", String(10)),
+    # When its failing was told, until its working again is.
+    Column("failure_told_at", BigInteger),
     CheckConstraint("version > 0", name="version"),
     CheckConstraint(one_of("obstacle", "money", "address"), name="obstacle"),
     # A key in use is sealed; of one that has ended nothing is left to open.

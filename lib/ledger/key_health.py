@@ -8,11 +8,14 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from lib.access.audit import Subject
+from lib.alerts import happenings
 from lib.clock import Micros
 from lib.db import AnyRow
 from lib.db.direct import execute
 from lib.db.tables import platform_key_health, provider_keys
 from lib.ledger.attempts import AttemptResult
+from lib.ledger.opened import OpenCall
 from lib.vault.states import PROVIDER
 
 _USED: dict[str, Any] = {"used_at": bindparam("at"), "used_by_run": bindparam("run")}
@@ -26,6 +29,8 @@ _WAS_USED = _KEY.values(**_USED)
 _IS_NOT_FOR_HERE = _KEY.values(
     **_USED, obstacle="address", check_code=bindparam("new_code"), check_message=bindparam("new_message")
 )
+_TOLD = (provider_keys.c.ended_at, provider_keys.c.failure_told_at)
+_SET_TOLD = _KEY.values(failure_told_at=bindparam("told"))
 _IS_FINE = _KEY.values(
     **_USED,
     worked_at=bindparam("at"),
@@ -38,7 +43,7 @@ _IS_FINE = _KEY.values(
     failure_code=None,
     failure_message=None,
     failure_request_id=None,
-)
+).returning(*_TOLD)
 _FAILS = _KEY.values(
     **_USED,
     failing_since=case(
@@ -49,26 +54,46 @@ _FAILS = _KEY.values(
     failure_code=bindparam("new_code"),
     failure_message=bindparam("new_message"),
     failure_request_id=bindparam("new_request_id"),
-)
+).returning(*_TOLD)
 _PLATFORM = select(platform_key_health).where(platform_key_health.c.provider == PROVIDER)
 _PLATFORM_LOCKED = _PLATFORM.with_for_update()
 
 
-def note_own_key(
-    connection: Connection, project_id: str, version: int, run_id: str, outcome: AttemptResult, now: Micros
-) -> None:
-    """Note that the project's key was used, and whether it works."""
-    parameters: dict[str, Any] = {"project": project_id, "used_version": version, "at": now, "run": run_id}
+def note_own_key(connection: Connection, call: OpenCall, outcome: AttemptResult, now: Micros) -> None:
+    """Note that the project's key was used, and whether it works; a change of that is told."""
+    which: dict[str, Any] = {"project": call.project_id, "used_version": call.key_version}
+    parameters: dict[str, Any] = {**which, "at": now, "run": call.run_id}
     if outcome.key_verdict is None:
         execute(connection, _WAS_USED, parameters)
     elif outcome.key_verdict == "fine":
-        execute(connection, _IS_FINE, parameters)
+        for key in execute(connection, _IS_FINE, parameters):
+            if key.failure_told_at is not None:
+                _tell(connection, call, key, None, now)
     elif outcome.key_verdict == "wrong_address":
         told = {"new_code": cut(outcome.error_code, 100), "new_message": cut(outcome.error_message, 600)}
         connection.execute(_IS_NOT_FOR_HERE, parameters | told)
     else:
         failure = {name.replace("failure_", "new_"): value for name, value in _failure(outcome).items()}
-        connection.execute(_FAILS, parameters | {"new_failure": outcome.key_verdict, **failure})
+        for key in connection.execute(_FAILS, parameters | {"new_failure": outcome.key_verdict, **failure}):
+            if key.failure_told_at is None:
+                _tell(connection, call, key, outcome, now)
+
+
+def _tell(
+    connection: Connection, call: OpenCall, key: AnyRow, failed: AttemptResult | None, now: Micros
+) -> None:
+    """The row of the key is locked by now, so each change is told once; of a key in use only."""
+    told = None if failed is None else now
+    which = {"project": call.project_id, "used_version": call.key_version, "told": told}
+    connection.execute(_SET_TOLD, which)
+    project = Subject(call.project_id, call.project)
+    if key.ended_at is not None:
+        return
+    if failed is None:
+        happenings.note_key_recovered(connection, project, call.last4, key.failure_told_at, now)
+    else:
+        why = str(failed.key_verdict)
+        happenings.note_key_failing(connection, project, call.last4, why, cut(failed.error_code, 100), now)
 
 
 def is_news_of_platform_key(connection: Connection, last4: str, outcome: AttemptResult) -> bool:
@@ -87,6 +112,9 @@ def note_platform_key(connection: Connection, last4: str, outcome: AttemptResult
         row = {"provider": PROVIDER, "last4": last4, "failing_since": now, "failure": outcome.key_verdict}
         with suppress(IntegrityError), connection.begin_nested():  # somebody else noted it first
             connection.execute(insert(platform_key_health), row | _failure(outcome))
+            happenings.note_platform_key(connection, last4, outcome.key_verdict, now)
+    else:
+        happenings.note_platform_key(connection, last4, None, now)
 
 
 def _is_news(known: AnyRow | None, last4: str, outcome: AttemptResult) -> bool:

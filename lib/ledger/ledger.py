@@ -11,9 +11,11 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, insert, or_, select, update
 
+from lib.access.audit import Subject
 from lib.access.roles import Actor
+from lib.alerts import happenings, thresholds
 from lib.caps.windows import admit, standing_to_write
 from lib.clock import Micros, from_micros
 from lib.db import AnyRow, Database
@@ -58,9 +60,15 @@ _ACCOUNT = update(accounts).where(accounts.c.project_id == bindparam("project"))
 _RESERVE = _ACCOUNT.values(
     reserved_nano=accounts.c.reserved_nano + bindparam("nano"),
 )
+_OTHER_CAPS = or_(
+    accounts.c.alert_cap_5h_nano.is_distinct_from(bindparam("cap_5h")),
+    accounts.c.alert_cap_7d_nano.is_distinct_from(bindparam("cap_7d")),
+)
 _RESERVE_NOW = _RESERVE.values(
     # What has left a window by now stays out of it, whatever the clock says later.
     last_settled_at=bindparam("now"),
+    # The marks of its alerts hold for the caps for which they were made: else the settlement looks anew.
+    alert_above_nano=case((_OTHER_CAPS, 0), else_=accounts.c.alert_above_nano),
 )
 _FREE = _ACCOUNT.values(reserved_nano=accounts.c.reserved_nano - bindparam("nano"))
 
@@ -189,18 +197,21 @@ class Ledger:
             news = call.source == "platform" and key_health.is_news_of_platform_key(
                 connection, call.last4, outcome
             )
+            due = False
             if call.ceiling_nano is not None:
                 # A crash that took back the opening has taken the reservation as well.
                 freed = opened.ceiling_nano if opened else 0
-                count_on_account(connection, row, ceiling=call.ceiling_nano, freed=freed)
+                due = count_on_account(connection, row, ceiling=call.ceiling_nano, freed=freed)
             run = write_event(connection, row)
             run_limits.warn_of_budget(connection, call, run, now)
             run_limits.note_failure(connection, call, outcome, now)
             run_limits.note_excess(connection, call, call.ceiling_nano, row.cost_nano, now)
+            if due:
+                counted = call.ceiling_nano if row.cost_nano is None else row.cost_nano
+                thresholds.look(connection, call.project_id, now, just_counted=counted or 0)
+            happenings.note_unpriced(connection, Subject(call.project_id, call.project), row, now)
             if call.key_version is not None:
-                key_health.note_own_key(
-                    connection, call.project_id, call.key_version, call.run_id, outcome, now
-                )
+                key_health.note_own_key(connection, call, outcome, now)
         if news:
             # In a transaction of its own: projects share this row, and none may wait for another.
             with self._database.write(durable=False) as connection:
@@ -281,8 +292,11 @@ class Ledger:
             admit(connection, at, ceiling)
         except CapExceeded as problem:
             run_limits.stop(connection, run, now, "cap", problem)
+            thresholds.refused(connection, Subject(run.project_id, run.slug), now, problem)
             raise
-        execute(connection, _RESERVE_NOW, {"project": run.project_id, "nano": ceiling, "now": at.now})
+        reserved = {"project": run.project_id, "nano": ceiling, "now": at.now}
+        caps = {f"cap_{name}": cap for name, cap in at.caps.nano.items()}
+        execute(connection, _RESERVE_NOW, {**reserved, **caps})
         return ceiling, limit
 
 

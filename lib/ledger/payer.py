@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, exists, select, update
 from lib.access import audit
 from lib.access.audit import Subject, Tag
 from lib.access.roles import Actor
+from lib.alerts import happenings
 from lib.clock import HOUR, Micros
 from lib.db import AnyRow
 from lib.db.tables import accounts, open_calls, projects, provider_keys, runs
@@ -140,12 +141,14 @@ class Payers:
         return Payer("platform", secret, secret.last4)
 
     def _locked(self, connection: Connection, run: AnyRow, now: Micros, locked: KeyLocked) -> Payer:
+        subject = Subject(run.project_id, run.slug)
         first = run.version is not None and run.locked_since is None
         if first:
             # The account first, as everywhere (lib.usage.events): where this falls back, it reserves next.
             connection.execute(_LOCK_ACCOUNT, {"project": run.project_id})
-            _set_locked(connection, run, now)
-        subject = Subject(run.project_id, run.slug)
+            first = _set_locked(connection, run, now)
+        if first or run.version is None:
+            happenings.note_key_locked(connection, subject, run.last4, locked, now)
         self._record(connection, subject, now, locked, run.version, first=first)
         if not (locked.genuine and self._falls_back(run)):
             note(connection, run.project_id, run.run_id, now, "key:locked", locked.sentence)
@@ -181,13 +184,19 @@ def _went_on(run: AnyRow, what: str) -> str:
     return f"{what}. The call went on with the platform-funded key, as {run.slug} has chosen."
 
 
-def _set_locked(connection: Connection, run: AnyRow, since: Micros | None) -> None:
-    connection.execute(
+def _set_locked(connection: Connection, run: AnyRow, since: Micros | None) -> bool:
+    """Whether it was not so before."""
+    was = (
+        provider_keys.c.locked_since.is_not(None) if since is None else provider_keys.c.locked_since.is_(None)
+    )
+    changed = connection.execute(
         update(provider_keys)
         .where(
             provider_keys.c.project_id == run.project_id,
             provider_keys.c.provider == run.provider,
             provider_keys.c.version == run.version,
+            was,
         )
         .values(locked_since=since)
     )
+    return bool(changed.rowcount)

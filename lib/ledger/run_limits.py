@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, Connection, and_, update
 
+from lib.alerts import happenings
 from lib.clock import Micros
 from lib.db import AnyRow
 from lib.db.tables import runs
@@ -37,7 +38,9 @@ def stop(connection: Connection, run: AnyRow, now: Micros, by: str, problem: Qod
     if run.stopped_by == by:
         return  # an agent that goes on asking must not fill the log
     if run.stopped_by is None:
-        connection.execute(update(runs).where(this_run(run)).values(stopped_by=by))
+        first = update(runs).where(this_run(run), runs.c.stopped_by.is_(None)).values(stopped_by=by)
+        if connection.execute(first).rowcount and isinstance(problem, BudgetExceeded):
+            happenings.note_run_stopped(connection, run, problem, now)
     note(connection, run.project_id, run.run_id, now, f"{by}:stopped", problem.sentence)
 
 

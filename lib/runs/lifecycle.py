@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
 
+from lib.access.audit import Subject
 from lib.access.projects import find_for
 from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, allows, require
@@ -42,11 +44,16 @@ class StartedRun:
     token_budget: int | None
 
 
-class RunStore:
-    """Start, resume, claim and end runs."""
+Refused: TypeAlias = Callable[[Connection, Subject, Micros, CapExceeded], None]
+"""Told of a run that a cap has refused, in its transaction (lib.alerts does, a room above this one)."""
 
-    def __init__(self, database: Database) -> None:
+
+class RunStore:
+    """Start, resume, claim and end runs; ``refused`` is told of what a cap refuses at its start."""
+
+    def __init__(self, database: Database, refused: Refused | None = None) -> None:
         self._database = database
+        self._refused = refused
 
     def start(self, slug: str, kind: str, *, actor: Actor, token_budget: int | None = None) -> StartedRun:
         """Begin a run.
@@ -81,6 +88,8 @@ class RunStore:
             connection.execute(insert(runs), row)
             if refusal is not None:
                 _put_off(connection, project.id, run_id, now, refusal, waits=waits)
+                if self._refused is not None:
+                    self._refused(connection, project.subject, now, refusal)
         if refusal is not None:
             raise _waiting(run_id, refusal) if waits else refusal
         return StartedRun(run_id, slug, project.id, kind, token_budget)

@@ -19,6 +19,7 @@ from pathlib import Path
 from lib.access import audit
 from lib.access.audit import Tag
 from lib.access.roles import Action, Actor, Origin, Role, local_administrator, require
+from lib.alerts import thresholds
 from lib.clock import DAY, Micros, from_micros
 from lib.db import Database
 from lib.errors import BadInput, DatabaseUnavailable
@@ -274,7 +275,7 @@ def _stage(platform: Platform, prices: PriceBook, clock: Clock, lost: Keyring, n
     return Stage(
         Ledger(platform.database, opens, prices, platform.actor),
         Ledger(platform.database, locks, prices, platform.actor),
-        RunStore(platform.database),
+        RunStore(platform.database, thresholds.refused),
         platform.actor,
         clock,
         now,

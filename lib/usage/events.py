@@ -64,7 +64,13 @@ _COUNT = (
         ),
     )
     .returning(
-        accounts.c.sequence, accounts.c.counted_nano, accounts.c.unknown_nano, accounts.c.last_settled_at
+        accounts.c.sequence,
+        accounts.c.counted_nano,
+        accounts.c.unknown_nano,
+        accounts.c.reserved_nano,
+        accounts.c.last_settled_at,
+        accounts.c.alert_above_nano,
+        accounts.c.alert_after,
     )
 )
 
@@ -108,10 +114,11 @@ def _note_uncounted(connection: Connection, row: EventRow) -> None:
         note(connection, project, run, row.occurred_at, _UNCOUNTED, message, event_id=row.event_id)
 
 
-def count_on_account(connection: Connection, row: EventRow, *, ceiling: int, freed: int) -> None:
+def count_on_account(connection: Connection, row: EventRow, *, ceiling: int, freed: int) -> bool:
     """Free a platform call's reservation and count its cost; its ceiling where the cost is unknown.
 
-    The event gets the running totals, and the time at which they hold.
+    The event gets the running totals, and the time at which they hold. Returns whether a threshold of an alert
+    may have been crossed (lib.alerts.thresholds looks).
 
     Args:
         connection: of the transaction that writes the event as well.
@@ -133,6 +140,8 @@ def count_on_account(connection: Connection, row: EventRow, *, ceiling: int, fre
     now, row.occurred_at = row.occurred_at, account.last_settled_at
     if has_leapt(connection, row.project_id, row.occurred_at, now):
         row.occurred_at = take_back(connection, row.project_id, now)
+    taken: int = account.counted_nano + account.reserved_nano
+    return taken >= account.alert_above_nano or now >= (account.alert_after or now + 1)
 
 
 def note(

@@ -34,7 +34,7 @@ LAYERS = [
     {"vault", "usage"},
     {"caps", "reports"},
     {"runs", "exchange"},
-    {"ledger"},
+    {"ledger", "alerts"},
     {"llm"},
     {"keys"},
     {"platform"},
@@ -50,7 +50,9 @@ HOMES = {
     "starlette": ["lib/web/"],
     "cryptography": ["lib/vault/sealing.py"],
     "openai": ["lib/llm/"],
-    "httpx2": ["lib/llm/"],
+    "httpx2": ["lib/llm/", "lib/alerts/"],
+    "apprise": ["lib/alerts/"],
+    "standardwebhooks": ["lib/alerts/"],
     "altair": ["lib/ui/charts/"],
     "pandas": [],  # only Streamlit needs it
     "genai_prices": ["lib/pricing/"],
@@ -67,6 +69,7 @@ HOMES = {
             "runs",
             "exchange",
             "ledger",
+            "alerts",
             "sample",
         )
     ],
