@@ -13,8 +13,10 @@ from lib.ui.base.server import export_desk
 from lib.ui.shell import startup
 from lib.ui.shell.failures import show_failure
 from lib.ui.shell.messages import ExpectedMessages
+from lib.web.half_sent import limit_half_sent_requests
 from lib.web.routes import middleware, routes
 
+limit_half_sent_requests()
 startup.read_configuration()
 startup.refuse_what_cannot_be_served()
 startup.admit_public_name()

@@ -322,4 +322,12 @@ REGISTER: dict[int, tuple[str, list[str]]] = {
         "an inline script planted in a page",
         ["browser/test_console.py::test_no_script_runs_that_is_not_ours"],
     ),
+    44: (
+        "requests that are sent by half, or byte by byte, to hold connections",
+        [
+            "integration/web/test_half_sent.py::test_a_request_that_is_sent_by_half_is_closed",
+            "integration/web/test_half_sent.py::test_bytes_that_drip_do_not_put_it_off",
+            "integration/web/test_half_sent.py::test_the_dashboard_holds_a_limited_number_of_half_sent_requests_for_a_limited_time",
+        ],
+    ),
 }

@@ -48,6 +48,7 @@ LAYERS = [
 HOMES = {
     "streamlit": ["app.py", "pages/", "lib/ui/"],
     "starlette": ["lib/web/"],
+    "uvicorn": ["lib/web/half_sent.py"],
     "cryptography": ["lib/vault/sealing.py"],
     "openai": ["lib/llm/"],
     "httpx2": ["lib/llm/", "lib/alerts/"],
