@@ -276,6 +276,7 @@ def running_dashboard(
     public_url: bool = False,
     script: str = "app.py",
     options: Sequence[str] = (),
+    port: int | None = None,
 ) -> Iterator[str]:
     """Serve ``app.py`` as ``make run`` does, in a process of its own; gives its address.
 
@@ -284,8 +285,9 @@ def running_dashboard(
         log: the file that gets everything it prints.
         public_url: whether to set QODEX_PUBLIC_URL, for sign-in.
         script, options: another application than ``app.py``, and what Streamlit is told besides; for benchmarks.
+        port: where it was served before, for a server that comes back.
     """
-    port = _free_port()
+    port = port or _free_port()
     command: list[str | Path] = [sys.executable, "-m", "streamlit", "run", script, f"--server.port={port}"]
     command += options
     address = f"http://localhost:{port}"

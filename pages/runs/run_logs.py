@@ -6,7 +6,7 @@ import streamlit as st
 
 from lib.access.roles import Action
 from lib.errors import RunUnknown
-from lib.ui.base import address, filters, notices, paging
+from lib.ui.base import address, filters, paging
 from lib.ui.base.filters import Chosen
 from lib.ui.base.wording import count
 from lib.ui.parts import cards
@@ -17,7 +17,6 @@ from lib.ui.shell.page_context import PageContext, page, warn_of_unknown_project
 def main() -> None:
     """Guard, inputs, load, draw."""
     visit = page(Action.SEE_SPEND)
-    notices.draw()
     head = cards.header("Run logs")
     with head.right:
         chosen = filters.choose_period(default="24h")

@@ -17,7 +17,6 @@ from lib.vault.states import KeyState
 def main() -> None:
     """Guard, inputs, load, draw."""
     visit = page(Action.SEE_SPEND)
-    notices.draw()
     head = cards.header("Integrations")
     with head.right:
         project = visit.project()

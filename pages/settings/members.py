@@ -16,7 +16,6 @@ from lib.ui.shell.page_context import PageContext, page
 def main() -> None:
     """Guard, inputs, load, draw."""
     visit = page(Action.MANAGE_MEMBERS)
-    notices.draw()
     head = cards.header("Members")
     with head.right:
         project = visit.project()

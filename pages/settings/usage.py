@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lib.ui.base import filters, loaders, notices
+from lib.ui.base import filters, loaders
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import count
 from lib.ui.charts import buckets
@@ -43,7 +43,6 @@ everything = loaders.cached(front_door().reports.totals, summary.unfiltered(want
 st.caption(summary.count_line(sums, everything))
 if not sums.calls:
     cards.empty()
-    notices.draw()
     live.watch(wanted, chosen)
     st.stop()
 
@@ -63,5 +62,4 @@ cards.heading(
 summary.draw_days(days, alt=f"Usage of {count(len(days), 'day')}, newest first")
 
 export_card.draw(wanted, sums, chosen, projects=len(projects))
-notices.draw()
 live.watch(wanted, chosen)

@@ -29,7 +29,6 @@ if not projects or not platform.reports.any_call(actor=viewer.actor):
     three = "Three steps, and the first call shows up here."
     head.context(f"No project yet. {three}" if slug is None else f"No call yet. {three}")
     first_steps.draw(viewer, slug, has_key=has_key)
-    notices.draw()
     st.stop()
 
 with head.right:
@@ -71,6 +70,5 @@ table.draw_table(
 )
 
 new_project.draw()
-notices.draw()
 if not notices.is_open(new_project.DIALOG):
     live.watch(wanted, chosen, state=table.state_of_now, seen=table.state_shown(standings))

@@ -11,16 +11,19 @@ _SAID = "notice:said"
 _OPEN = "notice:dialog"
 
 
-def say(sentence: str, *, icon: str = "check_circle") -> None:
-    """Show ``sentence`` (Markdown) once, on the next run."""
-    st.session_state[_SAID] = (sentence, icon)
+def say(
+    sentence: str, *, icon: str = "check_circle", duration: Literal["short", "long", "infinite"] = "short"
+) -> None:
+    """Show ``sentence`` (Markdown) once, on the next run; ``infinite``: until it is closed."""
+    st.session_state[_SAID] = (sentence, icon, duration)
 
 
 def draw() -> None:
-    """Show what was said."""
+    """Show what was said; the main script does it for every page."""
     said = st.session_state.pop(_SAID, None)
     if said is not None:
-        st.toast(said[0], icon=f":material/{said[1]}:")
+        sentence, icon, duration = said
+        st.toast(sentence, icon=f":material/{icon}:", duration=duration)
 
 
 def open_dialog(name: str) -> None:

@@ -68,7 +68,6 @@ def draw_no_project(viewer: Viewer) -> None:
         )
         _create_button(viewer, primary=True)
     new_project.draw()
-    notices.draw()
 
 
 def _state(*, waits_for: int, ready: bool, done: bool) -> str:
