@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from lib.exchange.columns import EVENT_COLUMNS, EVENT_HEADER, FORMULA, Cell, Kind, cell_writers, inert
-from lib.exchange.event_slices import Rows, Slice
+from lib.exchange.event_slices import Rows, TimeSlice
 from lib.exchange.sql_lines import BETWEEN, END, Lines
 
 _BETWEEN, _END = BETWEEN.encode(), END.encode()
@@ -33,7 +33,7 @@ class EventsAsCsv:
         write_csv(out, [EVENT_HEADER])
 
     @staticmethod
-    def reads(events: Slice) -> Iterator[Lines | Rows]:
+    def reads(events: TimeSlice) -> Iterator[Lines | Rows]:
         """What it takes of a slice."""
         return events.lines()
 

@@ -57,7 +57,7 @@ def sums(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> lis
     ]
 
 
-class Slice:
+class TimeSlice:
     """Events of one stretch of time."""
 
     def __init__(self, connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> None:
@@ -120,19 +120,19 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Part:
+class Chunk:
     """Sums of what comes, or some rows."""
 
     sums: Sequence[Sums] = ()
     batch: Lines | Rows = ()
 
 
-def parts(
+def stream_chunks(
     connection: Connection,
     wanted: UsageFilter,
     ids: Sequence[str],
-    reads: Callable[[Slice], Iterable[Lines | Rows]],
-) -> Generator[Part]:
+    reads: Callable[[TimeSlice], Iterable[Lines | Rows]],
+) -> Generator[Chunk]:
     """All that the filter lets through in these projects, one stretch of time after the other.
 
     Args:
@@ -145,16 +145,16 @@ def parts(
     at_once = connection.dialect.name == "postgresql"
     if at_once:
         connection.execute(text(f"SET LOCAL work_mem = '{_SORTING}'"))
-        yield Part(sums(connection, wanted, ids))
+        yield Chunk(sums(connection, wanted, ids))
     for since, until in pairwise([wanted.since, *_cuts(connection, wanted, ids), wanted.until]):
-        events = Slice(connection, replace(wanted, since=since, until=until), ids)
+        events = TimeSlice(connection, replace(wanted, since=since, until=until), ids)
         if not at_once:
-            yield Part(events.sums)
+            yield Chunk(events.sums)
         if at_once or events.sums:
-            yield from (Part(batch=batch) for batch in reads(events))
+            yield from (Chunk(batch=batch) for batch in reads(events))
 
 
-def number(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> int:
+def count_events(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> int:
     """How many events the filter lets through, however they are sliced."""
     return int(connection.execute(matching(select(func.count()), wanted, ids)).scalar_one())
 

@@ -28,7 +28,7 @@ from lib.db.tables import projects
 from lib.errors import BadInput, Forbidden, ProjectUnknown, QodexError
 from lib.exchange.csv_writer import EventsAsCsv
 from lib.exchange.daily_summary import DaysAsCsv, single_days
-from lib.exchange.event_slices import Rows, Slice, number, parts
+from lib.exchange.event_slices import Rows, TimeSlice, count_events, stream_chunks
 from lib.exchange.prefetch import ahead
 from lib.exchange.sql_lines import Lines
 from lib.pricing.prices import plain_usd
@@ -186,7 +186,7 @@ def _write_events(
 ) -> None:
     expected = 0
     # The database reads on while Python writes what it has read.
-    with closing(ahead(parts(connection, done.wanted, ids, writer.reads))) as found:
+    with closing(ahead(stream_chunks(connection, done.wanted, ids, writer.reads))) as found:
         for part in found:
             for each in part.sums:
                 expected += each.rows
@@ -195,7 +195,7 @@ def _write_events(
                 done.rows += writer.write(part.batch)
                 told(done.rows)
     # Slices may agree with their own sums and yet leave something out, or hold it twice.
-    if not done.rows == expected == number(connection, done.wanted, ids):
+    if not done.rows == expected == count_events(connection, done.wanted, ids):
         raise ExportBroken
     writer.close()
 
@@ -220,7 +220,7 @@ class EventWriter(Protocol):
     """One format of events."""
 
     @staticmethod
-    def reads(events: Slice) -> Iterator[Lines | Rows]:
+    def reads(events: TimeSlice) -> Iterator[Lines | Rows]:
         """What it takes of a slice."""
         ...
 

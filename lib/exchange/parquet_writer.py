@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from lib.exchange.columns import EVENT_COLUMNS, Column, Kind
-from lib.exchange.event_slices import Rows, Slice
+from lib.exchange.event_slices import Rows, TimeSlice
 
 _USD = pa.decimal128(19, 9)
 _TYPES = {
@@ -31,7 +31,7 @@ class EventsAsParquet:
         self._waiting: list[pa.RecordBatch] = []
 
     @staticmethod
-    def reads(events: Slice) -> Iterator[Rows]:
+    def reads(events: TimeSlice) -> Iterator[Rows]:
         """What it takes of a slice."""
         return events.rows()
 

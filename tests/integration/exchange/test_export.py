@@ -37,7 +37,7 @@ from lib.errors import BadInput, Forbidden, ProjectUnknown
 from lib.exchange.columns import DAILY_HEADER, EVENT_HEADER
 from lib.exchange.csv_writer import EventsAsCsv
 from lib.exchange.daily_summary import single_days
-from lib.exchange.event_slices import Slice
+from lib.exchange.event_slices import TimeSlice
 from lib.exchange.export import FORMATS, ExportBroken, Exported, export_usage
 from lib.exchange.import_usage import import_usage
 from lib.pricing.prices import PriceBook
@@ -429,7 +429,7 @@ def test_lines_that_the_database_writes_are_the_lines_that_python_writes(
     for raw in (False, True):
         by_lines, _ = export(database, raw=raw)
         with monkeypatch.context() as patch:
-            patch.setattr(Slice, "lines", Slice.rows)
+            patch.setattr(TimeSlice, "lines", TimeSlice.rows)
             by_rows, _ = export(database, raw=raw)
         assert by_lines == by_rows
         assert len(rows_of(by_rows)) == len(texts) + 15
@@ -443,7 +443,7 @@ def test_more_events_of_a_minute_than_are_read_at_once_are_the_same_lines(
     moments = [{"event_id": f"{99 - n}", "occurred_at": START + 1 + n // 5} for n in range(30)]
     put(database, *moments, {"event_id": "31", "occurred_at": START + 5, "run_id": text})
     by_lines, done = export(database)
-    monkeypatch.setattr(Slice, "lines", Slice.rows)
+    monkeypatch.setattr(TimeSlice, "lines", TimeSlice.rows)
     assert by_lines == export(database)[0]
     order = [(row["occurred_at"], row["event_id"]) for row in rows_of(by_lines)]
     assert order == sorted(order)
@@ -499,7 +499,7 @@ def test_an_export_that_leaves_events_out_is_broken_off(
 ) -> None:
     """However they are sliced: each slice agrees with its own sums."""
     put(database, *[{}] * 5)
-    monkeypatch.setattr("lib.exchange.export.parts", lambda *_: (part for part in ()))
+    monkeypatch.setattr("lib.exchange.export.stream_chunks", lambda *_: (part for part in ()))
     with pytest.raises(ExportBroken):
         export(database)
 

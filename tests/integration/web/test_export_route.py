@@ -719,9 +719,11 @@ def test_a_database_that_fails_in_the_middle_is_a_sentence_and_never_a_short_fil
 ):
     """On PostgreSQL the server ends the very connection that reads; SQLite is made to fail where it reads."""
     where = (
-        "lib.exchange.daily_summary.part" if kind == "daily-csv" else "lib.exchange.event_slices.Slice.rows"
+        "lib.exchange.daily_summary.part"
+        if kind == "daily-csv"
+        else "lib.exchange.event_slices.TimeSlice.rows"
     )
-    where = "lib.exchange.event_slices.Slice.lines" if kind == "csv" else where
+    where = "lib.exchange.event_slices.TimeSlice.lines" if kind == "csv" else where
 
     def fails(*given: Any, **_: object) -> Any:
         if browser.platform.database.is_sqlite or kind == "daily-csv":
