@@ -29,7 +29,7 @@ from lib.errors import BadInput, Forbidden, ProjectUnknown, QodexError
 from lib.exchange.csv_writer import EventsAsCsv
 from lib.exchange.daily_summary import DaysAsCsv, single_days
 from lib.exchange.event_slices import Rows, TimeSlice, count_events, stream_chunks
-from lib.exchange.prefetch import ahead
+from lib.exchange.prefetch import prefetch
 from lib.exchange.sql_lines import Lines
 from lib.pricing.prices import plain_usd
 from lib.reports.models import DailyRow, UsageFilter
@@ -186,7 +186,7 @@ def _write_events(
 ) -> None:
     expected = 0
     # The database reads on while Python writes what it has read.
-    with closing(ahead(stream_chunks(connection, done.wanted, ids, writer.reads))) as found:
+    with closing(prefetch(stream_chunks(connection, done.wanted, ids, writer.reads))) as found:
         for part in found:
             for each in part.sums:
                 expected += each.rows

@@ -10,8 +10,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def ahead(items: Generator[T]) -> Generator[T]:
-    """The same items; errors come where they would have come. None of them is None.
+def prefetch(items: Generator[T]) -> Generator[T]:
+    """Take each item from ``items`` one ahead of the caller, in a second thread; none of them is None.
+
+    Errors come where they would have come.
 
     Only one thread at a time is in ``items``. When this generator is closed none is, and ``items`` is closed, too.
     """

@@ -7,11 +7,11 @@ from collections.abc import Generator
 
 import pytest
 
-from lib.exchange.prefetch import ahead
+from lib.exchange.prefetch import prefetch
 
 
 def test_the_items_come_in_their_order() -> None:
-    assert list(ahead(number for number in range(100))) == list(range(100))
+    assert list(prefetch(number for number in range(100))) == list(range(100))
 
 
 def test_an_error_comes_after_what_was_there_before_it() -> None:
@@ -19,7 +19,7 @@ def test_an_error_comes_after_what_was_there_before_it() -> None:
         yield from (1, 2)
         raise ConnectionError("planted")
 
-    found = ahead(items())
+    found = prefetch(items())
     assert [next(found), next(found)] == [1, 2]
     with pytest.raises(ConnectionError, match="planted"):
         next(found)
@@ -33,7 +33,7 @@ def test_one_item_is_read_ahead_and_no_more() -> None:
             event.set()
             yield number
 
-    found = ahead(items())
+    found = prefetch(items())
     assert next(found) == 0
     assert begun[1].wait(30)
     assert not begun[2].is_set()
@@ -51,7 +51,7 @@ def test_when_it_is_closed_nothing_is_being_read() -> None:
         done.set()
         yield 2
 
-    found = ahead(items())
+    found = prefetch(items())
     next(found)
     assert reading.wait(30)
     threading.Timer(0.01, go_on.set).start()
@@ -68,7 +68,7 @@ def test_what_it_reads_from_is_closed_with_it() -> None:
         finally:
             closed.append(threading.current_thread().name)
 
-    found = ahead(items())
+    found = prefetch(items())
     next(found)
     found.close()
     assert len(closed) == 1
