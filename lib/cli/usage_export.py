@@ -14,7 +14,7 @@ from lib.cli.inputs import DAY, require_order
 from lib.cli.output import counted, progress, say
 from lib.cli.session import Session
 from lib.db.tables import EVENT_STATUSES, RUN_KINDS, SOURCES
-from lib.exchange.export import FORMATS, Exported, export_usage
+from lib.exchange.export import FORMATS, ExportResult, export_usage
 from lib.reports.models import UsageFilter
 from lib.usage.periods import midnight, zone_named
 
@@ -111,7 +111,7 @@ def _meta_name(beside: Path) -> Path:
     return beside.with_name(f"{beside.name}.meta.json")
 
 
-def _write_meta(beside: Path, own: list[Path], done: Exported) -> None:
+def _write_meta(beside: Path, own: list[Path], done: ExportResult) -> None:
     content = json.dumps(done.meta() | {"file": beside.name}, indent=2, ensure_ascii=False)
     with destination(_meta_name(beside), own) as file:
         file.write(f"{content}\n".encode())

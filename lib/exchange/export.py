@@ -47,7 +47,7 @@ class ExportBroken(QodexError):
 
 
 @dataclass
-class Exported:
+class ExportResult:
     """What left: enough to check that it arrived whole. Sums of money in nano-USD of rows with a known cost."""
 
     format: str
@@ -105,7 +105,7 @@ def export_usage(
     raw: bool = False,
     bom: bool = False,
     progress: Callable[[int], None] | None = None,
-) -> Exported:
+) -> ExportResult:
     """Write the usage that ``wanted`` lets through, of the projects that ``actor`` may export.
 
     The caller hands ``out`` on only after this has returned; what it holds after an exception is not whole.
@@ -126,12 +126,12 @@ def export_usage(
     if format not in FORMATS:
         raise BadInput(f"An export is one of {', '.join(FORMATS)}.")
     sweep(database)
-    counted, told = Counted(out), progress or _tell_nobody
+    counted, told = HashingWriter(out), progress or _tell_nobody
     if bom and format != "parquet":
         counted.write(_BOM)
     with _refusals_logged(database, actor, wanted), database.read(seconds=0) as connection:
         allowed, ids = _allowed(connection, wanted, actor)
-        done = Exported(format, allowed)
+        done = ExportResult(format, allowed)
         if format == "daily-csv":
             _write_days(DaysAsCsv(counted, raw=raw), single_days(connection, allowed, ids), done, told)
         else:
@@ -182,7 +182,7 @@ def _refusals_logged(database: Database, actor: Actor, wanted: UsageFilter) -> I
 
 
 def _write_events(
-    writer: EventWriter, connection: Connection, ids: Sequence[str], done: Exported, told: Progress
+    writer: EventWriter, connection: Connection, ids: Sequence[str], done: ExportResult, told: Progress
 ) -> None:
     expected = 0
     # The database reads on while Python writes what it has read.
@@ -200,7 +200,9 @@ def _write_events(
     writer.close()
 
 
-def _write_days(writer: DaysAsCsv, found: Iterable[list[DailyRow]], done: Exported, told: Progress) -> None:
+def _write_days(
+    writer: DaysAsCsv, found: Iterable[list[DailyRow]], done: ExportResult, told: Progress
+) -> None:
     for rows in found:
         writer.write(rows)
         for row in rows:
@@ -229,7 +231,7 @@ class EventWriter(Protocol):
     def close(self) -> None: ...
 
 
-def _event_writer(format: str, out: Counted, *, raw: bool) -> EventWriter:  # noqa: A002
+def _event_writer(format: str, out: HashingWriter, *, raw: bool) -> EventWriter:  # noqa: A002
     if format == "csv":
         return EventsAsCsv(out, raw=raw)
     from lib.exchange.parquet_writer import EventsAsParquet  # noqa: PLC0415 - loads pyarrow
@@ -237,7 +239,7 @@ def _event_writer(format: str, out: Counted, *, raw: bool) -> EventWriter:  # no
     return EventsAsParquet(out)
 
 
-class Counted(io.RawIOBase):
+class HashingWriter(io.RawIOBase):
     """Passes bytes on, counting and hashing them."""
 
     def __init__(self, out: IO[bytes]) -> None:
@@ -270,11 +272,11 @@ class Counted(io.RawIOBase):
 
     @property
     def sha256(self) -> str:
-        """Of all that was passed on so far, in hexadecimal digits."""
+        """SHA-256 of all that was passed on so far, in hexadecimal digits."""
         return self._hash.hexdigest()
 
 
-def _record(database: Database, done: Exported, actor: Actor) -> None:
+def _record(database: Database, done: ExportResult, actor: Actor) -> None:
     meta = done.meta()
     kept = {name: meta[name] for name in ("format", "filter", "zone", "rows", "sha256")}
     with database.write() as connection:

@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 
 from lib.access.roles import Actor
 from lib.errors import QodexError
-from lib.exchange.export import Exported, export_usage
+from lib.exchange.export import ExportResult, export_usage
 from lib.platform import Platform
 from lib.settings import COMMAND
 from lib.web.export_slots import ClientDisconnected
@@ -42,7 +42,7 @@ class ExportFile:
     """A file that is whole."""
 
     file: IO[bytes]
-    done: Exported
+    done: ExportResult
     name: str
 
     def again(self) -> ExportFile:

@@ -38,7 +38,7 @@ from lib.exchange.columns import DAILY_HEADER, EVENT_HEADER
 from lib.exchange.csv_writer import EventsAsCsv
 from lib.exchange.daily_summary import single_days
 from lib.exchange.event_slices import TimeSlice
-from lib.exchange.export import FORMATS, ExportBroken, Exported, export_usage
+from lib.exchange.export import FORMATS, ExportBroken, ExportResult, export_usage
 from lib.exchange.import_usage import import_usage
 from lib.pricing.prices import PriceBook
 from lib.reports.models import Totals, UsageFilter
@@ -121,7 +121,7 @@ def put(database: Database, *events: dict[str, Any]) -> None:
             rollups.add(connection, EventRow(**row))
 
 
-def export(database: Database, **options: Any) -> tuple[bytes, Exported]:
+def export(database: Database, **options: Any) -> tuple[bytes, ExportResult]:
     out = io.BytesIO()
     wanted = options.pop("wanted", UsageFilter())
     done = export_usage(database, wanted, out, actor=options.pop("actor", ADMIN), **options)
