@@ -103,17 +103,17 @@ _RISKY = frozenset(FORMULA)
 # A ``'`` counts only where a formula follows it; then it gets another one, so that reading takes off
 # exactly what writing put on.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_MADE_INERT = re.compile(r"'+[=+\-@\t\r]")
+_ESCAPED = re.compile(r"'+[=+\-@\t\r]")
 
 
-def inert(text: str | None) -> str | None:
+def escape_formula(text: str | None) -> str | None:
     """Return ``text`` so that no spreadsheet runs it."""
     return f"'{text}" if text and text[0] in _RISKY and _FORMULA.match(text) else text
 
 
-def restored(text: str) -> str:
-    """Undo ``inert``."""
-    return text[1:] if text[:1] == "'" and _MADE_INERT.match(text) else text
+def unescape_formula(text: str) -> str:
+    """Undo ``escape_formula``."""
+    return text[1:] if text[:1] == "'" and _ESCAPED.match(text) else text
 
 
 def _as_it_is(value: Cell) -> Cell:
@@ -127,7 +127,7 @@ def cell_writers(*, raw: bool) -> list[Callable[..., Cell]]:
     """For each event column the function from a stored value to a CSV cell; ``raw`` leaves formulas alone."""
     writers: dict[Kind, Callable[..., Cell]] = {
         Kind.TIME: iso,
-        Kind.TEXT: _as_it_is if raw else inert,
+        Kind.TEXT: _as_it_is if raw else escape_formula,
         Kind.COUNT: _as_it_is,
         Kind.USD: _usd_text,
     }

@@ -7,7 +7,15 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-from lib.exchange.columns import EVENT_COLUMNS, EVENT_HEADER, FORMULA, Cell, Kind, cell_writers, inert
+from lib.exchange.columns import (
+    EVENT_COLUMNS,
+    EVENT_HEADER,
+    FORMULA,
+    Cell,
+    Kind,
+    cell_writers,
+    escape_formula,
+)
 from lib.exchange.event_slices import Rows, TimeSlice
 from lib.exchange.sql_lines import BETWEEN, END, Lines
 
@@ -63,7 +71,7 @@ class EventsAsCsv:
         rows = list(csv.reader(text, delimiter=BETWEEN, strict=True))
         for cells in rows if not self._raw else ():
             for place in _TEXTS:
-                cells[place] = inert(cells[place]) or ""
+                cells[place] = escape_formula(cells[place]) or ""
         return rows
 
     def _of_rows(self, rows: Rows) -> list[list[Cell]]:

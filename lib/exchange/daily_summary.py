@@ -16,7 +16,7 @@ from lib.clock import DAY, Micros
 from lib.db import Database
 from lib.db.rollup_tables import TOKENS
 from lib.db.tables import usage_daily_totals
-from lib.exchange.columns import DAILY_HEADER, inert
+from lib.exchange.columns import DAILY_HEADER, escape_formula
 from lib.exchange.csv_writer import Writable, write_csv
 from lib.pricing.prices import plain_usd
 from lib.reports.models import DailyRow, Totals, UsageFilter
@@ -45,7 +45,13 @@ def _cells(row: DailyRow, *, raw: bool) -> list[object]:
     names = [row.project, row.source, row.provider, row.model]
     counts = [getattr(sums, name) for name in ("calls", *TOKENS)]
     cost = plain_usd(sums.total_nano if sums.calls > sums.unpriced_calls else None)
-    return [row.day.isoformat(), *(names if raw else map(inert, names)), *counts, cost, sums.unpriced_calls]
+    return [
+        row.day.isoformat(),
+        *(names if raw else map(escape_formula, names)),
+        *counts,
+        cost,
+        sums.unpriced_calls,
+    ]
 
 
 def single_days(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> Iterator[list[DailyRow]]:

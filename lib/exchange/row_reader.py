@@ -72,7 +72,7 @@ class RowReader:
         self._prices = prices
         self._ids = ids
         self._latest = now + DAY
-        readers = dict(zip(EVENT_HEADER, cell_readers(was_inert=source.was_inert), strict=True))
+        readers = dict(zip(EVENT_HEADER, cell_readers(formulas_escaped=source.formulas_escaped), strict=True))
         self._columns = columns = source.header.columns
         self._readers = [(_PLACE[name], readers[name]) for name in columns]
         self._time, self._model = columns.index("occurred_at"), columns.index("model")

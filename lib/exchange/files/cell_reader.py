@@ -9,7 +9,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache, partial
 
 from lib.clock import Micros, to_micros
-from lib.exchange.columns import EVENT_COLUMNS, Cell, Column, Kind, restored
+from lib.exchange.columns import EVENT_COLUMNS, Cell, Column, Kind, unescape_formula
 from lib.pricing.amounts import NANO
 
 LARGEST_COUNT = 1_000_000_000_000
@@ -101,12 +101,12 @@ def is_rounded(text: str) -> bool:
     return nano != nano.to_integral_value()
 
 
-def read_text(text: str, *, longest: int, was_inert: bool) -> str | None:
-    """Read text, without the ``'`` of an export where ``was_inert``. None where empty."""
+def read_text(text: str, *, longest: int, formulas_escaped: bool) -> str | None:
+    """Read text, without the ``'`` of an export where ``formulas_escaped``. None where empty."""
     if not text:
         return None
-    if was_inert and text[0] == "'":
-        text = restored(text)
+    if formulas_escaped and text[0] == "'":
+        text = unescape_formula(text)
     if len(text) > longest:
         raise BadCell(f"is longer than {longest} characters")
     if "\0" in text:
@@ -130,18 +130,18 @@ _REPEATED = {"project", "source", "provider", "model", "endpoint", "status", "ke
 }
 
 
-def cell_readers(*, was_inert: bool) -> list[Callable[[str], Cell]]:
+def cell_readers(*, formulas_escaped: bool) -> list[Callable[[str], Cell]]:
     """For each event column the function from a cell's text to its value; each raises BadCell."""
-    return [_reader(column, was_inert=was_inert) for column in EVENT_COLUMNS]
+    return [_reader(column, formulas_escaped=formulas_escaped) for column in EVENT_COLUMNS]
 
 
-def _reader(column: Column, *, was_inert: bool) -> Callable[[str], Cell]:
+def _reader(column: Column, *, formulas_escaped: bool) -> Callable[[str], Cell]:
     if column.kind is Kind.TIME:
         return read_time
     if column.kind is Kind.COUNT:
         return read_count
     if column.kind is Kind.USD:
         return lru_cache(maxsize=4096)(read_usd)
-    read = partial(read_text, longest=column.longest, was_inert=was_inert)
+    read = partial(read_text, longest=column.longest, formulas_escaped=formulas_escaped)
     # Few values come again and again; remembering them is faster, and small because the cache is bounded.
     return lru_cache(maxsize=1024)(read) if column.name in _REPEATED else read

@@ -47,10 +47,10 @@ class Header:
 
 @dataclass(frozen=True)
 class Source:
-    """An opened file: its header, whether its texts were made inert, its lines; ``read`` is what was read so far."""
+    """An opened file: its header, whether its formulas are escaped, its lines; ``read`` is what was read so far."""
 
     header: Header
-    was_inert: bool
+    formulas_escaped: bool
     lines: Iterator[Line]
     read: Hashed
 
@@ -123,7 +123,7 @@ def _csv(text: IO[str], read: Hashed) -> Source:
         raise BadInput("The first line cannot be read; it must name the columns.") from None
     found = _header(header)
     pick = itemgetter(*found.picked)
-    return Source(found, was_inert=True, lines=_csv_rows(reader, lines, len(header), pick), read=read)
+    return Source(found, formulas_escaped=True, lines=_csv_rows(reader, lines, len(header), pick), read=read)
 
 
 def _csv_rows(reader: Any, lines: _Lines, width: int, pick: itemgetter[Any]) -> Iterator[Line]:
@@ -186,7 +186,7 @@ def _parquet(file: IO[bytes], read: Hashed) -> Source:
     except (pa.ArrowException, OSError):
         raise BadInput("The file begins like Parquet, but is damaged or not complete.") from None
     header = _header(names)
-    return Source(header, was_inert=False, lines=_parquet_rows(opened_file, header, names), read=read)
+    return Source(header, formulas_escaped=False, lines=_parquet_rows(opened_file, header, names), read=read)
 
 
 def _parquet_rows(file: Any, header: Header, names: Sequence[str]) -> Iterator[Line]:

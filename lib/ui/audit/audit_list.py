@@ -11,7 +11,7 @@ import streamlit as st
 
 from lib.access.auditlog import AuditFilter, AuditRow
 from lib.clock import iso
-from lib.exchange.columns import inert
+from lib.exchange.columns import escape_formula
 from lib.ui.base import address, paging
 from lib.ui.base.filters import Chosen
 from lib.ui.base.tables import arrow
@@ -118,7 +118,7 @@ def as_csv(rows: Sequence[AuditRow]) -> bytes:
     writer.writerow(("at", "action", "project", "actor", "origin", "before", "after"))
     for row in rows:
         cells = (row.action, row.project, row.actor, row.origin, row.before, row.after)
-        writer.writerow((iso(row.at), *(inert(cell) for cell in cells)))
+        writer.writerow((iso(row.at), *(escape_formula(cell) for cell in cells)))
     return text.getvalue().encode()
 
 

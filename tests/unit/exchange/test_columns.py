@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lib.clock import iso
-from lib.exchange.columns import EVENT_COLUMNS, EVENT_HEADER, cell_writers, inert, restored
+from lib.exchange.columns import EVENT_COLUMNS, EVENT_HEADER, cell_writers, escape_formula, unescape_formula
 from lib.exchange.files.cell_reader import (
     LARGEST_COUNT,
     BadCell,
@@ -32,7 +32,7 @@ DESIGN = (
 
 def test_the_columns_are_those_of_the_design_in_its_order() -> None:
     assert ", ".join(EVENT_HEADER) == DESIGN
-    assert len(cell_readers(was_inert=True)) == len(cell_writers(raw=False)) == len(EVENT_COLUMNS)
+    assert len(cell_readers(formulas_escaped=True)) == len(cell_writers(raw=False)) == len(EVENT_COLUMNS)
 
 
 # --- formulas --------------------------------------------------------------------------------------
@@ -40,24 +40,24 @@ def test_the_columns_are_those_of_the_design_in_its_order() -> None:
 
 @pytest.mark.parametrize("start", "=+-@\t\r")
 def test_text_that_a_spreadsheet_would_run_is_made_inert(start: str) -> None:
-    assert inert(f"{start}1+1") == f"'{start}1+1"
+    assert escape_formula(f"{start}1+1") == f"'{start}1+1"
 
 
 @pytest.mark.parametrize("text", ["gpt-5-mini", "'quoted'", "a=b", " =1", "", None])
 def test_other_text_stays_as_it_is(text: str | None) -> None:
-    assert inert(text) == text
+    assert escape_formula(text) == text
 
 
 @given(st.text(alphabet="'=+-@\t\ra", max_size=6) | st.text())
 @example("'=1")
 @example("''=1")
 def test_what_was_made_inert_comes_back_exactly(text: str) -> None:
-    assert restored(inert(text) or "") == text
+    assert unescape_formula(escape_formula(text) or "") == text
 
 
 @given(st.text(alphabet="'=+-@\t\ra", max_size=6))
 def test_nothing_inert_begins_like_a_formula(text: str) -> None:
-    assert (inert(text) or "a")[0] not in "=+-@\t\r"
+    assert (escape_formula(text) or "a")[0] not in "=+-@\t\r"
 
 
 # --- times -----------------------------------------------------------------------------------------
@@ -245,11 +245,11 @@ def test_an_amount_comes_back_exactly(nano: int) -> None:
 )
 def test_text_that_no_database_takes_is_refused(text: str, reason: str) -> None:
     with pytest.raises(BadCell, match=reason):
-        read_text(text, longest=200, was_inert=True)
+        read_text(text, longest=200, formulas_escaped=True)
 
 
 def test_no_reason_repeats_what_stands_in_the_cell() -> None:
-    for column, read in zip(EVENT_COLUMNS, cell_readers(was_inert=True), strict=True):
+    for column, read in zip(EVENT_COLUMNS, cell_readers(formulas_escaped=True), strict=True):
         with pytest.raises(BadCell) as problem:
             read("\0sk-test-planted-0001" * 20)
         assert "planted" not in str(problem.value), column.name
