@@ -30,7 +30,7 @@ from lib.exchange.import_rollups import add_imported
 from lib.exchange.imported_files import has_former_ids, remember
 from lib.exchange.row_reader import BadRow, RowReader
 from lib.exchange.row_writer import write_rows
-from lib.exchange.staging import Spool
+from lib.exchange.staging import StagedRows
 from lib.pricing.prices import PriceBook
 
 _BATCH = 2_000
@@ -81,30 +81,30 @@ def import_usage(
         now, former = database.now(connection), has_former_ids(connection)
         found = connection.execute(select(projects.c.slug, projects.c.id)).all()
     ids = {row.slug: row.id for row in found}
-    with Spool(former=former) as spool:
+    with StagedRows(former=former) as staged:
         with opened(file) as source:
             reader = RowReader(source, prices, ids, now, former=former)
-            result = _read(source, reader, spool, progress)
+            result = _read(source, reader, staged, progress)
             result.may_be_former = former
         if result.skipped and not skip_bad:
             raise ImportRejected(_refusal(result), result.bad)
         slugs = {project_id: slug for slug, project_id in ids.items()}
-        result.projects = sorted(slugs[project_id] for project_id in spool.project_ids)
+        result.projects = sorted(slugs[project_id] for project_id in staged.project_ids)
         whole = ImportedFile(name, source.read.sha256, reader.stored, former)
-        _write(database, spool, result, whole, actor)
+        _write(database, staged, result, whole, actor)
     return result
 
 
 def _read(
-    source: Source, reader: RowReader, spool: Spool, progress: Callable[[int], None] | None
+    source: Source, reader: RowReader, staged: StagedRows, progress: Callable[[int], None] | None
 ) -> ImportResult:
     result = ImportResult()
-    _read_rows(source.lines, reader, spool, result, progress)
+    _read_rows(source.lines, reader, staged, result, progress)
     result.unused_columns = list(source.header.unused)
     result.unpriced, result.rounded = reader.unpriced, reader.rounded
     result.cost_unknown_for = reader.unread.rows
     result.summed_rows, result.summed_requests = reader.unread.summed_rows, reader.unread.summed_requests
-    result.is_certain = not spool.from_content
+    result.is_certain = not staged.from_content
     if progress:
         progress(result.rows)
     return result
@@ -113,7 +113,7 @@ def _read(
 def _read_rows(
     lines: Iterator[Line],
     reader: RowReader,
-    spool: Spool,
+    staged: StagedRows,
     result: ImportResult,
     progress: Callable[[int], None] | None,
 ) -> None:
@@ -134,9 +134,9 @@ def _read_rows(
             from_content.append(len(good))
         good.append(row)
         if len(good) == _BATCH:
-            spool.add(good, from_content)
+            staged.add(good, from_content)
             good, from_content = [], []
-    spool.add(good, from_content)
+    staged.add(good, from_content)
 
 
 def _refusal(result: ImportResult) -> str:
@@ -147,11 +147,13 @@ def _refusal(result: ImportResult) -> str:
 # --- writing ---------------------------------------------------------------------------------------
 
 
-def _write(database: Database, spool: Spool, result: ImportResult, file: ImportedFile, actor: Actor) -> None:
+def _write(
+    database: Database, staged: StagedRows, result: ImportResult, file: ImportedFile, actor: Actor
+) -> None:
     try:
         with database.write(seconds=0) as connection:
             result.added = add_imported(
-                connection, write_rows(connection, spool, file.stored, former=file.former)
+                connection, write_rows(connection, staged, file.stored, former=file.former)
             )
             result.already_there = result.rows - result.passed_over - result.skipped - result.added
             now = database.now(connection)

@@ -13,7 +13,8 @@ T = TypeVar("T")
 def prefetch(items: Generator[T]) -> Generator[T]:
     """Take each item from ``items`` one ahead of the caller, in a second thread; none of them is None.
 
-    Errors come where they would have come. Only one thread at a time is in ``items``. When this generator is closed none is, and ``items`` is closed, too.
+    Errors come where they would have come. Only one thread at a time is in ``items``. When this generator is
+    closed none is, and ``items`` is closed, too.
     """
     with closing(items), ThreadPoolExecutor(1, thread_name_prefix="read ahead") as other:
         coming = other.submit(next, items, None)

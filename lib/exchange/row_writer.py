@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from lib.db import AnyRow
 from lib.errors import DatabaseUnavailable
 from lib.exchange.import_rollups import SUMMED
-from lib.exchange.staging import Row, Spool
+from lib.exchange.staging import Row, StagedRows
 
 _UNLESS_THERE = "ON CONFLICT (project_id, event_id) DO NOTHING"
 _SUMMED_AFTER = SUMMED.format(rows="usage_events WHERE rowid > ?")
@@ -48,18 +48,18 @@ class _Statements:
 
 
 def write_rows(
-    connection: Connection, spool: Spool, names: Sequence[str], *, former: bool
+    connection: Connection, staged: StagedRows, names: Sequence[str], *, former: bool
 ) -> Sequence[AnyRow]:
-    """Write the rows of ``spool`` that are not there yet; returns what SUMMED says of them.
+    """Write the rows of ``staged`` that are not there yet; returns what SUMMED says of them.
 
     Args:
         connection: of one write.
-        spool: the rows.
+        staged: the rows.
         names: the columns that they have; all others are empty.
         former: rows that were imported before schema 0007 are recognised by the ids of then, too.
     """
     write = _insert if connection.dialect.name == "sqlite" else _copy
-    return write(connection, spool.batches(), _Statements(names, former=former))
+    return write(connection, staged.batches(), _Statements(names, former=former))
 
 
 def _insert(connection: Connection, batches: Iterator[list[Row]], sql: _Statements) -> Sequence[AnyRow]:

@@ -1,6 +1,6 @@
 """Where an import keeps its good rows until all are read: an unlinked temporary file of this process.
 
-Nobody else can open that file, so that unpickling it is safe.
+No other process can open that file, so that unpickling it is safe.
 
 In memory stay eight bytes a row and identity, which is enough to find equal rows of a file however far apart they
 stand.
@@ -35,7 +35,7 @@ def _id_of(prefix: str, content: Sequence[object]) -> str:
     return f"{prefix}{blake2b(repr(content).encode(), digest_size=16).hexdigest()}"
 
 
-class Spool:
+class StagedRows:
     """Rows whose first two fields are the project's and the event's id; with ``former`` the last one is a former id.
 
     Of rows with an equal id that was made from content the first keeps it, the second gets ``-2`` after it, and so

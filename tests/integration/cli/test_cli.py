@@ -540,8 +540,8 @@ def test_names_cannot_command_the_terminal(run: Run) -> None:
 
 
 KILLED_AT = {
-    "while rows are read": "lib.exchange.staging.Spool.add",
-    "before the first row is written": "lib.exchange.staging.Spool.batches",
+    "while rows are read": "lib.exchange.staging.StagedRows.add",
+    "before the first row is written": "lib.exchange.staging.StagedRows.batches",
     "when all rows are written": "lib.exchange.import_usage.add_imported",
     "before it is committed": "lib.access.audit.record",
 }
