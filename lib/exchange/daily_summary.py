@@ -20,7 +20,7 @@ from lib.exchange.columns import DAILY_HEADER, escape_formula
 from lib.exchange.csv_writer import Writable, write_csv
 from lib.pricing.prices import plain_usd
 from lib.reports.models import DailyRow, Totals, UsageFilter
-from lib.reports.queries import added_up, part, sums_of
+from lib.reports.queries import aggregate_segment, combine, sums_of
 from lib.reports.segments import Segment, plan, plan_days
 from lib.usage.periods import day_of, days_between, midnight, zone_named
 from lib.usage.rollups import zone_of
@@ -62,12 +62,12 @@ def single_days(connection: Connection, wanted: UsageFilter, ids: Sequence[str])
             segments = plan(since, until, rollup_zone)
         else:
             segments = plan_days(since, until, zone)
-        parts = [part(segment, wanted, ids, _KEYS) for segment in segments]
+        parts = [aggregate_segment(segment, wanted, ids, _KEYS) for segment in segments]
         found = [
             DailyRow(
                 day_of(since, zone), row.slug, row.source, row.provider, row.model, Totals(**sums_of(row))
             )
-            for row in connection.execute(added_up(parts, _KEYS))
+            for row in connection.execute(combine(parts, _KEYS))
         ]
         yield sorted(found, key=lambda row: (row.project, row.source, row.provider, row.model))
 
@@ -77,7 +77,7 @@ def about_rows(database: Database, wanted: UsageFilter, actor: Actor) -> int:
     with database.read() as connection:
         ids = visible_ids(connection, actor, wanted.projects)
         segment = Segment("day", None if wanted.since is None else wanted.since - DAY + 1, wanted.until)
-        days = part(segment, wanted, ids, (*_KEYS, "at")).subquery()
+        days = aggregate_segment(segment, wanted, ids, (*_KEYS, "at")).subquery()
         return int(connection.execute(select(func.count()).select_from(days)).scalar_one())
 
 

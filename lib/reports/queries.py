@@ -44,7 +44,7 @@ def matching(statement: Select[Any], wanted: UsageFilter, project_ids: Sequence[
     return _narrowed(statement, usage_events, "occurred_at", wanted, project_ids, wanted.since, wanted.until)
 
 
-def part(
+def aggregate_segment(
     segment: Segment,
     wanted: UsageFilter,
     project_ids: Sequence[str],
@@ -86,7 +86,7 @@ def _with_cuts(
     return statement.join_from(found, usage_events, (event.project_id == found.c.project_id) & inside & same)
 
 
-def added_up(parts: Sequence[Select[Any]], by: Sequence[str], names: Sequence[str] = FIELDS) -> Select[Any]:
+def combine(parts: Sequence[Select[Any]], by: Sequence[str], names: Sequence[str] = FIELDS) -> Select[Any]:
     """The sums of several segments together, by project's slug in place of its id."""
     if len(parts) == 1 and "project_id" not in by:
         return parts[0]

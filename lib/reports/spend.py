@@ -31,7 +31,7 @@ from lib.reports.models import (
     Totals,
     UsageFilter,
 )
-from lib.reports.queries import UNPRICED, added_up, part, sums_of
+from lib.reports.queries import UNPRICED, aggregate_segment, combine, sums_of
 from lib.reports.segments import Segment, plan, plan_days, plan_hours
 from lib.usage.expiry import sweep
 from lib.usage.periods import day_of, days_between, hours_between, zone_named
@@ -166,8 +166,8 @@ class Reports:
                 segments = _segments(connection, wanted, ids, zone)
             if not segments or not ids:
                 return []
-            parts = [part(segment, wanted, ids, by, names) for segment in segments]
-            return connection.execute(added_up(parts, by, names)).all()
+            parts = [aggregate_segment(segment, wanted, ids, by, names) for segment in segments]
+            return connection.execute(combine(parts, by, names)).all()
 
 
 def _segments(

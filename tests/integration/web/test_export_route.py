@@ -719,7 +719,7 @@ def test_a_database_that_fails_in_the_middle_is_a_sentence_and_never_a_short_fil
 ):
     """On PostgreSQL the server ends the very connection that reads; SQLite is made to fail where it reads."""
     where = (
-        "lib.exchange.daily_summary.part"
+        "lib.exchange.daily_summary.aggregate_segment"
         if kind == "daily-csv"
         else "lib.exchange.event_slices.TimeSlice.rows"
     )
