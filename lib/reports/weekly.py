@@ -30,7 +30,7 @@ class HourOfWeek:
         return (self.platform_nano + self.byok_nano) // self.hours if self.hours else 0
 
 
-def stretch(since: Micros, until: Micros, now: Micros) -> tuple[Micros, Micros] | None:
+def latest_weeks(since: Micros, until: Micros, now: Micros) -> tuple[Micros, Micros] | None:
     """The latest whole weeks of a period, else all its hours; only hours that are over, None where none is."""
     end = min(until, now)
     end -= end % HOUR

@@ -100,7 +100,7 @@ def _failures(course: Course, sums: Totals) -> Card:
 
 def _heat(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> Card | None:
     """An average week; of a period that is shorter than one, its hours."""
-    stretch = weekly.stretch(chosen.period.since, chosen.period.until, chosen.now)
+    stretch = weekly.latest_weeks(chosen.period.since, chosen.period.until, chosen.now)
     if stretch is None or chosen.hourly:
         return None
     since, until = stretch

@@ -117,7 +117,7 @@ def test_whole_weeks_are_looked_at_or_all_hours_of_a_shorter_period_and_none_tha
     length: int, left: int
 ):
     until = FIRST + length
-    stretch = weekly.stretch(FIRST, until, until - left)
+    stretch = weekly.latest_weeks(FIRST, until, until - left)
     if stretch is None:
         assert min(until, until - left) - FIRST < HOUR
         return
