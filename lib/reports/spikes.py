@@ -1,4 +1,4 @@
-"""Spend that jumped: the last full day against the days before it. Pure."""
+"""Spikes of spend: the last full day against the days before it. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lib.reports.models import Spend
 DAYS_BEFORE = 7
 FACTOR = 3
 FLOOR_NANO = 10 * NANO
-"""A jump is at least so many times the median of the days before, and so much more than it."""
+"""A spike is at least so many times the median of the days before, and so much more than it."""
 
 
 @dataclass(frozen=True)
-class Jump:
+class Spike:
     """What was spent on ``day``, by source, and the median of the days before; nano-USD."""
 
     day: date
@@ -31,12 +31,12 @@ class Jump:
         return self.platform_nano + self.byok_nano
 
 
-def jump(course: Mapping[date, Spend], day: date) -> Jump | None:
-    """Whether spend jumped on ``day``. A project that was quiet on most days before has nothing to compare with."""
+def detect_spike(course: Mapping[date, Spend], day: date) -> Spike | None:
+    """The spike on ``day``, None where there is none. A project that was quiet on most days before has nothing to compare with."""
     before = [
         course.get(day - timedelta(days=back), Spend()).total_nano for back in range(1, DAYS_BEFORE + 1)
     ]
     usual, sums = median_low(before), course.get(day, Spend())
     if usual == 0 or sums.total_nano < max(FACTOR * usual, usual + FLOOR_NANO):
         return None
-    return Jump(day, sums.platform_nano, sums.byok_nano, usual)
+    return Spike(day, sums.platform_nano, sums.byok_nano, usual)

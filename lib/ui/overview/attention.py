@@ -107,7 +107,7 @@ def _jumps(wanted: UsageFilter, actor: Actor, chosen: Chosen) -> list[Attention]
         replace(wanted, since=since, until=midnight(chosen.today, chosen.zone)),
         actor=actor,
     )
-    found = [(slug, jumped) for slug, course in days.items() if (jumped := spikes.jump(course, day))]
+    found = [(slug, jumped) for slug, course in days.items() if (jumped := spikes.detect_spike(course, day))]
     found.sort(key=lambda each: (-each[1].total_nano, each[0]))
     return [
         Attention("Jump", "gray", _jump(*each), "Show usage", USAGE, _around(each[0], day, chosen))
@@ -115,7 +115,7 @@ def _jumps(wanted: UsageFilter, actor: Actor, chosen: Chosen) -> list[Attention]
     ]
 
 
-def _jump(slug: str, found: spikes.Jump) -> str:
+def _jump(slug: str, found: spikes.Spike) -> str:
     by_source = {"platform-funded": found.platform_nano, "BYOK": found.byok_nano}
     whose = " and ".join(f"{money(nano)} {source}" for source, nano in by_source.items() if nano)
     spent = whose if list(by_source.values()).count(0) else f"{money(found.total_nano)} ({whose})"

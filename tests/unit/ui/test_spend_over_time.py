@@ -1,4 +1,4 @@
-"""Jumps of spend and the hours of the week: plain sums, compared by rules that can be said in a sentence."""
+"""Spikes of spend and the hours of the week: plain sums, compared by rules that can be said in a sentence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lib.clock import DAY, HOUR, from_micros, to_micros
 from lib.reports import weekly
 from lib.reports.models import Spend
-from lib.reports.spikes import DAYS_BEFORE, FACTOR, FLOOR_NANO, Jump, jump
+from lib.reports.spikes import DAYS_BEFORE, FACTOR, FLOOR_NANO, Spike, detect_spike
 
 DOLLAR = 10**9
 SUNDAY = date(2026, 11, 22)
@@ -29,8 +29,8 @@ def week_before(*dollars: int) -> dict[date, Spend]:
     }
 
 
-def on_sunday(dollars: int, *before: int) -> Jump | None:
-    return jump(week_before(*before) | {SUNDAY: Spend(byok_nano=dollars * DOLLAR)}, SUNDAY)
+def on_sunday(dollars: int, *before: int) -> Spike | None:
+    return detect_spike(week_before(*before) | {SUNDAY: Spend(byok_nano=dollars * DOLLAR)}, SUNDAY)
 
 
 @pytest.mark.parametrize(
@@ -53,10 +53,10 @@ def test_a_day_jumps_by_a_factor_and_by_a_floor(spent: int, before: list[int], *
 @given(spent=st.integers(0, 10**14), before=st.lists(st.integers(0, 10**13), min_size=7, max_size=7))
 def test_what_is_said_of_a_jump_is_what_was_spent(spent: int, before: list[int]):
     course = {SUNDAY - timedelta(days=back): Spend(byok_nano=nano) for back, nano in enumerate(before, 1)}
-    found = jump(course | {SUNDAY: Spend(platform_nano=spent)}, SUNDAY)
+    found = detect_spike(course | {SUNDAY: Spend(platform_nano=spent)}, SUNDAY)
     median = sorted(before)[DAYS_BEFORE // 2]
     if median and spent >= FACTOR * median and spent - median >= FLOOR_NANO:
-        assert found == Jump(SUNDAY, spent, 0, median)
+        assert found == Spike(SUNDAY, spent, 0, median)
     else:
         assert found is None
 
