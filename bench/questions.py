@@ -61,7 +61,7 @@ def of_pages(platform: Platform) -> Questions:
         "Near a cap over time": lambda: caps.near_over_time(
             rooms, 80, since=month().since, until=END, actor=ACTOR
         ),
-        "Choices of the filters": lambda: reports.choices(actor=ACTOR),
+        "Choices of the filters": lambda: reports.filter_options(actor=ACTOR),
         "By model": lambda: reports.by_model(wanted, actor=ACTOR),
         "One project by model": lambda: reports.by_model(one, actor=ACTOR),
         "One model by day": lambda: reports.by_day(over(month(), models=("gpt-5",)), actor=ACTOR),

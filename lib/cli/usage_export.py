@@ -91,7 +91,7 @@ def _filter(session: Session, *, zone: str | None, **asked: Any) -> UsageFilter:
 
 def _say_what_no_call_has(session: Session, wanted: UsageFilter) -> None:
     """A model or provider is free text, so a slip of the pen would look like a period without calls."""
-    known = session.platform.reports.choices(actor=session.actor)
+    known = session.platform.reports.filter_options(actor=session.actor)
     pairs = (("model", wanted.models, known.models), ("provider", wanted.providers, known.providers))
     for noun, names, have in pairs:
         for name in sorted(set(names) - set(have)):

@@ -145,7 +145,7 @@ class DailyRow:
 
 
 @dataclass(frozen=True)
-class Choices:
+class FilterOptions:
     """What there is to filter by, in the projects that the actor may see."""
 
     models: list[str]

@@ -22,8 +22,8 @@ from lib.db.tables import usage_daily_totals, usage_hourly_totals, usage_models
 from lib.errors import BadInput
 from lib.reports.models import (
     FIELDS,
-    Choices,
     DayRow,
+    FilterOptions,
     HourRow,
     ModelRow,
     ProjectRow,
@@ -136,13 +136,13 @@ class Reports:
         found = {slug: int(platform) + int(byok) for slug, platform, byok in rows}
         return {slug: calls for slug, calls in found.items() if calls}
 
-    def choices(self, *, actor: Actor) -> Choices:
+    def filter_options(self, *, actor: Actor) -> FilterOptions:
         """Models and providers that occur."""
         with self._database.read() as connection:
             ids = visible_ids(connection, actor, ())
             found = select(usage_models.c.provider, usage_models.c.model).distinct()
             rows = connection.execute(found.where(usage_models.c.project_id.in_(ids))).all()
-        return Choices(sorted({row.model for row in rows}), sorted({row.provider for row in rows}))
+        return FilterOptions(sorted({row.model for row in rows}), sorted({row.provider for row in rows}))
 
     def _sums(
         self,

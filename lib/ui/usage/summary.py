@@ -31,7 +31,7 @@ STATUSES = {
 
 def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter:
     """Draw the filters, each saying its state, and return what they come to."""
-    known = loaders.cached(front_door().reports.choices, actor=actor)
+    known = loaders.cached(front_door().reports.filter_options, actor=actor)
     return UsageFilter(
         projects=tuple(address.select_many("Projects", "project", projects)),
         sources=tuple(
