@@ -27,7 +27,7 @@ class UsageFilter:
     zone: str = "UTC"
 
 
-class Spend(NamedTuple):
+class SpendTotals(NamedTuple):
     """Money alone, in nano-USD of calls with a known price."""
 
     platform_nano: int = 0
@@ -38,9 +38,9 @@ class Spend(NamedTuple):
         """Both ledgers together."""
         return self.platform_nano + self.byok_nano
 
-    def plus(self, platform_nano: int, byok_nano: int) -> Spend:
+    def plus(self, platform_nano: int, byok_nano: int) -> SpendTotals:
         """The sum of both. PostgreSQL's sums arrive as Decimal; they are whole numbers."""
-        return Spend(self.platform_nano + int(platform_nano), self.byok_nano + int(byok_nano))
+        return SpendTotals(self.platform_nano + int(platform_nano), self.byok_nano + int(byok_nano))
 
 
 @dataclass

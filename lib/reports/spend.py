@@ -27,7 +27,7 @@ from lib.reports.models import (
     HourRow,
     ModelRow,
     ProjectRow,
-    Spend,
+    SpendTotals,
     Totals,
     UsageFilter,
 )
@@ -40,7 +40,7 @@ from lib.usage.rollups import zone_of
 __all__ = ["Reports", "Totals", "UsageFilter"]
 
 
-_NOTHING = Spend()
+_NOTHING = SpendTotals()
 
 
 class Reports:
@@ -95,13 +95,15 @@ class Reports:
             hours[bisect_right(starts, row.at) - 1].add_sums(sums_of(row))
         return hours
 
-    def by_utc_hour(self, wanted: UsageFilter, *, actor: Actor) -> dict[Micros, Spend]:
+    def by_utc_hour(self, wanted: UsageFilter, *, actor: Actor) -> dict[Micros, SpendTotals]:
         """What was spent in each hour of UTC that has usage, by its beginning. Needs ``since`` and ``until``."""
         if wanted.since is None or wanted.until is None:
             raise BadInput("Hours need a period with a beginning and an end.")
         segments = list(plan_hours(wanted.since, wanted.until))
-        hours: dict[Micros, Spend] = {}
-        for at, platform, byok in self._sums(wanted, actor, ("at",), segments=segments, names=Spend._fields):
+        hours: dict[Micros, SpendTotals] = {}
+        for at, platform, byok in self._sums(
+            wanted, actor, ("at",), segments=segments, names=SpendTotals._fields
+        ):
             hour = at - at % HOUR
             hours[hour] = hours.get(hour, _NOTHING).plus(platform, byok)
         return hours
@@ -117,13 +119,13 @@ class Reports:
         rows = self._sums(wanted, actor, ("project_id",))
         return {row.slug: ProjectRow(project=row.slug, **sums_of(row)) for row in rows}
 
-    def project_days(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, dict[date, Spend]]:
+    def project_days(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, dict[date, SpendTotals]]:
         """What each project spent each day; only days with usage."""
         zone = zone_named(wanted.zone)
-        found: dict[str, dict[date, Spend]] = {}
+        found: dict[str, dict[date, SpendTotals]] = {}
         days: dict[Micros, date] = {}
         for slug, at, platform, byok in self._sums(
-            wanted, actor, ("project_id", "at"), zone=zone, names=Spend._fields
+            wanted, actor, ("project_id", "at"), zone=zone, names=SpendTotals._fields
         ):
             day = days.get(at) or days.setdefault(at, day_of(at, zone))
             course = found.setdefault(slug, {})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from lib.clock import DAY, HOUR, Micros, from_micros
-from lib.reports.models import Spend
+from lib.reports.models import SpendTotals
 
 WEEK: Micros = 7 * DAY
 WEEKS = 4
@@ -39,7 +39,9 @@ def latest_weeks(since: Micros, until: Micros, now: Micros) -> tuple[Micros, Mic
     return (first, end) if first < end else None
 
 
-def week(spent: Mapping[Micros, Spend], since: Micros, until: Micros, zone: ZoneInfo) -> list[HourOfWeek]:
+def week(
+    spent: Mapping[Micros, SpendTotals], since: Micros, until: Micros, zone: ZoneInfo
+) -> list[HourOfWeek]:
     """Every hour of the week as the zone's clocks show it, Monday's first; ``spent`` is by hour of UTC.
 
     Where a zone is half an hour apart from UTC, its hours of the week begin at half past. Where its clocks moved by

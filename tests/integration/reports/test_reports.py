@@ -17,7 +17,7 @@ from lib.clock import HOUR, MINUTE, from_micros, to_micros
 from lib.db import Database
 from lib.db.tables import usage_daily_models, usage_daily_totals, usage_hourly_totals
 from lib.exchange.daily_summary import single_days
-from lib.reports.models import Spend, Totals, UsageFilter
+from lib.reports.models import SpendTotals, Totals, UsageFilter
 from lib.reports.segments import plan, plan_days
 from lib.reports.spend import Reports
 from lib.usage import rollups
@@ -98,8 +98,8 @@ def _matches(event: dict[str, object], wanted: UsageFilter) -> bool:
     )
 
 
-def _spend(found: list[dict[str, object]]) -> Spend:
-    return Spend(*_money(found)[1:3])
+def _spend(found: list[dict[str, object]]) -> SpendTotals:
+    return SpendTotals(*_money(found)[1:3])
 
 
 def _money(found: list[dict[str, object]]) -> tuple[int, int, int, int]:

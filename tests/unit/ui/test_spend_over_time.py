@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lib.clock import DAY, HOUR, from_micros, to_micros
 from lib.reports import weekly
-from lib.reports.models import Spend
+from lib.reports.models import SpendTotals
 from lib.reports.spikes import DAYS_BEFORE, FACTOR, FLOOR_NANO, Spike, detect_spike
 
 DOLLAR = 10**9
@@ -21,16 +21,16 @@ FIRST = to_micros(
 )  # the clocks of Berlin and New York change in these weeks
 
 
-def week_before(*dollars: int) -> dict[date, Spend]:
+def week_before(*dollars: int) -> dict[date, SpendTotals]:
     """Spend of the days before Sunday, the nearest first."""
     return {
-        SUNDAY - timedelta(days=back): Spend(platform_nano=amount * DOLLAR)
+        SUNDAY - timedelta(days=back): SpendTotals(platform_nano=amount * DOLLAR)
         for back, amount in enumerate(dollars, start=1)
     }
 
 
 def on_sunday(dollars: int, *before: int) -> Spike | None:
-    return detect_spike(week_before(*before) | {SUNDAY: Spend(byok_nano=dollars * DOLLAR)}, SUNDAY)
+    return detect_spike(week_before(*before) | {SUNDAY: SpendTotals(byok_nano=dollars * DOLLAR)}, SUNDAY)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,10 @@ def test_a_day_jumps_by_a_factor_and_by_a_floor(spent: int, before: list[int], *
 
 @given(spent=st.integers(0, 10**14), before=st.lists(st.integers(0, 10**13), min_size=7, max_size=7))
 def test_what_is_said_of_a_jump_is_what_was_spent(spent: int, before: list[int]):
-    course = {SUNDAY - timedelta(days=back): Spend(byok_nano=nano) for back, nano in enumerate(before, 1)}
-    found = detect_spike(course | {SUNDAY: Spend(platform_nano=spent)}, SUNDAY)
+    course = {
+        SUNDAY - timedelta(days=back): SpendTotals(byok_nano=nano) for back, nano in enumerate(before, 1)
+    }
+    found = detect_spike(course | {SUNDAY: SpendTotals(platform_nano=spent)}, SUNDAY)
     median = sorted(before)[DAYS_BEFORE // 2]
     if median and spent >= FACTOR * median and spent - median >= FLOOR_NANO:
         assert found == Spike(SUNDAY, spent, 0, median)
@@ -82,7 +84,7 @@ def test_what_is_said_of_a_jump_is_what_was_spent(spent: int, before: list[int])
 def test_the_hours_of_a_week_hold_every_hour_once(
     hours: dict[int, tuple[int, int]], first: int, weeks: int, zone: str
 ):
-    spent = {FIRST + hour * HOUR: Spend(*nano) for hour, nano in hours.items()}
+    spent = {FIRST + hour * HOUR: SpendTotals(*nano) for hour, nano in hours.items()}
     since = FIRST + first * HOUR
     until = since + weeks * weekly.WEEK
 
@@ -105,7 +107,7 @@ def test_the_hours_of_a_week_hold_every_hour_once(
 def test_hours_of_before_and_after_a_change_by_half_an_hour_are_hours_apart():
     """Clocks of Lord Howe went from 02:00 to 02:30 on 4 October: hours of UTC began at half past, then on the hour."""
     since = to_micros(datetime(2026, 9, 20, 14, tzinfo=UTC))  # two weeks before, and after
-    spent = {since + hour * HOUR: Spend(byok_nano=DOLLAR) for hour in range(4 * 7 * 24)}
+    spent = {since + hour * HOUR: SpendTotals(byok_nano=DOLLAR) for hour in range(4 * 7 * 24)}
     found = weekly.week(spent, since, since + 4 * weekly.WEEK, ZoneInfo("Australia/Lord_Howe"))
     wednesday = {cell.clock: (cell.hours, cell.average_nano) for cell in found if cell.weekday == 2}
     assert len(wednesday) == 48
