@@ -128,8 +128,8 @@ class Reports:
             wanted, actor, ("project_id", "at"), zone=zone, names=SpendTotals._fields
         ):
             day = days.get(at) or days.setdefault(at, day_of(at, zone))
-            course = found.setdefault(slug, {})
-            course[day] = course.get(day, _NOTHING).plus(platform, byok)
+            series = found.setdefault(slug, {})
+            series[day] = series.get(day, _NOTHING).plus(platform, byok)
         return found
 
     def without_price(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, int]:

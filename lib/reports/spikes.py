@@ -31,12 +31,12 @@ class Spike:
         return self.platform_nano + self.byok_nano
 
 
-def detect_spike(course: Mapping[date, SpendTotals], day: date) -> Spike | None:
+def detect_spike(series: Mapping[date, SpendTotals], day: date) -> Spike | None:
     """The spike on ``day``, None where there is none. A project that was quiet on most days before has nothing to compare with."""
     before = [
-        course.get(day - timedelta(days=back), SpendTotals()).total_nano for back in range(1, DAYS_BEFORE + 1)
+        series.get(day - timedelta(days=back), SpendTotals()).total_nano for back in range(1, DAYS_BEFORE + 1)
     ]
-    usual, sums = median_low(before), course.get(day, SpendTotals())
+    usual, sums = median_low(before), series.get(day, SpendTotals())
     if usual == 0 or sums.total_nano < max(FACTOR * usual, usual + FLOOR_NANO):
         return None
     return Spike(day, sums.platform_nano, sums.byok_nano, usual)

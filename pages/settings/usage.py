@@ -50,14 +50,14 @@ previous = loaders.cached(front_door().reports.totals, filters.before(wanted, ch
 cards.metrics(summary.metrics(sums, previous), before=chosen.before, against=chosen.against)
 spend_card.draw_what_byok_is(sums)
 
-course = buckets.course(wanted, chosen, viewer.actor)
-spend_card.draw(course, title="Spend per {unit} by source, USD")
-usage_charts.draw(wanted, course, sums, projects, chosen, viewer.actor)
+series = buckets.time_series(wanted, chosen, viewer.actor)
+spend_card.draw(series, title="Spend per {unit} by source, USD")
+usage_charts.draw(wanted, series, sums, projects, chosen, viewer.actor)
 usage_calls.draw(wanted, chosen, viewer.actor)
 
 days = loaders.cached(front_door().reports.by_day, wanted, actor=viewer.actor)
 cards.heading(
-    "Days", note=f"newest first, days in {course.zone}; the same numbers as the charts and the export"
+    "Days", note=f"newest first, days in {series.zone}; the same numbers as the charts and the export"
 )
 summary.draw_days(days, alt=f"Usage of {count(len(days), 'day')}, newest first")
 

@@ -36,8 +36,8 @@ with head.right:
 wanted = UsageFilter(since=chosen.period.since, until=chosen.period.until, zone=chosen.zone.key)
 head.context(f"{table.all_projects(len(projects))} · {chosen.label}{live.note(chosen)}")
 
-course = buckets.course(wanted, chosen, viewer.actor)
-standings = table.standings(platform, projects, wanted, course, viewer.actor)
+series = buckets.time_series(wanted, chosen, viewer.actor)
+standings = table.standings(platform, projects, wanted, series, viewer.actor)
 forecasts = table.forecasts_of(standings, viewer.actor)
 with st.container():  # also without a line: what follows keeps its place, and is not drawn anew
     cards.attention(attention.attention_of(platform, standings, forecasts, wanted, viewer.actor, chosen))
@@ -45,12 +45,12 @@ with st.container():  # also without a line: what follows keeps its place, and i
 sums = loaders.cached(front_door().reports.totals, wanted, actor=viewer.actor)
 previous = loaders.cached(front_door().reports.totals, filters.before(wanted, chosen), actor=viewer.actor)
 near = metrics.near_caps(standings, chosen, viewer.actor)
-numbers = metrics.metrics(sums, previous, course.rows, standings, near)
+numbers = metrics.metrics(sums, previous, series.rows, standings, near)
 cards.metrics(numbers, before=chosen.before, against=chosen.against)
 spend_card.draw_what_byok_is(sums)
 
 if sums.calls:
-    spend_card.draw(course, title="Spend per {unit}, USD")
+    spend_card.draw(series, title="Spend per {unit}, USD")
 else:
     cards.empty("No calls in this period. Choose a longer period.")
 if month := forecast.month_lines([project.slug for project in projects], viewer.actor):
@@ -64,7 +64,7 @@ with st.container(horizontal=True, vertical_alignment="bottom", horizontal_align
 table.draw_table(
     standings,
     forecasts,
-    unit=course.unit,
+    unit=series.unit,
     alt=f"{count(len(projects), 'project')}: who pays, spend and caps",
     zone=chosen.zone,
 )

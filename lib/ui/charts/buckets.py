@@ -19,7 +19,7 @@ WEEKS_FROM, MONTHS_FROM = 184, 732
 
 
 @dataclass
-class Step(Totals):
+class Bucket(Totals):
     """The sums of one bar. ``key`` tells it from all others, ``words`` say when it was."""
 
     key: str = field(default="", kw_only=True)
@@ -30,18 +30,18 @@ class Step(Totals):
 
 
 @dataclass(frozen=True)
-class Course:
-    """The bars of a chart, in order. ``unit``: hour, day, week or month; ``going_on``: the one not over yet."""
+class TimeSeries:
+    """The bars of a chart, in order. ``unit``: hour, day, week or month; ``current``: the one not over yet."""
 
     unit: str
     zone: str
-    rows: list[Step]
-    going_on: str = ""
+    rows: list[Bucket]
+    current: str = ""
 
     def labelled(self, most: int) -> dict[str, str]:
         """About ``most`` of the bars, by key, with the words below them."""
         pick = {"hour": _hours_with_label, "day": _days_with_label}.get(self.unit, _evenly)
-        return {step.key: step.label for step in pick(self.rows, most)}
+        return {bar.key: bar.label for bar in pick(self.rows, most)}
 
 
 def unit_of(chosen: Chosen) -> str:
@@ -53,7 +53,7 @@ def unit_of(chosen: Chosen) -> str:
     return "week" if chosen.days < MONTHS_FROM else "month"
 
 
-def course(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> Course:
+def time_series(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> TimeSeries:
     """The sums of each bar of the period; of hours, those up to now."""
     unit, zone, reports = unit_of(chosen), chosen.zone, front_door().reports
     if unit == "hour":
@@ -65,48 +65,48 @@ def course(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> Course:
     return fold(loaders.cached(reports.by_day, wanted, actor=actor), zone.key, chosen.today)
 
 
-def hours(rows: Sequence[HourRow], zone: ZoneInfo, now: Micros) -> Course:
+def hours(rows: Sequence[HourRow], zone: ZoneInfo, now: Micros) -> TimeSeries:
     """A bar for each hour."""
-    steps = [_hour(row, zone) for row in rows]
-    running = [step.key for step, row in zip(steps, rows, strict=True) if 0 <= now - row.at < HOUR]
-    return Course("hour", zone.key, steps, running[-1] if running else "")
+    bars = [_hour(row, zone) for row in rows]
+    running = [bar.key for bar, row in zip(bars, rows, strict=True) if 0 <= now - row.at < HOUR]
+    return TimeSeries("hour", zone.key, bars, running[-1] if running else "")
 
 
-def _hour(row: HourRow, zone: ZoneInfo) -> Step:
+def _hour(row: HourRow, zone: ZoneInfo) -> Bucket:
     at = from_micros(row.at).astimezone(zone)
     label = wording.short_day(at.date()) if at.hour == 0 else f"{at:%H:%M}"
     words = wording.weekday_time(row.at, zone)
-    return Step(key=at.isoformat(), label=label, words=words, first=at.date(), last=at.date()).add(row)
+    return Bucket(key=at.isoformat(), label=label, words=words, first=at.date(), last=at.date()).add(row)
 
 
-def days(rows: Sequence[DayRow], zone: str, today: date) -> Course:
+def days(rows: Sequence[DayRow], zone: str, today: date) -> TimeSeries:
     """A bar for each day."""
     return _folded("day", rows, zone, today, lambda day: day)
 
 
-def weeks(rows: Sequence[DayRow], zone: str, today: date) -> Course:
+def weeks(rows: Sequence[DayRow], zone: str, today: date) -> TimeSeries:
     """A bar for each week from Monday on; the first and the last may be cut by the period."""
     return _folded("week", rows, zone, today, lambda day: day - timedelta(days=day.weekday()))
 
 
-def months(rows: Sequence[DayRow], zone: str, today: date) -> Course:
+def months(rows: Sequence[DayRow], zone: str, today: date) -> TimeSeries:
     """A bar for each month; the first and the last may be cut by the period."""
     return _folded("month", rows, zone, today, lambda day: day.replace(day=1))
 
 
 def _folded(
     unit: str, rows: Sequence[DayRow], zone: str, today: date, begins: Callable[[date], date]
-) -> Course:
-    found: dict[date, Step] = {}
+) -> TimeSeries:
+    found: dict[date, Bucket] = {}
     for row in rows:
         start = begins(row.day)
-        step = found.setdefault(start, Step(key=start.isoformat(), first=row.day))
-        step.last = row.day
-        step.add(row)
-    for step in found.values():
-        step.label = _LABELS[unit](step.first)
-        step.words = _span(step.first, step.last)
-    return Course(unit, zone, list(found.values()), begins(today).isoformat())
+        bar = found.setdefault(start, Bucket(key=start.isoformat(), first=row.day))
+        bar.last = row.day
+        bar.add(row)
+    for bar in found.values():
+        bar.label = _LABELS[unit](bar.first)
+        bar.words = _span(bar.first, bar.last)
+    return TimeSeries(unit, zone, list(found.values()), begins(today).isoformat())
 
 
 _LABELS: dict[str, Callable[[date], str]] = {
@@ -127,23 +127,23 @@ def _span(first: date, last: date) -> str:
 _HOURS_OF_A_DAY = 26
 
 
-def _hours_with_label(rows: Sequence[Step], most: int) -> list[Step]:  # noqa: ARG001 - as all of them
+def _hours_with_label(rows: Sequence[Bucket], most: int) -> list[Bucket]:  # noqa: ARG001 - as all of them
     """Every third hour of a day, noon and midnight of several."""
     every = 3 if len(rows) <= _HOURS_OF_A_DAY else 12
-    return [step for step in rows if int(step.key[11:13]) % every == 0]
+    return [bar for bar in rows if int(bar.key[11:13]) % every == 0]
 
 
-def _days_with_label(rows: Sequence[Step], most: int) -> Sequence[Step]:
+def _days_with_label(rows: Sequence[Bucket], most: int) -> Sequence[Bucket]:
     """All of few; every second or third of some, the last among them; else Mondays; else firsts of months."""
     if len(rows) <= 3 * most:
         return _evenly(rows, most)
-    mondays = [step for step in rows if step.first.weekday() == 0]
+    mondays = [bar for bar in rows if bar.first.weekday() == 0]
     if len(mondays) <= 2 * most:
         return mondays
-    return _evenly([step for step in rows if step.first.day == 1], 2 * most)
+    return _evenly([bar for bar in rows if bar.first.day == 1], 2 * most)
 
 
-def _evenly(rows: Sequence[Step], most: int) -> Sequence[Step]:
+def _evenly(rows: Sequence[Bucket], most: int) -> Sequence[Bucket]:
     """All of few, else as many at even distances, the last among them."""
     if len(rows) <= most + 1:
         return rows

@@ -13,7 +13,7 @@ from lib.ui.base import wording
 from lib.ui.base.comparing import money_adding_up
 from lib.ui.base.tables import cell, known
 from lib.ui.charts import theme
-from lib.ui.charts.buckets import Course, Step
+from lib.ui.charts.buckets import Bucket, TimeSeries
 from lib.ui.charts.theme import BYOK, PLATFORM, SOURCES, Chart, Columns, Spec
 
 T = TypeVar("T")
@@ -21,22 +21,22 @@ _WIDE, _HALF = 7, 4
 _MILLION = 1_000_000
 
 
-def spend(course: Course) -> Chart:
+def spend(series: TimeSeries) -> Chart:
     """Stacked bars, platform below and BYOK above; the bar that is not over is marked. Bars can be clicked."""
-    rows, heading = course.rows, _heading(course)
+    rows, heading = series.rows, _heading(series)
     shares = [wording.share(row.platform_nano, row.total_nano) or "no spend" for row in rows]
     columns: Columns = {
-        **_bands(course, _WIDE),
+        **_bands(series, _WIDE),
         **by_source(rows, amount),
-        "So far": ["so far" if row.key == course.going_on else "" for row in rows],
+        "So far": ["so far" if row.key == series.current else "" for row in rows],
         **theme.in_words(by_source(rows, amount_in_words) | {_SHARE: shares}),
     }
-    described = f"Spend per {course.unit} in USD, platform-funded below and BYOK above."
+    described = f"Spend per {series.unit} in USD, platform-funded below and BYOK above."
     table: Columns = {heading: columns["When"], **by_source(rows, cell)}
     platform, byok = sum(row.platform_nano for row in rows), sum(row.byok_nano for row in rows)
     spent = f"{wording.money(platform)} platform-funded and {wording.money(byok)} BYOK"
-    figures = f"{_stretch(course)}: {spent}. {_highest(rows)}"
-    drawn = _spend(heading, clickable=course.unit != "hour")
+    figures = f"{_stretch(series)}: {spent}. {_highest(rows)}"
+    drawn = _spend(heading, clickable=series.unit != "hour")
     return Chart(columns, drawn, described, 230, table, figures)
 
 
@@ -71,15 +71,15 @@ def _so_far() -> alt.Chart:
 _TOKENS = {"Input, cached": "S1", "Input, new": "S2", "Output": "S3", "Reasoning": "S4"}
 
 
-def tokens_unit(course: Course) -> str:
+def tokens_unit(series: TimeSeries) -> str:
     """What the axis counts in: ``millions`` or ``thousands``."""
-    top = max((row.input_tokens + row.output_tokens for row in course.rows), default=0)
+    top = max((row.input_tokens + row.output_tokens for row in series.rows), default=0)
     return "millions" if top >= _MILLION else "thousands"
 
 
-def tokens(course: Course) -> Chart:
+def tokens(series: TimeSeries) -> Chart:
     """Stacked bars: input from the cache, new input, output without reasoning, reasoning."""
-    rows, unit = course.rows, tokens_unit(course)
+    rows, unit = series.rows, tokens_unit(series)
     parts = {
         "Input, cached": [row.cached_input_tokens for row in rows],
         "Input, new": [row.input_tokens - row.cached_input_tokens for row in rows],
@@ -87,12 +87,12 @@ def tokens(course: Course) -> Chart:
         "Reasoning": [row.reasoning_tokens for row in rows],
     }
     sums = [row.input_tokens + row.output_tokens for row in rows]
-    described = f"Tokens per {course.unit} in {unit}: cached input, new input, output, reasoning."
-    bands = _bands(course, _HALF)
+    described = f"Tokens per {series.unit} in {unit}: cached input, new input, output, reasoning."
+    bands = _bands(series, _HALF)
     columns: Columns = {**bands, **parts, "Total": sums, **theme.in_words(_counts(parts))}
-    table: Columns = {_heading(course): columns["When"], **parts}
-    figures = f"{_stretch(course)}: {wording.count(sum(sums), 'token')} in all."
-    return Chart(columns, _tokens(_heading(course), unit), described, 230, table, figures)
+    table: Columns = {_heading(series): columns["When"], **parts}
+    figures = f"{_stretch(series)}: {wording.count(sum(sums), 'token')} in all."
+    return Chart(columns, _tokens(_heading(series), unit), described, 230, table, figures)
 
 
 @cache
@@ -108,23 +108,23 @@ def _tokens(heading: str, unit: str) -> Spec:
 FAILURES = {"error": "Bad", "broken": "Near", "abandoned": "S1", "unknown": "S3"}
 
 
-def failures(course: Course, words: Mapping[str, str]) -> Chart:
+def failures(series: TimeSeries, words: Mapping[str, str]) -> Chart:
     """Stacked bars of the calls that were not answered in full; ``words``: status -> its name."""
-    rows = course.rows
+    rows = series.rows
     found: dict[str, list[int]] = {each: [getattr(row, f"{each}_calls") for row in rows] for each in FAILURES}
     # What did not happen at all needs no colour in the legend.
     parts = {words[status]: calls for status, calls in found.items() if any(calls)}
     slots = tuple((words[status], slot) for status, slot in FAILURES.items() if any(found[status]))
     answered = {words["ok"]: [row.ok_calls for row in rows], "Calls": [row.calls for row in rows]}
     said, failed = parts | answered, [row.failed_calls for row in rows]
-    bands = _bands(course, _HALF)
+    bands = _bands(series, _HALF)
     columns: Columns = {**bands, **parts, "Total": failed, **theme.in_words(_counts(said))}
-    table: Columns = {_heading(course): columns["When"], **answered, **parts}
-    described = f"Calls per {course.unit} that were not answered in full, by status."
+    table: Columns = {_heading(series): columns["When"], **answered, **parts}
+    described = f"Calls per {series.unit} that were not answered in full, by status."
     named = ", ".join(f"{wording.count(sum(counts))} {name.lower()}" for name, counts in parts.items())
     calls = wording.count(sum(answered["Calls"]), "call")
-    figures = f"{_stretch(course)}: {wording.count(sum(failed))} of {calls}: {named}."
-    return Chart(columns, _failures(_heading(course), slots, tuple(said)), described, 230, table, figures)
+    figures = f"{_stretch(series)}: {wording.count(sum(failed))} of {calls}: {named}."
+    return Chart(columns, _failures(_heading(series), slots, tuple(said)), described, 230, table, figures)
 
 
 @cache
@@ -179,26 +179,26 @@ def _counts(numbers: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:
     return {name: [wording.count(number) for number in column] for name, column in numbers.items()}
 
 
-def _bands(course: Course, most: int) -> Columns:
+def _bands(series: TimeSeries, most: int) -> Columns:
     """The bars along the axis, about ``most`` of them with a label, and the words of all."""
-    labels = course.labelled(most)
-    keys = [theme.BETWEEN.join(filter(None, (row.key, labels.get(row.key)))) for row in course.rows]
-    return theme.in_order({"At": keys, "When": [row.words for row in course.rows]})
+    labels = series.labelled(most)
+    keys = [theme.BETWEEN.join(filter(None, (row.key, labels.get(row.key)))) for row in series.rows]
+    return theme.in_order({"At": keys, "When": [row.words for row in series.rows]})
 
 
-def _heading(course: Course) -> str:
-    return f"{course.unit.capitalize()} ({course.zone})"
+def _heading(series: TimeSeries) -> str:
+    return f"{series.unit.capitalize()} ({series.zone})"
 
 
-def _stretch(course: Course) -> str:
-    if not course.rows:
-        return f"No {course.unit}s"
-    first, last = course.rows[0], course.rows[-1]
-    number = wording.count(len(course.rows), course.unit)
+def _stretch(series: TimeSeries) -> str:
+    if not series.rows:
+        return f"No {series.unit}s"
+    first, last = series.rows[0], series.rows[-1]
+    number = wording.count(len(series.rows), series.unit)
     return f"{number}, {first.words} to {last.words}"
 
 
-def _highest(rows: Sequence[Step]) -> str:
+def _highest(rows: Sequence[Bucket]) -> str:
     if not rows:
         return ""
     top = max(rows, key=lambda row: row.total_nano)

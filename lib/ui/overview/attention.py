@@ -107,7 +107,7 @@ def _jumps(wanted: UsageFilter, actor: Actor, chosen: Chosen) -> list[Attention]
         replace(wanted, since=since, until=midnight(chosen.today, chosen.zone)),
         actor=actor,
     )
-    found = [(slug, jumped) for slug, course in days.items() if (jumped := spikes.detect_spike(course, day))]
+    found = [(slug, jumped) for slug, series in days.items() if (jumped := spikes.detect_spike(series, day))]
     found.sort(key=lambda each: (-each[1].total_nano, each[0]))
     return [
         Attention("Jump", "gray", _jump(*each), "Show usage", USAGE, _around(each[0], day, chosen))

@@ -29,7 +29,7 @@ class NearCaps:
 
     now: int
     change: str | None = None
-    course: list[int] = field(default_factory=list)
+    series: list[int] = field(default_factory=list)
 
 
 def near_caps(found: Sequence[Standing], chosen: Chosen, actor: Actor) -> NearCaps:
@@ -39,10 +39,10 @@ def near_caps(found: Sequence[Standing], chosen: Chosen, actor: Actor) -> NearCa
     if not rooms or chosen.period.until < chosen.now:
         return NearCaps(now)
     until = chosen.now - chosen.now % MINUTE  # what ends with each look would never be found in the cache
-    course = loaders.near_over_time(rooms, NEAR_CAP, chosen.period.since, until, actor)
+    series = loaders.near_over_time(rooms, NEAR_CAP, chosen.period.since, until, actor)
     before = loaders.near_over_time(rooms, NEAR_CAP, chosen.earlier.until, until, actor, points=2)[0]
     settled = sum(map(_is_near_by_settled_calls, rooms.values()))
-    return NearCaps(now, difference(settled, before), [*course[:-1], now])
+    return NearCaps(now, difference(settled, before), [*series[:-1], now])
 
 
 def _is_near_by_settled_calls(room: Headroom) -> bool:
@@ -50,24 +50,24 @@ def _is_near_by_settled_calls(room: Headroom) -> bool:
 
 
 def metrics(
-    sums: Totals, previous: Totals, course: Sequence[Totals], found: Sequence[Standing], near: NearCaps
+    sums: Totals, previous: Totals, series: Sequence[Totals], found: Sequence[Standing], near: NearCaps
 ) -> list[Metric]:
     """The five numbers of the page."""
     capped = [each for each in found if each.headroom]
     return [
-        *spend_card.amounts(sums, previous, course),
+        *spend_card.amounts(sums, previous, series),
         Metric(
             "Calls",
             count(sums.calls),
             change(sums.calls, previous.calls),
-            course=[row.calls for row in course],
+            series=[row.calls for row in series],
         ),
         Metric(
             "At or near a cap",
             f"{near.now} of {len(capped)}",
             near.change,
             "orange" if near.now else "gray",
-            near.course,
+            near.series,
             help=_how_near(capped),
         ),
     ]

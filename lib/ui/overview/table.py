@@ -23,7 +23,7 @@ from lib.ui.base.navigation import USAGE, go
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, cell, count_column, dollars, height_of, money_column
 from lib.ui.base.wording import KEY_STATUS, payer, shorten
-from lib.ui.charts.buckets import Course
+from lib.ui.charts.buckets import TimeSeries
 from lib.ui.parts.forecast import cap_forecasts, short
 from lib.vault.states import KeyState
 
@@ -41,7 +41,7 @@ class Standing:
     project: Project
     key: KeyState
     sums: ProjectRow
-    course: list[int] = field(default_factory=list)
+    series: list[int] = field(default_factory=list)
     headroom: Headroom | None = None
     """None for a project on its own key: no cap applies."""
 
@@ -57,19 +57,19 @@ def all_projects(number: int) -> str:
 
 
 def standings(
-    platform: Platform, projects: Sequence[Project], wanted: UsageFilter, course: Course, actor: Actor
+    platform: Platform, projects: Sequence[Project], wanted: UsageFilter, series: TimeSeries, actor: Actor
 ) -> list[Standing]:
-    """All projects, nearest to a cap first, then by spend; each with its own spend in the bars of ``course``."""
+    """All projects, nearest to a cap first, then by spend; each with its own spend in the bars of ``series``."""
     keys = platform.keys.describe_all(actor=actor)
     sums = loaders.cached(front_door().reports.by_project, wanted, actor=actor)
-    courses = _courses(wanted, course, actor)
+    spent = _spend_by_bar(wanted, series, actor)
     rooms = platform.caps.headroom_all(actor=actor)
     found = [
         Standing(
             project,
             keys[project.slug],
             sums.get(project.slug) or ProjectRow(project=project.slug),
-            courses.get(project.slug, []),
+            spent.get(project.slug, []),
             None if keys[project.slug].version else rooms[project.slug],
         )
         for project in projects
@@ -77,16 +77,16 @@ def standings(
     return sorted(found, key=lambda each: (-each.nearest, -each.sums.total_nano, each.project.slug))
 
 
-def _courses(wanted: UsageFilter, course: Course, actor: Actor) -> dict[str, list[int]]:
+def _spend_by_bar(wanted: UsageFilter, series: TimeSeries, actor: Actor) -> dict[str, list[int]]:
     """Spend of each bar, by project."""
     place = {
-        step.first + timedelta(days=day): number
-        for number, step in enumerate(course.rows)
-        for day in range((step.last - step.first).days + 1)
+        bar.first + timedelta(days=day): number
+        for number, bar in enumerate(series.rows)
+        for day in range((bar.last - bar.first).days + 1)
     }
     found = {}
     for slug, days in loaders.cached(front_door().reports.project_days, wanted, actor=actor).items():
-        sums = [0] * len(course.rows)
+        sums = [0] * len(series.rows)
         for day, spend in days.items():
             if day in place:  # hours end now; a call that is dated later has no bar
                 sums[place[day]] += spend.total_nano
@@ -137,8 +137,8 @@ def draw_table(
     columns = _columns(found, unit)
     columns["Reaches its cap"] = [short(forecasts.get(each.project.slug), zone) for each in found]
     # A line of a day or two says nothing, and hours are not known of each project.
-    course = unit != "hour" and max((len(each.course) for each in found), default=0) > _SHORT
-    shown = {f"Per {unit}": course, "Reaches its cap": any(columns["Reaches its cap"])}
+    with_bars = unit != "hour" and max((len(each.series) for each in found), default=0) > _SHORT
+    shown = {f"Per {unit}": with_bars, "Reaches its cap": any(columns["Reaches its cap"])}
     payers = list(dict.fromkeys(name for cell in columns["Paid by"] for name in cell))
     st.dataframe(
         arrow(columns),
@@ -183,7 +183,7 @@ def _columns(found: Sequence[Standing], unit: str) -> dict[str, list[Any]]:
         "Platform-funded": [cell(each.sums, "platform") for each in found],
         "BYOK": [cell(each.sums, "byok") for each in found],
         "Calls": [each.sums.calls or None for each in found],
-        f"Per {unit}": [[dollars(value) for value in each.course] for each in found],
+        f"Per {unit}": [[dollars(value) for value in each.series] for each in found],
         "5-hour cap": [_percent(each, "5h") for each in found],
         "7-day cap": [_percent(each, "7d") for each in found],
     }

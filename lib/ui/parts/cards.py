@@ -140,13 +140,13 @@ def attention(lines: Sequence[Attention], *, titled: bool = True) -> None:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number, how it changed, and its course. ``color``: of its source; grey where it has none."""
+    """A number, how it changed, and its values over time. ``color``: of its source; grey where it has none."""
 
     label: str
     value: str
     change: str | None = None
     color: str = "gray"
-    course: Sequence[int] = ()
+    series: Sequence[int] = ()
     help: str | None = None
 
 
@@ -163,8 +163,8 @@ def metrics(found: Sequence[Metric], *, before: str = "", against: str = "") -> 
     """
     grid = st.grid(len(found), min_column_width=180, border=True)
     for metric in found:
-        course = len(metric.course) > 1
-        cell = grid.container(gap="xsmall") if course else grid
+        with_chart = len(metric.series) > 1
+        cell = grid.container(gap="xsmall") if with_chart else grid
         cell.metric(
             metric.label,
             metric.value.replace("$", "\\$"),
@@ -174,10 +174,10 @@ def metrics(found: Sequence[Metric], *, before: str = "", against: str = "") -> 
             delta_description=before if metric.change else None,
             help=_help(metric, against),
         )
-        if course:
+        if with_chart:
             alt = f"{metric.label} over time"
             with cell:
-                theme.show(over_time.sparkline(metric.course, slot=_SLOT[metric.color], alt=alt))
+                theme.show(over_time.sparkline(metric.series, slot=_SLOT[metric.color], alt=alt))
 
 
 def _help(metric: Metric, against: str) -> str | None:

@@ -12,7 +12,7 @@ from lib.ui.base.comparing import change, money_adding_up
 from lib.ui.base.tables import known
 from lib.ui.base.wording import SOURCE, SOURCE_COLOR, count, money
 from lib.ui.charts import over_time, theme
-from lib.ui.charts.buckets import Course
+from lib.ui.charts.buckets import TimeSeries
 from lib.ui.parts.cards import Metric, as_table, card, draw_table
 
 _MEANING = {
@@ -33,7 +33,7 @@ def draw_what_byok_is(sums: Totals) -> None:
         st.caption(WHAT_BYOK_IS)
 
 
-def amounts(sums: Totals, previous: Totals, course: Sequence[Totals] = ()) -> list[Metric]:
+def amounts(sums: Totals, previous: Totals, series: Sequence[Totals] = ()) -> list[Metric]:
     """Total, platform-funded and BYOK, with what each was in the period before."""
     unpriced = f"{count(sums.unpriced_calls, 'call')} without a known cost: in no total."
     ledgers = money_adding_up(*(known(sums, source) for source in _MEANING))
@@ -42,55 +42,55 @@ def amounts(sums: Totals, previous: Totals, course: Sequence[Totals] = ()) -> li
             "Total spend",
             money(known(sums)),
             change(sums.total_nano, previous.total_nano),
-            course=[row.total_nano for row in course],
+            series=[row.total_nano for row in series],
             help=unpriced if sums.unpriced_calls else None,
         ),
         *(
-            _ledger(source, words, sums, previous, course)
+            _ledger(source, words, sums, previous, series)
             for source, words in zip(_MEANING, ledgers, strict=True)
         ),
     ]
 
 
-def _ledger(source: str, words: str, sums: Totals, previous: Totals, course: Sequence[Totals]) -> Metric:
+def _ledger(source: str, words: str, sums: Totals, previous: Totals, series: Sequence[Totals]) -> Metric:
     now, before = (getattr(each, f"{source}_nano") for each in (sums, previous))
     return Metric(
         SOURCE[source],
         words,
         change(now, before),
         SOURCE_COLOR[source],
-        [getattr(row, f"{source}_nano") for row in course],
+        [getattr(row, f"{source}_nano") for row in series],
         help=_MEANING[source],
     )
 
 
-def draw(course: Course, *, title: str) -> None:
+def draw(series: TimeSeries, *, title: str) -> None:
     """Draw it. ``title`` has ``{unit}`` for hour, day, week or month."""
     with card():
-        _draw(course, title)
+        _draw(series, title)
 
 
 @st.fragment
-def _draw(course: Course, title: str) -> None:
-    note = f"{course.unit}s in {course.zone}"
-    if course.unit != "hour":
-        note += f"; click a bar to narrow the page to that {course.unit}"
+def _draw(series: TimeSeries, title: str) -> None:
+    note = f"{series.unit}s in {series.zone}"
+    if series.unit != "hour":
+        note += f"; click a bar to narrow the page to that {series.unit}"
     with st.container(gap="xxsmall"):
-        clicked = _chart_or_table(course, title, note)
-    found = [step for step in course.rows if step.key == clicked]
+        clicked = _chart_or_table(series, title, note)
+    found = [bar for bar in series.rows if bar.key == clicked]
     if found:
         filters.narrow_to(found[0].first, found[0].last)
         st.rerun()
 
 
-def _chart_or_table(course: Course, title: str, note: str) -> str | None:
+def _chart_or_table(series: TimeSeries, title: str, note: str) -> str | None:
     """Draw it; returns the bar that was clicked."""
-    drawn = over_time.spend(course)
-    if as_table(title.format(unit=course.unit), "spend", note):
+    drawn = over_time.spend(series)
+    if as_table(title.format(unit=series.unit), "spend", note):
         draw_table(drawn)
         return None
-    if course.unit == "hour":
+    if series.unit == "hour":
         theme.show(drawn)
         return None
     # A click leads to shorter bars. With them it is another chart: what has been followed is not followed again.
-    return theme.picked(drawn, key=f"spend:{course.unit}")
+    return theme.picked(drawn, key=f"spend:{series.unit}")

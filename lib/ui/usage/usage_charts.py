@@ -17,7 +17,7 @@ from lib.ui.base.server import front_door
 from lib.ui.base.wording import count, escape, share
 from lib.ui.charts import caps as cap_charts
 from lib.ui.charts import heat_map, over_time, rankings, theme
-from lib.ui.charts.buckets import Course
+from lib.ui.charts.buckets import TimeSeries
 from lib.ui.parts import cards
 from lib.ui.usage.summary import STATUSES
 
@@ -34,10 +34,15 @@ class Card:
 
 
 def draw(
-    wanted: UsageFilter, course: Course, sums: Totals, projects: Sequence[str], chosen: Chosen, actor: Actor
+    wanted: UsageFilter,
+    series: TimeSeries,
+    sums: Totals,
+    projects: Sequence[str],
+    chosen: Chosen,
+    actor: Actor,
 ) -> None:
     """All of them but the first, spend over time."""
-    found = list(_cards(wanted, course, sums, projects, chosen, actor))
+    found = list(_cards(wanted, series, sums, projects, chosen, actor))
     with st.container():  # so that what follows has its place, however many there are, and is not drawn anew
         for place in range(0, len(found), 2):
             _draw_pair(found[place : place + 2])
@@ -61,16 +66,21 @@ def _draw(card: Card, height: int) -> None:
 
 
 def _cards(
-    wanted: UsageFilter, course: Course, sums: Totals, projects: Sequence[str], chosen: Chosen, actor: Actor
+    wanted: UsageFilter,
+    series: TimeSeries,
+    sums: Totals,
+    projects: Sequence[str],
+    chosen: Chosen,
+    actor: Actor,
 ) -> Iterator[Card]:
     models = [(row.model, row) for row in loaders.cached(front_door().reports.by_model, wanted, actor=actor)]
-    both = f"both sources; {course.zone}"
+    both = f"both sources; {series.zone}"
     yield Card("models", "Spend by model, USD", both, rankings.ranking(models, "model"))
     named = wanted.projects or projects
     yield _cap_use(named[0], chosen, actor) if len(named) == 1 else _projects(wanted, both, actor)
-    tokens = f"Tokens per {course.unit}, {over_time.tokens_unit(course)}"
-    yield Card("tokens", tokens, f"{course.zone}{_cached(sums)}", over_time.tokens(course))
-    yield _failures(course, sums)
+    tokens = f"Tokens per {series.unit}, {over_time.tokens_unit(series)}"
+    yield Card("tokens", tokens, f"{series.zone}{_cached(sums)}", over_time.tokens(series))
+    yield _failures(series, sums)
     if heat := _heat(wanted, chosen, actor):
         yield heat
 
@@ -88,14 +98,14 @@ def _projects(wanted: UsageFilter, note: str, actor: Actor) -> Card:
     return Card("projects", "Spend by project, USD", note, drawn)
 
 
-def _failures(course: Course, sums: Totals) -> Card:
-    title, zone = f"Failed calls per {course.unit}, by status", course.zone
+def _failures(series: TimeSeries, sums: Totals) -> Card:
+    title, zone = f"Failed calls per {series.unit}, by status", series.zone
     if not sums.failed_calls:
         answered = f"All {count(sums.calls, 'call')} were answered in full."
         return Card("failures", title, zone, None, answered)
     part = share(sums.failed_calls, sums.calls, places=1)
     note = f"{zone}; {count(sums.failed_calls)} of {count(sums.calls, 'call')}, {part}"
-    return Card("failures", title, note, over_time.failures(course, STATUSES))
+    return Card("failures", title, note, over_time.failures(series, STATUSES))
 
 
 def _heat(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> Card | None:

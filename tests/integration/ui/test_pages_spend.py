@@ -476,9 +476,9 @@ def test_a_projects_course_has_the_bars_of_the_page_and_is_its_spend(dashboard: 
         ({"period": "custom", "to": today, "from": "2025-01-01"}, "week"),
     ):
         table = dashboard.open("overview", **address).dataframe[0].value
-        course = table[f"Per {unit}"][0]
-        assert sum(course) == pytest.approx(7.5)
-        assert len(course) == 90 or unit == "week"
+        series = table[f"Per {unit}"][0]
+        assert sum(series) == pytest.approx(7.5)
+        assert len(series) == 90 or unit == "week"
 
 
 def test_how_many_are_at_and_near_a_cap_is_said_apart(dashboard: Dashboard, spender: Spender):

@@ -17,7 +17,7 @@ from lib.reports.weekly import HourOfWeek
 from lib.settings import ROOT
 from lib.ui.charts import buckets, caps, heat_map, over_time, rankings
 from lib.ui.charts import theme as vega
-from lib.ui.charts.buckets import Course
+from lib.ui.charts.buckets import TimeSeries
 from lib.ui.charts.theme import Chart
 from lib.ui.usage.summary import STATUSES
 
@@ -35,7 +35,7 @@ def days(number: int, *, platform: int = 150 * CENT, byok: int = 50 * CENT) -> l
     ]
 
 
-def bars(number: int, **sums: int) -> Course:
+def bars(number: int, **sums: int) -> TimeSeries:
     return buckets.days(days(number, **sums), "UTC", MONDAY)
 
 
@@ -143,12 +143,12 @@ def drawings(number: int, dollars: int) -> dict[str, tuple[object, str]]:
     found = days(number, platform=dollars * 100 * CENT)
     for row in found:
         row.add(Totals(calls=9 * dollars + 3, error_calls=2, unknown_calls=1, input_tokens=2 * 10**6))
-    course = buckets.days(found, "UTC", MONDAY)
+    series = buckets.days(found, "UTC", MONDAY)
     models = [(f"gpt-{each}", Totals(platform_nano=dollars * CENT)) for each in range(number)]
     drawn = {
-        "spend": over_time.spend(course),
-        "tokens": over_time.tokens(course),
-        "failures": over_time.failures(course, STATUSES),
+        "spend": over_time.spend(series),
+        "tokens": over_time.tokens(series),
+        "failures": over_time.failures(series, STATUSES),
         "models": rankings.ranking(models, "model"),
         "hours": heat_map.heat_map(
             [HourOfWeek(0, "14:00", hours=number, platform_nano=number * dollars * CENT)]
@@ -201,22 +201,22 @@ def labels(chart: Chart) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("fold", [buckets.weeks, buckets.months])
-def test_longer_bars_hold_every_day_once(fold: Callable[..., Course]):
+def test_longer_bars_hold_every_day_once(fold: Callable[..., TimeSeries]):
     found = days(400)
-    course = fold(found, "UTC", MONDAY)
-    assert sum(row.total_nano for row in course.rows) == sum(row.total_nano for row in found)
-    assert course.rows[0].first == found[0].day
-    assert course.rows[-1].last == MONDAY
+    series = fold(found, "UTC", MONDAY)
+    assert sum(row.total_nano for row in series.rows) == sum(row.total_nano for row in found)
+    assert series.rows[0].first == found[0].day
+    assert series.rows[-1].last == MONDAY
     assert all(
         after.first == before.last + timedelta(days=1)
-        for before, after in zip(course.rows, course.rows[1:], strict=False)
+        for before, after in zip(series.rows, series.rows[1:], strict=False)
     )
-    assert course.going_on == course.rows[-1].key
+    assert series.current == series.rows[-1].key
 
 
 def test_weeks_begin_on_monday_and_say_which_days_they_hold():
-    course = buckets.weeks(days(10), "UTC", MONDAY)
-    assert [row.words for row in course.rows] == [
+    series = buckets.weeks(days(10), "UTC", MONDAY)
+    assert [row.words for row in series.rows] == [
         "Sat 14 Nov to Sun 15 Nov 2026",
         "Mon 16 Nov to Sun 22 Nov 2026",
         "Mon 23 Nov 2026",

@@ -52,10 +52,10 @@ def test_a_day_jumps_by_a_factor_and_by_a_floor(spent: int, before: list[int], *
 
 @given(spent=st.integers(0, 10**14), before=st.lists(st.integers(0, 10**13), min_size=7, max_size=7))
 def test_what_is_said_of_a_jump_is_what_was_spent(spent: int, before: list[int]):
-    course = {
+    series = {
         SUNDAY - timedelta(days=back): SpendTotals(byok_nano=nano) for back, nano in enumerate(before, 1)
     }
-    found = detect_spike(course | {SUNDAY: SpendTotals(platform_nano=spent)}, SUNDAY)
+    found = detect_spike(series | {SUNDAY: SpendTotals(platform_nano=spent)}, SUNDAY)
     median = sorted(before)[DAYS_BEFORE // 2]
     if median and spent >= FACTOR * median and spent - median >= FLOOR_NANO:
         assert found == Spike(SUNDAY, spent, 0, median)
