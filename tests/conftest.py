@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.chromium import running_chromium
-from tests.services import PostgresServer, running_postgres
+from tests.services import PostgresServer, running_postgres, scratch_folder
 
 if TYPE_CHECKING:
     from lib.platform import Platform
@@ -40,6 +40,13 @@ hypothesis.settings.register_profile(
     database=None,
 )
 hypothesis.settings.load_profile("qodex")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Files of tests live in memory where there is room; ``--basetemp`` names another place."""
+    if not config.option.basetemp:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", scratch_folder())
 
 
 # --- a closed world --------------------------------------------------------------------------------

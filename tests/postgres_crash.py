@@ -28,7 +28,7 @@ class MortalServer:
     def __init__(self, folder: Path, programs: Path, user: str | None, flush: str) -> None:
         self._flush = flush
         self._folder, self._programs, self._user = folder, programs, user
-        self.databases = PostgresServer(folder)
+        self.databases = PostgresServer(folder, folder / "data")
 
     def start(self) -> None:
         """Come (back) up; returns when it takes connections."""
