@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from bench.measure import interleaved, median, ratio, table, verdict
 from bench.spenders import PROCESSES, THREADS, check_then_record, reserve_then_settle, spend_at_once
 from bench.workplace import database_urls
-from lib.caps.windows import WINDOWS, standing
+from lib.caps.windows import WINDOWS, cap_snapshot
 from lib.clock import DAY, HOUR, MINUTE, Micros
 from lib.db import Database
 from lib.db.migrate import migrate
@@ -138,7 +138,7 @@ def _print_long_history(engine: str, shop: Shop) -> None:
 
 def _check(shop: Shop, connection: Connection, count: int) -> Callable[[], object]:
     project_id, now = _project(shop, connection, count)
-    return lambda: standing(connection, project_id, now)
+    return lambda: cap_snapshot(connection, project_id, now)
 
 
 def _reserve(shop: Shop, _: Connection, count: int) -> Callable[[], object]:

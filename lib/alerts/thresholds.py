@@ -20,7 +20,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from lib.access.audit import Subject
 from lib.alerts import kinds, outbox
-from lib.caps.windows import WINDOWS, Standing, Window, falls_below_at, standing, window
+from lib.caps.windows import WINDOWS, CapState, Window, cap_snapshot, falls_below_at, window
 from lib.clock import HOUR, MINUTE, Micros, to_micros
 from lib.db.alert_tables import alert_settings, alert_states
 from lib.db.direct import execute
@@ -97,7 +97,7 @@ def look(
         just_counted: what this very transaction has counted, nano-USD: before it usage was lower by that.
         silently: tell nothing, as the thresholds have been chosen just now.
     """
-    at = standing(connection, project_id, now)
+    at = cap_snapshot(connection, project_id, now)
     crossed: dict[str, _Mark] = {}
     marks = []
     for mark in _known(connection, at):
@@ -114,7 +114,7 @@ def look(
             _tell(connection, at, mark)
 
 
-def _known(connection: Connection, at: Standing) -> list[_Mark]:
+def _known(connection: Connection, at: CapState) -> list[_Mark]:
     """The thresholds of a project, the lowest first; one that was never looked at is armed for the cap of now."""
     rows = {row.subject: row for row in execute(connection, _STATES, {"project": at.project_id})}
     known = []
@@ -136,7 +136,7 @@ def thresholds(connection: Connection, project_id: str) -> Sequence[int]:
     return sorted(int(percent) for percent in row.thresholds.split(",") if percent)
 
 
-def _seen(at: Standing, mark: _Mark, just_counted: int) -> _Mark:
+def _seen(at: CapState, mark: _Mark, just_counted: int) -> _Mark:
     """The threshold as it is now."""
     cap, taken = at.caps.nano[mark.window], at.used(mark.window) + at.reserved
     over = mark.percent < FULL and cap > 0 and FULL * taken >= mark.percent * cap
@@ -150,7 +150,7 @@ def _seen(at: Standing, mark: _Mark, just_counted: int) -> _Mark:
     return replace(mark, state="fired", since=at.now) if over else mark
 
 
-def _set_marks(connection: Connection, at: Standing, marks: Sequence[_Mark]) -> None:
+def _set_marks(connection: Connection, at: CapState, marks: Sequence[_Mark]) -> None:
     above = min((_above(at, mark) for mark in marks if mark.state == "armed"), default=_NEVER)
     after = [_armed_again(connection, at, mark) for mark in marks if mark.state == "fired"]
     if at.caps.later is not None:
@@ -160,7 +160,7 @@ def _set_marks(connection: Connection, at: Standing, marks: Sequence[_Mark]) -> 
     execute(connection, _MARK, {**told, **caps})
 
 
-def _above(at: Standing, mark: _Mark) -> int:
+def _above(at: CapState, mark: _Mark) -> int:
     """The running total, reservations included, at which the threshold is crossed if nothing leaves the window."""
     cap = at.caps.nano[mark.window]
     if cap == 0 or mark.percent == FULL:
@@ -168,19 +168,19 @@ def _above(at: Standing, mark: _Mark) -> int:
     return at.counted_before[mark.window] + -(-mark.percent * cap // FULL)
 
 
-def _armed_again(connection: Connection, at: Standing, mark: _Mark) -> Micros:
+def _armed_again(connection: Connection, at: CapState, mark: _Mark) -> Micros:
     """The earliest time at which the threshold can be armed again; not at once, so that no call looks in vain."""
     low = max(1, (mark.percent - HYSTERESIS) * at.caps.nano[mark.window] // FULL)
     return max(mark.since + QUIET, falls_below_at(connection, at, mark.window, low), at.now + _SOONEST)
 
 
-def _tell(connection: Connection, at: Standing, mark: _Mark) -> None:
+def _tell(connection: Connection, at: CapState, mark: _Mark) -> None:
     data = _figures(at, window(connection, at, mark.window)) | {"threshold_percent": mark.percent}
     severity = kinds.severity_of_threshold(mark.percent)
     outbox.record(connection, at.project_id, kinds.CAP_THRESHOLD, at.now, data, severity=severity)
 
 
-def _figures(at: Standing, found: Window) -> dict[str, Any]:
+def _figures(at: CapState, found: Window) -> dict[str, Any]:
     return {
         "project": at.slug,
         "window": found.name,
@@ -207,7 +207,7 @@ def refused(connection: Connection, project: Subject, now: Micros, problem: CapE
     # Where it is the call that is too large, or there is no cap to reach, nothing is new.
     if problem.returns_at is None or _is_fired(connection, project, about):
         return
-    at = standing(connection, project.project_id, now, lock=True)
+    at = cap_snapshot(connection, project.project_id, now, lock=True)
     if _is_fired(connection, project, about):  # by who held the account meanwhile
         return
     found = window(connection, at, problem.window)

@@ -12,7 +12,16 @@ from sqlalchemy import BigInteger, Connection, Select, bindparam, literal, selec
 
 from lib.access.projects import find, visible_ids
 from lib.access.roles import Action, Actor, allows
-from lib.caps.windows import WINDOWS, Headroom, Standing, Window, standing, standings, total_at, window
+from lib.caps.windows import (
+    WINDOWS,
+    CapState,
+    Headroom,
+    Window,
+    cap_snapshot,
+    cap_snapshots,
+    total_at,
+    window,
+)
 from lib.clock import DAY, Micros
 from lib.db import Database
 from lib.db.tables import accounts, projects, usage_events
@@ -53,7 +62,7 @@ class CapsView:
         expire_calls(self._database, project_id)
         with self._database.read() as connection:
             now = self._database.now(connection)
-            at = standing(connection, project_id, now)
+            at = cap_snapshot(connection, project_id, now)
             windows = {name: window(connection, at, name) for name in WINDOWS}
             return Headroom(slug, at.caps.plan, now, windows)
 
@@ -67,7 +76,7 @@ class CapsView:
         with self._database.read() as connection:
             now = self._database.now(connection)
             found = [
-                at for at in standings(connection, now) if allows(actor, Action.SEE_SPEND, at.project_id)
+                at for at in cap_snapshots(connection, now) if allows(actor, Action.SEE_SPEND, at.project_id)
             ]
             return {
                 at.slug: Headroom(
@@ -135,7 +144,7 @@ class CapsView:
         project_id = self._visible(slug, actor)
         expire_calls(self._database, project_id)
         with self._database.read() as connection:
-            now = standing(connection, project_id, self._database.now(connection)).now
+            now = cap_snapshot(connection, project_id, self._database.now(connection)).now
             last = now if until is None else min(until, now)
             first = now - 7 * DAY if since is None else min(since, last)
             wanted = {"project_id": project_id, "last": last, "points": points, "length": WINDOWS[name]}
@@ -147,7 +156,7 @@ class CapsView:
         project_id = self._visible(slug, actor)
         expire_calls(self._database, project_id)
         with self._database.read() as connection:
-            at = standing(connection, project_id, self._database.now(connection))
+            at = cap_snapshot(connection, project_id, self._database.now(connection))
             moments = [at.now + wait for wait in ahead]
             starts = [moment - length for moment in moments for length in WINDOWS.values()]
             totals = _totals(connection, project_id, starts)
@@ -161,7 +170,7 @@ class CapsView:
         return project.id
 
 
-def _brief(connection: Connection, at: Standing, name: str) -> Window:
+def _brief(connection: Connection, at: CapState, name: str) -> Window:
     if at.used(name) + at.reserved >= at.caps.nano[name]:
         return window(connection, at, name)
     return Window(
@@ -176,7 +185,7 @@ def _brief(connection: Connection, at: Standing, name: str) -> Window:
     )
 
 
-def _outlook(at: Standing, moment: Micros, totals: Mapping[Micros, int]) -> Outlook:
+def _outlook(at: CapState, moment: Micros, totals: Mapping[Micros, int]) -> Outlook:
     caps: Mapping[str, int] = at.caps.nano
     if at.caps.later is not None and moment >= at.caps.later[0]:
         caps = at.caps.later[1]

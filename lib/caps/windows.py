@@ -134,7 +134,7 @@ def total_at(cutoff: ColumnElement[int], column: ColumnElement[int]) -> ColumnEl
     return func.coalesce(newest, 0)
 
 
-_STANDINGS = (
+_SNAPSHOTS = (
     select(
         projects.c.slug,
         plans.c.name,
@@ -160,8 +160,8 @@ _STANDINGS = (
     .join(plans, plans.c.name == projects.c.plan)
     .outerjoin(cap_overrides, cap_overrides.c.project_id == projects.c.id)
 )
-_STANDING = _STANDINGS.where(accounts.c.project_id == bindparam("project_id"))
-_STANDING_LOCKED = _STANDING.with_for_update(of=accounts)
+_SNAPSHOT = _SNAPSHOTS.where(accounts.c.project_id == bindparam("project_id"))
+_SNAPSHOT_LOCKED = _SNAPSHOT.with_for_update(of=accounts)
 _FIRST_WITH_TOTAL = (
     select(usage_events.c.occurred_at, usage_events.c.counted_after_nano)
     .where(
@@ -189,7 +189,7 @@ _NEXT_LEASE_END = (
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CapState:
     """Where a project stands with its caps at ``now``: totals, caps, and the totals when each window began."""
 
     project_id: str
@@ -209,45 +209,45 @@ class Standing:
         return self.counted - self.counted_before[window]
 
 
-def standing(connection: Connection, project_id: str, now: Micros, *, lock: bool = False) -> Standing:
+def cap_snapshot(connection: Connection, project_id: str, now: Micros, *, lock: bool = False) -> CapState:
     """One SELECT, however long the history. ``lock`` makes the project's other workers wait.
 
     On PostgreSQL a statement that waited for the lock sees the account as it is now, and the totals before
     the windows as they were when it began: those lie hours back, and an older one is only smaller.
     """
-    statement = _STANDING_LOCKED if lock else _STANDING
+    statement = _SNAPSHOT_LOCKED if lock else _SNAPSHOT
     row = connection.execute(statement, {"project_id": project_id, **_cutoffs(now)}).one()
     leapt = has_leapt(connection, project_id, row.last_settled_at, now)
     if row.last_settled_at > now and not leapt:
         # The clock went back; that must not let usage out of a window early, nor bring any back.
         now = row.last_settled_at
         row = connection.execute(statement, {"project_id": project_id, **_cutoffs(now)}).one()
-    return _standing(row, now, leapt=leapt)
+    return _cap_state(row, now, leapt=leapt)
 
 
-def standing_to_write(
+def cap_snapshot_to_write(
     connection: Connection, project_id: str, now: Micros, *, lock: bool = False
-) -> Standing:
-    """As ``standing``, where something is written: calls that a wrong clock has dated ahead are dated to now first."""
-    at = standing(connection, project_id, now, lock=lock)
+) -> CapState:
+    """A ``cap_snapshot`` of one who writes: calls that a wrong clock has dated ahead are dated to now first."""
+    at = cap_snapshot(connection, project_id, now, lock=lock)
     if not at.leapt:
         return at
     take_back(connection, project_id, now)
-    return standing(connection, project_id, now, lock=lock)
+    return cap_snapshot(connection, project_id, now, lock=lock)
 
 
-def standings(connection: Connection, now: Micros) -> Iterator[Standing]:
+def cap_snapshots(connection: Connection, now: Micros) -> Iterator[CapState]:
     """Where all projects stand, in one SELECT."""
-    for row in connection.execute(_STANDINGS, _cutoffs(now)).all():
+    for row in connection.execute(_SNAPSHOTS, _cutoffs(now)).all():
         if row.last_settled_at > now:
-            yield standing(connection, row.project_id, now)
+            yield cap_snapshot(connection, row.project_id, now)
         else:
-            yield _standing(row, now)
+            yield _cap_state(row, now)
 
 
-def _standing(row: AnyRow, now: Micros, *, leapt: bool = False) -> Standing:
+def _cap_state(row: AnyRow, now: Micros, *, leapt: bool = False) -> CapState:
     values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
-    return Standing(
+    return CapState(
         row.project_id,
         row.slug,
         now,
@@ -265,7 +265,7 @@ def _cutoffs(now: Micros) -> dict[str, Micros]:
     return {f"cutoff_{name}": now - length for name, length in WINDOWS.items()}
 
 
-def admit(connection: Connection, at: Standing, ceiling: int) -> None:
+def require_headroom(connection: Connection, at: CapState, ceiling: int) -> None:
     """Return if a call of at most ``ceiling`` nano-USD fits into both windows, the account being locked.
 
     What costs nothing always fits.
@@ -281,7 +281,7 @@ def admit(connection: Connection, at: Standing, ceiling: int) -> None:
     raise CapExceeded(_exceeded(at, name, returns_at), window=name, returns_at=from_micros(returns_at))
 
 
-def window(connection: Connection, at: Standing, name: str) -> Window:
+def window(connection: Connection, at: CapState, name: str) -> Window:
     """One window as it stands: what rolls off next, and when room returns where there is none."""
     length, cap, before = WINDOWS[name], at.caps.nano[name], at.counted_before[name]
     oldest = _first_with_total(connection, at.project_id, before + 1)
@@ -298,23 +298,23 @@ def window(connection: Connection, at: Standing, name: str) -> Window:
     )
 
 
-def falls_below_at(connection: Connection, at: Standing, name: str, nano: int) -> Micros:
+def falls_below_at(connection: Connection, at: CapState, name: str, nano: int) -> Micros:
     """When less than ``nano`` is used and reserved in a window, if nothing more is spent meanwhile."""
     return _fits_at(connection, at, name, nano, 1)
 
 
-def _rolls_off(connection: Connection, at: Standing, oldest: AnyRow) -> int:
+def _rolls_off(connection: Connection, at: CapState, oldest: AnyRow) -> int:
     """The running total of what leaves with the oldest call; what is dated ahead counts as of now, all at once."""
     ahead = oldest.occurred_at > at.now
     return at.counted if ahead else _total_after(connection, at.project_id, oldest.occurred_at)
 
 
-def _fits(at: Standing, name: str, cap: int, ceiling: int) -> bool:
+def _fits(at: CapState, name: str, cap: int, ceiling: int) -> bool:
     return at.used(name) + at.reserved + ceiling <= cap
 
 
 def _returns_at(
-    connection: Connection, at: Standing, ceiling: int, names: Iterable[str] = WINDOWS
+    connection: Connection, at: CapState, ceiling: int, names: Iterable[str] = WINDOWS
 ) -> tuple[Micros | None, str]:
     """When ``ceiling`` fits into all the windows named, None for never, and the window that is the last."""
     returns_at, name = _last_to_fit(connection, at, at.caps.nano, ceiling, names)
@@ -329,7 +329,7 @@ def _returns_at(
 
 
 def _last_to_fit(
-    connection: Connection, at: Standing, caps: Mapping[str, int], ceiling: int, names: Iterable[str]
+    connection: Connection, at: CapState, caps: Mapping[str, int], ceiling: int, names: Iterable[str]
 ) -> tuple[Micros | None, str]:
     last: tuple[Micros, str] | None = None
     for name in names:
@@ -342,7 +342,7 @@ def _last_to_fit(
     return last
 
 
-def _fits_at(connection: Connection, at: Standing, name: str, cap: int, ceiling: int) -> Micros:
+def _fits_at(connection: Connection, at: CapState, name: str, cap: int, ceiling: int) -> Micros:
     """When ``ceiling`` fits: as soon as the calls up to the needed running total have left the window."""
     if _fits(at, name, cap, ceiling):
         return at.now
@@ -376,7 +376,7 @@ def _caps(row: AnyRow, now: Micros) -> Caps:
     return Caps(row.name, caps, row.default_output_limit, row.reason, later)
 
 
-def _exceeded(at: Standing, name: str, returns_at: Micros) -> str:
+def _exceeded(at: CapState, name: str, returns_at: Micros) -> str:
     cap = usd(at.caps.nano[name])
     # The sentence has whole seconds: the next one, because a second too early is refused again.
     moment = from_micros(returns_at + -returns_at % SECOND)
@@ -386,7 +386,7 @@ def _exceeded(at: Standing, name: str, returns_at: Micros) -> str:
     )
 
 
-def _too_large(at: Standing, name: str, ceiling: int) -> str:
+def _too_large(at: CapState, name: str, ceiling: int) -> str:
     cap = at.caps.nano[name]
     if cap == 0:
         return f"{at.slug} may spend nothing on the platform key: its {TITLES[name]} cap is $0.00."

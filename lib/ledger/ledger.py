@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, or_, select,
 from lib.access.audit import Subject
 from lib.access.roles import Actor
 from lib.alerts import happenings, thresholds
-from lib.caps.windows import admit, standing_to_write
+from lib.caps.windows import cap_snapshot_to_write, require_headroom
 from lib.clock import Micros, from_micros
 from lib.db import AnyRow, Database
 from lib.db.direct import execute
@@ -284,12 +284,12 @@ class Ledger:
     def _reserve(
         self, connection: Connection, run: AnyRow, profile: RequestProfile, now: Micros
     ) -> tuple[int, int | None]:
-        at = standing_to_write(connection, run.project_id, now, lock=True)
+        at = cap_snapshot_to_write(connection, run.project_id, now, lock=True)
         ceiling, limit = ceilings.ceiling(
             profile, at.caps.default_output_limit, self._prices, at=from_micros(now)
         )
         try:
-            admit(connection, at, ceiling)
+            require_headroom(connection, at, ceiling)
         except CapExceeded as problem:
             run_limits.stop(connection, run, now, "cap", problem)
             thresholds.refused(connection, Subject(run.project_id, run.slug), now, problem)

@@ -13,7 +13,7 @@ from lib.access.audit import Subject
 from lib.access.projects import find_for
 from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, allows, require
-from lib.caps.windows import Standing, admit, standing, standing_to_write
+from lib.caps.windows import CapState, cap_snapshot, cap_snapshot_to_write, require_headroom
 from lib.clock import MINUTE, SECOND, Micros, from_micros, to_micros
 from lib.db import AnyRow, Database
 from lib.db.tables import RUN_KINDS, projects, provider_keys, runs
@@ -69,7 +69,7 @@ class RunStore:
         expire_calls(self._database, project.id)
         with self._database.write() as connection:
             now = self._database.now(connection)
-            refusal = _refusal(connection, project.id, now, standing_to_write)
+            refusal = _refusal(connection, project.id, now, cap_snapshot_to_write)
             run_id = f"r-{secrets.token_hex(5)}"
             waits = refusal is not None and kind in WAITS and refusal.returns_at is not None
             status = "running" if refusal is None else "waiting" if waits else "refused"
@@ -124,7 +124,7 @@ class RunStore:
             if row.status != "waiting":
                 raise RunEnded(f"Run {run_id} does not wait: it is {row.status}.")
             now = self._database.now(connection)
-            refusal = _refusal(connection, project_id, now, standing_to_write)
+            refusal = _refusal(connection, project_id, now, cap_snapshot_to_write)
             waits = refusal is not None and refusal.returns_at is not None
             if refusal is not None:
                 _put_off(connection, project_id, run_id, now, refusal, waits=waits)
@@ -206,7 +206,7 @@ def _refusal(
     connection: Connection,
     project_id: str,
     now: Micros,
-    look: Callable[[Connection, str, Micros], Standing] = standing,
+    look: Callable[[Connection, str, Micros], CapState] = cap_snapshot,
 ) -> CapExceeded | None:
     """Why a platform-funded run may not start now. Runs on the project's own key always may.
 
@@ -215,7 +215,7 @@ def _refusal(
     if _has_own_key(connection, project_id):
         return None
     try:
-        admit(connection, look(connection, project_id, now), 1)
+        require_headroom(connection, look(connection, project_id, now), 1)
     except CapExceeded as refusal:
         return refusal
     return None

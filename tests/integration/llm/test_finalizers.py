@@ -59,14 +59,14 @@ FORGOTTEN = {
 @pytest.fixture
 def collecting(monkeypatch):
     """Garbage is collected inside each reservation, while it holds the project's account."""
-    admit, seen = lib.ledger.ledger.admit, list[bool]()
+    require_headroom, seen = lib.ledger.ledger.require_headroom, list[bool]()
 
-    def collect_and_admit(*told: Any) -> None:
+    def collect_and_require(*told: Any) -> None:
         gc.collect()
         seen.append(in_transaction())
-        admit(*told)
+        require_headroom(*told)
 
-    monkeypatch.setattr(lib.ledger.ledger, "admit", collect_and_admit)
+    monkeypatch.setattr(lib.ledger.ledger, "require_headroom", collect_and_require)
     gc.collect()
     gc.disable()
     yield seen
