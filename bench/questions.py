@@ -58,7 +58,7 @@ def of_pages(platform: Platform) -> Questions:
         "Each project's last 8 days": lambda: reports.project_days(week, actor=ACTOR),
         "Keys of all projects": lambda: platform.keys.describe_all(actor=ACTOR),
         "Caps of all projects": lambda: caps.headroom_all(actor=ACTOR),
-        "Near a cap over time": lambda: caps.near_over_time(
+        "Near a cap over time": lambda: caps.count_near_cap_over_time(
             rooms, 80, since=month().since, until=END, actor=ACTOR
         ),
         "Choices of the filters": lambda: reports.filter_options(actor=ACTOR),

@@ -85,7 +85,7 @@ class CapsView:
                 for at in found
             }
 
-    def near_over_time(
+    def count_near_cap_over_time(
         self,
         rooms: Mapping[str, Headroom],
         percent: int,

@@ -36,7 +36,7 @@ def cached_for_a_minute(report: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     return cast(T, _kept_for_a_minute(repr((report, args, kwargs)), lambda: report(*args, **kwargs)))
 
 
-def near_over_time(
+def count_near_cap_over_time(
     rooms: Mapping[str, Headroom],
     percent: int,
     since: Micros,
@@ -49,7 +49,7 @@ def near_over_time(
 
     Kept for a minute: what counted by then stays as it is, because calls count when they settle, and imports never.
     """
-    ask = front_door().caps.near_over_time
+    ask = front_door().caps.count_near_cap_over_time
     caps = {slug: [window.cap_nano for window in room.windows.values()] for slug, room in rooms.items()}
     found = _kept_for_a_minute(
         repr((ask, caps, percent, since, until, points, actor)),

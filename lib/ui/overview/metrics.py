@@ -39,8 +39,10 @@ def near_caps(found: Sequence[Standing], chosen: Chosen, actor: Actor) -> NearCa
     if not rooms or chosen.period.until < chosen.now:
         return NearCaps(now)
     until = chosen.now - chosen.now % MINUTE  # what ends with each look would never be found in the cache
-    series = loaders.near_over_time(rooms, NEAR_CAP, chosen.period.since, until, actor)
-    before = loaders.near_over_time(rooms, NEAR_CAP, chosen.earlier.until, until, actor, points=2)[0]
+    series = loaders.count_near_cap_over_time(rooms, NEAR_CAP, chosen.period.since, until, actor)
+    before = loaders.count_near_cap_over_time(rooms, NEAR_CAP, chosen.earlier.until, until, actor, points=2)[
+        0
+    ]
     settled = sum(map(_is_near_by_settled_calls, rooms.values()))
     return NearCaps(now, difference(settled, before), [*series[:-1], now])
 

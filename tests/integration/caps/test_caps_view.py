@@ -180,7 +180,9 @@ def test_how_many_were_near_a_cap_is_what_each_projects_past_says(shop: Shop, cl
     rooms = shop.view.headroom_all(actor=ADMIN)
     since, percent = NOON - 10 * DAY, 80
 
-    found = shop.view.near_over_time(rooms, percent, since=since, until=NOON, points=25, actor=ADMIN)
+    found = shop.view.count_near_cap_over_time(
+        rooms, percent, since=since, until=NOON, points=25, actor=ADMIN
+    )
 
     past = {
         (slug, name): shop.view.consumption(slug, name, since=since, until=NOON, points=25)
@@ -204,4 +206,4 @@ def test_how_many_were_near_a_cap_is_told_of_visible_projects_only(shop: Shop):
     rooms = shop.view.headroom_all(actor=ADMIN)
     stranger = Actor("somebody", Origin.BROWSER, projects={"other": Role.ADMIN})
     with pytest.raises(ProjectUnknown):
-        shop.view.near_over_time(rooms, 80, since=NOON - DAY, until=NOON, actor=stranger)
+        shop.view.count_near_cap_over_time(rooms, 80, since=NOON - DAY, until=NOON, actor=stranger)
