@@ -7,7 +7,7 @@ import click
 from lib.cli.output import counted, json_option, plain, progress, say, show_json, show_table, yes_option
 from lib.cli.session import Session
 from lib.vault.rotation import Made
-from lib.vault.states import Plan, Rotated
+from lib.vault.states import Rotated, RotationPlan
 from lib.vault.unsealed import Unsealed
 
 _USES = {
@@ -85,7 +85,7 @@ def rotate(session: Session, *, yes: bool) -> None:
     _report(done)
 
 
-def _question(plan: Plan) -> str:
+def _question(plan: RotationPlan) -> str:
     first = f"{plan.to} becomes the master key that encrypts. " if plan.promotes else ""
     return (
         f"{first}{counted(plan.stored_keys, 'stored key')} will be sealed with it, and what points at the keys of "

@@ -28,7 +28,7 @@ from lib.settings import Settings
 from lib.vault import keyfile, masters
 from lib.vault.handover import HandOver
 from lib.vault.masters import Keyring
-from lib.vault.states import MasterKeys, MasterKeyState, Plan, Rotated, StoredKey
+from lib.vault.states import MasterKeys, MasterKeyState, Rotated, RotationPlan, StoredKey
 
 _NAMED = 5
 
@@ -129,14 +129,14 @@ class Masters:
 
     # --- rotation ----------------------------------------------------------------------------------
 
-    def plan(self, *, actor: Actor) -> Plan:
+    def plan(self, *, actor: Actor) -> RotationPlan:
         """What ``rotate`` would do now. Raises MasterKeyMissing, SettingsError."""
         self._require(actor, "rotate the master key")
         newer = self._next()
         to = newer or self._keyring.first.id
         with self._database.read() as connection:
             keys = len(connection.execute(_SEALED.where(provider_keys.c.master_key_id != to)).all())
-        return Plan(to, newer is not None, keys, len(self._hand_over.due(to)))
+        return RotationPlan(to, newer is not None, keys, len(self._hand_over.due(to)))
 
     def rotate(self, *, actor: Actor, progress: Callable[[int], None] | None = None) -> Rotated:
         """Re-seal everything that the first master key does not seal. May be killed and run again.

@@ -121,7 +121,7 @@ class MasterKeys:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RotationPlan:
     """What ``rotate`` would do: seal with ``to`` (which it makes the first one if ``promotes``) so much."""
 
     to: str
