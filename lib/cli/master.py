@@ -6,7 +6,7 @@ import click
 
 from lib.cli.output import counted, json_option, plain, progress, say, show_json, show_table, yes_option
 from lib.cli.session import Session
-from lib.vault.rotation import Made
+from lib.vault.rotation import NewMasterKey
 from lib.vault.states import Rotated, RotationPlan
 from lib.vault.unsealed import Unsealed
 
@@ -61,7 +61,7 @@ def new(session: Session) -> None:
     say("It does not encrypt yet. Give the file to every other server first; then run: master rotate")
 
 
-def _say_where(made: Made) -> None:
+def _say_where(made: NewMasterKey) -> None:
     say(
         f"That is {made.id}. Back it up, and keep it out of shell histories and logs. Nothing was changed yet."
     )

@@ -34,7 +34,7 @@ _NAMED = 5
 
 
 @dataclass(frozen=True)
-class Made:
+class NewMasterKey:
     """A new master key. ``line`` is set where a person must put it somewhere, ``path`` where it was added."""
 
     id: str
@@ -104,7 +104,7 @@ class Masters:
 
     # --- a new one ---------------------------------------------------------------------------------
 
-    def create(self, *, actor: Actor) -> Made:
+    def create(self, *, actor: Actor) -> NewMasterKey:
         """Make a master key. It is added to the file as the next one; for the variable it is only returned.
 
         Raises:
@@ -114,7 +114,7 @@ class Masters:
         line = masters.new_key()
         key_id = masters.id_of(line.reveal()) or ""
         if self._variable:
-            return Made(key_id, line=line)
+            return NewMasterKey(key_id, line=line)
         with self._database.write() as connection:
             self._one_at_a_time(connection)
             text = keyfile.read(self._path)
@@ -125,7 +125,7 @@ class Masters:
             else:
                 masters.parse(keyfile.VARIABLE, text.splitlines())
                 keyfile.replace(self._path, keyfile.with_next(text, line.reveal()))
-        return Made(key_id, encrypts=text is None, path=self._path)
+        return NewMasterKey(key_id, encrypts=text is None, path=self._path)
 
     # --- rotation ----------------------------------------------------------------------------------
 
