@@ -37,15 +37,15 @@ wanted = UsageFilter(since=chosen.period.since, until=chosen.period.until, zone=
 head.context(f"{table.all_projects(len(projects))} · {chosen.label}{live.note(chosen)}")
 
 series = buckets.time_series(wanted, chosen, viewer.actor)
-standings = table.standings(platform, projects, wanted, series, viewer.actor)
-forecasts = table.forecasts_of(standings, viewer.actor)
+statuses = table.project_statuses(platform, projects, wanted, series, viewer.actor)
+forecasts = table.forecasts_of(statuses, viewer.actor)
 with st.container():  # also without a line: what follows keeps its place, and is not drawn anew
-    cards.attention(attention.attention_of(platform, standings, forecasts, wanted, viewer.actor, chosen))
+    cards.attention(attention.attention_of(platform, statuses, forecasts, wanted, viewer.actor, chosen))
 
 sums = loaders.cached(front_door().reports.totals, wanted, actor=viewer.actor)
 previous = loaders.cached(front_door().reports.totals, filters.before(wanted, chosen), actor=viewer.actor)
-near = metrics.near_caps(standings, chosen, viewer.actor)
-numbers = metrics.metrics(sums, previous, series.rows, standings, near)
+near = metrics.near_caps(statuses, chosen, viewer.actor)
+numbers = metrics.metrics(sums, previous, series.rows, statuses, near)
 cards.metrics(numbers, before=chosen.before, against=chosen.against)
 spend_card.draw_what_byok_is(sums)
 
@@ -62,7 +62,7 @@ with st.container(horizontal=True, vertical_alignment="bottom", horizontal_align
     if viewer.may(Action.CREATE_PROJECT) and not in_sample():
         notices.opener("New project", new_project.DIALOG, "add")
 table.draw_table(
-    standings,
+    statuses,
     forecasts,
     unit=series.unit,
     alt=f"{count(len(projects), 'project')}: who pays, spend and caps",
@@ -71,4 +71,4 @@ table.draw_table(
 
 new_project.draw()
 if not notices.is_open(new_project.DIALOG):
-    live.watch(wanted, chosen, state=table.state_of_now, seen=table.state_shown(standings))
+    live.watch(wanted, chosen, state=table.state_of_now, seen=table.state_shown(statuses))

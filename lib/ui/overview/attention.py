@@ -17,7 +17,7 @@ from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import INTEGRATIONS, PLAN, USAGE
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import count, duration, escape, exact, money
-from lib.ui.overview.table import Standing
+from lib.ui.overview.table import ProjectStatus
 from lib.ui.parts.cards import Attention
 from lib.ui.parts.forecast import cap_sentence
 from lib.ui.parts.key_attention import failing_key, failing_platform_key
@@ -28,7 +28,7 @@ _MOST_LINES = 8
 
 def attention_of(
     platform: Platform,
-    found: Sequence[Standing],
+    found: Sequence[ProjectStatus],
     forecasts: Mapping[str, CapForecast],
     wanted: UsageFilter,
     actor: Actor,
@@ -49,7 +49,7 @@ def attention_of(
     return _cut(lines + _unpriced(found, wanted, actor))
 
 
-def _unpriced(found: Sequence[Standing], wanted: UsageFilter, actor: Actor) -> list[Attention]:
+def _unpriced(found: Sequence[ProjectStatus], wanted: UsageFilter, actor: Actor) -> list[Attention]:
     """Projects with answered calls of unknown price: where the outcome is unknown, no price is missing."""
     slugs = tuple(each.project.slug for each in found if each.sums.unpriced_calls)
     if not slugs:
@@ -65,7 +65,7 @@ def _unpriced(found: Sequence[Standing], wanted: UsageFilter, actor: Actor) -> l
     return lines
 
 
-def _platform_key(platform: Platform, found: Sequence[Standing], chosen: Chosen) -> list[Attention]:
+def _platform_key(platform: Platform, found: Sequence[ProjectStatus], chosen: Chosen) -> list[Attention]:
     funding = platform.keys.platform_state()
     depending = sum(each.headroom is not None for each in found)
     if funding.status == "failing":
@@ -83,7 +83,7 @@ def _platform_key(platform: Platform, found: Sequence[Standing], chosen: Chosen)
     return []
 
 
-def _caps(each: Standing, forecast: CapForecast | None, chosen: Chosen) -> list[Attention]:
+def _caps(each: ProjectStatus, forecast: CapForecast | None, chosen: Chosen) -> list[Attention]:
     """The window that is full, or else the one nearest to it."""
     if each.headroom is None:
         return []

@@ -13,7 +13,7 @@ from lib.ui.base import loaders
 from lib.ui.base.comparing import change, difference
 from lib.ui.base.filters import Chosen
 from lib.ui.base.wording import count
-from lib.ui.overview.table import Standing
+from lib.ui.overview.table import ProjectStatus
 from lib.ui.parts import spend_card
 from lib.ui.parts.cards import Metric
 
@@ -32,7 +32,7 @@ class NearCaps:
     series: list[int] = field(default_factory=list)
 
 
-def near_caps(found: Sequence[Standing], chosen: Chosen, actor: Actor) -> NearCaps:
+def near_caps(found: Sequence[ProjectStatus], chosen: Chosen, actor: Actor) -> NearCaps:
     """How many are there now; how many were at the same moment of the period before, and since, where it goes on."""
     rooms = {each.project.slug: each.headroom for each in found if each.headroom}
     now = sum(each.nearest >= NEAR_CAP for each in found)
@@ -52,7 +52,7 @@ def _is_near_by_settled_calls(room: Headroom) -> bool:
 
 
 def metrics(
-    sums: Totals, previous: Totals, series: Sequence[Totals], found: Sequence[Standing], near: NearCaps
+    sums: Totals, previous: Totals, series: Sequence[Totals], found: Sequence[ProjectStatus], near: NearCaps
 ) -> list[Metric]:
     """The five numbers of the page."""
     capped = [each for each in found if each.headroom]
@@ -75,7 +75,7 @@ def metrics(
     ]
 
 
-def _how_near(capped: Sequence[Standing]) -> str:
+def _how_near(capped: Sequence[ProjectStatus]) -> str:
     full = sum(each.nearest >= _FULL for each in capped)
     near = sum(NEAR_CAP <= each.nearest < _FULL for each in capped)
     return (

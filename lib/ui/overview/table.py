@@ -35,7 +35,7 @@ _MOST_FORECASTS = 20
 
 
 @dataclass(frozen=True)
-class Standing:
+class ProjectStatus:
     """One project of the table."""
 
     project: Project
@@ -56,16 +56,16 @@ def all_projects(number: int) -> str:
     return "1 project" if number == 1 else f"All {number} projects"
 
 
-def standings(
+def project_statuses(
     platform: Platform, projects: Sequence[Project], wanted: UsageFilter, series: TimeSeries, actor: Actor
-) -> list[Standing]:
+) -> list[ProjectStatus]:
     """All projects, nearest to a cap first, then by spend; each with its own spend in the bars of ``series``."""
     keys = platform.keys.describe_all(actor=actor)
     sums = loaders.cached(front_door().reports.by_project, wanted, actor=actor)
     spent = _spend_by_bar(wanted, series, actor)
     rooms = platform.caps.headroom_all(actor=actor)
     found = [
-        Standing(
+        ProjectStatus(
             project,
             keys[project.slug],
             sums.get(project.slug) or ProjectRow(project=project.slug),
@@ -102,7 +102,7 @@ def state_of_now(actor: Actor) -> object:
     return _state({slug: (key, None if key.version else rooms[slug]) for slug, key in keys.items()})
 
 
-def state_shown(found: Sequence[Standing]) -> object:
+def state_shown(found: Sequence[ProjectStatus]) -> object:
     """The same, as the page shows it."""
     return _state({each.project.slug: (each.key, each.headroom) for each in found})
 
@@ -115,7 +115,7 @@ def _state(shown: Mapping[str, tuple[KeyState, Headroom | None]]) -> object:
     return front_door().keys.platform_state().status, projects
 
 
-def forecasts_of(found: Sequence[Standing], actor: Actor) -> dict[str, CapForecast]:
+def forecasts_of(found: Sequence[ProjectStatus], actor: Actor) -> dict[str, CapForecast]:
     """When the nearest cap of each project is reached; only of those that have used some of it, nearest first."""
     near = [each for each in found if each.headroom and _WORTH_A_FORECAST <= each.nearest < _FULL]
     windows = {
@@ -125,7 +125,12 @@ def forecasts_of(found: Sequence[Standing], actor: Actor) -> dict[str, CapForeca
 
 
 def draw_table(
-    found: Sequence[Standing], forecasts: Mapping[str, CapForecast], *, unit: str, alt: str, zone: ZoneInfo
+    found: Sequence[ProjectStatus],
+    forecasts: Mapping[str, CapForecast],
+    *,
+    unit: str,
+    alt: str,
+    zone: ZoneInfo,
 ) -> None:
     """The projects; a name leads to the project's Usage."""
     key = "overview:project"
@@ -175,7 +180,7 @@ def draw_table(
     )
 
 
-def _columns(found: Sequence[Standing], unit: str) -> dict[str, list[Any]]:
+def _columns(found: Sequence[ProjectStatus], unit: str) -> dict[str, list[Any]]:
     return {
         "Project": [shorten(each.project.slug, _NAME_LENGTH) for each in found],
         "Paid by": [[payer(each.key.source, each.key.last4)] for each in found],
@@ -193,7 +198,7 @@ def _health(state: KeyState) -> list[str]:
     return [KEY_STATUS[state.health][0]] if state.is_own else []
 
 
-def _percent(each: Standing, window: str) -> int | None:
+def _percent(each: ProjectStatus, window: str) -> int | None:
     return each.headroom.windows[window].percent if each.headroom else None
 
 
