@@ -1,4 +1,4 @@
-"""The desk for exports: by a signed link one gets the file, or its ``.meta.json``, or one sentence.
+"""The exports of this server: by a signed link one gets the file, or its ``.meta.json``, or one sentence.
 
 Whoever goes away while a file is written or sent frees it, and its database connection, at once.
 """
@@ -46,7 +46,7 @@ _TYPES = {
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
-class ExportDesk:
+class ExportService:
     """Answers the requests for files, and prepares them for pages.
 
     Args:
@@ -132,15 +132,15 @@ class ExportDesk:
 class _Door:
     """The application behind one path."""
 
-    def __init__(self, desk: ExportDesk, kind: str) -> None:
-        self._desk, self._kind = desk, kind
+    def __init__(self, service: ExportService, kind: str) -> None:
+        self._service, self._kind = service, kind
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "GET":
             refusal = PlainTextResponse("Only GET.", 405, headers={"Allow": "GET"})
             await refusal(scope, receive, send)
         else:
-            await self._desk.serve(Request(scope, receive), self._kind, send)
+            await self._service.serve(Request(scope, receive), self._kind, send)
 
 
 # --- what is answered ------------------------------------------------------------------------------

@@ -10,13 +10,13 @@ from starlette.routing import Route
 
 from lib.web import health
 from lib.web.browser_cookie import BrowserCookieMiddleware
-from lib.web.exports import ExportDesk
+from lib.web.exports import ExportService
 from lib.web.headers import HostOriginMiddleware, SecurityHeaders
 from lib.web.local_mode import ThisMachineMiddleware
 from lib.web.signin import ReturnToMiddleware, SecureCookies
 
 
-def routes(check: Callable[[], object], exports: ExportDesk | None = None) -> list[Route]:
+def routes(check: Callable[[], object], exports: ExportService | None = None) -> list[Route]:
     """The routes of this server.
 
     Args:

@@ -10,7 +10,7 @@ from lib.platform import Platform
 from lib.sample.deployment import identity, sample_settings
 from lib.settings import Settings
 from lib.ui.base.navigation import in_sample
-from lib.web.exports import ExportDesk
+from lib.web.exports import ExportService
 
 
 def front_door() -> Platform:
@@ -53,8 +53,8 @@ def _sample(_settings: Settings, loaded: tuple[int, int]) -> Platform:  # noqa: 
     return Platform(sample_settings(_settings), actor=Actor("nobody", Origin.BROWSER))
 
 
-export_desk = ExportDesk(real_front_door, sample_front_door)
-"""The one desk of this process: pages prepare files at it, and links lead to it."""
+export_desk = ExportService(real_front_door, sample_front_door)
+"""The one export service of this process: pages prepare files with it, and links lead to it."""
 
 
 def now() -> Micros:

@@ -24,7 +24,7 @@ from lib.secret import Secret
 from lib.ui.base import loaders
 from lib.ui.usage import export_card
 from lib.vault.keys import KeyStore
-from lib.web.exports import ExportDesk
+from lib.web.exports import ExportService
 from lib.web.links import COOKIE, new_browser
 from lib.web.routes import routes
 from tests.pages import ADMIN, Dashboard, buttons, press, texts
@@ -296,7 +296,7 @@ def test_the_link_to_an_export_leads_to_what_the_filters_select(
     page = dashboard.open("usage", project="checkout-api")
     page.radio(key="export:format").set_value(choice).run()
     [link] = page.get("link_button")
-    app = Starlette(routes=routes(lambda: None, ExportDesk(lambda: dashboard.platform)))
+    app = Starlette(routes=routes(lambda: None, ExportService(lambda: dashboard.platform)))
     with TestClient(app, base_url="http://localhost:8501", cookies={COOKIE: browser}) as asked:
         answer = asked.get(link.proto.url)
     assert (answer.status_code, answer.headers["x-qodex-rows"]) == (200, str(rows))

@@ -28,7 +28,7 @@ from lib.ui.usage import export_card as card
 from lib.web import export_jobs
 from lib.web.export_jobs import ExportJob
 from lib.web.export_slots import MOST_SLOTS, MOST_SLOTS_EACH, Busy
-from lib.web.exports import ExportDesk
+from lib.web.exports import ExportService
 from lib.web.links import COOKIE, Link, Signer, new_browser
 from lib.web.routes import routes
 from tests.pages import Dashboard, buttons, press, texts
@@ -59,18 +59,18 @@ def put(platform: Platform, *rows: str) -> None:
 
 
 class Counter:
-    """A desk, and one browser in front of it."""
+    """An export service, and one browser in front of it."""
 
     def __init__(self, platform: Platform, front_door: Callable[[], Platform] | None = None) -> None:
         self.platform, self.browser = platform, new_browser()
-        self.desk = ExportDesk(front_door or (lambda: platform))
-        app = Starlette(routes=routes(lambda: None, self.desk))
+        self.service = ExportService(front_door or (lambda: platform))
+        app = Starlette(routes=routes(lambda: None, self.service))
         self.client = TestClient(app, base_url=HERE, cookies={COOKIE: self.browser})
 
     def prepare(self, wanted: UsageFilter = EVERYTHING, kind: str = "csv", actor: Actor = ADMIN) -> ExportJob:
         link = Link(actor.name, wanted, kind)
         token = Signer(self.platform.settings).token(link, self.browser)
-        return self.desk.prepare(link, token, actor)
+        return self.service.prepare(link, token, actor)
 
     def made(self, **options: Any) -> ExportJob:
         job = self.prepare(**options)
@@ -84,7 +84,7 @@ def counter(shop: Platform) -> Iterator[Counter]:
     counter = Counter(shop)
     yield counter
     counter.client.close()
-    counter.desk.close()
+    counter.service.close()
 
 
 def exported(platform: Platform) -> list[dict[str, Any]]:
@@ -139,7 +139,7 @@ def test_the_meta_file_goes_with_the_file(counter: Counter):
 def test_a_link_outlives_its_file_which_is_then_written_anew(counter: Counter):
     job = counter.made()
     put(counter.platform, "search,byok")
-    counter.desk.drop(job)
+    counter.service.drop(job)
     assert counter.client.get(job.address).headers["x-qodex-rows"] == "5"
     other_server = Counter(counter.platform)
     other_server.client.cookies.set(COOKIE, counter.browser)
@@ -204,9 +204,9 @@ def test_a_file_is_given_up_that_is_cancelled_or_that_nobody_looks_at(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ):
     before = open_files()
-    with counter.desk._slots.hold("a"), counter.desk._slots.hold("b"), counter.desk._slots.hold("c"):
+    with counter.service._slots.hold("a"), counter.service._slots.hold("b"), counter.service._slots.hold("c"):
         cancelled = counter.prepare()
-        counter.desk.drop(cancelled)
+        counter.service.drop(cancelled)
         assert cancelled.ended.wait(30)
         monkeypatch.setattr(export_jobs, "UNWATCHED_SECONDS", 0)
         unwatched = counter.prepare()
@@ -220,7 +220,7 @@ def test_a_file_is_given_up_that_is_cancelled_or_that_nobody_looks_at(
 
 
 def test_who_comes_when_all_turns_are_taken_waits_and_is_told_so(counter: Counter):
-    with counter.desk._slots.hold("a"), counter.desk._slots.hold("b"), counter.desk._slots.hold("c"):
+    with counter.service._slots.hold("a"), counter.service._slots.hold("b"), counter.service._slots.hold("c"):
         job = counter.prepare()
         while job.waits is None:
             threading.Event().wait(0.01)
@@ -231,7 +231,7 @@ def test_who_comes_when_all_turns_are_taken_waits_and_is_told_so(counter: Counte
 
 
 def test_one_person_has_only_so_many_under_way(counter: Counter):
-    with counter.desk._slots.hold("a"), counter.desk._slots.hold("b"), counter.desk._slots.hold("c"):
+    with counter.service._slots.hold("a"), counter.service._slots.hold("b"), counter.service._slots.hold("c"):
         jobs = [counter.prepare() for _ in range(MOST_SLOTS_EACH)]
         with pytest.raises(Busy, match="2 of your exports are under way already"):
             counter.prepare()

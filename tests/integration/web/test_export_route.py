@@ -46,7 +46,7 @@ from lib.platform import Platform
 from lib.reports.spend import UsageFilter
 from lib.secret import Secret
 from lib.web import export_files, export_slots, exports
-from lib.web.exports import ExportDesk
+from lib.web.exports import ExportService
 from lib.web.links import COOKIE, Link, Signer, browser_of, file_name, new_browser
 from lib.web.routes import middleware, routes
 from tests.services import running_dashboard, wait_until
@@ -92,7 +92,7 @@ def application(front_door: Callable[[], Platform]) -> Starlette:
 
     inside = middleware(["localhost"], pages=["/usage"])
     return Starlette(
-        routes=[*routes(lambda: None, ExportDesk(front_door)), Route("/usage", page)], middleware=inside
+        routes=[*routes(lambda: None, ExportService(front_door)), Route("/usage", page)], middleware=inside
     )
 
 
