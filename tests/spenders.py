@@ -23,7 +23,7 @@ from typing import Any
 from sqlalchemy import event
 
 from lib.clock import Micros
-from lib.db import direct
+from lib.db import raw_execute
 from lib.errors import CapExceeded
 from lib.runs.lifecycle import StartedRun
 from tests.spending import FRAMING, LEASE, UNKNOWN, Shop, answer, asking
@@ -140,13 +140,13 @@ def _call_and_die(shop: Shop, run: StartedRun, ceiling: int, cost: int, fate: in
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    ready = direct._ready
+    ready = raw_execute._ready
 
     def dying(*arguments: Any) -> Any:
         die()
         return ready(*arguments)
 
-    direct._ready = dying  # the statements that go past SQLAlchemy's events
+    raw_execute._ready = dying  # the statements that go past SQLAlchemy's events
     for moment in ("before_cursor_execute", "commit"):
         event.listen(shop.database.engine, moment, die)
     try:

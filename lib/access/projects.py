@@ -18,7 +18,7 @@ from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, allows, require
 from lib.clock import Micros
 from lib.db import AnyRow, Database
-from lib.db.direct import execute
+from lib.db.raw_execute import raw_execute
 from lib.db.tables import accounts, plans, projects
 from lib.errors import BadInput, ProjectUnknown
 
@@ -259,7 +259,7 @@ def visible_ids(
     Raises:
         ProjectUnknown: one that is named does not exist, or the actor may not know of it.
     """
-    rows = execute(connection, _PROJECTS, {})
+    rows = raw_execute(connection, _PROJECTS, {})
     everywhere = allows(actor, action, None)
     visible = {row.slug: row for row in rows if everywhere or allows(actor, action, row.id)}
     named = dict.fromkeys(slugs)

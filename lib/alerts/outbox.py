@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from lib.alerts.kinds import Kind
 from lib.clock import Micros
 from lib.db.alert_tables import alert_events, alert_states
-from lib.db.direct import execute
+from lib.db.raw_execute import raw_execute
 from lib.db.upsert import Upsert
 
 _INSERT = insert(alert_events)
@@ -67,7 +67,7 @@ def record(
         "at": at,
         "data": json.dumps(data, ensure_ascii=False, sort_keys=True),
     }
-    execute(connection, _INSERT, row)
+    raw_execute(connection, _INSERT, row)
     return event_id
 
 
@@ -98,7 +98,7 @@ def fire_once(
 
 def state_of(connection: Connection, project_id: str, about: str) -> Any | None:
     """What is known of ``about``: ``state``, ``since`` and ``cap_nano``; None where it was never told."""
-    return next(iter(execute(connection, _STATE, {"project": project_id, "about": about})), None)
+    return next(iter(raw_execute(connection, _STATE, {"project": project_id, "about": about})), None)
 
 
 def put_state(

@@ -23,7 +23,7 @@ from lib.alerts import kinds, outbox
 from lib.caps.windows import WINDOWS, CapState, Window, cap_snapshot, falls_below_at, window
 from lib.clock import HOUR, MINUTE, Micros, to_micros
 from lib.db.alert_tables import alert_settings, alert_states
-from lib.db.direct import execute
+from lib.db.raw_execute import raw_execute
 from lib.db.tables import accounts, runs
 from lib.errors import CapExceeded
 
@@ -116,7 +116,7 @@ def look(
 
 def _known(connection: Connection, at: CapState) -> list[_Mark]:
     """The thresholds of a project, the lowest first; one that was never looked at is armed for the cap of now."""
-    rows = {row.subject: row for row in execute(connection, _STATES, {"project": at.project_id})}
+    rows = {row.subject: row for row in raw_execute(connection, _STATES, {"project": at.project_id})}
     known = []
     for name in WINDOWS:
         for percent in (*thresholds(connection, at.project_id), FULL):
@@ -130,7 +130,7 @@ def _known(connection: Connection, at: CapState) -> list[_Mark]:
 
 def thresholds(connection: Connection, project_id: str) -> Sequence[int]:
     """The percents of a cap that a project wants to be told of, the lowest first."""
-    row = next(iter(execute(connection, _SETTINGS, {"project": project_id})), None)
+    row = next(iter(raw_execute(connection, _SETTINGS, {"project": project_id})), None)
     if row is None:
         return DEFAULT_THRESHOLDS
     return sorted(int(percent) for percent in row.thresholds.split(",") if percent)
@@ -157,7 +157,7 @@ def _set_marks(connection: Connection, at: CapState, marks: Sequence[_Mark]) -> 
         after.append(at.caps.later[0])
     told = {"project": at.project_id, "above": above, "after": min(after, default=None)}
     caps = {f"cap_{name}": cap for name, cap in at.caps.nano.items()}
-    execute(connection, _MARK, {**told, **caps})
+    raw_execute(connection, _MARK, {**told, **caps})
 
 
 def _above(at: CapState, mark: _Mark) -> int:
@@ -214,11 +214,11 @@ def refused(connection: Connection, project: Subject, now: Micros, problem: CapE
     outbox.put_state(connection, project.project_id, about, "fired", now, found.cap_nano)
     data = _figures(at, found) | {
         "returns_at": to_micros(problem.returns_at),
-        "runs_waiting": len(execute(connection, _WAITING, {"project": project.project_id})),
+        "runs_waiting": len(raw_execute(connection, _WAITING, {"project": project.project_id})),
     }
     outbox.record(connection, project.project_id, kinds.CAP_REACHED, now, data)
     # The next settlement is to look when it can be armed again.
-    execute(connection, _LOOK_SOON, {"project": project.project_id, "after": now})
+    raw_execute(connection, _LOOK_SOON, {"project": project.project_id, "after": now})
 
 
 def _is_fired(connection: Connection, project: Subject, about: str) -> bool:

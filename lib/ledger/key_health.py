@@ -12,7 +12,7 @@ from lib.access.audit import Subject
 from lib.alerts import happenings
 from lib.clock import Micros
 from lib.db import AnyRow
-from lib.db.direct import execute
+from lib.db.raw_execute import raw_execute
 from lib.db.tables import platform_key_health, provider_keys
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.opened import OpenCall
@@ -64,9 +64,9 @@ def note_own_key(connection: Connection, call: OpenCall, outcome: AttemptResult,
     which: dict[str, Any] = {"project": call.project_id, "used_version": call.key_version}
     parameters: dict[str, Any] = {**which, "at": now, "run": call.run_id}
     if outcome.key_verdict is None:
-        execute(connection, _WAS_USED, parameters)
+        raw_execute(connection, _WAS_USED, parameters)
     elif outcome.key_verdict == "fine":
-        for key in execute(connection, _IS_FINE, parameters):
+        for key in raw_execute(connection, _IS_FINE, parameters):
             if key.failure_told_at is not None:
                 _tell(connection, call, key, None, now)
     elif outcome.key_verdict == "wrong_address":
@@ -100,7 +100,7 @@ def is_news_of_platform_key(connection: Connection, last4: str, outcome: Attempt
     """Whether the outcome changes what is known of the platform key; all projects share that row."""
     if outcome.key_verdict in {None, "wrong_address"}:
         return False
-    return _is_news(next(iter(execute(connection, _PLATFORM, {})), None), last4, outcome)
+    return _is_news(next(iter(raw_execute(connection, _PLATFORM, {})), None), last4, outcome)
 
 
 def note_platform_key(connection: Connection, last4: str, outcome: AttemptResult, now: Micros) -> None:

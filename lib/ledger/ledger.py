@@ -19,7 +19,7 @@ from lib.alerts import happenings, thresholds
 from lib.caps.windows import cap_snapshot_to_write, require_headroom
 from lib.clock import Micros, from_micros
 from lib.db import AnyRow, Database
-from lib.db.direct import execute
+from lib.db.raw_execute import raw_execute
 from lib.db.tables import accounts, open_calls, runs
 from lib.errors import (
     CapExceeded,
@@ -132,7 +132,7 @@ class Ledger:
             with self._database.write(durable=False) as connection:
                 now = self._database.now(connection)
                 asked = {"project": started.project_id, "run_id": started.run_id, "now": now}
-                run = next(iter(execute(connection, RUN, asked)), None)
+                run = next(iter(raw_execute(connection, RUN, asked)), None)
                 if expired or run is None or not run.late_calls:
                     # A refusal is written into the run's log, so it must not undo the transaction.
                     try:
@@ -155,9 +155,9 @@ class Ledger:
             if event_is_there(connection, call.project_id, call.id):
                 raise LeaseLost("The call was cut: it showed no sign of life for too long.")
             # A crash of the database has taken back its opening: it is written again, with its reservation.
-            execute(connection, _OPEN, _open_row(replace(call, lease_until=now + lease)))
+            raw_execute(connection, _OPEN, _open_row(replace(call, lease_until=now + lease)))
             if call.ceiling_nano is not None:
-                execute(connection, _RESERVE, {"project": call.project_id, "nano": call.ceiling_nano})
+                raw_execute(connection, _RESERVE, {"project": call.project_id, "nano": call.ceiling_nano})
 
     def settle(self, call: OpenCall, outcome: AttemptResult) -> None:
         """Write the usage row in place of the open row. Doing it twice, or too late, changes nothing."""
@@ -177,7 +177,7 @@ class Ledger:
         """
         with self._database.write(seconds=self._settle_seconds) as connection:
             which = {"run": run_id, "event": event_id}
-            opened = next(iter(execute(connection, _TAKE_OF_RUN, which)), None)
+            opened = next(iter(raw_execute(connection, _TAKE_OF_RUN, which)), None)
             if opened is None:
                 return
             if opened.ceiling_nano is not None:
@@ -262,7 +262,7 @@ class Ledger:
             ceiling_nano=ceiling,
             region=profile.region,
         )
-        execute(connection, _OPEN, _open_row(call))
+        raw_execute(connection, _OPEN, _open_row(call))
         if payer.news is not None:
             note(
                 connection,
@@ -296,7 +296,7 @@ class Ledger:
             raise
         reserved = {"project": run.project_id, "nano": ceiling, "now": at.now}
         caps = {f"cap_{name}": cap for name, cap in at.caps.nano.items()}
-        execute(connection, _RESERVE_NOW, {**reserved, **caps})
+        raw_execute(connection, _RESERVE_NOW, {**reserved, **caps})
         return ceiling, limit
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, select, upda
 
 from lib.clock import Micros
 from lib.db import AnyRow
-from lib.db.direct import execute
+from lib.db.raw_execute import raw_execute
 from lib.db.tables import accounts, open_calls, run_log, runs, usage_events
 from lib.usage.clock_leaps import has_leapt, take_back
 from lib.usage.event_row import EventRow
@@ -77,12 +77,12 @@ _COUNT = (
 
 def write_event(connection: Connection, row: EventRow) -> AnyRow:
     """Write one live usage row, add it to the roll-ups and its run; returns what the run's budget needs."""
-    execute(connection, _INSERT, row.values())
+    raw_execute(connection, _INSERT, row.values())
     _rollups.add(connection, row)
     platform = int(row.source == "platform")
     cost = row.cost_nano or 0
     run: AnyRow
-    (run,) = execute(
+    (run,) = raw_execute(
         connection,
         _ADD_TO_RUN,
         {
@@ -134,7 +134,7 @@ def count_on_account(connection: Connection, row: EventRow, *, ceiling: int, fre
         "freed": freed,
         "now": row.occurred_at,
     }
-    (account,) = execute(connection, _COUNT, parameters)
+    (account,) = raw_execute(connection, _COUNT, parameters)
     row.sequence = account.sequence
     row.counted_after_nano, row.unknown_after_nano = account.counted_nano, account.unknown_nano
     now, row.occurred_at = row.occurred_at, account.last_settled_at
@@ -176,7 +176,9 @@ def is_noted(connection: Connection, project_id: str, run_id: str, tag: str) -> 
 
 def take_open_call(connection: Connection, project_id: str, event_id: str) -> AnyRow | None:
     """Take an open call off the table; None where it is not there (any more)."""
-    return next(iter(execute(connection, TAKE_OPEN_CALL, {"project": project_id, "event": event_id})), None)
+    return next(
+        iter(raw_execute(connection, TAKE_OPEN_CALL, {"project": project_id, "event": event_id})), None
+    )
 
 
 def event_is_there(connection: Connection, project_id: str, event_id: str) -> bool:
@@ -184,4 +186,4 @@ def event_is_there(connection: Connection, project_id: str, event_id: str) -> bo
 
     A crash of the database may have taken back the commit that wrote it.
     """
-    return bool(execute(connection, _EVENT_IS_THERE, {"project": project_id, "event": event_id}))
+    return bool(raw_execute(connection, _EVENT_IS_THERE, {"project": project_id, "event": event_id}))

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from lib.clock import Micros
 from lib.db import AnyRow, Database
-from lib.db.direct import execute
+from lib.db.raw_execute import raw_execute
 from lib.db.tables import open_calls, runs
 from lib.usage.event_row import EventRow
 from lib.usage.events import TAKE_OPEN_CALL, count_on_account, write_event
@@ -77,8 +77,8 @@ def sweep(database: Database, project_ids: Sequence[str] | None = None) -> None:
     """Before anybody looks: settle what died. Writes only where something has; else two cheap look-ups."""
     with database.read() as connection:
         now = {"now": database.now(connection)}
-        projects = {row.project_id for row in execute(connection, _PROJECTS_LATE, now)}
-        lost = execute(connection, _ANY_LOST, now)
+        projects = {row.project_id for row in raw_execute(connection, _PROJECTS_LATE, now)}
+        lost = raw_execute(connection, _ANY_LOST, now)
     for project_id in projects if project_ids is None else projects & set(project_ids):
         expire_calls(database, project_id)
     if lost:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from lib.clock import HOUR, MINUTE, Micros
 from lib.db import Database
-from lib.db.direct import execute
+from lib.db.raw_execute import raw_execute
 from lib.db.rollup_tables import MEASURES
 from lib.db.tables import (
     projects,
@@ -87,7 +87,7 @@ class Rollups:
         values: dict[str, Any] = {"project_id": row.project_id, **of_event(row)}
         values |= {name: getattr(row, name) or "" for name in DIMENSIONS}
         at = row.occurred_at
-        execute(connection, _ADD_HOUR.on(connection), values | {"hour_at": at - at % HOUR})
+        raw_execute(connection, _ADD_HOUR.on(connection), values | {"hour_at": at - at % HOUR})
         if not self._add_day(connection, values, at):
             self._zone = None  # the reporting zone has changed since this process last looked
             self._add_day(connection, values, at)

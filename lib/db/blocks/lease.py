@@ -22,7 +22,7 @@ from lib.db.blocks.limits import Limits
 from lib.db.blocks.line import Ticket
 from lib.db.blocks.pool import Driver, Kept, Pool
 from lib.db.blocks.writer_lock import WriterLock, WriterTurn
-from lib.db.direct import run
+from lib.db.raw_execute import run_on_driver
 from lib.db.reentrancy import Mark, transaction_mark
 from lib.errors import QodexError
 
@@ -97,7 +97,7 @@ class Lease:
         """Begin without a transaction, and run one SELECT."""
         self._take()
         dialect = self._parts.side.engine.dialect
-        return self._on_live_connection(lambda driver: run(driver, dialect, query, parameters))
+        return self._on_live_connection(lambda driver: run_on_driver(driver, dialect, query, parameters))
 
     def end(self, error: BaseException | None) -> None:
         """End the transaction, as the end of its block says, and give all back.

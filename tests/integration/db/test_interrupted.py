@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from lib.db import Database
 from lib.db.blocks.limits import Limits
-from lib.db.direct import execute
+from lib.db.raw_execute import raw_execute
 
 ROOT = Path(__file__).resolve().parents[3]
 ADD = text("INSERT INTO notes (who) VALUES ('inside')")
@@ -121,7 +121,7 @@ def writing(database: Database) -> Callable[[], None]:
     def write() -> None:
         with database.write(durable=False) as connection:
             connection.execute(ADD)
-            execute(connection, ADD, {})
+            raw_execute(connection, ADD, {})
 
     return write
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from lib.db import Database
-from lib.db.direct import run
+from lib.db.raw_execute import run_on_driver
 from lib.db.reentrancy import in_transaction, started_by_runtime
 from lib.db.tables import projects
 
@@ -68,7 +68,7 @@ def test_a_transaction_whose_end_was_skipped_is_over_when_its_frame_is_gone(data
 def test_a_look_is_a_transaction_as_well(database, monkeypatch):
     found = []
     monkeypatch.setattr(
-        "lib.db.blocks.lease.run", lambda *told: (found.append(in_transaction()), run(*told))[1]
+        "lib.db.blocks.lease.run", lambda *told: (found.append(in_transaction()), run_on_driver(*told))[1]
     )
     database.lookup(select(projects), {})
     assert (found, in_transaction()) == ([True], False)

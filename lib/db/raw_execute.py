@@ -29,18 +29,18 @@ class _Compiled:
 _compiled: dict[tuple[int, str, tuple[str, ...]], _Compiled] = {}
 
 
-def execute(connection: Connection, statement: Any, parameters: Mapping[str, Any]) -> list[Any]:
+def raw_execute(connection: Connection, statement: Any, parameters: Mapping[str, Any]) -> list[Any]:
     """Run a statement within a transaction; its rows, with columns as attributes. Raises SQLAlchemy's errors."""
     dialect = connection.dialect
     error = dialect.loaded_dbapi.Error
     try:
-        return run(connection.connection.dbapi_connection, dialect, statement, parameters)
+        return run_on_driver(connection.connection.dbapi_connection, dialect, statement, parameters)
     except error as problem:
         sql = _ready(dialect, statement, parameters).sql
         raise DBAPIError.instance(sql, None, problem, error, hide_parameters=True) from problem
 
 
-def run(driver: Any, dialect: Dialect, statement: Any, parameters: Mapping[str, Any]) -> list[Any]:
+def run_on_driver(driver: Any, dialect: Dialect, statement: Any, parameters: Mapping[str, Any]) -> list[Any]:
     """Run a statement on the driver's own connection, in autocommit as well. Raises the driver's errors."""
     ready = _ready(dialect, statement, parameters)
     values = {**ready.fixed, **parameters}
