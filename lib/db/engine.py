@@ -152,7 +152,7 @@ class Database:
             return time.time_ns() // 1000
         return int(connection.execute(_POSTGRES_NOW).scalar_one())
 
-    def forget_deleted(self) -> None:
+    def purge_deleted(self) -> None:
         """SQLite: overwrite what was deleted, in its write-ahead log too. Best effort: readers may be in the way.
 
         PostgreSQL does the like in its own time (vacuum, and its log's recycling).

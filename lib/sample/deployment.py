@@ -202,7 +202,7 @@ def _make(settings: Settings, now: Micros, days: int) -> SampleData:
         _import_past(platform, prices, clock, drafts, now)
         play(_stage(platform, prices, clock, lost, now), _after(drafts, now - LIVE))
         _fit_caps(platform)
-        platform.database.forget_deleted()
+        platform.database.purge_deleted()
         calls = platform.reports.totals(UsageFilter(), actor=operator).calls
     return SampleData(sorted(story.name for story in STORIES), calls)
 

@@ -93,7 +93,7 @@ class KeyStore(KeyReader):
             self._replace(connection, project, provider, current, secret, verdict, actor)
             state = self._describe(connection, project.id, provider)
         if current:
-            self._database.forget_deleted()
+            self._database.purge_deleted()
         return state
 
     def _replace(
@@ -152,7 +152,7 @@ class KeyStore(KeyReader):
                 before={"version": current.version, "last4": current.last4} if current else None,
             )
             state = self._describe(connection, project.id, provider)
-        self._database.forget_deleted()
+        self._database.purge_deleted()
         return state
 
     def record_check(

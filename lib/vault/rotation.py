@@ -161,7 +161,7 @@ class Masters:
             with self._database.write() as connection:
                 told: dict[str, object] = {"master_key_id": to, "resealed": resealed, "left": len(named)}
                 self._note(connection, actor, Tag.MASTER_KEY_ROTATED, after=told)
-            self._database.forget_deleted()
+            self._database.purge_deleted()
         return Rotated(to, resealed, named)
 
     def _due(self) -> list[Subject]:
