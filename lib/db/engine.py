@@ -116,7 +116,7 @@ class Database:
         """
         return Block(self._parts, Kind(write=True, durable=durable and self._durable, seconds=seconds))
 
-    def lookup(self, query: Select[Any], parameters: Mapping[str, object]) -> Any | None:
+    def fast_read(self, query: Select[Any], parameters: Mapping[str, object]) -> Any | None:
         """Run one SELECT (lib.db.raw_execute) outside any transaction; its first row.
 
         The cheapest read there is, and never stale: it sees whatever has committed before it began.

@@ -75,7 +75,7 @@ class KeyReader:
             KeyMissing: neither the project nor the platform has a key.
         """
         known = is_slug(slug)
-        row = self._database.lookup(_RESOLVE, {"slug": slug, "provider": provider}) if known else None
+        row = self._database.fast_read(_RESOLVE, {"slug": slug, "provider": provider}) if known else None
         if row is None:
             raise ProjectUnknown(slug)
         secret = self.open_row(row, provider)

@@ -470,7 +470,7 @@ def test_a_look_sees_what_committed_before_it_began(notes, database_url):
     other = Database(database_url)
     for number in range(1, 50):
         add(other, number)
-        assert notes.lookup(NEWEST, {}).id == number
+        assert notes.fast_read(NEWEST, {}).id == number
     other.close()
 
 
@@ -479,7 +479,7 @@ def test_many_threads_that_look_leave_connections_for_the_others(notes):
     looked, stay = threading.Barrier(101), threading.Event()
 
     def look() -> None:
-        notes.lookup(NEWEST, {})
+        notes.fast_read(NEWEST, {})
         looked.wait()
         stay.wait()
 
@@ -489,7 +489,7 @@ def test_many_threads_that_look_leave_connections_for_the_others(notes):
     looked.wait()
     with notes.read(), notes.read(), notes.write() as connection:
         connection.execute(text("INSERT INTO notes VALUES (1, '')"))
-    assert notes.lookup(NEWEST, {}).id == 1
+    assert notes.fast_read(NEWEST, {}).id == 1
     stay.set()
     for thread in threads:
         thread.join()
@@ -498,7 +498,7 @@ def test_many_threads_that_look_leave_connections_for_the_others(notes):
 @postgres_only
 def test_a_look_goes_on_after_the_server_ended_its_connections(notes):
     start = threading.Barrier(4)
-    threads = [threading.Thread(target=lambda: (start.wait(), notes.lookup(NEWEST, {}))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: (start.wait(), notes.fast_read(NEWEST, {}))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -511,7 +511,7 @@ def test_a_look_goes_on_after_the_server_ended_its_connections(notes):
             )
         )
     admin.dispose()
-    assert notes.lookup(NEWEST, {}).id is None
+    assert notes.fast_read(NEWEST, {}).id is None
     add(notes, 1)
     assert ids(notes) == [1]
 
@@ -575,16 +575,16 @@ def test_forty_threads_write_without_losing_anything(notes):
 @forks
 def test_a_child_reads_and_writes_and_so_does_its_parent_after_it(notes):
     add(notes, 1)
-    notes.lookup(NEWEST, {})
+    notes.fast_read(NEWEST, {})
 
     def child() -> list[int]:
-        assert notes.lookup(NEWEST, {}).id == 1
+        assert notes.fast_read(NEWEST, {}).id == 1
         add(notes, 2)
         return ids(notes)
 
     assert in_a_fork(child) == "[1, 2]"
     add(notes, 3)
-    assert notes.lookup(NEWEST, {}).id == 3
+    assert notes.fast_read(NEWEST, {}).id == 3
     assert ids(notes) == [1, 2, 3]
 
 
@@ -596,7 +596,7 @@ def test_a_child_that_is_born_in_the_middle_of_other_threads_work_can_write(note
     def work(start: int) -> None:
         for number in range(start, start + 100_000):
             add(notes, number, durable=False)
-            notes.lookup(NEWEST, {})
+            notes.fast_read(NEWEST, {})
             ids(notes)
             if number == start:
                 busy.wait()
@@ -628,7 +628,7 @@ def test_a_child_of_a_thread_in_a_transaction_is_born_without_delay(notes):
 @sqlite_only
 def test_a_child_inherits_no_connection(notes, database_url):
     """A child that outlives its parent would otherwise read without the locks that others respect."""
-    notes.lookup(NEWEST, {})
+    notes.fast_read(NEWEST, {})
     path = os.path.realpath(database_url.removeprefix("sqlite:///"))
 
     def inherited() -> list[str]:

@@ -70,7 +70,7 @@ def test_a_look_is_a_transaction_as_well(database, monkeypatch):
     monkeypatch.setattr(
         "lib.db.blocks.lease.run", lambda *told: (found.append(in_transaction()), run_on_driver(*told))[1]
     )
-    database.lookup(select(projects), {})
+    database.fast_read(select(projects), {})
     assert (found, in_transaction()) == ([True], False)
 
 
