@@ -17,7 +17,7 @@ from lib.db import AnyRow, Database
 from lib.db.tables import projects, provider_keys
 from lib.errors import KeyLocked
 from lib.vault.masters import Keyring
-from lib.vault.opening import Safe
+from lib.vault.opening import RowCipher
 from lib.vault.seals import SEAL, Entries, ProjectSeals, entry_of
 from lib.vault.states import StoredKey
 
@@ -41,7 +41,7 @@ class HandOver:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
-        self._safe = Safe(database, keyring)
+        self._cipher = RowCipher(database, keyring)
         self._seals = ProjectSeals(database, keyring)
 
     def due(self, master_key_id: str) -> list[Subject]:
@@ -63,7 +63,7 @@ class HandOver:
 
     def _locked(self, project: AnyRow, keys: list[AnyRow]) -> list[tuple[StoredKey, KeyLocked]]:
         subject = Subject(project.project_id, project.slug)
-        found = [(key, locked) for key in keys if (locked := self._safe.locked(key))]
+        found = [(key, locked) for key in keys if (locked := self._cipher.locked(key))]
         if found:
             return [(_stored(subject, key, locked), locked) for key, locked in found]
         misfit = self._seals.misfit(project, {key.provider: entry_of(key) for key in keys})
@@ -97,7 +97,7 @@ class HandOver:
         to = self._keyring.first
         if row.master_key_id == to.id:
             return False
-        sealed = self._safe.reseal(row)
+        sealed = self._cipher.reseal(row)
         if entries.get(row.provider) != entry_of(row):
             raise KeyLocked(row.last4, row.master_key_id, tampered=True)
         this_one = (
@@ -122,7 +122,7 @@ class HandOver:
     def _left(self, connection: Connection, subject: Subject, locked: KeyLocked) -> list[StoredKey]:
         """All of a project that cannot be handed over: by its keys, or else by itself."""
         rows = self._keys(connection, subject)
-        keys = [_stored(subject, row, self._safe.locked(row) or locked) for row in rows]
+        keys = [_stored(subject, row, self._cipher.locked(row) or locked) for row in rows]
         return keys or [_project(subject, locked)]
 
 

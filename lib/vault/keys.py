@@ -86,7 +86,7 @@ class KeyStore(KeyReader):
             project = find_for(connection, slug, actor, Action.SET_KEY, lock=True)
             current = connection.execute(_KEY, {"project_id": project.id, "provider": provider}).first()
             if (current.version if current else 0) != expected_version:
-                if current and current.saved_by == actor.name and self._safe.holds(current, secret):
+                if current and current.saved_by == actor.name and self._cipher.holds(current, secret):
                     # The second click of a double click.
                     return self._describe(connection, project.id, provider)
                 raise KeyChanged(_changed(current))
@@ -222,7 +222,7 @@ class KeyStore(KeyReader):
         key: dict[str, object] = {"project_id": project.id, "provider": provider}
         version: int = (connection.execute(_NEWEST_VERSION, key).scalar() or 0) + 1
         secret_id = str(uuid.uuid4())
-        sealed = self._safe.seal(secret, project.id, provider, secret_id, version)
+        sealed = self._cipher.seal(secret, project.id, provider, secret_id, version)
         row = {
             "version": version,
             "secret_id": secret_id,

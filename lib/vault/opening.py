@@ -19,10 +19,10 @@ SEALED_KEY = (
     provider_keys.c.sealed_data_key,
     provider_keys.c.sealed_value,
 )
-"""What a row needs so that ``Safe`` can open it, besides ``project_id``."""
+"""What a row needs so that ``RowCipher`` can open it, besides ``project_id``."""
 
 
-class Safe:
+class RowCipher:
     """Seals keys for this deployment's rows, and opens them; nothing is ever opened by trial."""
 
     def __init__(self, database: Database, keyring: Keyring) -> None:

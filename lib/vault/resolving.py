@@ -17,7 +17,7 @@ from lib.db.tables import platform_key_health, projects, provider_keys
 from lib.errors import KeyLocked, KeyMissing, ProjectUnknown
 from lib.secret import Secret
 from lib.vault.masters import Keyring
-from lib.vault.opening import SEALED_KEY, Safe
+from lib.vault.opening import SEALED_KEY, RowCipher
 from lib.vault.seals import SEAL, ProjectSeals
 from lib.vault.states import PROVIDER, KeyState, PlatformKeyState, state_of
 
@@ -61,7 +61,7 @@ class KeyReader:
 
     def __init__(self, database: Database, keyring: Keyring, platform_key: Secret | None) -> None:
         self._database = database
-        self._safe = Safe(database, keyring)
+        self._cipher = RowCipher(database, keyring)
         self._seals = ProjectSeals(database, keyring)
         self._platform_key = platform_key
 
@@ -97,7 +97,7 @@ class KeyReader:
         secret = None
         if row.version is not None:
             try:
-                secret = self._safe.open(row)
+                secret = self._cipher.open(row)
             except KeyLocked as locked:
                 locked.genuine = not locked.tampered and self._seals.vouches(row, provider)
                 raise

@@ -22,7 +22,7 @@ from lib.platform import Platform
 from lib.secret import Secret
 from lib.settings import Settings
 from lib.vault.masters import Keyring
-from lib.vault.opening import Safe
+from lib.vault.opening import RowCipher
 from lib.vault.sealing import MasterKey
 from lib.vault.unsealed import seal_existing
 from tests.old_schemas import begin_at
@@ -45,7 +45,7 @@ def old_url(empty_database_url: str) -> str:
         begin_at(connection, BEFORE, "own", "funded")
         for slug in ("own", "funded"):
             connection.execute(text("INSERT INTO accounts (project_id) VALUES (:slug)"), {"slug": slug})
-    sealed = Safe(database, Keyring([MasterKey(MASTER)])).seal(Secret(KEY), "own", "openai", "an id", 1)
+    sealed = RowCipher(database, Keyring([MasterKey(MASTER)])).seal(Secret(KEY), "own", "openai", "an id", 1)
     row = {"scheme": sealed.scheme, "master_key_id": sealed.master_key_id, "saved_at": 1, "saved_by": "x"}
     row |= {"sealed_data_key": sealed.data_key, "sealed_value": sealed.value, "last4": "1111"}
     row |= {"project_id": "own", "provider": "openai", "version": 1, "secret_id": "an id"}
