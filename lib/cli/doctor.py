@@ -111,7 +111,7 @@ def _keys(session: Session, settings: Settings, database: Database) -> Iterator[
     saved = {slug: state for slug, state in states.items() if state.version}
     locked = {slug: state for slug, state in states.items() if state.status == "locked"}
     for slug, state in sorted(locked.items()):
-        yield Finding("keys", "broken", f"{slug}: {state.locked_why}")
+        yield Finding("keys", "broken", f"{slug}: {state.lock_reason}")
     if not locked:
         yield Finding("keys", "ok", f"{len(saved)} of {len(states)} projects have a key, all can be opened")
     yield _seals(database)

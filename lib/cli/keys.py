@@ -151,7 +151,7 @@ def _for_people(state: KeyState) -> list[tuple[str, object]]:
 
 def _trouble(state: KeyState) -> str:
     if state.status == "locked":
-        return state.locked_why or ""
+        return state.lock_reason or ""
     if state.status == "failing":
         since = clock_time(state.failing_since)
         return f"failing since {since}: {state.failure_message or state.failure_code or state.failure}"

@@ -52,7 +52,7 @@ class KeyState:
     failure_message: str | None = None
     failure_request_id: str | None = None
     master_key_id: str | None = None
-    locked_why: str | None = None
+    lock_reason: str | None = None
     worked_at: Micros | None = None
     obstacle: str | None = None
 
@@ -139,23 +139,23 @@ class Rotated:
     left: list[StoredKey]
 
 
-def state_of(row: AnyRow, provider: str, locked_why: str | None) -> KeyState:
+def state_of(row: AnyRow, provider: str, lock_reason: str | None) -> KeyState:
     """What may be shown of a project's key.
 
     Args:
         row: the project, outer-joined to its row of ``provider_keys`` in use.
         provider: whose key it is.
-        locked_why: set where the project's calls are stopped.
+        lock_reason: set where the project's calls are stopped.
     """
     if row.version is None:
-        status = "none" if locked_why is None else "locked"
-        return KeyState(row.slug, provider, "platform", status, locked_why=locked_why)
+        status = "none" if lock_reason is None else "locked"
+        return KeyState(row.slug, provider, "platform", status, lock_reason=lock_reason)
     return KeyState(
         project=row.slug,
         provider=provider,
         source="byok",
-        status=_status(row, locked=locked_why is not None),
-        locked_why=locked_why,
+        status=_status(row, locked=lock_reason is not None),
+        lock_reason=lock_reason,
         **{name: row._mapping[column] for name, column in _COLUMNS.items()},  # noqa: SLF001
     )
 

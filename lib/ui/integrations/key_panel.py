@@ -92,7 +92,7 @@ def draw_facts(
     if state.version:
         rows = _own_key(state, viewer, at, zone) | _spend(project, state, viewer.actor)
     elif state.status == "locked":
-        rows = {"Locked": escape(state.locked_why or "")}
+        rows = {"Locked": escape(state.lock_reason or "")}
     else:
         rows = _platform_key(platform.caps.headroom(project.slug, actor=viewer.actor), funded=funded)
         rows |= _last_platform_use(platform, project, viewer.actor, at, zone)
@@ -102,7 +102,7 @@ def draw_facts(
 def _own_key(state: KeyState, viewer: Viewer, at: Micros, zone: ZoneInfo) -> dict[str, str]:
     rows = {"Key": key_code(state.last4)}
     if state.status == "locked":
-        rows["Locked"] = escape(state.locked_why or "It cannot be opened here.")
+        rows["Locked"] = escape(state.lock_reason or "It cannot be opened here.")
     if state.failing_since is not None:
         rows["OpenAI says"] = quote(state.failure_message or FAILURE.get(state.failure or "", "failed"))
         codes = [code(str(part)) for part in (state.failure_status, state.failure_code) if part]

@@ -19,7 +19,7 @@ def failing_key(project: Project, state: KeyState, actor: Actor, zone: ZoneInfo)
     """A key that fails or is locked: since when, and what followed."""
     name = f"**{escape(project.slug)}**: "
     if state.status == "locked":
-        text = f"{name}{escape(state.locked_why or 'its key cannot be opened here.')}"
+        text = f"{name}{escape(state.lock_reason or 'its key cannot be opened here.')}"
         return Attention("Key locked", "red", text)
     if state.status == "warning":
         why = "its account is out of money" if state.obstacle == "money" else "not from this server's address"

@@ -230,7 +230,7 @@ def test_without_its_master_key_a_key_is_locked_and_nothing_is_overwritten(datab
     with open_vault(database_url, *masters, platform_key=PLATFORM) as vault:
         state = vault.describe("checkout")
         assert (state.status, state.master_key_id, state.last4) == ("locked", ID, "1111")
-        assert f"does not have master key {ID}" in state.locked_why
+        assert f"does not have master key {ID}" in state.lock_reason
         with pytest.raises(KeyLocked, match=ID) as locked:
             vault.keys.resolve("checkout")
         assert not locked.value.tampered

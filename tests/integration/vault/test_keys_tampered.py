@@ -164,7 +164,7 @@ def test_a_row_that_was_tampered_with_is_locked_and_never_turns_into_the_platfor
             vault.keys.resolve("checkout")
         assert locked.value.tampered
         state = vault.describe("checkout")
-        assert (state.status, state.source, state.locked_why) == ("locked", "byok", str(locked.value))
+        assert (state.status, state.source, state.lock_reason) == ("locked", "byok", str(locked.value))
         assert vault.keys.describe_all(actor=ADMIN)["checkout"] == state
 
 

@@ -305,7 +305,7 @@ def test_the_next_run_and_whoever_asks_for_the_key_are_stopped_too(world: World,
                     call(vault, run)
                 with pytest.raises(KeyLocked) as locked:
                     vault.keys.resolve(slug)
-                assert state.locked_why == str(locked.value)
+                assert state.lock_reason == str(locked.value)
             else:
                 assert paid(call(vault, run)) == PAYS[slug]
                 assert vault.opened(slug) == PAYS[slug][1]

@@ -156,7 +156,7 @@ def test_a_new_database_needs_a_master_key_for_its_first_project(database_url: s
     with pytest.raises(MasterKeyMissing, match="no project can be created"):
         keyless.projects.add("other", actor=OPERATOR)
     assert [project.slug for project in keyless.projects.list(actor=OPERATOR)] == ["shop"]
-    assert keyless.keys.describe("shop").locked_why is not None
+    assert keyless.keys.describe("shop").lock_reason is not None
     keyless.close()
 
 
