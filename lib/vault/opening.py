@@ -55,7 +55,7 @@ class RowCipher:
         if master is None:
             raise KeyLocked(row.last4, row.master_key_id)
         binding = self._binding(row.project_id, row.provider, row.secret_id, row.version)
-        return master.hand_over(_box(row), binding, self._keyring.first)
+        return master.rewrap(_box(row), binding, self._keyring.first)
 
     def locked(self, row: AnyRow) -> KeyLocked | None:
         """Why the row does not open, None if it does."""

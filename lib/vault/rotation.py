@@ -3,7 +3,7 @@
 A master key that some server does not know locks what it seals there. So a new one only opens at first; it
 becomes the one that encrypts when ``rotate`` begins; and an old one goes only when nothing is sealed with it.
 
-Rotation hands over project by project (lib.vault.handover): its keys' data keys, and the seal over what points at
+Rotation rewraps project by project (lib.vault.rewrap): its keys' data keys, and the seal over what points at
 them. Whatever happens meanwhile, each opens with the master key that its row names.
 """
 
@@ -26,8 +26,8 @@ from lib.errors import BadInput, MasterKeyInUse, MasterKeyMissing
 from lib.secret import Secret
 from lib.settings import Settings
 from lib.vault import keyfile, masters
-from lib.vault.handover import HandOver
 from lib.vault.masters import Keyring
+from lib.vault.rewrap import Rewrap
 from lib.vault.states import MasterKeys, MasterKeyState, Rotated, RotationPlan, StoredKey
 
 _NAMED = 5
@@ -68,7 +68,7 @@ class Masters:
     def __init__(self, database: Database, keyring: Keyring, settings: Settings) -> None:
         self._database = database
         self._keyring = keyring
-        self._hand_over = HandOver(database, keyring)
+        self._rewrap = Rewrap(database, keyring)
         self._variable = settings.master_keys
         self._path = settings.master_key_file
 
@@ -136,7 +136,7 @@ class Masters:
         to = newer or self._keyring.first.id
         with self._database.read() as connection:
             keys = len(connection.execute(_SEALED.where(provider_keys.c.master_key_id != to)).all())
-        return RotationPlan(to, newer is not None, keys, len(self._hand_over.due(to)))
+        return RotationPlan(to, newer is not None, keys, len(self._rewrap.due(to)))
 
     def rotate(self, *, actor: Actor, progress: Callable[[int], None] | None = None) -> Rotated:
         """Re-seal everything that the first master key does not seal. May be killed and run again.
@@ -149,7 +149,7 @@ class Masters:
         resealed, changed, left = 0, False, dict[str, list[StoredKey]]()
         while due := [each for each in self._due() if each.project_id not in left]:
             for subject in due:
-                done = self._hand_over.project(subject, actor)
+                done = self._rewrap.project(subject, actor)
                 if done.left:
                     left[subject.project_id] = done.left
                 resealed, changed = resealed + done.resealed, True
@@ -165,7 +165,7 @@ class Masters:
         return Rotated(to, resealed, named)
 
     def _due(self) -> list[Subject]:
-        return self._hand_over.due(self._keyring.first.id)
+        return self._rewrap.due(self._keyring.first.id)
 
     def _promote(self, actor: Actor) -> None:
         if self._next() is None:
@@ -254,7 +254,7 @@ class Masters:
 
     def _locked(self) -> tuple[list[StoredKey], list[StoredKey]]:
         """What is locked for want of a master key, and what was altered."""
-        found = self._hand_over.locked()
+        found = self._rewrap.locked()
         missing = [key for key, locked in found if not locked.tampered]
         return missing, [key for key, locked in found if locked.tampered]
 

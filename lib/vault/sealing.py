@@ -107,8 +107,8 @@ class MasterKey:
         except (InvalidTag, ValueError):
             return False
 
-    def hand_over(self, sealed: Sealed, binding: Binding, to: MasterKey) -> Sealed:
-        """The same box, its data key sealed by another master key. Raises DoesNotOpen."""
+    def rewrap(self, sealed: Sealed, binding: Binding, to: MasterKey) -> Sealed:
+        """``sealed`` with its data key sealed by another master key, its content untouched. Raises DoesNotOpen."""
         row = binding.packed()
         try:
             data_key = _box(

@@ -1,4 +1,4 @@
-"""What a project has sealed, handed over to the first master key: its keys and the seal over them, at once.
+"""Rewraps what a project has sealed for the first master key: its keys and the seal over them, at once.
 
 One short transaction a project: whatever kills it, the project is sealed with the old master key or the new one.
 What does not open, or is not as it was sealed, is left as it is and named.
@@ -28,15 +28,15 @@ _PROJECTS = select(
 
 
 @dataclass
-class HandedOver:
-    """How many keys one project handed over, and what it could not."""
+class Rewrapped:
+    """How many keys of one project were rewrapped, and which could not be."""
 
     resealed: int = 0
     left: list[StoredKey] = field(default_factory=list)
 
 
-class HandOver:
-    """Hands projects over to the first master key."""
+class Rewrap:
+    """Rewraps projects for the first master key."""
 
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
@@ -69,14 +69,14 @@ class HandOver:
         misfit = self._seals.misfit(project, {key.provider: entry_of(key) for key in keys})
         return [(_project(subject, misfit), misfit)] if misfit else []
 
-    def project(self, subject: Subject, actor: Actor) -> HandedOver:
+    def project(self, subject: Subject, actor: Actor) -> Rewrapped:
         """Hand one project over; running it again changes nothing."""
         with self._database.write() as connection:
             try:
                 entries = self._seals.verified(connection, subject.project_id)
             except KeyLocked as locked:
-                return HandedOver(left=self._left(connection, subject, locked))
-            done = HandedOver()
+                return Rewrapped(left=self._left(connection, subject, locked))
+            done = Rewrapped()
             for row in self._keys(connection, subject, lock=True):
                 try:
                     done.resealed += self._key(connection, subject, row, entries, actor)
@@ -93,7 +93,7 @@ class HandOver:
     def _key(
         self, connection: Connection, subject: Subject, row: AnyRow, entries: Entries, actor: Actor
     ) -> bool:
-        """Whether it had to be handed over; its entry is then the new one. Raises KeyLocked."""
+        """Whether it had to be rewrapped; its entry is then the new one. Raises KeyLocked."""
         to = self._keyring.first
         if row.master_key_id == to.id:
             return False
@@ -120,7 +120,7 @@ class HandOver:
         return True
 
     def _left(self, connection: Connection, subject: Subject, locked: KeyLocked) -> list[StoredKey]:
-        """All of a project that cannot be handed over: by its keys, or else by itself."""
+        """All of a project that cannot be rewrapped: by its keys, or else by itself."""
         rows = self._keys(connection, subject)
         keys = [_stored(subject, row, self._cipher.locked(row) or locked) for row in rows]
         return keys or [_project(subject, locked)]
