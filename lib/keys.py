@@ -5,8 +5,8 @@ No transaction is open while the provider answers.
 
 from __future__ import annotations
 
+from lib.access.denied_attempts import denials_logged
 from lib.access.projects import Projects
-from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, require
 from lib.db import Database
 from lib.errors import KeyRejected, KeyUnusable, SampleProject
@@ -113,7 +113,7 @@ class Keys:
     ) -> KeyState:
         """Destroy the sealed key; the project is platform-funded again."""
         who = actor or self._actor
-        with refusals_logged(self._database, who, "remove the key", slug):
+        with denials_logged(self._database, who, "remove the key", slug):
             return self._store.remove(slug, actor=who, expected_version=expected_version)
 
     def describe(self, slug: str, *, actor: Actor | None = None) -> KeyState:
@@ -135,7 +135,7 @@ class Keys:
     def _allowed(self, slug: str, actor: Actor | None) -> Actor:
         who = actor or self._actor
         project = self._projects.get(slug, actor=who)
-        with refusals_logged(self._database, who, "set the key", slug):
+        with denials_logged(self._database, who, "set the key", slug):
             require(who, Action.SET_KEY, project.id)
         if self._settings.is_sample:
             raise SampleProject(slug)

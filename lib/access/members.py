@@ -9,8 +9,8 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from lib.access import audit
 from lib.access.audit import Subject, Tag
+from lib.access.denied_attempts import denials_logged
 from lib.access.projects import find
-from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, Origin, Role, allows, require
 from lib.clock import Micros
 from lib.db import AnyRow, Database
@@ -72,7 +72,7 @@ class Members:
         """
         name, wanted = clean_email(email), _role(role)
         with (
-            refusals_logged(self._database, actor, f"make {name} {wanted.name.lower()}", slug),
+            denials_logged(self._database, actor, f"make {name} {wanted.name.lower()}", slug),
             self._database.write() as connection,
         ):
             scope, subject = _scope(connection, slug, actor)
@@ -101,7 +101,7 @@ class Members:
         """Remove a member, or leave oneself. A project never loses its last lead or administrator."""
         name = fold(email)
         with (
-            refusals_logged(self._database, actor, f"remove {name[:320]}", slug),
+            denials_logged(self._database, actor, f"remove {name[:320]}", slug),
             self._database.write() as connection,
         ):
             scope, subject = _scope(connection, slug, actor)

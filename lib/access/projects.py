@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lib.access import audit
 from lib.access.audit import Subject, Tag
-from lib.access.refusals import refusals_logged
+from lib.access.denied_attempts import denials_logged
 from lib.access.roles import Action, Actor, allows, require
 from lib.clock import Micros
 from lib.db import AnyRow, Database
@@ -93,7 +93,7 @@ class Projects:
             MasterKeyMissing: nothing can seal which key it uses.
             Forbidden: only administrators create projects.
         """
-        with refusals_logged(self._database, actor, "create a project"):
+        with denials_logged(self._database, actor, "create a project"):
             require(actor, Action.CREATE_PROJECT, None)
         slug, name = clean_slug(slug), clean_name(name or slug)
         with self._database.write() as connection:
@@ -139,7 +139,7 @@ class Projects:
         if on_key_failure not in POLICIES:
             raise BadInput("Choose stop or platform.")
         with (
-            refusals_logged(self._database, actor, "set the failure policy", slug),
+            denials_logged(self._database, actor, "set the failure policy", slug),
             self._database.write() as connection,
         ):
             before = find_for(connection, slug, actor, Action.SET_FAILURE_POLICY, lock=True)
@@ -161,7 +161,7 @@ class Projects:
 
     def set_plan(self, slug: str, plan: str, *, actor: Actor) -> Project:
         """Put the project on another plan. It is Qodex's money: administrators only."""
-        with refusals_logged(self._database, actor, "set the plan", slug):
+        with denials_logged(self._database, actor, "set the plan", slug):
             require(actor, Action.SET_PLAN, None)
         with self._database.write() as connection:
             before = find(connection, slug, lock=True)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from lib.access import audit
 from lib.access.audit import Tag
-from lib.access.refusals import record_rarely
+from lib.access.denied_attempts import record_rarely
 from lib.access.roles import Actor, Origin
 from lib.clock import HOUR, MINUTE, SECOND, Micros
 from lib.db import Database

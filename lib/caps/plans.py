@@ -9,8 +9,8 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from lib.access import audit
 from lib.access.audit import Tag
+from lib.access.denied_attempts import denials_logged
 from lib.access.projects import clean_name, find
-from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, require
 from lib.clock import Micros
 from lib.db import AnyRow, Database
@@ -71,7 +71,7 @@ class Plans:
             BadInput: a cap is below zero, or the name cannot be used.
             Forbidden: that takes the role admin.
         """
-        with refusals_logged(self._database, actor, "set the plan's caps"):
+        with denials_logged(self._database, actor, "set the plan's caps"):
             require(actor, Action.SET_PLAN, None)
         _require_caps(cap_5h_nano, cap_7d_nano)
         name = clean_name(name)
@@ -117,7 +117,7 @@ class Plans:
             BadInput: a cap is below zero, the reason is missing, or the end lies in the past.
             Forbidden: that takes the role admin.
         """
-        with refusals_logged(self._database, actor, "set the project's caps", slug):
+        with denials_logged(self._database, actor, "set the project's caps", slug):
             require(actor, Action.SET_PLAN, None)
         after = _override(cap_5h_nano, cap_7d_nano, reason, ends_at)
         with self._database.write() as connection:

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, select
 
 from lib.access import audit
 from lib.access.audit import Subject, Tag
+from lib.access.denied_attempts import denials_logged
 from lib.access.projects import visible_ids
-from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, require
 from lib.clock import iso
 from lib.db import Database
@@ -167,7 +167,7 @@ def _refusals_logged(database: Database, actor: Actor, wanted: UsageFilter) -> I
     """Naming a project that one may not know of is a refused attempt, too; the sentence tells no more."""
     slug = wanted.projects[0] if len(wanted.projects) == 1 else None
     try:
-        with refusals_logged(database, actor, "export usage", slug):
+        with denials_logged(database, actor, "export usage", slug):
             try:
                 yield
             except ProjectUnknown as unknown:

@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from lib.access import audit
 from lib.access.audit import Tag
-from lib.access.refusals import refusals_logged
+from lib.access.denied_attempts import denials_logged
 from lib.access.roles import Action, Actor, require
 from lib.db import Database
 from lib.db.tables import projects
@@ -75,7 +75,7 @@ def import_usage(
         BadInput: the file is no CSV or Parquet with the columns that are needed.
         Forbidden: only administrators import.
     """
-    with refusals_logged(database, actor, "import usage"):
+    with denials_logged(database, actor, "import usage"):
         require(actor, Action.IMPORT_USAGE, None)
     with database.read() as connection:
         now, former = database.now(connection), has_former_ids(connection)

@@ -10,8 +10,8 @@ from typing import TypeAlias
 from sqlalchemy import Connection, and_, insert, or_, select, update
 
 from lib.access.audit import Subject
+from lib.access.denied_attempts import denials_logged
 from lib.access.projects import find_for
-from lib.access.refusals import refusals_logged
 from lib.access.roles import Action, Actor, allows, require
 from lib.caps.windows import CapState, cap_snapshot, cap_snapshot_to_write, require_headroom
 from lib.clock import MINUTE, SECOND, Micros, from_micros, to_micros
@@ -64,7 +64,7 @@ class RunStore:
             ProjectUnknown, BadInput, Forbidden.
         """
         _require_valid(kind, token_budget)
-        with refusals_logged(self._database, actor, "start a run", slug), self._database.read() as connection:
+        with denials_logged(self._database, actor, "start a run", slug), self._database.read() as connection:
             project = find_for(connection, slug, actor, Action.MAKE_CALLS)
         expire_calls(self._database, project.id)
         with self._database.write() as connection:
@@ -114,7 +114,7 @@ class RunStore:
         project_id: str = found.project_id
         if not allows(actor, Action.SEE_SPEND, project_id) or slug not in {None, found.slug}:
             raise RunUnknown
-        with refusals_logged(self._database, actor, "go on with a run", found.slug):
+        with denials_logged(self._database, actor, "go on with a run", found.slug):
             require(actor, Action.MAKE_CALLS, project_id)
         expire_calls(self._database, project_id)
         with self._database.write() as connection:

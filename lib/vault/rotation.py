@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select, union
 
 from lib.access import audit
 from lib.access.audit import Subject, Tag
-from lib.access.refusals import refusals_logged
+from lib.access.denied_attempts import denials_logged
 from lib.access.roles import Action, Actor, require
 from lib.db import Database
 from lib.db.tables import deployment, projects, provider_keys
@@ -230,7 +230,7 @@ class Masters:
     # --- what all of them need ---------------------------------------------------------------------
 
     def _require(self, actor: Actor, what: str) -> None:
-        with refusals_logged(self._database, actor, what):
+        with denials_logged(self._database, actor, what):
             require(actor, Action.MANAGE_MASTER_KEYS, None)
 
     def _ids(self) -> list[str]:

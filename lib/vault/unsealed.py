@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, distinct, func, select
 
 from lib.access.audit import Subject, Tag
-from lib.access.refusals import refusals_logged
+from lib.access.denied_attempts import denials_logged
 from lib.access.roles import Action, Actor, require
 from lib.clock import Micros
 from lib.db import AnyRow, Database
@@ -105,7 +105,7 @@ class UnsealedProjects:
         return Unsealed(row.slug, row.project_id, row.on_key_failure, last4s, misfit.sentence)
 
     def _require(self, actor: Actor) -> None:
-        with refusals_logged(self._database, actor, "seal projects"):
+        with denials_logged(self._database, actor, "seal projects"):
             require(actor, Action.MANAGE_MASTER_KEYS, None)
 
 

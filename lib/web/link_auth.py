@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.access.refusals import refusals_logged
+from lib.access.denied_attempts import denials_logged
 from lib.access.roles import Actor, Origin, local_administrator
 from lib.access.sessions import Rules, Sessions
 from lib.errors import SessionEnded, SignInRefused
@@ -23,7 +23,7 @@ def authorize(platform: Platform, token: str, browser: str | None, kind: str) ->
     try:
         link = Signer(platform.settings).read(token, browser, kind, now)
     except LinkRefused as refusal:
-        with refusals_logged(platform.database, Actor(refusal.owner, Origin.ROUTE), _TRIED):
+        with denials_logged(platform.database, Actor(refusal.owner, Origin.ROUTE), _TRIED):
             raise
     return link, _owner(platform, link)
 
@@ -32,7 +32,7 @@ def _owner(platform: Platform, link: Link) -> Actor:
     settings = platform.settings
     if settings.oidc_issuer is None:
         return local_administrator(Origin.ROUTE, link.owner)
-    with refusals_logged(platform.database, Actor(link.owner, Origin.ROUTE), _TRIED):
+    with denials_logged(platform.database, Actor(link.owner, Origin.ROUTE), _TRIED):
         try:
             Sessions(platform.database).require_open(
                 link.session, link.owner, link.signed_in_at, Rules.of(settings)

@@ -1,4 +1,4 @@
-"""Refused attempts in the audit log: so few per person and hour that nobody can fill the disk with them."""
+"""Denied attempts in the audit log: so few per person and hour that no person can fill the disk with them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def record_rarely(
 
 
 @contextmanager
-def refusals_logged(database: Database, actor: Actor, what: str, slug: str | None = None) -> Iterator[None]:
+def denials_logged(database: Database, actor: Actor, what: str, slug: str | None = None) -> Iterator[None]:
     """Around an action: a Forbidden that leaves it is in the audit log, too.
 
     Args:
@@ -56,7 +56,7 @@ def refusals_logged(database: Database, actor: Actor, what: str, slug: str | Non
         try:
             _record(database, actor, what, slug)
         except QodexError as problem:
-            log.warning("A refused attempt is not in the audit log: %s", problem)
+            log.warning("A denied attempt is not in the audit log: %s", problem)
         raise
 
 
