@@ -13,8 +13,8 @@ from lib.errors import KeyRejected, KeyUnusable, SampleProject
 from lib.llm.openai.key_check import CheckResult, check_key, clean_key
 from lib.secret import Secret
 from lib.settings import Settings
-from lib.vault.attempts import attempt
 from lib.vault.keys import KeyStore, require_provider
+from lib.vault.rate_limit import check_rate_limit
 from lib.vault.resolving import ResolvedKey
 from lib.vault.states import PROVIDER, KeyState, PlatformKeyState, Verdict
 
@@ -71,7 +71,7 @@ class Keys:
         secret = clean_key(pasted.reveal())
         state = self.describe(slug, actor=who)
         seen = state.version if expected_version is None else expected_version
-        with attempt(self._database, slug, who):
+        with check_rate_limit(self._database, slug, who):
             try:
                 result = check_key(secret, self._settings)
             except KeyRejected as refused:
@@ -99,7 +99,7 @@ class Keys:
         resolved = self._store.resolve(slug)
         if resolved.version is None:
             return self.describe(slug, actor=who)
-        with attempt(self._database, slug, who):
+        with check_rate_limit(self._database, slug, who):
             try:
                 result = check_key(resolved.secret, self._settings)
             except KeyRejected as refused:

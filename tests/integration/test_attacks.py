@@ -31,9 +31,9 @@ from lib.exchange.import_usage import import_usage
 from lib.platform import Platform
 from lib.runs.log import RunFilter
 from lib.secret import Secret
-from lib.vault.attempts import PER_PERSON, PER_PROJECT
 from lib.vault.keys import KeyStore
 from lib.vault.masters import Keyring
+from lib.vault.rate_limit import PER_PERSON, PER_PROJECT
 from lib.vault.sealing import MasterKey
 from lib.vault.seals import ProjectSeals
 from lib.vault.states import Verdict

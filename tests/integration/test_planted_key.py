@@ -23,7 +23,7 @@ from lib.access.roles import Actor, Origin, Role
 from lib.errors import KeyMalformed, KeyRejected, KeyUnchecked, QodexError
 from lib.exchange.export import export_usage
 from lib.reports.spend import UsageFilter
-from lib.vault.attempts import PER_PERSON
+from lib.vault.rate_limit import PER_PERSON
 
 if TYPE_CHECKING:
     from lib.platform import Platform

@@ -1,4 +1,4 @@
-"""A limit on refused keys, so that our check is no tool for trying out stolen ones.
+"""Rate limit on rejected key checks (prevents use as an oracle for stolen keys).
 
 Counted from the audit log: what is limited is what is logged. Accepted keys and outages do not count. Checks
 that this process is making right now count as refused until they are known, or many at once would all pass.
@@ -27,7 +27,7 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def attempt(database: Database, slug: str, actor: Actor) -> Iterator[None]:
+def check_rate_limit(database: Database, slug: str, actor: Actor) -> Iterator[None]:
     """Around a check and the note of what came of it.
 
     Raises:
