@@ -29,8 +29,8 @@ from lib.errors import (
 )
 from lib.ledger import ceilings, key_health, run_limits
 from lib.ledger.attempts import AttemptResult, RequestProfile
+from lib.ledger.key_selector import RUN, KeySelector, Payer
 from lib.ledger.opened import OpenCall
-from lib.ledger.payer import RUN, Payer, Payers
 from lib.ledger.settled_event import settled_event
 from lib.ledger.settlement_queue import SETTLE_SECONDS, SettlementQueue
 from lib.pricing.prices import PriceBook
@@ -92,7 +92,7 @@ class Ledger:
 
     def __init__(self, database: Database, keys: KeyStore, prices: PriceBook, worker: Actor) -> None:
         self._database = database
-        self._payers = Payers(keys, worker)
+        self._selector = KeySelector(keys, worker)
         self._prices = prices
         self.queue = SettlementQueue()
         self._settle_seconds = min(SETTLE_SECONDS, database.limits.seconds)
@@ -219,7 +219,7 @@ class Ledger:
 
     def _there(self, connection: Connection, run: AnyRow | None, started: StartedRun, now: Micros) -> AnyRow:
         if run is None:
-            raise self._payers.not_there(connection, started, now)
+            raise self._selector.not_there(connection, started, now)
         return run
 
     def _payer(self, connection: Connection, run: AnyRow, now: Micros, opening: _Opening) -> Payer:
@@ -227,9 +227,9 @@ class Ledger:
         failed = opening.instead_of
         if failed is None or failed.key_version != run.version:
             # Also after a failure, where the key has been replaced or removed meanwhile.
-            return self._payers.choose(connection, run, now)
+            return self._selector.select(connection, run, now)
         why = opening.why or "failed"
-        return self._payers.fall_back(connection, run, now, last4=failed.last4, why=why, event_id=failed.id)
+        return self._selector.fall_back(connection, run, now, last4=failed.last4, why=why, event_id=failed.id)
 
     def _write_open(
         self,
@@ -263,15 +263,15 @@ class Ledger:
             region=profile.region,
         )
         raw_execute(connection, _OPEN, _open_row(call))
-        if payer.news is not None:
+        if payer.fallback_notice is not None:
             note(
                 connection,
                 run.project_id,
                 run.run_id,
                 now,
                 "key:fell_back",
-                payer.news,
-                event_id=payer.news_of,
+                payer.fallback_notice,
+                event_id=payer.fallback_event_id,
             )
         if run.status == "lost":
             # Its worker was only slow: it lives. After the account: rows are locked in one order.

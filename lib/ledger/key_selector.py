@@ -75,20 +75,20 @@ class Payer:
     version: int | None = None
     falls_back: bool = False
     """The project chose to go on with the platform key if this one fails."""
-    news: str | None = None
+    fallback_notice: str | None = None
     """For the run's log, once the call really goes on."""
-    news_of: str | None = None
-    """The call whose failure it tells of."""
+    fallback_event_id: str | None = None
+    """The call whose failure the notice tells of."""
 
 
-class Payers:
-    """Decides from one row of ``RUN``, and writes what it decided into the run's log where that is news."""
+class KeySelector:
+    """Selects the key of a call from one row of ``RUN``, and logs where a call is stopped or falls back."""
 
     def __init__(self, keys: KeyStore, worker: Actor) -> None:
         self._keys = keys
         self._worker = worker
 
-    def choose(self, connection: Connection, run: AnyRow, now: Micros) -> Payer:
+    def select(self, connection: Connection, run: AnyRow, now: Micros) -> Payer:
         """The project's own key if it has one; else the platform's.
 
         Raises:
@@ -113,7 +113,7 @@ class Payers:
 
         Raises:
             Forbidden: the project does not fall back (any more).
-            KeyLocked: as in ``choose``.
+            KeyLocked: as in ``select``.
         """
         try:
             self._keys.open_row(run)
@@ -122,7 +122,9 @@ class Payers:
         if not self._falls_back(run):
             raise Forbidden("The project does not let its calls fall back to the platform-funded key.")
         what = f"The key •••• {last4} failed ({_REASONS.get(why, why)})"
-        return replace(self._platform(run), news=_went_on(run, what), news_of=event_id)
+        return replace(
+            self._platform(run), fallback_notice=_fallback_notice(run, what), fallback_event_id=event_id
+        )
 
     def not_there(self, connection: Connection, started: StartedRun, now: Micros) -> QodexError:
         """Why the project has no such run (any more)."""
@@ -153,7 +155,9 @@ class Payers:
         if not (locked.genuine and self._falls_back(run)):
             note(connection, run.project_id, run.run_id, now, "key:locked", locked.sentence)
             raise locked
-        return replace(self._platform(run), news=_went_on(run, locked.sentence.rstrip(".")))
+        return replace(
+            self._platform(run), fallback_notice=_fallback_notice(run, locked.sentence.rstrip("."))
+        )
 
     def _record(
         self,
@@ -180,7 +184,7 @@ class Payers:
         return run.on_key_failure == "platform" and bool(self._keys.platform_last4)
 
 
-def _went_on(run: AnyRow, what: str) -> str:
+def _fallback_notice(run: AnyRow, what: str) -> str:
     return f"{what}. The call went on with the platform-funded key, as {run.slug} has chosen."
 
 
