@@ -20,7 +20,7 @@ from lib.db.tables import accounts, open_calls, projects, provider_keys, runs
 from lib.errors import Forbidden, KeyLocked, QodexError, RunUnknown
 from lib.runs.lifecycle import StartedRun
 from lib.secret import Secret
-from lib.usage.events import note
+from lib.usage.events import log_line
 from lib.vault.keys import KeyStore
 from lib.vault.opening import SEALED_KEY
 from lib.vault.seals import SEAL
@@ -153,7 +153,7 @@ class KeySelector:
             happenings.note_key_locked(connection, subject, run.last4, locked, now)
         self._record(connection, subject, now, locked, run.version, first=first)
         if not (locked.genuine and self._falls_back(run)):
-            note(connection, run.project_id, run.run_id, now, "key:locked", locked.sentence)
+            log_line(connection, run.project_id, run.run_id, now, "key:locked", locked.sentence)
             raise locked
         return replace(
             self._platform(run), fallback_notice=_fallback_notice(run, locked.sentence.rstrip("."))

@@ -36,7 +36,7 @@ from lib.ledger.settlement_queue import SETTLE_SECONDS, SettlementQueue
 from lib.pricing.prices import PriceBook
 from lib.runs.lifecycle import LEASE as RUN_LEASE
 from lib.runs.lifecycle import StartedRun
-from lib.usage.events import count_on_account, event_is_there, note, take_open_call, write_event
+from lib.usage.events import count_on_account, event_is_there, log_line, take_open_call, write_event
 from lib.usage.expiry import expire_calls
 from lib.vault.keys import KeyStore
 from lib.vault.states import PROVIDER
@@ -264,7 +264,7 @@ class Ledger:
         )
         raw_execute(connection, _OPEN, _open_row(call))
         if payer.fallback_notice is not None:
-            note(
+            log_line(
                 connection,
                 run.project_id,
                 run.run_id,

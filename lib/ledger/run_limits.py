@@ -12,7 +12,7 @@ from lib.errors import BudgetExceeded, QodexError, RunEnded
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.opened import OpenCall
 from lib.pricing.prices import plain_usd
-from lib.usage.events import is_noted, note
+from lib.usage.events import is_logged, log_line
 
 _BUDGET_WARNING = 80  # percent
 _UNSENT = "call:not_sent"
@@ -41,7 +41,7 @@ def stop(connection: Connection, run: AnyRow, now: Micros, by: str, problem: Qod
         first = update(runs).where(this_run(run), runs.c.stopped_by.is_(None)).values(stopped_by=by)
         if connection.execute(first).rowcount and isinstance(problem, BudgetExceeded):
             happenings.note_run_stopped(connection, run, problem, now)
-    note(connection, run.project_id, run.run_id, now, f"{by}:stopped", problem.sentence)
+    log_line(connection, run.project_id, run.run_id, now, f"{by}:stopped", problem.sentence)
 
 
 def warn_of_budget(connection: Connection, call: OpenCall, run: AnyRow, now: Micros) -> None:
@@ -53,7 +53,7 @@ def warn_of_budget(connection: Connection, call: OpenCall, run: AnyRow, now: Mic
         message = (
             f"{run.tokens:,} of the run's own {run.token_budget:,} tokens are used. At all of them it stops."
         )
-        note(connection, call.project_id, call.run_id, now, "budget:warned", message)
+        log_line(connection, call.project_id, call.run_id, now, "budget:warned", message)
 
 
 def note_failure(connection: Connection, call: OpenCall, outcome: AttemptResult, now: Micros) -> None:
@@ -66,7 +66,7 @@ def note_failure(connection: Connection, call: OpenCall, outcome: AttemptResult,
     what = f"OpenAI rejected the {whose}" if rejected else f"The account of the {whose} is out of money"
     stopped = call.source == "byok" and not call.falls_back
     kept = " Nothing was spent on the platform key." if stopped else ""
-    note(
+    log_line(
         connection,
         call.project_id,
         call.run_id,
@@ -87,12 +87,12 @@ def note_excess(
         f"The call cost ${plain_usd(cost)}, more than the ${plain_usd(ceiling)} that its limits allow: "
         "the provider went beyond them. The real cost counts."
     )
-    note(connection, call.project_id, call.run_id, now, "cap:exceeded", message, event_id=call.id)
+    log_line(connection, call.project_id, call.run_id, now, "cap:exceeded", message, event_id=call.id)
 
 
 def note_unsent(connection: Connection, opened: AnyRow, now: Micros, why: str) -> None:
     """Once a run: nothing of a request left this machine. There is no usage row that could say it."""
-    if is_noted(connection, opened.project_id, opened.run_id, _UNSENT):
+    if is_logged(connection, opened.project_id, opened.run_id, _UNSENT):
         return
     message = f"A request could not be sent, so it cost nothing and counts as no call: {why}"
-    note(connection, opened.project_id, opened.run_id, now, _UNSENT, message, event_id=opened.event_id)
+    log_line(connection, opened.project_id, opened.run_id, now, _UNSENT, message, event_id=opened.event_id)

@@ -18,7 +18,7 @@ from lib.clock import MINUTE, SECOND, Micros, from_micros, to_micros
 from lib.db import AnyRow, Database
 from lib.db.tables import RUN_KINDS, projects, provider_keys, runs
 from lib.errors import BadInput, CapExceeded, RunEnded, RunUnknown, RunWaiting
-from lib.usage.events import note
+from lib.usage.events import log_line
 from lib.usage.expiry import expire_calls
 
 LEASE: Micros = 90 * SECOND
@@ -248,7 +248,7 @@ def _has_own_key(connection: Connection, project_id: str) -> bool:
 def _go_on(connection: Connection, project_id: str, run_id: str, now: Micros) -> None:
     values = {"status": "running", "lease_until": now + LEASE, "resumes_at": None, "claimed_until": None}
     connection.execute(update(runs).where(runs.c.run_id == run_id).values(values))
-    note(connection, project_id, run_id, now, "run:resumed", "There is room again; the run goes on.")
+    log_line(connection, project_id, run_id, now, "run:resumed", "There is room again; the run goes on.")
 
 
 def _put_off(
@@ -260,7 +260,7 @@ def _put_off(
     else:
         values = {"status": "refused", "ended_at": now, "stopped_by": "cap", "resumes_at": None}
     connection.execute(update(runs).where(runs.c.run_id == run_id).values(values))
-    note(connection, project_id, run_id, now, "run:waiting" if waits else "cap:refused", refusal.sentence)
+    log_line(connection, project_id, run_id, now, "run:waiting" if waits else "cap:refused", refusal.sentence)
 
 
 def _find_run(connection: Connection, run_id: str, *, lock: bool = False) -> AnyRow:

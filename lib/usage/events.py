@@ -106,12 +106,12 @@ def write_event(connection: Connection, row: EventRow) -> AnyRow:
 def _note_uncounted(connection: Connection, row: EventRow) -> None:
     """Once a run; its row is locked by now."""
     project, run = row.project_id, row.run_id or ""
-    if not is_noted(connection, project, run, _UNCOUNTED):
+    if not is_logged(connection, project, run, _UNCOUNTED):
         message = (
             "The size of a call is not known: the provider did not tell its tokens. Such calls do not count "
             "against the run's token budget; on the platform key they count against the caps."
         )
-        note(connection, project, run, row.occurred_at, _UNCOUNTED, message, event_id=row.event_id)
+        log_line(connection, project, run, row.occurred_at, _UNCOUNTED, message, event_id=row.event_id)
 
 
 def count_on_account(connection: Connection, row: EventRow, *, ceiling: int, freed: int) -> bool:
@@ -144,7 +144,7 @@ def count_on_account(connection: Connection, row: EventRow, *, ceiling: int, fre
     return taken >= account.alert_above_nano or now >= (account.alert_after or now + 1)
 
 
-def note(
+def log_line(
     connection: Connection,
     project_id: str,
     run_id: str,
@@ -168,7 +168,7 @@ def note(
     )
 
 
-def is_noted(connection: Connection, project_id: str, run_id: str, tag: str) -> bool:
+def is_logged(connection: Connection, project_id: str, run_id: str, tag: str) -> bool:
     """Whether the run's log has a line of this tag."""
     which = {"project": project_id, "run": run_id, "tag": tag}
     return connection.execute(_NOTED, which).first() is not None
