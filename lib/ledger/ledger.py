@@ -291,7 +291,7 @@ class Ledger:
         try:
             require_headroom(connection, at, ceiling)
         except CapExceeded as problem:
-            run_limits.stop(connection, run, now, "cap", problem)
+            run_limits.stop_run(connection, run, now, "cap", problem)
             thresholds.refused(connection, Subject(run.project_id, run.slug), now, problem)
             raise
         reserved = {"project": run.project_id, "nano": ceiling, "now": at.now}

@@ -29,11 +29,11 @@ def require_open(connection: Connection, run: AnyRow, now: Micros) -> None:
         raise RunEnded("This run has ended. Start another one for more calls.")
     if run.token_budget is not None and run.tokens >= run.token_budget:
         problem = BudgetExceeded(budget=run.token_budget, used=run.tokens)
-        stop(connection, run, now, "budget", problem)
+        stop_run(connection, run, now, "budget", problem)
         raise problem
 
 
-def stop(connection: Connection, run: AnyRow, now: Micros, by: str, problem: QodexError) -> None:
+def stop_run(connection: Connection, run: AnyRow, now: Micros, by: str, problem: QodexError) -> None:
     """From here on the run can only end ``budget_exceeded``; what it did is kept."""
     if run.stopped_by == by:
         return  # an agent that goes on asking must not fill the log
