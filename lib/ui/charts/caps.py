@@ -68,7 +68,7 @@ def consumption(points: Sequence[Point], *, cap_nano: int, zone: ZoneInfo) -> Ch
     columns: Columns = {
         **_columns(points, zone),
         "USD": [dollars(point.nano) for point in points],
-        **theme.in_words({_HELD: [wording.money(point.nano) for point in points]}),
+        **theme.tooltip_columns({_HELD: [wording.money(point.nano) for point in points]}),
     }
     facts: Facts = {
         **theme.listed("Midnights", _midnights(points, zone, _WIDE)),
@@ -97,10 +97,10 @@ def _consumption() -> Spec:
         spent.mark_line(strokeWidth=1.8, **_STEPS),
         *_cap_line(y("Cap:Q")),
         spent.transform_filter(last).mark_point(filled=True, size=55, opacity=1, tooltip=False),
-        theme.note(now, "Limit", align="right", dx=4, dy=-12, weight=600).encode(
+        theme.annotation(now, "Limit", align="right", dx=4, dy=-12, weight=600).encode(
             x=x, y=y("USD:Q"), text="Words:N"
         ),
-        theme.hover_near(x, y("USD:Q"), theme.tooltip([_HELD], {"At": "Time"})),
+        theme.nearest_point_tooltip(x, y("USD:Q"), theme.tooltip([_HELD], {"At": "Time"})),
     )
 
 
@@ -116,7 +116,7 @@ def cap_use(
         "7-day cap": [wording.percent_down(point.nano, caps["7d"]) for point in seven_days],
     }
     shown: Columns = {"5 hours": five, "7 days": seven}
-    columns: Columns = {**_columns(five_hours, zone), **shown, **theme.in_words(said)}
+    columns: Columns = {**_columns(five_hours, zone), **shown, **theme.tooltip_columns(said)}
     facts: Facts = {
         **theme.listed("Midnights", _midnights(five_hours, zone, _HALF)),
         "Top": max(1.15, *five, *seven),
@@ -138,7 +138,9 @@ def _cap_use() -> Spec:
         _ledger(x, y("5 hours:Q")).mark_area(opacity=0.3, **_STEPS),
         _ledger(x, y("7 days:Q")).mark_line(strokeWidth=1.8, **_STEPS),
         *_cap_line(y("Cap:Q")),
-        theme.hover_near(x, y("7 days:Q"), theme.tooltip(["5-hour cap", "7-day cap"], {"At": "Time"})),
+        theme.nearest_point_tooltip(
+            x, y("7 days:Q"), theme.tooltip(["5-hour cap", "7-day cap"], {"At": "Time"})
+        ),
     )
 
 
@@ -174,10 +176,10 @@ def _cap_line(y: alt.Y) -> tuple[alt.Chart, alt.Chart]:
     """A line at the fact ``Cap``, with the fact ``Cap_words`` on it."""
     once = alt.Chart().transform_filter("isValid(datum.Cap)").encode(y=y)
     line = once.mark_rule(
-        strokeDash=[5, 3], strokeWidth=1.5, stroke=theme.ink("Limit"), aria=False, tooltip=False
+        strokeDash=[5, 3], strokeWidth=1.5, stroke=theme.slot_color("Limit"), aria=False, tooltip=False
     )
     words = once.encode(x=alt.value(0), text="Cap_words:N")
-    return line, theme.note(words, "Limit", align="left", dx=3, dy=-8)
+    return line, theme.annotation(words, "Limit", align="left", dx=3, dy=-8)
 
 
 def _midnights(points: Sequence[Point], zone: ZoneInfo, most: int) -> dict[float, str]:

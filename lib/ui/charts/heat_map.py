@@ -27,7 +27,7 @@ def heat_map(cells: Sequence[HourOfWeek]) -> Chart:
         "Average": [dollars(cell.average_nano) for cell in cells],
         "When": [f"{DAYS[cell.weekday]}, {cell.clock}" for cell in cells],
         "Of": [wording.count(cell.hours, "hour") for cell in cells],
-        **theme.in_words(_said(cells)),
+        **theme.tooltip_columns(_said(cells)),
     }
     top = max(cells, key=lambda cell: cell.average_nano)
     described = "Spend of an average hour in USD, by weekday and hour."

@@ -29,7 +29,7 @@ def spend(series: TimeSeries) -> Chart:
         **_bands(series, _WIDE),
         **by_source(rows, amount),
         "So far": ["so far" if row.key == series.current else "" for row in rows],
-        **theme.in_words(by_source(rows, amount_in_words) | {_SHARE: shares}),
+        **theme.tooltip_columns(by_source(rows, amount_in_words) | {_SHARE: shares}),
     }
     described = f"Spend per {series.unit} in USD, platform-funded below and BYOK above."
     table: Columns = {heading: columns["When"], **by_source(rows, cell)}
@@ -62,7 +62,7 @@ def _so_far() -> alt.Chart:
     bar = alt.Chart().transform_filter("datum['So far']")
     align, dx = alt.ExprRef(f"{_NARROW} ? 'right' : 'center'"), alt.ExprRef(f"{_NARROW} ? 8 : 0")
     height = alt.value(alt.ExprRef(f"{_NARROW} ? 1 : scale('y', datum.Total)"))
-    words = theme.note(bar, "Axis", align=align, dx=dx, dy=-8)
+    words = theme.annotation(bar, "Axis", align=align, dx=dx, dy=-8)
     return words.encode(x=theme.band(), y=height, text="So far:N")
 
 
@@ -89,7 +89,7 @@ def tokens(series: TimeSeries) -> Chart:
     sums = [row.input_tokens + row.output_tokens for row in rows]
     described = f"Tokens per {series.unit} in {unit}: cached input, new input, output, reasoning."
     bands = _bands(series, _HALF)
-    columns: Columns = {**bands, **parts, "Total": sums, **theme.in_words(_counts(parts))}
+    columns: Columns = {**bands, **parts, "Total": sums, **theme.tooltip_columns(_counts(parts))}
     table: Columns = {_heading(series): columns["When"], **parts}
     figures = f"{_stretch(series)}: {wording.count(sum(sums), 'token')} in all."
     return Chart(columns, _tokens(_heading(series), unit), described, 230, table, figures)
@@ -118,7 +118,7 @@ def failures(series: TimeSeries, words: Mapping[str, str]) -> Chart:
     answered = {words["ok"]: [row.ok_calls for row in rows], "Calls": [row.calls for row in rows]}
     said, failed = parts | answered, [row.failed_calls for row in rows]
     bands = _bands(series, _HALF)
-    columns: Columns = {**bands, **parts, "Total": failed, **theme.in_words(_counts(said))}
+    columns: Columns = {**bands, **parts, "Total": failed, **theme.tooltip_columns(_counts(said))}
     table: Columns = {_heading(series): columns["When"], **answered, **parts}
     described = f"Calls per {series.unit} that were not answered in full, by status."
     named = ", ".join(f"{wording.count(sum(counts))} {name.lower()}" for name, counts in parts.items())

@@ -36,7 +36,7 @@ def ranking(rows: Sequence[tuple[str, Totals]], noun: str) -> Chart:
         # No bar for them: beside one of hundreds together, each of the others would be too short to be seen.
         bars, words = [*bars, Totals()], [*words, _sum(sums[-1], " together")]
     heading, letters = noun.capitalize(), [len(name) for name in names]
-    said = theme.in_words(by_source(sums, amount_in_words))
+    said = theme.tooltip_columns(by_source(sums, amount_in_words))
     columns = theme.in_order(
         {heading: names, **by_source(bars, amount), "Sum": words, "Letters": letters, **said}
     )
@@ -83,7 +83,7 @@ def _bars(heading: str) -> Spec:
     bars = theme.folded(SOURCES).mark_bar(tooltip=False)
     # Beside the bar there is room for the amount alone, without how many calls are unknown.
     sums = alt.Chart().transform_calculate(label="split(datum.Sum, ', ')[0]")
-    label = theme.note(sums, "Limit", align="left", dx=6, dy=0)
+    label = theme.annotation(sums, "Limit", align="left", dx=6, dy=0)
     words = theme.tooltip([*SOURCES], {heading: heading, "Total": "Sum"})
     hover = alt.Chart().mark_bar(opacity=0, height=theme.WHOLE_BAND)
     return theme.drawing(

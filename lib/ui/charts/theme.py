@@ -84,7 +84,7 @@ def drawing(*layers: alt.Chart, pad: int = 0) -> Spec:
     fit = alt.AutoSizeParams(type="fit", contains="padding")
     whole = alt.layer(*layers, data=alt.NamedData(_SOURCE), padding=padding, autosize=fit)
     # Streamlit's own grey is too faint on white (3.7 to 1). Upright labels stand in the middle of their grid lines.
-    whole = whole.configure_axis(title=None, labelColor=ink("Axis"), labelFontSize=11, labelPadding=5)
+    whole = whole.configure_axis(title=None, labelColor=slot_color("Axis"), labelFontSize=11, labelPadding=5)
     whole = whole.configure_axisY(labelFlush=False, labelBaseline="middle").configure_view(stroke=None)
     whole = whole.configure_legend(title=None, orient="top", offset=8)
     spec: Spec = whole.to_dict()
@@ -158,13 +158,13 @@ def up_to(end: str) -> alt.Scale:
 # --- pointing at something -------------------------------------------------------------------------
 
 
-def in_words(said: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+def tooltip_columns(said: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
     """Columns for tooltips alone: what they say under each title, for each row."""
     return {f"{title} in words": words for title, words in said.items()}
 
 
 def tooltip(titles: Iterable[str], plain: Mapping[str, str]) -> list[alt.Tooltip]:
-    """What a tooltip says: first columns that are there anyhow, title -> column; then those of ``in_words``."""
+    """What a tooltip says: first columns that are there anyhow, title -> column; then those of ``tooltip_columns``."""
     columns = [*plain.items(), *((title, f"{title} in words") for title in titles)]
     return [alt.Tooltip(field=column, type="nominal", title=title) for title, column in columns]
 
@@ -179,7 +179,7 @@ def hover_band(words: list[alt.Tooltip], *, cursor: Literal["pointer", "auto"] =
     return bars.encode(x=band(), y=alt.value(0), y2=alt.value("height"), tooltip=words)
 
 
-def hover_near(x: alt.X, y: alt.Y, words: list[alt.Tooltip]) -> alt.Chart:
+def nearest_point_tooltip(x: alt.X, y: alt.Y, words: list[alt.Tooltip]) -> alt.Chart:
     """Invisible points; the one nearest to the pointer says what it is."""
     near = alt.selection_point(name="near", on="pointerover", nearest=True, encodings=["x"])
     points: alt.Chart = alt.Chart(name="instants").mark_point(opacity=0, size=80)
@@ -194,7 +194,7 @@ def color(legend: alt.Legend | None = None) -> alt.Color:
     return alt.Color("slot:N", scale=alt.Scale(domain=SLOTS), legend=legend)
 
 
-def ink(slot: str) -> alt.ExprRef:
+def slot_color(slot: str) -> alt.ExprRef:
     """The colour of a slot, for what has no column: text, rules, labels. Needs ``color`` in the same chart."""
     return alt.ExprRef(f"scale('color', '{slot}')")
 
@@ -213,7 +213,7 @@ def legend(slots: Mapping[str, str], *, aside: str = "45") -> alt.Legend:
         direction="horizontal",
         symbolType="square",
         labelFontSize=13,
-        labelColor=ink("Axis"),
+        labelColor=slot_color("Axis"),
     )
 
 
@@ -241,10 +241,10 @@ def money_labels(top: str) -> str:
     return f"format(datum.value, {top} >= 5 ? '$,.0f' : {top} >= 0.05 ? '$.2f' : '$~f')"
 
 
-def note(rows: alt.Chart, slot: str, *, weight: int = 400, **place: Any) -> alt.Chart:
+def annotation(rows: alt.Chart, slot: str, *, weight: int = 400, **place: Any) -> alt.Chart:
     """A word in the drawing; ``place``: align, dx, dy."""
     style: dict[str, Any] = {"fontSize": 11, "fontWeight": weight, "baseline": "middle", **place}
-    words: alt.Chart = rows.mark_text(fill=ink(slot), tooltip=False, **style)
+    words: alt.Chart = rows.mark_text(fill=slot_color(slot), tooltip=False, **style)
     return words
 
 
