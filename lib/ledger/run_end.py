@@ -45,8 +45,8 @@ class RunEnd:
         """
         require_ending(status)
         self._queue.write(self._key, partial(self._write, status))
-        self._is_left = True
         self._queue.unguard(self._key)
+        self._is_left = True
         if self.status == "running":
             self.status = status
         return self.status
@@ -59,8 +59,8 @@ class RunEnd:
             self._queue.enqueue(self._key, partial(self._write, "error"))
         else:
             self._queue.later(partial(self._heartbeat.drop, self._run_id))
-        self._is_left = True
         self._queue.unguard(self._key)
+        self._is_left = True
 
     def _write(self, status: str) -> None:
         try:

@@ -100,8 +100,9 @@ class Reservation:
         self._done()
 
     def _done(self) -> None:
-        self.is_done = True
+        # In this order: interrupted in between, it is left once more, and not guarded for ever.
         self.queue.unguard(self.id)
+        self.is_done = True
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}

@@ -63,13 +63,15 @@ _BARE = Kind(bare=True)
 class Lease:
     """What one block holds: the writer's turn, a place in the fork guard and in the pool, a connection."""
 
+    # Of the class: interrupted while it is made, it is released all the same.
+    _mark: Mark | None = None
+    _turn: WriterTurn | None = None
+    _inside: Ticket | None = None
+    _place: Ticket | None = None
+    _kept: Kept | None = None
+
     def __init__(self, parts: Parts, kind: Kind) -> None:
         self._parts, self._kind = parts, kind
-        self._mark: Mark | None = None
-        self._turn: WriterTurn | None = None
-        self._inside: Ticket | None = None
-        self._place: Ticket | None = None
-        self._kept: Kept | None = None
 
     def begin(self) -> Connection:
         """Take all that the block needs, and begin its transaction."""
