@@ -100,7 +100,8 @@ class Interrupter:
         if code is _BEGINS_BLOCK:
             self._begin_block(frame)
         elif code is _SETTLES:
-            self.cost_was_known = frame.f_locals["result"].tokens is not None
+            result = frame.f_locals["result"]
+            self.cost_was_known = result.tokens is not None or result.status == "error"
         return self._line
 
     def _begin_block(self, frame: FrameType | None) -> None:
@@ -232,6 +233,10 @@ class Scene:
         assert not cost_is_known or all(row.cost_nano is not None for row in rows if row.status == "ok")
         assert not cost_is_known or any(row.cost_nano is not None for row in rows)
         self._rows[run_id] = list(rows)
+
+    def end(self) -> None:
+        """No run goes on."""
+        self._later.finish()
 
     def require_all_written(self) -> None:
         """Each request has one row; beside these, one unknown where a call was interrupted while it was leaving."""

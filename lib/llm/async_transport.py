@@ -62,10 +62,15 @@ class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
             hold = attempt.guard()
             if not await self._open(attempt, hold, failed) and response is not None:
                 return response
-            answer = await self._send(attempt, request)
-            if answer.is_success:
-                return _passed_through(attempt, hold, answer)
-            response = await self._refuse(attempt, answer)
+            try:
+                answer = await self._send(attempt, request)
+                if answer.is_success:
+                    return _passed_through(attempt, hold, answer)
+                response = await self._refuse(attempt, answer)
+            except BaseException:
+                # Not while it is opened: the thread that does that has the hold, and the last word.
+                attempt.leave()
+                raise
             if attempt.why_failed is None:
                 return response
             failed = attempt

@@ -77,7 +77,7 @@ class Attempt:
         self._lease = plan.lease / SECOND
         self.renewed()
         self.settling: Future[None] | None = None
-        """The settlement in its thread, where there is one to wait for."""
+        """The settlement in its thread, which no cancellation ends, where there is one to wait for."""
         self.why_failed: KeyVerdict | None = None
         """Set where the key failed and the project wants the platform key to take over."""
         self._sent = self._left = False
@@ -137,7 +137,7 @@ class Attempt:
         self._left = True
         if self.answer is not None:
             self.reservation.queue.later(self.close_answer)
-        if self.reservation.is_done:
+        if self.reservation.is_done or (self.settling is not None and not self.settling.done()):
             return
         if self._parser is not None:
             self.reservation.leave(self.left())
@@ -186,6 +186,7 @@ class Attempt:
         self._forget()
         if self._sent and not isinstance(error, _NEVER_SENT):
             return partial(self.reservation.settle, self._outcome("unknown", **told)), raised
+        self._sent = False
         why = told["error_message"] if isinstance(error, httpx2.HTTPError) else None
         return partial(self.reservation.release, why), raised
 
@@ -205,7 +206,8 @@ class Attempt:
         falls_back = self.call.falls_back and self.plan.replayable
         self._forget()
         self.why_failed = verdict if falls_back and verdict in _KEY_FAILED else None
-        return Refusal(self._refused(error, verdict), response)
+        self.reservation.result = self._refused(error, verdict)
+        return Refusal(self.reservation.result, response)
 
     def _refused(self, error: ErrorAnswer, verdict: KeyVerdict | None) -> AttemptResult:
         return self._outcome(

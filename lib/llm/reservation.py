@@ -36,6 +36,8 @@ class Reservation:
         self.queue = ledger.queue
         self.is_done = False
         """True once what it ends with is written, or is the queue's to write."""
+        self.result: AttemptResult | None = None
+        """How it ended, from the moment that this is known: whatever interrupts its settlement, this is written."""
         self._ledger = ledger
         self._run = run
         self._process = os.getpid()
@@ -78,6 +80,7 @@ class Reservation:
 
     def settle(self, result: AttemptResult) -> None:
         """Write the usage row, or owe it. Never raises for the database: the caller has an answer to give."""
+        self.result = result
         self._end(self.queue.write, self._settlement(result))
 
     def release(self, why: str | None = None) -> None:
@@ -86,6 +89,7 @@ class Reservation:
 
     def leave(self, result: AttemptResult | None) -> None:
         """Owe its end: what is known of it, or None where nothing was sent. Waits for nothing, for finalizers."""
+        result = self.result or result
         release = partial(self._ledger.release, self._run.run_id, self.id)
         self._end(self.queue.enqueue, release if result is None else self._settlement(result))
 

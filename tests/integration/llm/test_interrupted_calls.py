@@ -45,6 +45,7 @@ def scene(settings: Settings, upstream: ScriptedUpstream) -> Iterator[Scene]:
     with ExitStack() as stack:
         stack.callback(platform.close)
         made = Scene(platform, upstream, stack.enter_context(other_process(settings.database_url)))
+        stack.callback(made.end)
         gc.collect()
         gc.freeze()  # what is there by now need not be looked at after each call
         stack.callback(gc.unfreeze)
