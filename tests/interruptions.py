@@ -20,6 +20,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import h11
+import httpcore2
+import httpx2
 from sqlalchemy import func, select
 
 from lib.db.blocks.lease import Lease
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 _OURS = str(ROOT / "lib") + os.sep
 _BLOCKS = _OURS + "db" + os.sep
+_HTTP_STACK = tuple(str(Path(package.__file__).parent) + os.sep for package in (httpx2, httpcore2, h11))
 _BEGINS_BLOCK = Lease._take.__code__
 _SETTLES = Reservation.settle.__code__
 _DIFFERENT = 2
@@ -50,7 +54,7 @@ class TimeLimit(Exception):
 
 
 class Place(NamedTuple):
-    """A line of ours, and which block on the database had begun last when it was run.
+    """A line of ours, or the beginning of a function of the HTTP stack, and the block on the database that began last.
 
     Those of lib.db itself are told apart by nothing more: tests/integration/db/test_interrupted.py has them all.
     """
@@ -64,7 +68,7 @@ class Place(NamedTuple):
 
 
 class Interrupter:
-    """Follows the lines of ours that one act runs; calls ``interrupt`` where it comes to one of them first.
+    """Follows what one act runs, of ours each line; calls ``interrupt`` where it comes to one of them first.
 
     Attributes:
         places: the lines that were run, in order.
@@ -96,6 +100,8 @@ class Interrupter:
     def _call(self, frame: FrameType, _event: str, _: object) -> Any:
         code = frame.f_code
         if not code.co_filename.startswith(_OURS):
+            if code.co_filename.startswith(_HTTP_STACK):
+                self._come_to(Place(code.co_filename, code.co_firstlineno, self._block))
             return None
         if code is _BEGINS_BLOCK:
             self._begin_block(frame)
@@ -114,12 +120,14 @@ class Interrupter:
     def _line(self, frame: FrameType, event: str, _: object) -> Any:
         if event == "line":
             file = frame.f_code.co_filename
-            place = Place(file, frame.f_lineno, "" if file.startswith(_BLOCKS) else self._block)
-            self.places.setdefault(place)
-            if place == self._at and not self.has_come:
-                self.has_come = True
-                self.interrupt()
+            self._come_to(Place(file, frame.f_lineno, "" if file.startswith(_BLOCKS) else self._block))
         return self._line
+
+    def _come_to(self, place: Place) -> None:
+        self.places.setdefault(place)
+        if place == self._at and not self.has_come:
+            self.has_come = True
+            self.interrupt()
 
 
 def raising(kind: type[BaseException]) -> Callable[[], object]:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from lib import certificates
+from lib.llm.pool_lock import make_interruptible
 from lib.secret import Secret, redact
 from lib.settings import Settings
 
@@ -30,9 +31,11 @@ def inner_transport(settings: Settings) -> httpx2.HTTPTransport:
     Raises:
         SettingsError: the certificate authority that the settings name is not readable any more.
     """
-    return httpx2.HTTPTransport(
+    transport = httpx2.HTTPTransport(
         verify=_certificates(settings), trust_env=False, limits=_LIMITS, proxy=_proxy(settings)
     )
+    make_interruptible(transport._pool)  # noqa: SLF001 - its lock has no other door
+    return transport
 
 
 def async_inner_transport(settings: Settings) -> httpx2.AsyncHTTPTransport:

@@ -21,6 +21,7 @@ import httpx2
 
 from lib.db.reentrancy import marked
 from lib.errors import DatabaseUnavailable, Forbidden, KeyMissing, LeaseLost, NotMetered, PriceUnknown
+from lib.interruption import is_from_outside
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.ledger import Ledger
 from lib.ledger.settlement_queue import SETTLE_SECONDS, Hold
@@ -47,11 +48,24 @@ def _connections(settings: Settings) -> httpx2.HTTPTransport:
 
     They do not cross a fork. Two threads at once may make one pool too many; it holds nothing.
     """
-    secure = settings.openai_base_url.startswith("https:")
-    which = (os.getpid(), secure, settings.https_proxy, settings.ca_file)
+    which = _which(settings)
     if which not in _shared:
         _shared.setdefault(which, inner_transport(settings))
     return _shared[which]
+
+
+def _which(settings: Settings) -> tuple[object, ...]:
+    secure = settings.openai_base_url.startswith("https:")
+    return os.getpid(), secure, settings.https_proxy, settings.ca_file
+
+
+def _renew_connections(settings: Settings, error: BaseException) -> None:
+    """Have later calls open connections of their own, where an exception from outside came in the middle of these.
+
+    Nobody knows what state a connection is in then, or its lock. The calls that are under way on the others go on.
+    """
+    if is_from_outside(error):
+        _shared.pop(_which(settings), None)
 
 
 @atexit.register
@@ -85,9 +99,10 @@ class MeteredTransport(httpx2.BaseTransport):
                     return response
                 answer = self._send(attempt, request)
                 if answer.is_success:
-                    return _passed_through(attempt, hold, answer)
+                    return _passed_through(attempt, hold, answer, self._settings)
                 response = self._refuse(attempt, answer)
-            except BaseException:
+            except BaseException as error:
+                _renew_connections(self._settings, error)
                 attempt.leave()
                 raise
             if attempt.why_failed is None:
@@ -116,6 +131,7 @@ class MeteredTransport(httpx2.BaseTransport):
                 attempt.answer = pool.handle_request(attempt.request(attempt.trace))
                 return attempt.answer
         except BaseException as error:  # noqa: BLE001 - its frames hold the key: none may travel on
+            _renew_connections(self._settings, error)
             end, raised = attempt.unanswered(error, request)
         end()
         raise raised
@@ -142,18 +158,21 @@ class MeteredTransport(httpx2.BaseTransport):
         except Exception:  # noqa: BLE001 - what has arrived has to do
             interrupted = None
         except BaseException as error:  # noqa: BLE001 - interrupted: settle first
+            _renew_connections(self._settings, error)
             interrupted = clean_error(error, None, None)
         attempt.close_answer()
         return bytes(body[:LARGEST_ERROR_BODY]), interrupted
 
 
-def _passed_through(attempt: Attempt, hold: Hold, answer: httpx2.Response) -> httpx2.Response:
+def _passed_through(
+    attempt: Attempt, hold: Hold, answer: httpx2.Response, settings: Settings
+) -> httpx2.Response:
     headers = attempt.accept(answer)
     attempt.chunks = answer.iter_bytes()
     return httpx2.Response(
         answer.status_code,
         headers=headers,
-        stream=_MeteredStream(attempt, hold),
+        stream=_MeteredStream(attempt, hold, settings),
         extensions={"http_version": answer.extensions.get("http_version", b"HTTP/1.1")},
     )
 
@@ -164,9 +183,10 @@ class _MeteredStream(httpx2.SyncByteStream):
     Forgotten without being closed, it lets go of the hold, and the attempt is left as what it is.
     """
 
-    def __init__(self, attempt: Attempt, hold: Hold) -> None:
+    def __init__(self, attempt: Attempt, hold: Hold, settings: Settings) -> None:
         self._attempt = attempt
         self._hold = hold
+        self._settings = settings
 
     def __iter__(self) -> Iterator[bytes]:
         """Goes on where it was left, as the HTTP stack's own streams do: the SDK drains what is left so."""
@@ -185,7 +205,14 @@ class _MeteredStream(httpx2.SyncByteStream):
         try:
             self._attempt.reservation.settle(result)
         finally:
+            self._release()
+
+    def _release(self) -> None:
+        try:
             self._attempt.release_answer()
+        except BaseException as error:
+            _renew_connections(self._settings, error)
+            raise
 
     def _next(self) -> bytes | None:
         """What the caller gets next; no frame that waits may hold what came, before the key is out of it."""
@@ -195,6 +222,7 @@ class _MeteredStream(httpx2.SyncByteStream):
                 chunk = next(self._attempt.chunks, None)
             self._keep_lease()
         except BaseException as error:  # noqa: BLE001 - its frames hold the request that left
+            _renew_connections(self._settings, error)
             result, raised = self._attempt.cut(error, None)
         else:
             return None if chunk is None else self._attempt.parser.feed(chunk)
