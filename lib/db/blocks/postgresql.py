@@ -19,6 +19,7 @@ from lib.db.blocks.limits import Limits
 from lib.errors import DatabaseUnavailable
 
 OLDEST = 14
+"""The oldest major version that the tests and the statements here are for."""
 _GRACE = 1.0
 """Seconds after which a server that should have ended a statement by itself is taken for dead."""
 
@@ -97,6 +98,9 @@ class PostgreSQL:
         options = {**self._defaults, **options}
         options["prepare_threshold"] = _threshold(options.get("prepare_threshold"))
         connection = BoundedConnection.connect(*arguments, **options)
+        if too_old := unsupported(connection.info.server_version):
+            connection.close()
+            raise too_old
         connection.autocommit = True  # the transactions are ours
         connection.seconds = _patience(self._limits.seconds)
         connection.row_seconds = _ROWS * self._limits.seconds
@@ -109,6 +113,23 @@ def _engine(url: str) -> Engine:
     except (ArgumentError, ValueError):
         reason = "DATABASE_URL cannot be read. Write it like postgresql+psycopg://user@host:5432/name."
     raise DatabaseUnavailable(reason)  # here, because that error repeats the URL with its password
+
+
+def unsupported(version: int) -> DatabaseUnavailable | None:
+    """What to raise before anything is asked of a server that is too old.
+
+    Args:
+        version: as the server told it when the connection was made, 130004 for 13.4; 0 where it told none.
+    """
+    if not 0 < version < 10_000 * OLDEST:
+        return None
+    major, minor = divmod(version // 100, 100)
+    told = major if major >= 10 else f"{major}.{minor}"  # noqa: PLR2004 - until 9.6 a major version had two numbers
+    return DatabaseUnavailable(
+        f"The database server is PostgreSQL {told}. Qodex needs PostgreSQL {OLDEST} or newer. Nothing was changed; "
+        "upgrade the server, or name another one in DATABASE_URL.",
+        cause="unsupported",
+    )
 
 
 def _patience(limit: float) -> float | None:
