@@ -14,6 +14,7 @@ from lib.db.blocks.limits import Limits
 from lib.errors import DatabaseUnavailable
 
 OLDEST = (3, 35)
+_ANY_TIME = 2**31 - 1
 # recursive_triggers: REPLACE may not pass by the triggers that keep the audit log.
 # secure_delete: the sealed key that is removed is overwritten in its page, not left there.
 # cache_size: 32 MiB, or a year's sums are sorted on disk.
@@ -50,8 +51,9 @@ class SQLite:
         """Begin a transaction."""
         if write:
             driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-        if seconds is not None:
-            driver.execute(f"PRAGMA busy_timeout={int(1000 * seconds)}")
+        driver.execute(
+            f"PRAGMA busy_timeout={_patience(self._limits.seconds if seconds is None else seconds)}"
+        )
         # IMMEDIATE: a transaction that will write must not find out at its end that it may not.
         driver.execute("BEGIN IMMEDIATE" if write else "BEGIN")
 
@@ -73,6 +75,11 @@ class SQLite:
     def is_alive(self, driver: Any) -> bool:
         """A file does not go away."""
         return driver is not None
+
+
+def _patience(seconds: float) -> int:
+    """Milliseconds; 0 seconds are any time, where SQLite's 0 is none."""
+    return int(1000 * seconds) or _ANY_TIME
 
 
 def prepare_file(url: str) -> Path:

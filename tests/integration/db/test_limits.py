@@ -188,3 +188,14 @@ def test_a_port_that_accepts_and_never_answers_is_given_up(database_kind: str) -
         refused(lambda: read(database), "unreachable")
         refused(lambda: look(database), "unreachable")
         database.close()
+
+
+@sqlite_only
+def test_a_write_that_may_take_any_time_waits_for_a_foreign_writer_and_later_ones_have_their_limit_again(
+    notes: Database,
+) -> None:
+    """SQLite's own 0 would be not to wait at all."""
+    with notes.write(seconds=0) as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() > 1_000_000
+    with notes.write() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 1_000
