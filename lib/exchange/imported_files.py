@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, exists, select
 
 from lib.clock import Micros
-from lib.db.tables import imported_files
+from lib.db.tables import imported_files, projects, usage_events
 from lib.db.upsert import Upsert
 
 FORMER = "before 0007"
 """Stands for all files of before schema 0007: nobody knows them, and their rows have ids made another way."""
 
+# Their ids begin with i-, those of calls are hexadecimal. By a range first: PostgreSQL's index of ids is sorted by the
+# rules of a language, which says where a letter stands and not where a hyphen does.
+_FORMER_ID = exists().where(
+    usage_events.c.project_id == projects.c.id,
+    usage_events.c.event_id >= "i",
+    usage_events.c.event_id < "j",
+    usage_events.c.event_id.startswith("i-"),
+)
 _KEEP = Upsert(imported_files, ("imported_at",), "set")
 
 
 def has_former_ids(connection: Connection) -> bool:
-    """Whether rows may be there whose ids were made before schema 0007."""
-    return _is_there(connection, FORMER)
+    """Whether rows may be there whose ids were made before schema 0007, or by a program of before it that still ran."""
+    if _is_there(connection, FORMER):
+        return True
+    return connection.execute(select(projects.c.id).where(_FORMER_ID).limit(1)).first() is not None
 
 
 def remember(connection: Connection, sha256: str, now: Micros) -> bool:
