@@ -82,7 +82,8 @@ class ProjectSeals:
             raise _altered(
                 row,
                 f"{row.slug} is locked: nothing seals its name, its failure policy and the key it uses. "
-                "Nothing was sent. An operator can look, and seal it: bin/qodex master seal",
+                "Nothing was sent. An older version of Qodex that still runs may have created it. An operator can look, "
+                "and seal it: bin/qodex master seal",
             )
         master = self._keyring.get(row.seal_master_key_id)
         if master is None:
@@ -91,8 +92,8 @@ class ProjectSeals:
             raise _altered(
                 row,
                 f"{row.slug} is locked: its name, its failure policy or the key it uses was changed in the "
-                "database past Qodex. Nothing was sent. An operator can look, and seal it anew: "
-                "bin/qodex master seal",
+                "database past Qodex, or by an older version of it that still runs. Nothing was sent. An operator can "
+                "look, and seal it anew: bin/qodex master seal",
             )
         return dict(entry.split("=", 1) for entry in row.sealed_keys.split(";") if entry)
 
@@ -116,8 +117,7 @@ class ProjectSeals:
 
         Raises KeyLocked: what was changed past Qodex must not be sealed by the next change that comes along.
         """
-        # Before the first master key is looked up: it must still be there when this commits.
-        connection.execute(_NO_RETIREMENT)
+        hold_master_keys(connection)
         return self.entries(connection.execute(_ROW_LOCKED, {"project_id": project_id}).one())
 
     def verified_for(self, connection: Connection, subject: Subject, actor: Actor) -> Entries:
@@ -140,7 +140,7 @@ class ProjectSeals:
 
         Raises MasterKeyMissing.
         """
-        connection.execute(_NO_RETIREMENT)
+        hold_master_keys(connection)
         master = self._keyring.first
         row = connection.execute(_ROW, {"project_id": project_id}).one()
         sealed_keys = ";".join(f"{provider}={entries[provider]}" for provider in sorted(entries))
@@ -169,6 +169,15 @@ class ProjectSeals:
         return entries
 
 
+def hold_master_keys(connection: Connection) -> None:
+    """Let no master key be retired until the transaction ends.
+
+    Before the first master key is looked up (it must still be there when this commits), and before projects are locked:
+    that is the order in which rotation does both.
+    """
+    connection.execute(_NO_RETIREMENT)
+
+
 def entry_of(row: AnyRow) -> str:
     """The name of one key row: the key that it holds opens under this version and id alone."""
     return f"{row.version}/{row.secret_id}/{row.master_key_id}"
@@ -189,7 +198,7 @@ def _exchanged(row: AnyRow) -> KeyLocked:
     return _altered(
         row,
         f"The key of {row.slug} is locked: its row in the database was put there, removed or exchanged past "
-        "Qodex. Nothing was sent. Replace the key, or remove it.",
+        "Qodex, or by an older version of it that still runs. Nothing was sent. Replace the key, or remove it.",
     )
 
 

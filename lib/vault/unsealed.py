@@ -22,7 +22,7 @@ from lib.errors import BadInput, MasterKeyMissing, SettingsError
 from lib.settings import Settings
 from lib.vault.keys import keyring_for
 from lib.vault.masters import Keyring
-from lib.vault.seals import SEAL, ProjectSeals
+from lib.vault.seals import SEAL, ProjectSeals, hold_master_keys
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +128,7 @@ def seal_existing(database: Database, settings: Settings, actor: Actor, connecti
     if connection.execute(_SEALED_AS_FOUND.limit(1)).first() is not None:
         log.error("This database had seals before. Nothing was sealed. %s", _LOOK)
         return
+    hold_master_keys(connection)
     keyring = keyring_for(connection, settings)
     try:
         keyring.first  # noqa: B018 - before anything is written
