@@ -116,6 +116,10 @@ class Database:
         """
         return Block(self._parts, Kind(write=True, durable=durable and self._durable, seconds=seconds))
 
+    def outside_transaction(self) -> AbstractContextManager[Connection]:
+        """A connection in autocommit, for what PostgreSQL does outside of transactions only. Raises DatabaseUnavailable."""
+        return Block(self._parts, Kind(write=True, bare=True))
+
     def fast_read(self, query: Select[Any], parameters: Mapping[str, object]) -> Any | None:
         """Run one SELECT (lib.db.raw_execute) outside any transaction; its first row.
 

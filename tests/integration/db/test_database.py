@@ -310,7 +310,7 @@ def test_an_upgrade_lets_a_call_in_progress_go_first_and_tries_again(
     empty_database_url, table, monkeypatch, caplog
 ):
     """As a settlement that holds what a step wants, and then wants what the step may hold: one of them gives way."""
-    monkeypatch.setattr("lib.db.migrate._LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("lib.db.migrations.online._LOCK_SECONDS", 0.1)
     caplog.set_level("INFO")
     database = Database(empty_database_url)
     with database.write() as connection:

@@ -7,24 +7,32 @@ SQLite does anyway. It keeps run ids unique all the same.
 import sqlalchemy as sa
 from alembic import op
 
+from lib.db.migrations.online import Online, is_there
+
 revision = "0004"
 down_revision = "0003"
 
-_BY_BYTES = "varchar_pattern_ops"
+_REQUEST = "ix_usage_events_request"
+_COLUMNS = "(project_id, upstream_request_id varchar_pattern_ops) WHERE upstream_request_id IS NOT NULL"
+_RUNS = "uq_runs_run_id"
+_RUNS_BY_BYTES = "uq_runs_run_id_by_bytes"
+_RUN_ID = "(run_id varchar_pattern_ops)"
+
+
+def ahead(online: Online) -> None:
+    online.index(_REQUEST, "usage_events", _COLUMNS)
+    online.index(_RUNS_BY_BYTES, "runs", _RUN_ID, unique=True)
 
 
 def upgrade() -> None:
-    known = sa.text("upstream_request_id IS NOT NULL")
-    op.create_index(
-        "ix_usage_events_request",
-        "usage_events",
-        ["project_id", "upstream_request_id"],
-        sqlite_where=known,
-        postgresql_where=known,
-        postgresql_ops={"upstream_request_id": _BY_BYTES},
-    )
-    if op.get_bind().dialect.name != "sqlite":
-        op.drop_index("uq_runs_run_id", "runs")
-        op.create_index(
-            "uq_runs_run_id", "runs", ["run_id"], unique=True, postgresql_ops={"run_id": _BY_BYTES}
-        )
+    connection = op.get_bind()
+    if connection.dialect.name == "sqlite":
+        known = sa.text("upstream_request_id IS NOT NULL")
+        op.create_index(_REQUEST, "usage_events", ["project_id", "upstream_request_id"], sqlite_where=known)
+        return
+    if not is_there(connection, _REQUEST):
+        op.execute(f"CREATE INDEX {_REQUEST} ON usage_events {_COLUMNS}")
+    if not is_there(connection, _RUNS_BY_BYTES):
+        op.execute(f"CREATE UNIQUE INDEX {_RUNS_BY_BYTES} ON runs {_RUN_ID}")
+    op.execute(f"DROP INDEX {_RUNS}")
+    op.execute(f"ALTER INDEX {_RUNS_BY_BYTES} RENAME TO {_RUNS}")

@@ -7,14 +7,33 @@ that upgrades: the only time that happens without a person's word. Later a proje
 import sqlalchemy as sa
 from alembic import context, op
 
+from lib.db.migrations.online import Online, has_column
+
 revision = "0008"
 down_revision = "0007"
 
+_COLUMNS = {"sealed_keys": "TEXT", "seal_master_key_id": "VARCHAR(40)", "seal": "BYTEA"}
+
+
+def ahead(online: Online) -> None:
+    # Every call reads projects: none has to wait until all of them are sealed.
+    online.briefly(add_columns)
+
 
 def upgrade() -> None:
-    op.add_column("projects", sa.Column("sealed_keys", sa.Text()))
-    op.add_column("projects", sa.Column("seal_master_key_id", sa.String(length=40)))
-    op.add_column("projects", sa.Column("seal", sa.LargeBinary()))
+    connection = op.get_bind()
+    if connection.dialect.name == "sqlite":
+        op.add_column("projects", sa.Column("sealed_keys", sa.Text()))
+        op.add_column("projects", sa.Column("seal_master_key_id", sa.String(length=40)))
+        op.add_column("projects", sa.Column("seal", sa.LargeBinary()))
+    else:
+        add_columns(connection)
     seal_projects = context.config.attributes.get("seal_projects")
     if seal_projects is not None:
-        seal_projects(op.get_bind())
+        seal_projects(connection)
+
+
+def add_columns(connection: sa.Connection) -> None:
+    if not has_column(connection, "projects", "seal"):
+        changes = ", ".join(f"ADD COLUMN {name} {kind}" for name, kind in _COLUMNS.items())
+        connection.execute(sa.text(f"ALTER TABLE projects {changes}"))
