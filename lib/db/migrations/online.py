@@ -72,7 +72,9 @@ def is_there(connection: Connection, relation: str) -> bool:
 
 
 def has_column(connection: Connection, table: str, column: str) -> bool:
-    """Whether a table has that column; asked without any lock on it."""
+    """Whether a table has that column; asked without any lock on it. On SQLite no: nothing is done ahead there."""
+    if connection.dialect.name == "sqlite":
+        return False
     found = text(
         "SELECT EXISTS (SELECT 1 FROM pg_attribute"
         " WHERE attrelid = to_regclass(:table) AND attname = :column AND NOT attisdropped)"

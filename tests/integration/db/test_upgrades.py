@@ -17,9 +17,10 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from lib.db import Database
+from lib.db import migrate as steps
 from lib.db.migrate import HEAD, current_revision, migrate
 from lib.db.migrations.online import Online
 from lib.db.tables import metadata
@@ -171,7 +172,12 @@ SELECT run_id FROM runs WHERE calls <>
 """
 
 
-STEPS = {"0003": "v0004_search_by_id", "0005": "v0006_what_changes_a_price", "0007": "v0008_seals"}
+STEPS = {
+    "0003": "v0004_search_by_id",
+    "0005": "v0006_what_changes_a_price",
+    "0007": "v0008_seals",
+    "0010": "v0011_alerts",
+}
 
 
 # --- PostgreSQL: who waits for whom ------------------------------------------------------------------
@@ -279,6 +285,48 @@ def test_an_upgrade_that_was_killed_between_its_transactions_goes_on(
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         written = _all(connection, "SELECT cache_write_tokens FROM usage_events WHERE model = 'gpt-5.6-sol'")
     assert written == [3_000 if before < "0006" else None] * 10
+    database.close()
+
+
+_LOCKS = """
+SELECT relation::regclass::text, mode = 'AccessExclusiveLock' FROM pg_locks JOIN pg_class ON pg_class.oid = relation
+WHERE pid = pg_backend_pid() AND relkind = 'r'
+AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+"""
+# New tables refer to projects, which calls only read. Calls take roll-ups in this order: the hour, then the day.
+_IN_THE_ORDER_OF_CALLS = {"projects", "usage_hourly", "usage_daily"}
+
+
+@postgres_only
+def test_a_transaction_of_an_upgrade_locks_one_table_or_some_in_the_order_of_calls(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who holds one and waits for another may wait for a call that waits for the first."""
+    upgrade_in_one_transaction, briefly = steps._upgrade, Online.briefly
+
+    def check(connection: Any, there: list[str]) -> None:
+        held = {name: alone for name, alone in connection.execute(text(_LOCKS)) if name in there}
+        alone = {name for name, is_alone in held.items() if is_alone}
+        assert len(held) <= 1 if alone else set(held) <= _IN_THE_ORDER_OF_CALLS
+
+    def upgrade(connection: Any, *more: Any) -> None:
+        there = inspect(connection).get_table_names()
+        upgrade_in_one_transaction(connection, *more)
+        check(connection, there)
+
+    def watched(online: Online, act: Any) -> Any:
+        def acting(connection: Any) -> Any:
+            there = inspect(connection).get_table_names()
+            done = act(connection)
+            check(connection, there)
+            return done
+
+        return briefly(online, acting)
+
+    monkeypatch.setattr(steps, "_upgrade", upgrade)
+    monkeypatch.setattr(Online, "briefly", watched)
+    database = Database(empty_database_url)
+    migrate(database)
     database.close()
 
 

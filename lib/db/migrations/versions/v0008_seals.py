@@ -4,6 +4,8 @@ Projects that are there already are sealed in this very step, as they are, with 
 that upgrades: the only time that happens without a person's word. Later a project without a seal is locked.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import context, op
 
@@ -12,7 +14,11 @@ from lib.db.migrations.online import Online, has_column
 revision = "0008"
 down_revision = "0007"
 
-_COLUMNS = {"sealed_keys": "TEXT", "seal_master_key_id": "VARCHAR(40)", "seal": "BYTEA"}
+_COLUMNS: dict[str, Any] = {
+    "sealed_keys": sa.Text(),
+    "seal_master_key_id": sa.String(40),
+    "seal": sa.LargeBinary(),
+}
 
 
 def ahead(online: Online) -> None:
@@ -22,12 +28,7 @@ def ahead(online: Online) -> None:
 
 def upgrade() -> None:
     connection = op.get_bind()
-    if connection.dialect.name == "sqlite":
-        op.add_column("projects", sa.Column("sealed_keys", sa.Text()))
-        op.add_column("projects", sa.Column("seal_master_key_id", sa.String(length=40)))
-        op.add_column("projects", sa.Column("seal", sa.LargeBinary()))
-    else:
-        add_columns(connection)
+    add_columns(connection)
     seal_projects = context.config.attributes.get("seal_projects")
     if seal_projects is not None:
         seal_projects(connection)
@@ -35,5 +36,6 @@ def upgrade() -> None:
 
 def add_columns(connection: sa.Connection) -> None:
     if not has_column(connection, "projects", "seal"):
-        changes = ", ".join(f"ADD COLUMN {name} {kind}" for name, kind in _COLUMNS.items())
-        connection.execute(sa.text(f"ALTER TABLE projects {changes}"))
+        for name, kind in _COLUMNS.items():
+            written = kind.compile(connection.dialect)
+            connection.execute(sa.text(f"ALTER TABLE projects ADD COLUMN {name} {written}"))

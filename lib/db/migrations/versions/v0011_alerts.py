@@ -7,22 +7,39 @@ settlement.
 import sqlalchemy as sa
 from alembic import op
 
+from lib.db.migrations.online import Online, has_column
+
 revision = "0011"
 down_revision = "0010"
 
+_ACCOUNTS = ("alert_after", "alert_cap_5h_nano", "alert_cap_7d_nano")
 _SEVERITY = "severity IN ('info', 'warning', 'critical')"
 
 
+def ahead(online: Online) -> None:
+    # In transactions of their own: calls read keys, then accounts.
+    online.briefly(_change_accounts)
+    online.briefly(_change_keys)
+
+
 def upgrade() -> None:
-    op.add_column(
-        "accounts", sa.Column("alert_above_nano", sa.BigInteger(), nullable=False, server_default="0")
-    )
-    for name in ("alert_after", "alert_cap_5h_nano", "alert_cap_7d_nano"):
-        op.add_column("accounts", sa.Column(name, sa.BigInteger()))
-    op.add_column("provider_keys", sa.Column("failure_told_at", sa.BigInteger()))
+    _change_accounts(op.get_bind())
+    _change_keys(op.get_bind())
     _noticed()
     _told()
     _wanted()
+
+
+def _change_accounts(connection: sa.Connection) -> None:
+    if not has_column(connection, "accounts", _ACCOUNTS[-1]):
+        above = "alert_above_nano BIGINT DEFAULT '0' NOT NULL"
+        for column in (above, *(f"{name} BIGINT" for name in _ACCOUNTS)):
+            connection.execute(sa.text(f"ALTER TABLE accounts ADD COLUMN {column}"))
+
+
+def _change_keys(connection: sa.Connection) -> None:
+    if not has_column(connection, "provider_keys", "failure_told_at"):
+        connection.execute(sa.text("ALTER TABLE provider_keys ADD COLUMN failure_told_at BIGINT"))
 
 
 def _noticed() -> None:
