@@ -114,10 +114,10 @@ def test_an_issuer_that_says_nothing_of_verification_is_trusted_where_the_operat
     assert desk.admit(ENTRA, email_verified=None) == "ada@example.com"
 
 
-@pytest.mark.parametrize("told", [False, "true", "false", 1, 0, ""])
-def test_what_a_trusted_issuer_does_say_is_heeded(desk: Desk, told: object):
-    with pytest.raises(SignInRefused, match="is not verified by your identity provider"):
-        desk.admit(ENTRA, email_verified=told)
+def test_what_a_trusted_issuer_does_say_is_heeded(desk: Desk):
+    for told in (False, "true", "false", 1, 0, ""):
+        with pytest.raises(SignInRefused, match="is not verified by your identity provider"):
+            desk.admit(ENTRA, email_verified=told)
 
 
 def test_a_trusted_issuer_speaks_for_the_named_domains_only(desk: Desk):
@@ -125,6 +125,7 @@ def test_a_trusted_issuer_speaks_for_the_named_domains_only(desk: Desk):
         desk.admit(ENTRA, email="ada@elsewhere.example", email_verified=None)
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_token_that_does_not_say_what_it_must_is_refused_and_logged(desk: Desk, name: str):
     with pytest.raises(SignInRefused):

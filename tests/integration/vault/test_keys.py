@@ -402,33 +402,32 @@ def test_a_person_sees_the_keys_of_their_own_projects_only(vault):
             look("checkout", actor=analyst)
 
 
-@pytest.mark.parametrize(
-    "slug",
-    [
-        "",
-        " checkout",
-        "checkout ",
-        "CHECKOUT",
-        "checkout\0",
-        "checkout%",
-        "../search",
-        "' OR 1=1 --",
-        "\ud800",
-        "x" * 100_000,
-    ],
-    ids=ascii,
-)
-def test_what_is_no_projects_name_is_an_unknown_project_and_nothing_else(vault, slug):
+NO_SLUGS = [
+    "",
+    " checkout",
+    "checkout ",
+    "CHECKOUT",
+    "checkout\0",
+    "checkout%",
+    "../search",
+    "' OR 1=1 --",
+    "\ud800",
+    "x" * 100_000,
+]
+
+
+def test_what_is_no_projects_name_is_an_unknown_project_and_nothing_else(vault):
     vault.save("checkout", FIRST_KEY)
     for look in (
-        lambda: vault.keys.resolve(slug),
-        lambda: vault.describe(slug),
-        lambda: vault.projects.get(slug, actor=ADMIN),
-        lambda: vault.save(slug, NEXT_KEY),
-        lambda: vault.remove(slug),
+        vault.keys.resolve,
+        vault.describe,
+        lambda slug: vault.projects.get(slug, actor=ADMIN),
+        lambda slug: vault.save(slug, NEXT_KEY),
+        vault.remove,
     ):
-        with pytest.raises(ProjectUnknown):
-            look()
+        for slug in NO_SLUGS:
+            with pytest.raises(ProjectUnknown):
+                look(slug)
 
 
 def test_nobody_can_pay_is_said_to_the_lead_and_to_the_operator(database_url):
