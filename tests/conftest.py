@@ -34,6 +34,7 @@ _HOSTILE_NAMES = {"DATABASE_URL", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PYTHO
 hypothesis.settings.register_profile(
     "qodex",
     deadline=None,  # nothing is timed: the machine may be busy
+    max_examples=100 if os.environ.get("CI") else 30,
     # too_slow is a clock as well, and a database per test is meant to serve all its examples.
     suppress_health_check=list(hypothesis.HealthCheck),
     derandomize=bool(os.environ.get("CI")),  # the same examples in every CI run

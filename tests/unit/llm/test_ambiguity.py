@@ -161,7 +161,7 @@ bodies = some.lists(some.tuples(some.sampled_from(NAMES), values), max_size=5).m
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * settings.default.max_examples)
 @given(bodies)
 def test_what_has_a_ceiling_is_read_alike_by_every_reader(text):
     profile = parse_request("POST", "responses", text.encode(), JSON_TYPE)
