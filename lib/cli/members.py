@@ -70,7 +70,7 @@ def remove(session: Session, names: tuple[str, ...], *, everywhere: bool) -> Non
     """Take EMAIL's role in the project SLUG, or the one in all projects, away."""
     slug, email = _slug_and_email(names, everywhere=everywhere)
     session.platform.members.remove(email, slug=slug, actor=session.actor)
-    say(f"{email} is no member of {slug or 'all projects'} any more.")
+    say(f"{email} is no longer a member of {slug or 'all projects'}.")
 
 
 def _slug_and_email(names: tuple[str, ...], *, everywhere: bool) -> tuple[str | None, str]:

@@ -51,7 +51,7 @@ def warn_of_budget(connection: Connection, call: OpenCall, run: AnyRow, now: Mic
     if 100 * run.tokens >= _BUDGET_WARNING * run.token_budget:
         connection.execute(update(runs).where(runs.c.run_id == call.run_id).values(budget_warned_at=now))
         message = (
-            f"{run.tokens:,} of the run's own {run.token_budget:,} tokens are used. At all of them it stops."
+            f"The run has used {run.tokens:,} of its {run.token_budget:,}-token budget. It stops at 100 %."
         )
         log_line(connection, call.project_id, call.run_id, now, "budget:warned", message)
 

@@ -289,8 +289,8 @@ def _checked(now: Micros, verdict: Verdict | None, failure: dict[str, object] | 
 
 def _changed(current: AnyRow | None) -> str:
     if current is None:
-        return "The key was removed meanwhile. Nothing was saved; look at the page again and decide."
+        return "The key was removed in the meantime. Nothing was saved; reload the page before saving a key."
     return (
-        f"{current.saved_by} saved the key •••• {current.last4} meanwhile. It is in use; nothing was overwritten. "
-        "Look at it and decide again."
+        f"{current.saved_by} saved the key •••• {current.last4} in the meantime. It is in use; nothing was "
+        "overwritten. Review it before replacing it."
     )

@@ -20,7 +20,9 @@ def main() -> None:
     with head.right:
         project = visit.project()
     found = visit.platform.members.list(slug=project.slug, actor=visit.actor)
-    head.context(f"{count(len(found), 'member')} of {escape(project.slug)}, with those of all projects")
+    head.context(
+        f"{count(len(found), 'member')} of {escape(project.slug)}, including people with access to all projects"
+    )
     with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         wanted = address.search("Search", "q", placeholder="E-mail", width=230).strip().lower()
         st.space("stretch")

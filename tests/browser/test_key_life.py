@@ -71,7 +71,7 @@ def test_from_an_empty_machine_to_a_key_in_use(empty_dashboard: Served, page: Pa
     [run], total = empty_dashboard.platform.runs.list(_all(), actor=empty_dashboard.platform.actor)
     assert (total, run.status, run.source, run.last4) == (1, "passed", "byok", "0001")
     visit.open("run_logs", run=run.run_id).sees(f"Run {run.run_id}", "Passed", "BYOK •••• 0001")
-    visit.open("usage").sees("1 of 1 call", "Spend per day by source, USD", "Days", "Export")
+    visit.open("usage").sees("1 call.", "Spend per day by source, USD", "Days", "Export")
     visit.open().sees("Spend overview", "Spend per day, USD", "Projects")
 
     said = b"".join(visit.received) + page.content().encode() + empty_dashboard.log.read_bytes()

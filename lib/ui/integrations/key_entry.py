@@ -26,7 +26,7 @@ _FAILED = "key-entry:failed"
 _SEEN = "key-entry:seen"
 _HELP = (
     "It starts with sk-. Create one for Qodex alone, in an OpenAI project of its own. "
-    "A restricted key works if it may run models."
+    "Restricted keys work if they can call models."
 )
 
 

@@ -40,7 +40,7 @@ PLANNED = {"Anthropic": "Claude", "Google": "Gemini"}
 ADVICE = """
 - Create a key for Qodex alone, in an OpenAI project of its own.
 - Set a spend limit there: Qodex does not cap your key.
-- A restricted key works if it may run models.
+- Restricted keys work if they can call models.
 - Whoever sees this page sees its last four characters, never more.
 """
 OBSTACLE = {

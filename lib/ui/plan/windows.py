@@ -119,8 +119,8 @@ def draw_window(
         )
         if window.unknown_nano:
             st.caption(
-                f"{_usd(window.unknown_nano)} of what is used are calls whose outcome is unknown, "
-                "counted with the most that they can have cost."
+                f"Includes {_usd(window.unknown_nano)} for calls with an unknown outcome, "
+                "counted at their maximum cost."
             )
         st.caption(_rolls_off(window, now, zone))
         if applies and forecast is not None and window.free_nano:

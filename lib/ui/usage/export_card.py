@@ -117,7 +117,7 @@ def _offer(link: Link, token: str, missing: str | None) -> None:
             icon=":material/download:",
             disabled=missing is not None,
         )
-    held = f"A link works in this browser, for {HOLDS // HOUR} hours. A file has {MOST_SAID} at most."
+    held = f"Links work for {HOLDS // HOUR} hours in this browser. Files are limited to {MOST_SAID}."
     st.caption(missing or held)
     problem = st.session_state.pop(_PROBLEM, None)
     if problem:

@@ -84,7 +84,7 @@ def count_line(sums: Totals, everything: Totals) -> str:
     verb = "matches" if sums.calls == 1 else "match"
     if not sums.calls:
         return f"{matching} {verb}."
-    line = f"{matching} {verb}; every number below counts only these."
+    line = f"{count(sums.calls, 'call')}." if sums.calls == everything.calls else f"{matching} {verb}."
     unknown = {
         "platform-funded": sums.platform_unpriced_calls,
         "BYOK": sums.byok_unpriced_calls,
@@ -93,7 +93,7 @@ def count_line(sums: Totals, everything: Totals) -> str:
         have = "has" if sums.unpriced_calls == 1 else "have"
         are = "is" if sums.unpriced_calls == 1 else "are"
         whose = " and ".join(f"{count(number)} {source}" for source, number in unknown.items() if number)
-        line += f" {count(sums.unpriced_calls)} of them ({whose}) {have} no known cost and {are} in no total."
+        line += f" {count(sums.unpriced_calls)} of them ({whose}) {have} no known cost and {are} left out of totals."
     return line
 
 

@@ -222,7 +222,7 @@ def test_of_two_people_who_replace_at_once_the_second_is_told_and_overwrites_not
     field.input(OTHER_KEY)
     dashboard.platform.keys.save("checkout-api", PLATFORM_KEY)
     page = press(page, "Check and save")
-    assert "worker saved the key •••• 0003 meanwhile" in texts(page)
+    assert "worker saved the key •••• 0003 in the meantime" in texts(page)
     assert "Until it is accepted, •••• 0003 stays in use" in texts(page)
     assert dashboard.key("checkout-api").last4 == "0003"
     type_key(page, OTHER_KEY)

@@ -167,7 +167,7 @@ def _files(vault: Vault) -> bytes:
 @pytest.mark.parametrize("seen", [0, 2, 99, -1])
 def test_who_saw_another_version_is_told_and_overwrites_nothing(vault, seen):
     vault.save("checkout", FIRST_KEY)
-    with pytest.raises(KeyChanged, match=r"local saved the key •••• 1111 meanwhile. It is in use"):
+    with pytest.raises(KeyChanged, match=r"local saved the key •••• 1111 in the meantime. It is in use"):
         vault.save("checkout", NEXT_KEY, seen, actor=person(vault, "checkout", Role.LEAD))
     assert vault.opened("checkout") == FIRST_KEY
 
@@ -175,7 +175,7 @@ def test_who_saw_another_version_is_told_and_overwrites_nothing(vault, seen):
 def test_who_saw_a_key_that_was_removed_is_told(vault):
     vault.save("checkout", FIRST_KEY)
     vault.remove("checkout")
-    with pytest.raises(KeyChanged, match=r"removed meanwhile. Nothing was saved"):
+    with pytest.raises(KeyChanged, match=r"removed in the meantime. Nothing was saved"):
         vault.save("checkout", NEXT_KEY, 1)
     assert vault.opened("checkout") == PLATFORM
 

@@ -79,7 +79,9 @@ def test_of_two_processes_that_replace_at_once_one_wins_and_the_other_is_told(va
             winner = 0 if answers[0] == version + 1 else 1
             assert answers[winner] == version + 1
             assert answers[1 - winner]["error"] == KeyChanged.__name__
-            assert f"•••• {key(10 * version + winner)[-4:]} meanwhile" in answers[1 - winner]["sentence"]
+            assert (
+                f"•••• {key(10 * version + winner)[-4:]} in the meantime" in answers[1 - winner]["sentence"]
+            )
             assert vault.opened("checkout") == key(10 * version + winner)
     assert vault.audit("checkout")[1:] == ["key:openai:saved"] + ["key:openai:rotated"] * 29
 

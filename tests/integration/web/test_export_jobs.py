@@ -275,7 +275,7 @@ def test_the_page_shows_rows_sums_and_hash_and_leads_to_the_file(
     loaders.forget()
     page = dashboard.open("usage")
     assert "about 4, 1 kB" in texts(page)
-    assert "A file has 2 GiB at most." in texts(page)
+    assert "Files are limited to 2 GiB." in texts(page)
     page = press(page, "Prepare CSV")
     job = page.session_state[card.JOB]
     assert job.ended.wait(30)
