@@ -65,7 +65,7 @@ def raw_days(path: Path, project_id: str, since: int, until: int, rounds: int) -
 
 
 def parquet(events: int) -> Path:
-    """The same events as a Parquet file."""
+    """The events as a Parquet file."""
     import numpy as np
     import pyarrow as pa
     from pyarrow import parquet as files

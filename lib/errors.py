@@ -53,7 +53,7 @@ class SdkUnsupported(QodexError):
 
 
 class ProjectUnknown(QodexError):
-    """There is no such project, or this person may not know of it."""
+    """No such project, or this person may not know of it."""
 
     def __init__(self, slug: str) -> None:
         super().__init__("There is no project of that name that you can see.")
@@ -61,7 +61,7 @@ class ProjectUnknown(QodexError):
 
 
 class RunUnknown(QodexError):
-    """There is no such run, or this person may not know of it."""
+    """No such run, or this person may not know of it."""
 
     def __init__(self) -> None:
         super().__init__("There is no run of that id that you can see.")
@@ -193,7 +193,7 @@ class KeyLocked(QodexError):
 
 
 class MasterKeyMissing(QodexError):
-    """There is no master key to seal with."""
+    """No master key to seal with."""
 
 
 class MasterKeyInUse(QodexError):

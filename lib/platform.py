@@ -242,7 +242,7 @@ class Run:
 
     @cached_property
     def async_openai(self) -> MeteredAsyncOpenAI:
-        """The same as ``openai.AsyncOpenAI``."""
+        """A metered ``openai.AsyncOpenAI`` client."""
         return make_async_client(
             self._platform.ledger, self._platform.settings, self.started, hold=self._hold
         )

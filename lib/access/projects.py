@@ -192,7 +192,7 @@ def find(connection: Connection, slug: str, *, lock: bool = False) -> Project:
 def find_for(
     connection: Connection, slug: str, actor: Actor, action: Action, *, lock: bool = False
 ) -> Project:
-    """The same for somebody who acts.
+    """The project of that slug, for an actor.
 
     Raises:
         ProjectUnknown: there is none, or ``actor`` may not know of it.

@@ -55,7 +55,7 @@ class Rules:
 
     @classmethod
     def of(cls, settings: Settings) -> Rules:
-        """Those that the environment sets."""
+        """The sign-in rules that the environment sets."""
         return cls(
             issuer=settings.oidc_issuer or "",
             client_id=settings.oidc_client_id or "",

@@ -104,7 +104,7 @@ def _origins(hours: Floats, horizon: int, weekday: int) -> Iterator[tuple[Histor
 
 
 def _yesterday(history: History, horizon: int) -> float:
-    """The same hours a day ago, or so many days ago that they are all over."""
+    """Spend of the same hours on the day before, or so many days ago that they are all over."""
     days = -(-horizon // HOURS_A_DAY)
     start = history.length - days * HOURS_A_DAY
     return float(history.hours[start : start + horizon].sum())

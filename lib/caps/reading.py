@@ -235,7 +235,7 @@ def _series() -> Select[Any]:
 
 
 def _totals_over_time() -> Select[Any]:
-    """The same of many projects, for both windows."""
+    """Totals of many projects over time, for both windows."""
     moments = _moments()
     before = [total_at(moments.c.at - bindparam(name, type_=BigInteger), _TOTAL) for name in _LENGTHS]
     return (

@@ -110,7 +110,7 @@ class Headroom:
 
     @property
     def free(self) -> Decimal:
-        """The same in USD."""
+        """What is free in the window, in USD."""
         return usd(self.free_nano)
 
     @property

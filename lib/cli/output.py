@@ -55,7 +55,7 @@ def plain(row: Any) -> dict[str, object]:
 
 
 def plain_fields(fields: Iterable[tuple[str, object]]) -> dict[str, object]:
-    """The same of names and values."""
+    """Names and values for JSON, as ``plain`` writes those of a dataclass."""
     return dict(_plain(name, value) for name, value in fields)
 
 

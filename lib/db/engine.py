@@ -130,7 +130,7 @@ class Database:
 
     @cached_property
     def deployment_id(self) -> str:
-        """This deployment's id, which sealed rows are bound to. The first migration made it; it never changes.
+        """Id of this deployment, which sealed rows are bound to. The first migration made it; it never changes.
 
         Read it once outside any transaction: inside one it takes a second connection, and where all connections of a
         pooler hold transactions that want one, they wait for each other.

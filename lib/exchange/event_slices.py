@@ -65,11 +65,11 @@ class TimeSlice:
 
     @cached_property
     def sums(self) -> list[Sums]:
-        """Its sums, by source."""
+        """Sums of the slice, by source."""
         return sums(self._connection, self._wanted, self._ids)
 
     def lines(self) -> Iterator[Lines | Rows]:
-        """Its rows as lines; as rows where the database has no such lines of them."""
+        """Rows of the slice as lines; as rows where the database cannot write them as lines."""
         if self._connection.dialect.name != "sqlite":
             query = self._select(*postgres_cells())
             yield from map(Lines, copied(self._connection, query, delimiter=BETWEEN))
@@ -96,7 +96,7 @@ class TimeSlice:
                 yield len(batch), END.join(text for (text,) in batch)
 
     def rows(self, *, skip: int = 0) -> Iterator[Rows]:
-        """Its rows in batches."""
+        """Rows of the slice in batches."""
         with self._run(*(stored(column) for column in EVENT_COLUMNS), skip=skip) as result:
             yield from result.partitions()
 

@@ -154,7 +154,7 @@ def _tell_nobody(_: int) -> None:
 
 
 def _allowed(connection: Connection, wanted: UsageFilter, actor: Actor) -> tuple[UsageFilter, list[str]]:
-    """The same filter with the projects spelled out, and their ids."""
+    """The filter with its projects spelled out, and their ids."""
     ids = visible_ids(connection, actor, wanted.projects, Action.EXPORT_USAGE)
     if not ids:
         require(actor, Action.EXPORT_USAGE, None)

@@ -187,7 +187,7 @@ class SettlementQueue:
         return hold
 
     def unguard(self, key: str) -> None:
-        """It has ended."""
+        """Note that the call has ended."""
         self._guards.pop(key, None)
 
     def close(self, seconds: float = EXIT_SECONDS) -> None:

@@ -129,7 +129,7 @@ class Attempt:
         forget_key(event, details)
 
     async def trace_async(self, event: str, details: dict[str, Any]) -> None:
-        """The same for asyncio."""
+        """``trace`` for clients on asyncio."""
         self.trace(event, details)
 
     def leave(self) -> None:

@@ -108,7 +108,7 @@ def _alike(left: str, right: str) -> int:
 
 
 def clean_error(error: BaseException, request: httpx2.Request | None, secret: Secret | None) -> BaseException:
-    """The same failure with nothing of ours in it: a new error of its type, or the old one without its past."""
+    """A failure with nothing of ours in it: a new error of its type, or the old one without its past."""
     if isinstance(error, httpx2.RequestError):
         return type(error)(scrub(str(error), *_given(secret)), request=request)
     if isinstance(error, QodexError) or is_from_outside(error):
@@ -186,7 +186,7 @@ def _decoded(body: bytes, charset: str) -> str | None:
 
 
 def _clean_text(text: str, secret: Secret) -> str:
-    """The same text, unless the key or a piece of it is in there."""
+    """``text`` as it is, unless the key or a piece of it is in there."""
     if redact(text, secret) == text and without_key(text, secret.reveal()) == text:
         return text
     return scrub(text, secret, limit=_LONGEST_TEXT)

@@ -237,7 +237,7 @@ def _tokens(call: AnyRow) -> int | None:
 
 
 def _costliest_runs(connection: Connection, sums: dict[RunKey, _RunSums]) -> list[CostlyRun]:
-    """Those of the run log; the latest first among equals. Imported calls name runs that it does not have."""
+    """The costliest runs of the run log, the latest first among equals; runs of imported calls are not in it."""
     ranked = sorted((key for key in sums if sums[key].priced), key=lambda key: -sums[key].cost_nano)
     found: list[tuple[RunKey, AnyRow]] = []
     for start in range(0, len(ranked), _LOOKED_UP):
@@ -264,7 +264,7 @@ def _costly_run(sums: _RunSums, run: AnyRow, slug: str) -> CostlyRun:
 
 
 def _logged(connection: Connection, keys: Sequence[RunKey]) -> dict[RunKey, AnyRow]:
-    """Those that the run log has."""
+    """The runs that the run log has."""
     columns = [runs.c[name] for name in ("project_id", "run_id", "kind", "status", "started_at")]
     statement = select(*columns).where(runs.c.run_id.in_([run_id for _, run_id in keys]))
     found = {(row.project_id, row.run_id): row for row in connection.execute(statement)}

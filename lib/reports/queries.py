@@ -160,7 +160,7 @@ def _values(table: Table) -> Mapping[str, ColumnElement[Any]]:
 
 @cache
 def _sums(table: Table, names: tuple[str, ...]) -> Sequence[ColumnElement[Any]]:
-    """These sums of ``Totals``. Kept, because building them takes longer than a project's month does to be summed."""
+    """Columns of the named sums of ``Totals``; kept, because building them takes longer than summing a month."""
     values, platform = _values(table), table.c.source == "platform"
     calls, unpriced, cost = values["calls"], values["unpriced_calls"], values["cost_nano"]
     found: dict[str, ColumnElement[Any]] = {

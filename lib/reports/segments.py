@@ -41,7 +41,7 @@ def plan(since: Micros | None, until: Micros | None, rollup_zone: ZoneInfo) -> l
 
 
 def plan_days(since: Micros, until: Micros, zone: ZoneInfo) -> list[Segment]:
-    """The same for one sum a day of ``zone``, another one than the roll-ups': whole hours inside each day.
+    """Segments for one sum a day of ``zone``, another one than the roll-ups': whole hours inside each day.
 
     Where a day begins within an hour of UTC, the events of that hour are summed.
     """

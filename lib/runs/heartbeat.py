@@ -34,7 +34,7 @@ class Heartbeat:
             self._thread.start()
 
     def drop(self, run_id: str) -> None:
-        """This run has ended."""
+        """Stop the heartbeat of a run that has ended."""
         self._alive.discard(run_id)
 
     def _start_anew(self) -> None:

@@ -41,7 +41,7 @@ def _month_before(period: Period) -> Period:
 
 
 def _before(period: Period) -> Period:
-    """As many whole days as this one has; of the last 24 hours, the 24 before them."""
+    """The period before: as many whole days as this one has; of the last 24 hours, the 24 before them."""
     first, last, zone = period.first_day, period.last_day, period.zone
     if (midnight(first, zone), midnight(last + timedelta(days=1), zone)) != (period.since, period.until):
         return Period(2 * period.since - period.until, period.since, zone)

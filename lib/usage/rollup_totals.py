@@ -30,11 +30,11 @@ class _Kept:
 
     @property
     def names(self) -> list[str]:
-        """Its columns but the project."""
+        """Columns of the table but the project."""
         return [column.name for column in self.table.c if column.name != "project_id"]
 
     def stored(self, project_id: str) -> Select[Any]:
-        """Its rows."""
+        """Rows of the table."""
         columns = [self.table.c[name] for name in self.names]
         return select(*columns).where(self.table.c.project_id == project_id)
 

@@ -121,7 +121,7 @@ class ProjectSeals:
         return self.entries(connection.execute(_ROW_LOCKED, {"project_id": project_id}).one())
 
     def verified_for(self, connection: Connection, subject: Subject, actor: Actor) -> Entries:
-        """The same for who sets a key: an administrator may go on where the seal cannot be believed.
+        """``verified`` for who sets a key: an administrator may go on where the seal cannot be believed.
 
         The project is then taken as the database has it, but stops when its key fails: nobody chose otherwise
         that could be believed.

@@ -46,7 +46,7 @@ class ExportFile:
     name: str
 
     def again(self) -> ExportFile:
-        """The same file, to be closed on its own."""
+        """A second handle of the file, to be closed on its own."""
         return ExportFile(os.fdopen(os.dup(self.file.fileno()), "rb", buffering=0), self.done, self.name)
 
     def piece(self, at: int, length: int) -> bytes:

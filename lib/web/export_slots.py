@@ -14,7 +14,7 @@ MOST_SLOTS_EACH = 2
 
 
 class Busy(QodexError):
-    """As many exports as may run are running, in all or of this person."""
+    """No export slot is free, in all or for this person."""
 
 
 class ClientDisconnected(Exception):

@@ -57,7 +57,7 @@ def server(database_url: str, tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def byok(shop: Platform, upstream: ScriptedUpstream) -> Platform:
-    """The same, and ``shop`` has a key of its own."""
+    """``shop`` with a key of its own."""
     shop.keys.save("shop", GOOD_KEY)
     upstream.requests.clear()
     return shop

@@ -40,7 +40,7 @@ class ForkGuard:
             time.sleep(_STEP)
 
     def leave(self, ticket: Ticket) -> None:
-        """It ended."""
+        """Note that a transaction has ended."""
         self._inside.leave(ticket)
 
     def close(self) -> bool:

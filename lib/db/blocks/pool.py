@@ -119,7 +119,7 @@ class Pool:
             raise DBAPIError.instance(None, None, problem, error, hide_parameters=True) from problem
 
     def give_back(self, kept: Kept) -> None:
-        """It is fit for the next block."""
+        """Give a connection back that is fit for the next block."""
         if kept.generation is not self._generation:
             _abandoned.append(kept)
         elif len(self._idle) < self._limits.pool:

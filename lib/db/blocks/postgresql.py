@@ -38,7 +38,7 @@ class BoundedConnection(psycopg.Connection[Any]):
     """How long the next row of a COPY may take."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """As psycopg, which calls this for each thing that it waits for."""
+        """Wait for the server: psycopg calls this for each thing that it waits for."""
         return super().wait(gen, interval, self.seconds if timeout is None else timeout)
 
 

@@ -59,7 +59,7 @@ class _RunClient(httpx2.Client):
 
 
 class _AsyncRunClient(httpx2.AsyncClient):
-    """The same for asyncio."""
+    """``_RunClient`` for asyncio."""
 
     hold: Hold | None = None
     run_has_ended = False
@@ -89,7 +89,7 @@ def make_client(
 def make_async_client(
     ledger: Ledger, settings: Settings, run: StartedRun, *, hold: Hold | None = None
 ) -> MeteredAsyncOpenAI:
-    """The same as ``openai.AsyncOpenAI``."""
+    """Make a metered ``openai.AsyncOpenAI``; see ``make_client``."""
     sdk.require_supported()
     install_log_redaction()
     transport = MeteredAsyncTransport(ledger, settings, run)
@@ -114,7 +114,7 @@ def _refuse_websocket(*_: object, **__: object) -> NoReturn:
 
 @cache
 def _without_websockets(resource: type[T]) -> type[T]:
-    """The same resource with ``connect`` refused, in it and in all that it leads to."""
+    """A resource with ``connect`` refused, in it and in all that it leads to."""
     parts: dict[str, Any] = {"__module__": resource.__module__, "__doc__": resource.__doc__}
     if hasattr(resource, "connect"):
         parts["connect"] = _refuse_websocket

@@ -22,7 +22,7 @@ _PLAIN_CONTENT = (None, "output_text", "refusal", "reasoning_text", "summary_tex
 _WEB_SEARCH = "web_search"
 _MOST_CALLS = 1_000_000  # more than any answer makes, and small enough for every sum
 _PREVIEW = "web_search_preview"
-"""Its price hangs on whether the model reasons, which no answer tells."""
+"""The tool whose price hangs on whether the model reasons, which no answer tells."""
 
 _BLOCKS_OF_CONTENT = ("gpt-4o-mini", "gpt-4.1-mini")
 """These pay a fixed number of input tokens for what a search brings, which may not be in their usage."""

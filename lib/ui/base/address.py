@@ -23,7 +23,7 @@ def one(name: str, options: Sequence[str], default: str) -> str:
 
 
 def many(name: str, options: Sequence[str]) -> list[str]:
-    """The same where several may be chosen; none means all."""
+    """A filter of which several may be chosen; none means all."""
     chosen = set(st.query_params.get_all(name))
     return [option for option in options if option in chosen]
 
@@ -59,7 +59,7 @@ def put(name: str, value: str | Sequence[str] | None, *, default: str = "") -> N
 
 
 def put_silently(name: str, value: str | None) -> None:
-    """The same for what is no filter: the page of the list stays."""
+    """Put a parameter that is no filter: the page of the list stays."""
     if value:
         st.query_params[name] = value
     else:

@@ -90,7 +90,7 @@ class Chosen:
 
     @property
     def before(self) -> str:
-        """The same in few words: ``vs 7 d before``, ``vs same days of Oct``."""
+        """What the period is compared with, in few words: ``vs 7 d before``, ``vs same days of Oct``."""
         if self.name not in MONTHS:
             return f"vs {'24 h' if self.name == '24h' else f'{self.days} d'} before"
         first, whole = self.earlier.first_day, self.earlier.until == self.period.since
@@ -99,7 +99,7 @@ class Chosen:
 
     @property
     def against(self) -> str:
-        """The same exactly, as a sentence: 24 Oct to 30 Oct 2026, 01:37 UTC."""
+        """What the period is compared with exactly, as a sentence: 24 Oct to 30 Oct 2026, 01:37 UTC."""
         since, until = self.earlier.since, self.earlier.until
         whole = midnight(day_of(until, self.zone), self.zone) == until
         return f"Compared with {span(since, until, self.zone, now=self.now if whole else until)}."
@@ -184,7 +184,7 @@ def _width(zone: str) -> int:
 
 
 def before(wanted: UsageFilter, chosen: Chosen) -> UsageFilter:
-    """The same filter over what the period is compared with."""
+    """The filter over what the period is compared with."""
     return replace(wanted, since=chosen.earlier.since, until=chosen.earlier.until)
 
 

@@ -37,7 +37,7 @@ def known(sums: Totals, source: str = "") -> int | None:
 
 
 def cell(sums: Totals, source: str = "") -> float | None:
-    """The same to be drawn in a column: $0.00 where there was no call, an empty cell where it is unknown."""
+    """Spend in USD for a column of a table: $0.00 where there was no call, an empty cell where it is unknown."""
     return dollars(known(sums, source))
 
 

@@ -196,7 +196,7 @@ def key_name(last4: str | None) -> str:
 
 
 def key_code(last4: str | None) -> str:
-    """The same in code style, for key tables."""
+    """The last four of a key in code style, for key tables."""
     return code(key_name(last4))
 
 

@@ -208,7 +208,7 @@ def _steps_to(nano: int) -> dict[float, str]:
 
 
 def _label(step: Decimal, top: int) -> str:
-    """As at other axes, but no cap of $12.50 reads as $12."""
+    """Label of a cap's axis; no cap of $12.50 reads as $12."""
     if top >= NANO // 20:
         return f"${step:,.0f}" if top >= 5 * NANO and top % NANO == 0 else f"${step:,.2f}"
     return f"${step:,.6f}".rstrip("0").rstrip(".")

@@ -221,7 +221,7 @@ _ENTRY, _LETTER = 26, 7  # pixels, with a little to spare
 
 
 def _legend_columns(words: Sequence[str], aside: str) -> str:
-    """As many as fit: all, or two, or one. Vega cuts off what has no room."""
+    """How many legend columns fit: all, or two, or one. Vega cuts off what has no room."""
     # Not of the drawing's own width: that is known when the height of the legend has been taken from it. Its width
     # is named all the same, as this is to be looked at again when it changes.
     room = f"(containerSize()[0] - ({aside}) + 0 * width)"
@@ -262,5 +262,5 @@ IN_ORDER = alt.EncodingSortField(field="Order", op="min")
 
 
 def in_order(columns: Columns) -> Columns:
-    """The same with a column that numbers the rows, for ``IN_ORDER``."""
+    """Columns with one more that numbers the rows, for ``IN_ORDER``."""
     return {**columns, "Order": list(range(len(next(iter(columns.values())))))}

@@ -54,7 +54,7 @@ def draw_table(found: Sequence[Member], visit: PageContext) -> Member | None:
 
 
 def table_key(found: Sequence[Member]) -> str:
-    """Another one for other rows: what was chosen by its place must never become somebody else."""
+    """Key of the table, another one for other rows: what was chosen by its place must never become somebody else."""
     rows = "\n".join(f"{member.email} {member.project}" for member in found)
     return f"members:{hashlib.sha256(rows.encode()).hexdigest()[:12]}"
 

@@ -103,7 +103,7 @@ def state_of_now(actor: Actor) -> object:
 
 
 def state_shown(found: Sequence[ProjectStatus]) -> object:
-    """The same, as the page shows it."""
+    """What changes without a call, as the page shows it."""
     return _state({each.project.slug: (each.key, each.headroom) for each in found})
 
 

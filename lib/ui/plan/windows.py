@@ -159,7 +159,7 @@ def draw_week(points: Sequence[Point], window: Window, spent: Totals, zone: Zone
 
 
 def draw_empty_week(spent: Totals) -> None:
-    """The same where the window was empty all the time: then all the room is free, and stays so."""
+    """Card of a window that was empty all week: all the room is free, and stays so."""
     with cards.card():
         cards.heading("Spend in the last 7 days, USD")
         st.markdown("Nothing platform-funded has counted in the last 7 days, so all of both caps is free.")

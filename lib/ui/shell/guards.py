@@ -85,7 +85,7 @@ def acting() -> Actor:
 
 
 def acting_later() -> Callable[[], Actor]:
-    """The same for what Streamlit does after this run, outside of it: who acts is read anew then.
+    """Who acts, for what Streamlit does after this run and outside of it: read anew then.
 
     What it returns raises SessionEnded, SignInRefused.
     """

@@ -65,7 +65,7 @@ def reset() -> None:
 
 
 def unfiltered(wanted: UsageFilter) -> UsageFilter:
-    """The same period of everything."""
+    """The filter without any but its period."""
     return UsageFilter(since=wanted.since, until=wanted.until, zone=wanted.zone)
 
 

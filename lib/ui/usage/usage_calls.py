@@ -111,7 +111,7 @@ def _draw_calls(found: list[CostlyCall], wanted: UsageFilter, chosen: Chosen) ->
 
 
 def _projects(found: Sequence[CostlyCall | CostlyRun], wanted: UsageFilter) -> dict[str, list[Any]]:
-    """Their projects, unless it is the one that the page is about."""
+    """Projects of the calls, unless it is the one that the page is about."""
     one = len(wanted.projects) == 1
     return {} if one else {"Project": [shorten(each.project, _NAME_LENGTH) for each in found]}
 
