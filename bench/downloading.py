@@ -22,7 +22,7 @@ from bench.pages import served
 from bench.people import Told, crowd, server_process
 from bench.traffic import END
 from lib.clock import SECOND
-from lib.reports.spend import UsageFilter
+from lib.reports.models import UsageFilter
 from lib.settings import Settings
 from lib.web import links
 from lib.web.links import COOKIE, Link, Signer, new_browser

@@ -10,7 +10,7 @@ from bench.generator import ACTOR
 from bench.traffic import END
 from lib.clock import DAY, HOUR, SECOND
 from lib.platform import Platform
-from lib.reports.spend import UsageFilter
+from lib.reports.models import UsageFilter
 from lib.runs.log import RunFilter
 from lib.usage.periods import Period, custom, day_of, preset
 

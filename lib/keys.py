@@ -10,7 +10,8 @@ from lib.access.projects import Projects
 from lib.access.roles import Action, Actor, require
 from lib.db import Database
 from lib.errors import KeyRejected, KeyUnusable, SampleProject
-from lib.llm.openai.key_check import CheckResult, check_key, clean_key
+from lib.llm.openai.key_check import CheckResult, check_key
+from lib.llm.openai.key_format import clean_key
 from lib.secret import Secret
 from lib.settings import Settings
 from lib.vault.keys import KeyStore, require_provider

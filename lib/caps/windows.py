@@ -18,7 +18,7 @@ from lib.clock import DAY, HOUR, SECOND, Micros, from_micros
 from lib.db import AnyRow
 from lib.db.tables import accounts, cap_overrides, open_calls, plans, projects, usage_events
 from lib.errors import CapExceeded
-from lib.pricing.prices import usd
+from lib.pricing.amounts import usd
 from lib.usage.clock_leaps import has_leapt, take_back
 
 WINDOWS: dict[str, Micros] = {"5h": 5 * HOUR, "7d": 7 * DAY}

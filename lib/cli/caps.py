@@ -11,7 +11,7 @@ from lib.caps.windows import Headroom, Window
 from lib.cli.inputs import DAY, USD
 from lib.cli.output import clock_time, json_option, moment, plain, say, show_json, show_table
 from lib.cli.session import Session
-from lib.pricing.prices import plain_usd
+from lib.pricing.amounts import plain_usd
 from lib.usage.periods import midnight
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lib.errors import BadInput
-from lib.pricing.prices import parse_usd
+from lib.pricing.amounts import parse_usd
 from lib.usage.periods import FIRST_DAY, LAST_DAY, is_day
 
 

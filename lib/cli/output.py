@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from lib.clock import SECOND, Micros, iso
-from lib.pricing.prices import plain_usd
+from lib.pricing.amounts import plain_usd
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -11,7 +11,7 @@ from lib.cli.output import clock_time, json_option, plain, say, show_fields, sho
 from lib.cli.session import Session
 from lib.clock import Micros
 from lib.db.tables import RUN_KINDS, RUN_STATUSES, SOURCES
-from lib.pricing.prices import plain_usd
+from lib.pricing.amounts import plain_usd
 from lib.runs.log import CallRow, RunFilter, RunRow
 from lib.usage.periods import midnight
 

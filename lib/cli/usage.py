@@ -18,7 +18,7 @@ from lib.db import Database
 from lib.errors import ImportRejected
 from lib.exchange.import_result import ImportResult
 from lib.exchange.import_usage import import_usage
-from lib.pricing.prices import plain_usd
+from lib.pricing.amounts import plain_usd
 from lib.usage import rollups
 from lib.usage.clock_leaps import Misdated, mend, misdated
 

@@ -18,7 +18,7 @@ from lib.db.rollup_tables import TOKENS
 from lib.db.tables import usage_daily_totals
 from lib.exchange.columns import DAILY_HEADER, escape_formula
 from lib.exchange.csv_writer import Writable, write_csv
-from lib.pricing.prices import plain_usd
+from lib.pricing.amounts import plain_usd
 from lib.reports.models import DailyRow, Totals, UsageFilter
 from lib.reports.queries import aggregate_segment, combine, sums_of
 from lib.reports.segments import Segment, plan, plan_days

@@ -31,7 +31,7 @@ from lib.exchange.daily_summary import DaysAsCsv, single_days
 from lib.exchange.event_slices import Rows, TimeSlice, count_events, stream_chunks
 from lib.exchange.prefetch import prefetch
 from lib.exchange.sql_lines import Lines
-from lib.pricing.prices import plain_usd
+from lib.pricing.amounts import plain_usd
 from lib.reports.models import DailyRow, UsageFilter
 from lib.usage.expiry import sweep
 

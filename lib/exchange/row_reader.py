@@ -14,7 +14,8 @@ from lib.exchange.files.cell_reader import LARGEST_USD, BadCell, beyond_micros, 
 from lib.exchange.files.file_reader import Source
 from lib.exchange.files.price_conditions import Unread
 from lib.exchange.staging import content_id, former_id
-from lib.pricing.prices import NANO, PriceBook, Tokens
+from lib.pricing.amounts import NANO
+from lib.pricing.prices import PriceBook, Tokens
 from lib.pricing.terms import STANDARD, Terms, special_tier
 from lib.usage.price_columns import price_columns
 

@@ -11,7 +11,7 @@ from lib.db.tables import runs
 from lib.errors import BudgetExceeded, QodexError, RunEnded
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.opened import OpenCall
-from lib.pricing.prices import plain_usd
+from lib.pricing.amounts import plain_usd
 from lib.usage.events import is_logged, log_line
 
 _BUDGET_WARNING = 80  # percent

@@ -15,15 +15,12 @@ from pathlib import Path
 
 from lib.errors import PriceUnknown
 from lib.pricing import table
-from lib.pricing.amounts import NANO, parse_usd, plain_usd, usd
 from lib.pricing.names import are_forms_of_one
 from lib.pricing.price_file import NO_FILE, PriceFile, read_price_file
 from lib.pricing.rates import Fees, ModelRates, Rates, UnitPrices
 from lib.pricing.regions import PERCENT_MORE, percent_more, raised
 from lib.pricing.terms import STANDARD, Terms
 from lib.pricing.tool_calls import ToolCalls
-
-__all__ = ["NANO", "Cost", "PriceBook", "Tokens", "parse_usd", "plain_usd", "usd"]
 
 _EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 _MILLION = 1_000_000

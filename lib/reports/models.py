@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import NamedTuple, Self
 
 from lib.clock import Micros
-from lib.pricing.prices import usd
+from lib.pricing.amounts import usd
 
 
 @dataclass(frozen=True)

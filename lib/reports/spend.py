@@ -37,9 +37,6 @@ from lib.usage.expiry import sweep
 from lib.usage.periods import day_of, days_between, hours_between, zone_named
 from lib.usage.rollups import zone_of
 
-__all__ = ["Reports", "Totals", "UsageFilter"]
-
-
 _NOTHING = SpendTotals()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lib.clock import DAY, HOUR, MINUTE, Micros
-from lib.pricing.prices import NANO
+from lib.pricing.amounts import NANO
 
 UNPRICED_MODEL = "gpt-5.5-preview"
 PLATFORM_LAST4 = "demo"

@@ -22,7 +22,7 @@ from lib.access.roles import Actor
 from lib.errors import BadInput, DatabaseUnavailable, Forbidden, ProjectUnknown, QodexError
 from lib.exchange.export import exportable
 from lib.platform import Platform
-from lib.pricing.prices import plain_usd
+from lib.pricing.amounts import plain_usd
 from lib.sample.deployment import visitor
 from lib.web import export_files
 from lib.web.export_files import ExportFile, TooLarge, Unwritable

@@ -18,7 +18,7 @@ from itsdangerous.encoding import base64_decode, base64_encode
 
 from lib.clock import HOUR, MINUTE, Micros, to_micros
 from lib.errors import Forbidden
-from lib.reports.spend import UsageFilter
+from lib.reports.models import UsageFilter
 from lib.settings import Settings
 from lib.usage.periods import day_of, zone_named
 

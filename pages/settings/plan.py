@@ -7,7 +7,7 @@ import streamlit as st
 from lib.access.projects import Project
 from lib.access.roles import Action
 from lib.clock import DAY
-from lib.reports.spend import UsageFilter
+from lib.reports.models import UsageFilter
 from lib.runs.log import RunFilter
 from lib.ui.base.wording import escape
 from lib.ui.parts import cards, forecast

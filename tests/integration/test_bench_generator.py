@@ -10,7 +10,7 @@ from bench.traffic import END, PROJECTS, draw
 from lib.clock import DAY
 from lib.db.tables import accounts, runs, usage_events
 from lib.platform import Platform
-from lib.reports.spend import UsageFilter
+from lib.reports.models import UsageFilter
 from lib.usage import rollups
 
 EVENTS = 10_000

@@ -22,7 +22,7 @@ from sqlalchemy import event, inspect, text
 from lib.access.roles import Actor, Origin, Role
 from lib.errors import KeyMalformed, KeyRejected, KeyUnchecked, QodexError
 from lib.exchange.export import export_usage
-from lib.reports.spend import UsageFilter
+from lib.reports.models import UsageFilter
 from lib.vault.rate_limit import PER_PERSON
 
 if TYPE_CHECKING:

@@ -249,6 +249,69 @@ def test_one_package_has_one_home(package: str) -> None:
     assert strangers == [], f"{package} belongs to {', '.join(HOMES[package]) or 'no room of ours'}."
 
 
+# Each gathers what several files of its folder define.
+FACADES = {"lib", "lib.db", "lib.db.tables"}
+
+
+def test_a_name_has_one_home() -> None:
+    """No module passes on what it has imported."""
+    defined = {_module(path): _defined(_tree(path)) for path in _sources()}
+    wrong = [
+        str(each)
+        for each in _imports()
+        for module, _, name in [each.module.rpartition(".")]
+        if module in defined and module not in FACADES and each.module not in defined
+        if name not in defined[module]
+    ]
+    assert wrong == [], "Import it from where it is defined."
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    """Names of functions, classes and variables of a module."""
+    found = {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    names = {
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    return found | names
+
+
+LEANING = re.compile(r"(?:The same|Its|Those|Likewise)\b")
+PATHS_IN_PROSE = re.compile(r"\blib(?:/\w+)+\.py\b|\b(?:lib|tests)(?:\.[a-z_]+)+\b")
+
+
+def test_docstrings_stand_alone() -> None:
+    """An editor shows one without its neighbours."""
+    leaning = [f"{place}: {text.splitlines()[0]}" for place, text in _docstrings() if LEANING.match(text)]
+    assert leaning == [], "Say what it is for in its first line."
+
+
+def test_docstrings_name_what_exists() -> None:
+    unknown = [
+        f"{place} names {name}"
+        for place, text in _docstrings()
+        for name in PATHS_IN_PROSE.findall(text)
+        if not _files_of(name.removesuffix(".py").replace("/", "."))
+    ]
+    assert unknown == []
+
+
+def _docstrings() -> Iterator[tuple[str, str]]:
+    for path in _sources():
+        for node in ast.walk(_tree(path)):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                place = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}"
+                if text := ast.get_docstring(node):
+                    yield place, text
+
+
 @pytest.mark.parametrize("statement", ["import lib", "from lib import Platform"])
 def test_a_worker_loads_neither_streamlit_nor_pandas(statement: str) -> None:
     program = (

@@ -12,7 +12,7 @@ from lib.caps.windows import TITLES, Headroom, Window
 from lib.clock import Micros, from_micros
 from lib.llm.openai.key_check import provider
 from lib.platform import Platform
-from lib.reports.spend import UsageFilter
+from lib.reports.models import UsageFilter
 from lib.runs.log import RunFilter
 from lib.ui.base import loaders
 from lib.ui.base.server import front_door

@@ -13,7 +13,7 @@ from lib.caps.plans import Plan
 from lib.caps.reading import Outlook, Point
 from lib.caps.windows import TITLES, Headroom, Window
 from lib.clock import DAY, HOUR, MINUTE, Micros, from_micros
-from lib.reports.spend import Totals
+from lib.reports.models import Totals
 from lib.settings import COMMAND
 from lib.ui.base import tables
 from lib.ui.base.navigation import INTEGRATIONS, RUN_LOGS, USAGE, link

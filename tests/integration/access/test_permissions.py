@@ -19,7 +19,7 @@ from lib.errors import Forbidden, MasterKeyInUse, ProjectUnknown
 from lib.exchange.export import export_usage
 from lib.exchange.import_usage import import_usage
 from lib.platform import Platform
-from lib.reports.spend import UsageFilter
+from lib.reports.models import UsageFilter
 from lib.runs.log import RunFilter
 from lib.settings import Settings
 from lib.ui.base.server import real_front_door

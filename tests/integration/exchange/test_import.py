@@ -22,7 +22,8 @@ from lib.errors import BadInput, Forbidden, ImportRejected, QodexError
 from lib.exchange.import_result import ImportResult
 from lib.exchange.import_usage import import_usage
 from lib.pricing.prices import PriceBook
-from lib.reports.spend import Reports, UsageFilter
+from lib.reports.models import UsageFilter
+from lib.reports.spend import Reports
 from lib.usage.event_row import EventRow
 from lib.usage.rollups import Rollups, verify
 from tests.vaults import projects_of

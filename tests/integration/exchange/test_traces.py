@@ -22,7 +22,8 @@ from lib.db import Database
 from lib.exchange.export import export_usage
 from lib.exchange.import_usage import import_usage
 from lib.pricing.prices import PriceBook
-from lib.reports.spend import Reports, UsageFilter
+from lib.reports.models import UsageFilter
+from lib.reports.spend import Reports
 from tests.vaults import projects_of
 
 TRACES = Path(__file__).resolve().parents[4] / "shared" / "traces"

@@ -21,7 +21,7 @@ from lib.db.tables import audit_log
 from lib.errors import DatabaseUnavailable
 from lib.exchange.import_usage import import_usage
 from lib.platform import Platform
-from lib.reports.spend import UsageFilter
+from lib.reports.models import UsageFilter
 from lib.ui.base import loaders
 from lib.ui.base.server import export_desk
 from lib.ui.usage import export_card as card

@@ -43,7 +43,7 @@ from lib.errors import DatabaseUnavailable
 from lib.exchange.export import export_usage
 from lib.exchange.import_usage import import_usage
 from lib.platform import Platform
-from lib.reports.spend import UsageFilter
+from lib.reports.models import UsageFilter
 from lib.secret import Secret
 from lib.web import export_files, export_slots, exports
 from lib.web.exports import ExportService

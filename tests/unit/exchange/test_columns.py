@@ -19,7 +19,7 @@ from lib.exchange.files.cell_reader import (
     read_time,
     read_usd,
 )
-from lib.pricing.prices import plain_usd
+from lib.pricing.amounts import plain_usd
 
 DESIGN = (
     "event_id, occurred_at, project, run_id, source, provider, model, endpoint, status, input_tokens, "

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lib.errors import PriceUnknown, SettingsError
-from lib.pricing.prices import PriceBook, Tokens, usd
+from lib.pricing.amounts import usd
+from lib.pricing.prices import PriceBook, Tokens
 from lib.pricing.terms import Terms
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

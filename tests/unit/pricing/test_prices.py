@@ -13,7 +13,8 @@ from hypothesis import strategies as some
 
 from lib.errors import BadInput, PriceUnknown
 from lib.pricing import table
-from lib.pricing.prices import PriceBook, Tokens, parse_usd, plain_usd, usd
+from lib.pricing.amounts import parse_usd, plain_usd, usd
+from lib.pricing.prices import PriceBook, Tokens
 
 BOOK = PriceBook()
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
