@@ -38,11 +38,6 @@ def money(nano: int | None) -> str:
     return sign + _dollars(size, 2 if size == 0 or size >= SMALLEST_IN_CENTS else 4)
 
 
-def money4(nano: int | None) -> str:
-    """Four decimals, for whole columns of runs and calls; an empty cell where it is unknown."""
-    return "" if nano is None else _dollars(nano, 4)
-
-
 def _dollars(nano: int, places: int) -> str:
     amount = usd(nano).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
     return f"${amount:,}"

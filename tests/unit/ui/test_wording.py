@@ -37,15 +37,6 @@ def test_money_is_exact_small_money_stays_visible_and_unknown_is_never_zero(nano
     assert wording.money(nano) == text
 
 
-def test_money_in_tables_of_calls_has_four_decimals_and_an_empty_cell_where_it_is_unknown():
-    assert [wording.money4(nano) for nano in (None, 0, 84_100_000, 1_208_800_000)] == [
-        "",
-        "$0.0000",
-        "$0.0841",
-        "$1.2088",
-    ]
-
-
 def test_a_cap_says_100_percent_only_when_nothing_fits():
     assert [wording.percent_down(part, 1000) for part in (0, 999, 1000, 1200)] == [
         "0%",
