@@ -13,7 +13,8 @@ from sqlalchemy import Connection, text
 from bench.measure import interleaved, median, ratio, table, verdict
 from bench.spenders import PROCESSES, THREADS, check_then_record, reserve_then_settle, spend_at_once
 from bench.workplace import database_urls
-from lib.caps.windows import WINDOWS, cap_snapshot
+from lib.caps.cap_state import cap_snapshot
+from lib.caps.windows import WINDOWS
 from lib.clock import DAY, HOUR, MINUTE, Micros
 from lib.db import Database
 from lib.db.migrate import migrate

@@ -20,7 +20,9 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from lib.access.audit import Subject
 from lib.alerts import kinds, outbox
-from lib.caps.windows import WINDOWS, CapState, Window, cap_snapshot, falls_below_at, window
+from lib.caps.admission import falls_below_at, window
+from lib.caps.cap_state import CapState, cap_snapshot
+from lib.caps.windows import WINDOWS, Window
 from lib.clock import HOUR, MINUTE, Micros, to_micros
 from lib.db.alert_tables import alert_settings, alert_states
 from lib.db.raw_execute import raw_execute

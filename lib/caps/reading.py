@@ -12,16 +12,9 @@ from sqlalchemy import BigInteger, Connection, Select, bindparam, literal, selec
 
 from lib.access.projects import find, visible_ids
 from lib.access.roles import Action, Actor, allows
-from lib.caps.windows import (
-    WINDOWS,
-    CapState,
-    Headroom,
-    Window,
-    cap_snapshot,
-    cap_snapshots,
-    total_at,
-    window,
-)
+from lib.caps.admission import window
+from lib.caps.cap_state import CapState, cap_snapshot, cap_snapshots, total_at
+from lib.caps.windows import WINDOWS, Headroom, Window
 from lib.clock import DAY, Micros
 from lib.db import Database
 from lib.db.tables import accounts, projects, usage_events

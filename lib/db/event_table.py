@@ -57,7 +57,7 @@ usage_events = Table(
     Column("error_code", String(100)),
     Column("error_type", String(100)),
     Column("error_message", String(600)),
-    # Live platform calls only: the project's account right after this call (see lib.caps.windows).
+    # Live platform calls only: the project's account right after this call (see lib.caps.cap_state).
     Column("sequence", BigInteger),
     Column("counted_after_nano", BigInteger),
     Column("unknown_after_nano", BigInteger),

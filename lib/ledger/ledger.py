@@ -16,7 +16,8 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, or_, select,
 from lib.access.audit import Subject
 from lib.access.roles import Actor
 from lib.alerts import happenings, thresholds
-from lib.caps.windows import cap_snapshot_to_write, require_headroom
+from lib.caps.admission import require_headroom
+from lib.caps.cap_state import cap_snapshot_to_write
 from lib.clock import Micros, from_micros
 from lib.db import AnyRow, Database
 from lib.db.raw_execute import raw_execute

@@ -13,7 +13,8 @@ from lib.access.audit import Subject
 from lib.access.denied_attempts import denials_logged
 from lib.access.projects import find_for
 from lib.access.roles import Action, Actor, allows, require
-from lib.caps.windows import CapState, cap_snapshot, cap_snapshot_to_write, require_headroom
+from lib.caps.admission import require_headroom
+from lib.caps.cap_state import CapState, cap_snapshot, cap_snapshot_to_write
 from lib.clock import MINUTE, SECOND, Micros, from_micros, to_micros
 from lib.db import AnyRow, Database
 from lib.db.tables import RUN_KINDS, projects, provider_keys, runs
