@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page
 
+from lib.clock import iso
 from tests.browser.sample import fill
 from tests.browser.visit import PATIENCE, Served, Visit, served
 
@@ -70,6 +73,37 @@ def test_vega_warns_of_nothing(name: str, page: Page, in_use: Served):
     page.on("console", lambda message: said.append(message.text))
     look_at(page, in_use, name)
     assert [line for line in said if "WARN" in line or "ERROR" in line] == []
+
+
+_AXES = """() => [...document.querySelectorAll('svg.marks .role-axis-label, svg.marks .role-legend-label')]
+    .map(axis => [...axis.querySelectorAll('text')].map(label => label.textContent)
+        .filter(text => /^[$]?[0-9][0-9,.]*$/.test(text))).filter(labels => labels.length)"""
+
+
+def import_costs(dashboard: Served, *costs: str) -> None:
+    """Calls of today, one a model, at these costs."""
+    from lib.exchange.import_usage import import_usage
+
+    platform = dashboard.platform
+    platform.projects.add("tiny", actor=platform.actor)
+    with platform.database.read() as connection:
+        now = iso(platform.database.now(connection))
+    rows = [f"{now},tiny,model-{at},{1500 * at},{at},{cost}" for at, cost in enumerate(costs, 1)]
+    text = "\n".join(["occurred_at,project,model,input_tokens,output_tokens,cost_usd", *rows])
+    file = io.BytesIO(text.encode())
+    import_usage(platform.database, platform.prices, file, name="costs.csv", actor=platform.actor)
+
+
+@pytest.mark.parametrize("costs", [("118", "0.0042"), ("0.03", "0.012"), ("0.0042", "0.0007"), ("3.5",)])
+def test_the_labels_of_an_axis_have_equal_decimals(costs: tuple[str, ...], page: Page, tmp_path: Path):
+    with served(tmp_path) as dashboard:
+        import_costs(dashboard, *costs)
+        look_at(page, dashboard, "usage of a day")
+        axes = page.evaluate(_AXES)
+        sums = page.locator("svg.marks .mark-text.role-mark text").all_text_contents()
+    assert sum("$" in labels[0] for labels in axes) >= 1
+    for labels in [*axes, [text for text in sums if "$" in text]]:
+        assert len({len(text.partition(".")[2]) for text in labels}) == 1, labels
 
 
 @pytest.mark.parametrize("width", WIDTHS)

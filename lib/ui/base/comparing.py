@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from lib.ui.base.wording import MINUS, SMALLEST_IN_CENTS, money
+from lib.ui.base.wording import MINUS, Decimals, decimals, money
 
 _CENT = 10_000_000  # nano-USD
 _NEW = 100  # times what was before: from there on the percents say nothing
@@ -39,33 +39,34 @@ def points(part: int, whole: int, part_before: int, whole_before: int) -> str | 
     return f"{MINUS if size < 0 else '+'}{abs(size)} pt" if size else "0.0 pt"
 
 
-def money_adding_up(*parts: int | None) -> list[str]:
-    """Amounts in nano-USD as texts, rounded so that their cents give the cents of their sum.
+def money_adding_up(*parts: int | None, places: Decimals | None = None) -> list[str]:
+    """Amounts in nano-USD as texts of equal decimals, rounded so that they give their rounded sum.
 
-    Each part is less than a cent from what it is: of those that were rounded down, the ones that lost most are
-    rounded up. Unknown parts are in no sum; a part below a cent keeps its four decimals.
+    Each part is less than the last decimal from what it is: of those that were rounded down, the ones that lost
+    most are rounded up. Unknown parts are in no sum.
+
+    Args:
+        *parts: the amounts; None is unknown.
+        places: the decimals of the column or series they stand in; without it what the parts need.
     """
+    places = decimals(parts) if places is None else places
     known = [part for part in parts if part is not None]
-    rounded = iter(_adding_up(known))
-    return [money(None) if part is None else _in_cents(part, next(rounded)) for part in parts]
+    rounded = iter(_adding_up(known, 10 ** (9 - places)))
+    return [money(None) if part is None else money(next(rounded) or min(part, 1), places) for part in parts]
 
 
 def cents_adding_up(parts: Sequence[int]) -> list[int]:
     """Amounts in nano-USD for columns of cents: as they are, or whole cents where their own would not add up."""
     shown = [int((Decimal(part) / _CENT).to_integral_value(ROUND_HALF_EVEN)) * _CENT for part in parts]
-    rounded = _adding_up(parts)
+    rounded = _adding_up(parts, _CENT)
     return list(parts) if sum(shown) == sum(rounded) else rounded
 
 
-def _in_cents(nano: int, rounded: int) -> str:
-    return money(nano if nano < SMALLEST_IN_CENTS else rounded)
-
-
-def _adding_up(parts: Sequence[int]) -> list[int]:
-    """Whole cents in nano-USD, by the largest remainder."""
-    floors = [part // _CENT for part in parts]
-    total = int((Decimal(sum(parts)) / _CENT).to_integral_value(ROUND_HALF_EVEN))
-    by_remainder = sorted(range(len(parts)), key=lambda place: -(parts[place] % _CENT))
+def _adding_up(parts: Sequence[int], unit: int) -> list[int]:
+    """Whole units in nano-USD, by the largest remainder."""
+    floors = [part // unit for part in parts]
+    total = int((Decimal(sum(parts)) / unit).to_integral_value(ROUND_HALF_EVEN))
+    by_remainder = sorted(range(len(parts)), key=lambda place: -(parts[place] % unit))
     for place in by_remainder[: total - sum(floors)]:
         floors[place] += 1
-    return [cents * _CENT for cents in floors]
+    return [whole * unit for whole in floors]

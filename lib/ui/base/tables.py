@@ -10,9 +10,8 @@ import streamlit as st
 
 from lib.pricing.amounts import NANO
 from lib.reports.models import Totals
+from lib.ui.base.wording import decimals
 
-_CENT = 0.01
-_HUNDREDTH_CENT = 0.0001
 _HEADER = 35  # pixels, with the border
 _PAD, _CHARACTER = 18, 6.9  # pixels, of a cell
 
@@ -47,22 +46,26 @@ def height_of(rows: int, *, row: int, most: int) -> int:
 
 
 def money_column(values: Sequence[float | None], label: str | None = None) -> Any:
-    """Dollars and cents; four decimals in the whole column where cents would hide an amount."""
-    if in_cents(values):
-        return st.column_config.NumberColumn(label, format="$%,.2f")
-    return call_cost_column(values, label)
+    """Dollars and cents; more decimals in the whole column where cents would hide an amount."""
+    return _money_column(_decimals(values), label)
 
 
 def in_cents(values: Sequence[float | None]) -> bool:
     """Whether a column of these amounts has two decimals: none of them is less than a cent."""
-    return min((value for value in values if value), default=_CENT) >= _CENT
+    return _decimals(values) == 2  # noqa: PLR2004 - cents
 
 
 def call_cost_column(values: Sequence[float | None], label: str | None = None) -> Any:
     """Four decimals; six where all amounts are so small that the first call would read as nothing."""
-    amounts = [value for value in values if value]
-    tiny = bool(amounts) and max(amounts) < _CENT and min(amounts) < _HUNDREDTH_CENT
-    return st.column_config.NumberColumn(label, format="$%,.6f" if tiny else "$%,.4f")
+    return _money_column(max(_decimals(values), 4), label)
+
+
+def _money_column(places: int, label: str | None) -> Any:
+    return st.column_config.NumberColumn(label, format=f"$%,.{places}f")
+
+
+def _decimals(values: Sequence[float | None]) -> int:
+    return decimals(None if value is None else round(value * NANO) for value in values)
 
 
 def count_column() -> Any:

@@ -8,8 +8,10 @@ error would load images from outside.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from lib.clock import DAY, HOUR, MINUTE, SECOND, Micros, from_micros
@@ -22,20 +24,50 @@ MINUS = "\N{MINUS SIGN}"
 SMALLEST_IN_CENTS = 9_950_000
 """Nano-USD from which on an amount is written with two decimals: what rounds to a whole cent."""
 
-_SMALLEST_SHOWN = 100_000
+_SMALLEST = {2: SMALLEST_IN_CENTS, 4: 100_000, 6: 1_000}
+"""Nano-USD from which on an amount is seen with so many decimals."""
+_CENT = 10_000_000
+_NANO_PLACES = 9
 _JUST_NOW = 5 * SECOND
+
+Decimals = Literal[2, 4, 6]
 
 # --- money and counts ------------------------------------------------------------------------------
 
 
-def money(nano: int | None) -> str:
-    """``$1,234.56``; below one cent ``$0.0042``; below $0.0001 ``<$0.0001``; None is "unknown"."""
+def decimals(amounts: Iterable[int | None]) -> Decimals:
+    """How many decimals all amounts of one column, series or axis have, in nano-USD: enough to see the smallest.
+
+    Two; four where cents would hide one of them; six where the largest is below a cent and the smallest below
+    a hundredth of it.
+    """
+    sizes = [abs(nano) for nano in amounts if nano]
+    if not sizes or min(sizes) >= SMALLEST_IN_CENTS:
+        return 2
+    return 6 if max(sizes) < _CENT and min(sizes) < _SMALLEST[4] else 4
+
+
+def money(nano: int | None, places: Decimals | None = None) -> str:
+    """``$1,234.56``; below one cent ``$0.0042``; below $0.0001 ``<$0.0001``; None is "unknown".
+
+    Args:
+        nano: the amount in nano-USD.
+        places: the decimals of the column that it stands in; what these would hide is ``<`` their smallest amount.
+    """
     if nano is None:
         return UNKNOWN
     size, sign = abs(nano), MINUS if nano < 0 else ""
-    if 0 < size < _SMALLEST_SHOWN:
-        return f"{sign}<$0.0001"
-    return sign + _dollars(size, 2 if size == 0 or size >= SMALLEST_IN_CENTS else 4)
+    if places is None:
+        places = 4 if 0 < size < SMALLEST_IN_CENTS else 2
+    if 0 < size < _SMALLEST[places]:
+        return f"{sign}<{_dollars(10 ** (_NANO_PLACES - places), places)}"
+    return sign + _dollars(size, places)
+
+
+def moneys(*amounts: int | None) -> list[str]:
+    """Amounts that stand in one column, series or sum: all with the decimals that the smallest of them needs."""
+    places = decimals(amounts)
+    return [money(nano, places) for nano in amounts]
 
 
 def _dollars(nano: int, places: int) -> str:

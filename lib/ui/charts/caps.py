@@ -64,11 +64,11 @@ _HELD = "In the 7-day window"
 def consumption(points: Sequence[Point], *, cap_nano: int, zone: ZoneInfo) -> Chart:
     """What the 7-day window held over time, against its cap; the last point is now."""
     highest, now = max(point.nano for point in points), points[-1]
-    top = max(highest, cap_nano)
+    top, held = max(highest, cap_nano), wording.moneys(*(point.nano for point in points))
     columns: Columns = {
         **_columns(points, zone),
         "USD": [dollars(point.nano) for point in points],
-        **theme.tooltip_columns({_HELD: [wording.money(point.nano) for point in points]}),
+        **theme.tooltip_columns({_HELD: held}),
     }
     facts: Facts = {
         **theme.listed("Midnights", _midnights(points, zone, _WIDE)),
@@ -76,7 +76,7 @@ def consumption(points: Sequence[Point], *, cap_nano: int, zone: ZoneInfo) -> Ch
         "Top": dollars(top) * 1.12 or 1.0,
         "Cap": dollars(cap_nano),
         "Cap_words": f"7-day cap {wording.money(cap_nano)}",
-        "Now": f"Now {wording.money(now.nano)}",
+        "Now": f"Now {held[-1]}",
     }
     described = (
         "Platform-funded spend in the rolling 7-day window, in USD, against the cap of "
@@ -204,14 +204,15 @@ def _steps_to(nano: int) -> dict[float, str]:
     size = next(size for size in sizes if amount / size <= _MOST_STEPS)
     even = [size * index for index in range(int(amount / size) + 1)]
     steps = [*(step for step in even if amount - step >= size / 2), amount]
-    return {float(step): _label(step, nano) for step in steps}
+    places = _places(steps, nano)
+    return {float(step): f"${step:,.{places}f}" for step in steps}
 
 
-def _label(step: Decimal, top: int) -> str:
-    """Label of a cap's axis; no cap of $12.50 reads as $12."""
+def _places(steps: Sequence[Decimal], top: int) -> int:
+    """Decimals of a cap's axis; no cap of $12.50 reads as $12."""
     if top >= NANO // 20:
-        return f"${step:,.0f}" if top >= 5 * NANO and top % NANO == 0 else f"${step:,.2f}"
-    return f"${step:,.6f}".rstrip("0").rstrip(".")
+        return 0 if top >= 5 * NANO and top % NANO == 0 else 2
+    return min(6, max(-int(step.normalize().as_tuple().exponent) for step in steps))
 
 
 def _ratio(part: int, whole: int) -> float:

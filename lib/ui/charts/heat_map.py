@@ -36,11 +36,13 @@ def heat_map(cells: Sequence[HourOfWeek]) -> Chart:
 
 
 def _said(cells: Sequence[HourOfWeek]) -> dict[str, list[str]]:
-    return {
-        PLATFORM: [wording.money(cell.platform_nano // max(cell.hours, 1)) for cell in cells],
-        BYOK: [wording.money(cell.byok_nano // max(cell.hours, 1)) for cell in cells],
-        "Average": [wording.money(cell.average_nano) for cell in cells],
+    amounts = {
+        PLATFORM: [cell.platform_nano // max(cell.hours, 1) for cell in cells],
+        BYOK: [cell.byok_nano // max(cell.hours, 1) for cell in cells],
+        "Average": [cell.average_nano for cell in cells],
     }
+    places = wording.decimals(nano for column in amounts.values() for nano in column)
+    return {name: [wording.money(nano, places) for nano in column] for name, column in amounts.items()}
 
 
 @cache

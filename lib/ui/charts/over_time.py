@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 import altair as alt
@@ -25,16 +25,18 @@ def spend(series: TimeSeries) -> Chart:
     """Stacked bars, platform below and BYOK above; the bar that is not over is marked. Bars can be clicked."""
     rows, heading = series.rows, _heading(series)
     shares = [wording.share(row.platform_nano, row.total_nano) or "no spend" for row in rows]
+    words = by_source(rows, partial(amount_in_words, decimals_of(rows)))
     columns: Columns = {
         **_bands(series, _WIDE),
         **by_source(rows, amount),
         "So far": ["so far" if row.key == series.current else "" for row in rows],
-        **theme.tooltip_columns(by_source(rows, amount_in_words) | {_SHARE: shares}),
+        **theme.tooltip_columns(words | {_SHARE: shares}),
     }
     described = f"Spend per {series.unit} in USD, platform-funded below and BYOK above."
     table: Columns = {heading: columns["When"], **by_source(rows, cell)}
     platform, byok = sum(row.platform_nano for row in rows), sum(row.byok_nano for row in rows)
-    spent = f"{wording.money(platform)} platform-funded and {wording.money(byok)} BYOK"
+    platform_words, byok_words = wording.moneys(platform, byok)
+    spent = f"{platform_words} platform-funded and {byok_words} BYOK"
     figures = f"{_stretch(series)}: {spent}. {_highest(rows)}"
     drawn = _spend(heading, clickable=series.unit != "hour")
     return Chart(columns, drawn, described, 230, table, figures)
@@ -98,7 +100,7 @@ def tokens(series: TimeSeries) -> Chart:
 @cache
 def _tokens(heading: str, unit: str) -> Spec:
     size = {"millions": _MILLION, "thousands": 1_000}[unit]
-    axis = alt.Axis(labelExpr=f"format(datum.value / {size}, '~g')", tickCount=4)
+    axis = alt.Axis(labelExpr=theme.equal_decimals("domain('y')[1]", size), tickCount=4)
     hover = theme.hover_band(theme.tooltip(_TOKENS, {heading: "When"}))
     return theme.drawing(theme.stacked_bars(axis, _TOKENS), hover)
 
@@ -129,7 +131,7 @@ def failures(series: TimeSeries, words: Mapping[str, str]) -> Chart:
 
 @cache
 def _failures(heading: str, slots: tuple[tuple[str, str], ...], said: tuple[str, ...]) -> Spec:
-    axis = alt.Axis(tickMinStep=1, tickCount=4, format="~s")
+    axis = alt.Axis(tickMinStep=1, tickCount=4, format=",d")
     hover = theme.hover_band(theme.tooltip(said, {heading: "When"}))
     return theme.drawing(theme.stacked_bars(axis, dict(slots)), hover)
 
@@ -167,11 +169,16 @@ def amount(sums: Totals, source: str) -> float:
     return cell(sums, source) or 0.0
 
 
-def amount_in_words(sums: Totals, source: str) -> str:
+def decimals_of(rows: Sequence[Totals]) -> wording.Decimals:
+    """The decimals of all amounts of one chart: what the smallest of its two ledgers needs."""
+    return wording.decimals(known(row, source) for row in rows for source in ("platform", "byok"))
+
+
+def amount_in_words(places: wording.Decimals, sums: Totals, source: str) -> str:
     """What a tooltip says; both ledgers add up to the total that stands beside them."""
     if not source:
-        return wording.money(known(sums))
-    words = money_adding_up(known(sums, "platform"), known(sums, "byok"))
+        return wording.money(known(sums), places)
+    words = money_adding_up(known(sums, "platform"), known(sums, "byok"), places=places)
     return words[source == "byok"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 
 import altair as alt
 
@@ -11,7 +11,7 @@ from lib.reports.models import Totals
 from lib.ui.base import wording
 from lib.ui.base.tables import cell, known
 from lib.ui.charts import theme
-from lib.ui.charts.over_time import amount, amount_in_words, by_source
+from lib.ui.charts.over_time import amount, amount_in_words, by_source, decimals_of
 from lib.ui.charts.theme import SOURCES, Chart, Columns, Spec
 
 _MOST = 12
@@ -30,13 +30,14 @@ def ranking(rows: Sequence[tuple[str, Totals]], noun: str) -> Chart:
     """
     kept, rest = (rows, []) if len(rows) <= _MOST else (rows[: _MOST - 1], rows[_MOST - 1 :])
     names, sums = [name for name, _ in kept], [each for _, each in kept]
-    bars, words = sums, [_sum(each) for each in sums]
+    places = decimals_of(sums)
+    bars, words = sums, [_sum(each, places) for each in sums]
     if rest:
         names, sums = [*names, f"{len(rest)} other {noun}s"], [*sums, _added(each for _, each in rest)]
         # No bar for them: beside one of hundreds together, each of the others would be too short to be seen.
-        bars, words = [*bars, Totals()], [*words, _sum(sums[-1], " together")]
+        bars, words = [*bars, Totals()], [*words, _sum(sums[-1], places, " together")]
     heading, letters = noun.capitalize(), [len(name) for name in names]
-    said = theme.tooltip_columns(by_source(sums, amount_in_words))
+    said = theme.tooltip_columns(by_source(sums, partial(amount_in_words, places)))
     columns = theme.in_order(
         {heading: names, **by_source(bars, amount), "Sum": words, "Letters": letters, **said}
     )
@@ -61,8 +62,8 @@ def _added(found: Iterable[Totals]) -> Totals:
     return together
 
 
-def _sum(sums: Totals, more: str = "") -> str:
-    words = f"{wording.money(known(sums))}{more}"
+def _sum(sums: Totals, places: wording.Decimals, more: str = "") -> str:
+    words = f"{wording.money(known(sums), places)}{more}"
     if not sums.unpriced_calls or known(sums) is None:
         return words
     return f"{words}, {wording.count(sums.unpriced_calls, 'call')} unknown"

@@ -237,8 +237,21 @@ SOURCES = {PLATFORM: PLATFORM, BYOK: BYOK}
 
 
 def money_labels(top: str) -> str:
-    """How amounts up to ``top``, an expression, are written: dollars, without cents where there are enough of them."""
-    return f"format(datum.value, {top} >= 5 ? '$,.0f' : {top} >= 0.05 ? '$.2f' : '$~f')"
+    """How amounts up to ``top``, an expression, are written: dollars, without cents where there are enough of them.
+
+    All labels of an axis have equal decimals.
+    """
+    return f"format(datum.value, {top} >= 5 ? '$,.0f' : '$.' + max(2, {_places(top)}) + 'f')"
+
+
+def equal_decimals(top: str, unit: int) -> str:
+    """How numbers up to ``top``, an expression, are written in ``unit``: with the decimals that their steps need."""
+    return f"format(datum.value / {unit}, ',.' + max(0, {_places(f'({top}) / {unit}')}) + 'f')"
+
+
+def _places(top: str) -> str:
+    """The decimals of the steps of an axis of about four; below zero where these are tens and more."""
+    return f"(({top}) > 0 ? -floor(log(({top}) / 4) / LN10) : 0)"
 
 
 def annotation(rows: alt.Chart, slot: str, *, weight: int = 400, **place: Any) -> alt.Chart:

@@ -10,7 +10,7 @@ from lib.caps.forecasts import CapForecast, MonthForecast
 from lib.clock import Micros, from_micros
 from lib.ui.base import loaders
 from lib.ui.base.server import front_door
-from lib.ui.base.wording import escape, exact, money
+from lib.ui.base.wording import escape, exact, money, moneys
 
 _ENOUGH_TO_JUDGE = 20
 _SOURCES = {"platform": "platform-funded", "byok": "BYOK"}
@@ -89,13 +89,12 @@ def month_lines(slugs: Sequence[str], actor: Actor) -> str:
 def _month(source: str, found: MonthForecast) -> str:
     if not found.so_far_nano and found.expected is None:
         return ""
-    words = f"{money(found.so_far_nano)} {_SOURCES[source]}"
     if found.expected is None:
-        return f"{words} (not enough history for a forecast)"
-    low, middle, high = (money(round(nano)) for nano in found.expected)
-    if high == money(0):
+        return f"{money(found.so_far_nano)} {_SOURCES[source]} (not enough history for a forecast)"
+    so_far, low, middle, high = moneys(found.so_far_nano, *map(round, found.expected))
+    if not round(found.expected[-1]):
         return ""
-    return f"{words}, about {middle} by {found.last_day.day} {found.last_day:%b} ({low} to {high})"
+    return f"{so_far} {_SOURCES[source]}, about {middle} by {found.last_day.day} {found.last_day:%b} ({low} to {high})"
 
 
 def _record(slugs: Sequence[str], actor: Actor) -> str:

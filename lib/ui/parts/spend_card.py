@@ -10,7 +10,7 @@ from lib.reports.models import Totals
 from lib.ui.base import filters
 from lib.ui.base.comparing import change, money_adding_up
 from lib.ui.base.tables import known
-from lib.ui.base.wording import SOURCE, SOURCE_COLOR, count, money
+from lib.ui.base.wording import SOURCE, SOURCE_COLOR, count, decimals, money
 from lib.ui.charts import over_time, theme
 from lib.ui.charts.buckets import TimeSeries
 from lib.ui.parts.cards import Metric, as_table, card, draw_table
@@ -36,11 +36,13 @@ def draw_what_byok_is(sums: Totals) -> None:
 def amounts(sums: Totals, previous: Totals, series: Sequence[Totals] = ()) -> list[Metric]:
     """Total, platform-funded and BYOK, with what each was in the period before."""
     unpriced = f"{count(sums.unpriced_calls, 'call')} without a known cost: in no total."
-    ledgers = money_adding_up(*(known(sums, source) for source in _MEANING))
+    known_parts = [known(sums, source) for source in _MEANING]
+    places = decimals(known_parts)
+    ledgers = money_adding_up(*known_parts, places=places)
     return [
         Metric(
             "Total spend",
-            money(known(sums)),
+            money(known(sums), places),
             change(sums.total_nano, previous.total_nano),
             series=[row.total_nano for row in series],
             help=unpriced if sums.unpriced_calls else None,

@@ -17,7 +17,7 @@ from lib.reports.models import Totals
 from lib.settings import COMMAND
 from lib.ui.base import tables
 from lib.ui.base.navigation import INTEGRATIONS, RUN_LOGS, USAGE, link
-from lib.ui.base.wording import badge, count, duration, escape, exact, key_name, money, zone_label
+from lib.ui.base.wording import badge, count, duration, escape, exact, key_name, money, moneys, zone_label
 from lib.ui.charts import caps, theme
 from lib.ui.parts import cards
 from lib.ui.parts.cards import Attention
@@ -113,10 +113,9 @@ def draw_window(
             title, used_nano=window.used_nano, reserved_nano=window.reserved_nano, cap_nano=window.cap_nano
         )
         theme.show(bar)
-        st.markdown(
-            f"Used **{_usd(window.used_nano)}** · reserved by running calls **{_usd(window.reserved_nano)}** · "
-            f"free **{_usd(window.free_nano)}**"
-        )
+        parts = moneys(window.used_nano, window.reserved_nano, window.free_nano)
+        used, reserved, free = map(escape, parts)
+        st.markdown(f"Used **{used}** · reserved by running calls **{reserved}** · free **{free}**")
         if window.unknown_nano:
             st.caption(
                 f"Includes {_usd(window.unknown_nano)} for calls with an unknown outcome, "

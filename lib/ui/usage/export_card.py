@@ -14,7 +14,7 @@ from lib.reports.models import Totals, UsageFilter
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import export_desk, front_door, real_front_door
-from lib.ui.base.wording import SOURCE, count, escape, money, size
+from lib.ui.base.wording import SOURCE, count, escape, moneys, size
 from lib.ui.parts.cards import card, facts, heading
 from lib.ui.shell import signin
 from lib.ui.shell.guards import acting
@@ -75,7 +75,7 @@ def _describe(
         "Period": escape(chosen.label),
         "Filter": escape(_filter_in_words(wanted, projects)),
         "Rows": f"about {count(rows)}, {size(rows * _BYTES_A_ROW[kind])}",
-        "Cost": escape(f"{money(sums.platform_nano)} platform-funded, {money(sums.byok_nano)} BYOK"),
+        "Cost": escape("{} platform-funded, {} BYOK".format(*moneys(sums.platform_nano, sums.byok_nano))),
     }
     facts(content, alt="What the export holds")
 

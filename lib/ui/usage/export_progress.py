@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from lib.ui.base.server import export_desk
-from lib.ui.base.wording import SOURCE, count, escape, money, size
+from lib.ui.base.wording import SOURCE, count, escape, moneys, size
 from lib.ui.parts.cards import facts
 from lib.web.export_files import ExportFile
 from lib.web.export_jobs import KEPT_SECONDS, ExportJob
@@ -57,10 +57,12 @@ def _draw_progress(job: ExportJob, rows: int) -> None:
 def _draw_result(job: ExportJob, made: ExportFile, *, same: bool) -> None:
     done = made.done
     st.markdown(f"**{escape(made.name)}**")
+    amounts = moneys(done.platform_nano, done.byok_nano)
     content = {
         "Rows": count(done.rows),
-        SOURCE["platform"]: escape(money(done.platform_nano)),
-        SOURCE["byok"]: escape(money(done.byok_nano)),
+        **{
+            SOURCE[source]: escape(words) for source, words in zip(("platform", "byok"), amounts, strict=True)
+        },
         "Cost unknown": count(done.unpriced_calls, "call"),
         "Size": f"{size(done.bytes)} ({count(done.bytes, 'byte')})",
     }

@@ -70,6 +70,51 @@ def parts(spec: object, name: str) -> Iterator[Any]:
             yield from parts(value, name)
 
 
+def mixed() -> dict[str, Chart]:
+    """Charts of a hundred dollars beside less than a cent."""
+    large, small = 118 * 10**9, 4_200_000
+    course = [
+        DayRow(day=MONDAY, platform_nano=large),
+        DayRow(day=MONDAY - timedelta(days=1), byok_nano=small),
+    ]
+    hours = [
+        HourOfWeek(0, "14:00", hours=1, platform_nano=large),
+        HourOfWeek(1, "14:00", hours=1, byok_nano=small),
+    ]
+    ranked = [
+        ("gpt-5", Totals(platform_nano=large, byok_nano=small)),
+        ("gpt-5-nano", Totals(byok_nano=small)),
+    ]
+    points = [Point(NOW - HOUR, small), Point(NOW, large)]
+    return {
+        "spend": over_time.spend(buckets.days(course, "UTC", MONDAY)),
+        "models": rankings.ranking(ranked, "model"),
+        "hours": heat_map.heat_map(hours),
+        "week": caps.consumption(points, cap_nano=10**10, zone=UTC_ZONE),
+    }
+
+
+@pytest.mark.parametrize("name", mixed())
+def test_all_amounts_of_a_chart_have_equal_decimals(name: str):
+    chart = mixed()[name]
+    words = [
+        str(cell)
+        for title, column in chart.columns.items()
+        if title == "Sum" or "words" in title
+        for cell in column
+    ]
+    amounts = [*words, str(chart.facts.get("Now", "$0.0000"))]
+    assert {len(text.partition(".")[2]) for text in amounts if "$" in text} == {4}
+
+
+@pytest.mark.parametrize("top", [1, 3_000, 12_345_678, 49_000_000, 123_450_000, 12_500_000_000, 10**11])
+def test_all_steps_of_an_axis_have_equal_decimals(top: int):
+    steps = listed(
+        caps.window_bar("5-hour window", used_nano=0, reserved_nano=0, cap_nano=top), "Steps_labels"
+    )
+    assert len({len(text.partition(".")[2]) for text in steps}) == 1
+
+
 @pytest.mark.parametrize("name", sorted(every_chart().keys() - {"hours"}))
 def test_a_colour_belongs_to_its_meaning_whatever_is_filtered(name: str):
     """The scale has every slot and no range: so the theme colours it, in light and in dark."""
@@ -314,7 +359,7 @@ def test_the_axis_of_a_cap_ends_at_the_cap(cap: int, steps: list[float]):
         (12_000_000_000, "$12"),
         (1_234_000_000_000, "$1,234"),
         (4_000_000_000, "$4.00"),
-        (2_000_000, "$0.002"),
+        (2_000_000, "$0.0020"),
         (0, "$0"),
     ],
 )

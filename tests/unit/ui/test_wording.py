@@ -37,6 +37,32 @@ def test_money_is_exact_small_money_stays_visible_and_unknown_is_never_zero(nano
     assert wording.money(nano) == text
 
 
+@pytest.mark.parametrize(
+    ("column", "texts"),
+    [
+        ([None, 0], ["unknown", "$0.00"]),
+        ([118_000_000_000, 9_960_000], ["$118.00", "$0.01"]),
+        ([118_000_000_000, 4_200_000, None, 0], ["$118.0000", "$0.0042", "unknown", "$0.0000"]),
+        ([118_000_000_000, 42], ["$118.0000", "<$0.0001"]),
+        ([4_200_000, 13_000, 500], ["$0.004200", "$0.000013", "<$0.000001"]),
+    ],
+)
+def test_amounts_that_stand_together_have_the_decimals_that_the_smallest_needs(
+    column: list[int | None], texts: list[str]
+):
+    assert wording.moneys(*column) == texts
+
+
+@given(st.lists(st.integers(0, 10**13), min_size=1))
+def test_no_column_mixes_decimals_and_none_hides_an_amount(column: list[int]):
+    texts = wording.moneys(*column)
+    assert len({len(text.partition(".")[2]) for text in texts}) == 1
+    assert all(
+        any(map("123456789".__contains__, text)) == bool(nano)
+        for text, nano in zip(texts, column, strict=True)
+    )
+
+
 def test_a_cap_says_100_percent_only_when_nothing_fits():
     assert [wording.percent_down(part, 1000) for part in (0, 999, 1000, 1200)] == [
         "0%",
