@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hmac
 import re
-from typing import NoReturn
+from collections.abc import Callable
+from functools import wraps
+from typing import NoReturn, ParamSpec, TypeVar
 
+P = ParamSpec("P")
+T = TypeVar("T")
 HIDDEN = "[key hidden]"
 _KEY_LIKE = re.compile(r"sk-[A-Za-z0-9_*.…-]{5,}[A-Za-z0-9_*…-]")
 
@@ -51,6 +55,24 @@ class Secret:
         raise TypeError("a Secret is not pickled or copied")
 
 
+def without_variables(function: Callable[P, T]) -> Callable[P, T]:
+    """For functions that look into a key's text: no exception that leaves one takes its frames with it.
+
+    Error reporters show the variables of each frame, and a signal's handler may raise in any line.
+    """
+
+    @wraps(function)
+    def hidden(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as problem:  # noqa: BLE001 - it goes on
+            del args, kwargs
+            raise problem.with_traceback(None)  # noqa: B904 - the same one
+
+    return hidden
+
+
+@without_variables
 def redact(text: str, *secrets: Secret) -> str:
     """Return ``text`` without the given keys, their halves, these backwards, and anything that looks like a key.
 

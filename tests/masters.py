@@ -22,7 +22,7 @@ OPERATOR = local_administrator(Origin.COMMAND_LINE, "olga")
 LEAD = local_administrator(Origin.BROWSER, "lena@example.com")
 SLUGS = ("checkout", "payments", "search")
 OLD, LOST = new_key(), new_key()
-OLD_ID, LOST_ID = str(id_of(OLD.reveal())), str(id_of(LOST.reveal()))
+OLD_ID, LOST_ID = str(id_of(OLD)), str(id_of(LOST))
 
 
 class Server:

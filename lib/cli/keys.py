@@ -40,7 +40,7 @@ def save(session: Session, slug: str, *, yes: bool) -> None:
     A key that cannot be used now (no money, this address not allowed) replaces one that works only if you say so:
     when asked at a terminal, or with --yes.
     """
-    keys, typed = session.platform.keys, Secret(_typed_key())
+    keys, typed = session.platform.keys, _typed_key()
     try:
         state = keys.save(slug, typed.reveal(), actor=session.actor, accept_unusable=yes)
     except KeyUnusable as problem:
@@ -106,10 +106,10 @@ def remove(session: Session, slug: str, *, yes: bool) -> None:
     say(f"Removed. {slug} uses the platform-funded key from its next call on.")
 
 
-def _typed_key() -> str:
+def _typed_key() -> Secret:
     if sys.stdin.isatty():
-        return str(click.prompt("OpenAI API key", hide_input=True, err=True))
-    return sys.stdin.buffer.read(_LARGEST_INPUT).decode("utf-8", "replace")
+        return Secret(str(click.prompt("OpenAI API key", hide_input=True, err=True)))
+    return Secret(sys.stdin.buffer.read(_LARGEST_INPUT).decode("utf-8", "replace"))
 
 
 def _with_keys(session: Session) -> list[str]:

@@ -14,7 +14,7 @@ import httpx2
 
 from lib.errors import QodexError
 from lib.interruption import is_from_outside
-from lib.secret import HIDDEN, Secret, redact
+from lib.secret import HIDDEN, Secret, redact, without_variables
 
 LONGEST_MESSAGE = 500
 _SHORTEST_PIECE = 8
@@ -33,6 +33,7 @@ _URL_SAFE = str.maketrans("+/", "-_")
 Headers = list[tuple[bytes, bytes]]
 
 
+@without_variables
 def scrub(text: str, *secrets: Secret, limit: int = LONGEST_MESSAGE) -> str:
     """Return foreign text without keys, invisible characters and line breaks, at most ``limit`` long.
 
@@ -53,6 +54,7 @@ def _visible(character: str) -> str:
     return "" if unicodedata.category(character).startswith("C") else character
 
 
+@without_variables
 def without_key(text: str, key: str) -> str:
     """Hide all pieces of the key in a text that has no business to hold any, backwards and encoded ones too."""
     for form, stretch in _forms(key):
@@ -73,6 +75,7 @@ def _forms(key: str) -> Iterator[tuple[str, float]]:
         yield whole.translate(_URL_SAFE), 4 / 3
 
 
+@without_variables
 def without_pieces(text: str, key: str, shortest: int = _SHORTEST_PIECE) -> str:
     """Hide whatever ``text`` has in common with ``key``, where it is long enough to be no accident."""
     kept, at = [], 0
@@ -199,12 +202,14 @@ class Cleaner:
     the key masked, and forgets it at the end.
     """
 
+    @without_variables
     def __init__(self, secret: Secret) -> None:
         key = secret.reveal().encode()
         mask = token_bytes(len(key))
         self._masked: tuple[bytes, bytes] | None = (mask, _xor(mask, key))
 
     @property
+    @without_variables
     def secret(self) -> Secret | None:
         """None once the answer has ended."""
         return Secret(_xor(*self._masked).decode()) if self._masked else None
@@ -213,6 +218,7 @@ class Cleaner:
         """The answer has ended."""
         self._masked = None
 
+    @without_variables
     def clean(self, raw: bytes, *, error: bool = False) -> bytes:
         """What may be passed on: the same bytes, without any longer piece of the key.
 

@@ -23,6 +23,7 @@ from lib.llm.ambiguity import http_ambiguity
 from lib.llm.openai.endpoints import CHAT, METERED
 from lib.llm.openai.requests import parse_request, with_output_limit, with_standard_tier, with_stream_usage
 from lib.pricing.regions import region_of
+from lib.secret import without_variables
 
 PLACEHOLDER_KEY = "set-by-qodex-for-each-request"
 """What the SDK believes to be the key."""
@@ -135,6 +136,7 @@ def asks_for_usage(plan: Plan) -> bool:
     return _is_chat_stream(plan) and with_stream_usage(body) is not body
 
 
+@without_variables
 def build(plan: Plan, call: OpenCall, timeouts: dict[str, float], trace: Trace) -> httpx2.Request:
     """Make the request that leaves. It holds the key: keep no reference to it.
 
@@ -174,6 +176,7 @@ def _is_chat_stream(plan: Plan) -> bool:
 Trace = Callable[[str, dict[str, Any]], None] | Callable[[str, dict[str, Any]], Awaitable[None]]
 
 
+@without_variables
 def forget_key(event: str, details: dict[str, Any]) -> None:
     """Take the key out of httpcore2's own request once its headers are on the wire.
 

@@ -193,7 +193,7 @@ def _parent(folder: Path) -> Path:
 def _make(settings: Settings, now: Micros, days: int) -> SampleData:
     clock = Clock(now - days * DAY - DAY)
     operator = local_administrator(Origin.COMMAND_LINE, "operator")
-    keyfile.create(settings.master_key_file, f"{new_key().reveal()}\n")
+    keyfile.create(settings.master_key_file, keyfile.text_of([new_key()]))
     with closing(Platform(settings, actor=operator, clock=clock, durable=False)) as platform:
         lost = Keyring([MasterKey(os.urandom(KEY_BYTES))])
         prices = PricesOfToday(from_micros(now))

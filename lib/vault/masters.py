@@ -19,6 +19,7 @@ from lib.vault.sealing import KEY_BYTES, MasterKey
 log = logging.getLogger(__name__)
 
 VARIABLE = "QODEX_MASTER_KEYS"
+_ALPHABET = str.maketrans("-_", "+/")
 _PRINTABLE = range(0x20, 0x7F)
 _FEWEST_DISTINCT = 17  # 32 random bytes have fewer once in 10**13; "0000…" and repeated words always
 _NEW = 'python3 -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())"'
@@ -93,7 +94,7 @@ def load_keyring(settings: Settings, *, may_create: bool) -> Keyring:
         SettingsError: a key is not base64 of 32 random bytes, or others may read the file.
     """
     if settings.master_keys:
-        return Keyring(parse(VARIABLE, settings.master_keys.reveal().split(",")))
+        return Keyring(parse(VARIABLE, entries_of(settings.master_keys)))
     path = settings.master_key_file
     if may_create and keyfile.read(path) is None:
         _create(path, settings)
@@ -115,20 +116,22 @@ class _File:
         now = keyfile.version(self._path)
         if now is not None and now == self._seen:
             return None
-        read = keyfile.read(self._path)
-        if read is None:
+        text = keyfile.read(self._path)
+        if text is None:
             raise MasterKeyMissing(_MISSING)
-        text = Secret(read)
-        del read  # a traceback that shows variables must not show it
-        keys = parse(keyfile.VARIABLE, text.reveal().splitlines())
+        keys = parse(keyfile.VARIABLE, keyfile.lines_of(text))
         self._seen = now
         return keys
 
 
-def parse(variable: str, texts: Iterable[str]) -> list[MasterKey]:
+def entries_of(variable: Secret) -> list[Secret]:
+    """The entries of ``QODEX_MASTER_KEYS``, empty ones too."""
+    return list(map(Secret, variable.reveal().split(",")))
+
+
+def parse(variable: str, texts: Iterable[Secret]) -> list[MasterKey]:
     """The keys of these texts; empty ones and comments are none. Raises SettingsError."""
-    found = [_master_key(text.strip()) for text in texts if not _is_comment(text)]
-    del texts  # a traceback that shows variables shows none of them
+    found = [_master_key(text) for text in texts if not is_comment(text)]
     if not found:
         raise SettingsError(variable, f"holds no key. Make one: {_NEW}")
     keys = [key for key in found if key is not None]
@@ -141,9 +144,9 @@ def parse(variable: str, texts: Iterable[str]) -> list[MasterKey]:
     return keys
 
 
-def id_of(line: str) -> str | None:
+def id_of(line: Secret) -> str | None:
     """The id of the key that a line of the file holds, None for a comment."""
-    return None if _is_comment(line) else parse(keyfile.VARIABLE, [line])[0].id
+    return None if is_comment(line) else parse(keyfile.VARIABLE, [line])[0].id
 
 
 def new_key() -> Secret:
@@ -151,32 +154,38 @@ def new_key() -> Secret:
     return Secret(base64.b64encode(os.urandom(KEY_BYTES)).decode())
 
 
-def _is_comment(text: str) -> bool:
-    return not text.strip() or text.strip().startswith("#")
+def is_comment(text: Secret) -> bool:
+    """Whether it is a comment, or empty."""
+    return text.reveal().strip()[:1] in {"", "#"}
 
 
-def _master_key(text: str) -> MasterKey | None:
-    """The key that a text is, None where it is none."""
+def _master_key(text: Secret) -> MasterKey | None:
+    """The key that a text is, None where it is none. Its bytes get no name: a traceback would show them."""
     try:
-        raw = base64.b64decode(text.translate(str.maketrans("-_", "+/")), validate=True)
+        if len(_bytes(text)) == KEY_BYTES and _looks_random(text):
+            return MasterKey(_bytes(text))
     except (binascii.Error, ValueError):
-        return None
-    return MasterKey(raw) if len(raw) == KEY_BYTES and _looks_random(raw, text) else None
+        pass
+    return None
 
 
-def _looks_random(raw: bytes, text: str) -> bool:
+def _bytes(text: Secret) -> bytes:
+    return base64.b64decode(text.reveal().strip().translate(_ALPHABET), validate=True)
+
+
+def _looks_random(text: Secret) -> bool:
     """Tell random bytes from placeholders, counted-up bytes and passphrases that happen to be base64."""
-    steps = {(later - earlier) % 256 for earlier, later in pairwise(raw)}
-    mixed = text.lower() != text != text.upper()
-    few = len(set(raw)) < _FEWEST_DISTINCT or len(steps) < _FEWEST_DISTINCT
-    return mixed and not few and not all(byte in _PRINTABLE for byte in raw)
+    mixed = len({text.reveal(), text.reveal().lower(), text.reveal().upper()}) == 3  # noqa: PLR2004
+    steps = {(later - earlier) % 256 for earlier, later in pairwise(_bytes(text))}
+    few = len(set(_bytes(text))) < _FEWEST_DISTINCT or len(steps) < _FEWEST_DISTINCT
+    return mixed and not few and not set(_bytes(text)) <= set(_PRINTABLE)
 
 
 def _create(path: Path, settings: Settings) -> None:
     if settings.is_sqlite and path.parent == Path(settings.database_url.removeprefix("sqlite:///")).parent:
         log.warning("%s lies beside the database, and so in every copy of that folder. Better move it.", path)
     try:
-        keyfile.create(path, f"{new_key().reveal()}\n")
+        keyfile.create(path, keyfile.text_of([new_key()]))
     except FileExistsError:
         return  # another process was first; its key is the one
     log.warning("A master key was made in %s. Back it up: without it no saved key can be opened.", path)

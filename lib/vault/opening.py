@@ -32,7 +32,7 @@ class RowCipher:
     def seal(self, secret: Secret, project_id: str, provider: str, secret_id: str, version: int) -> Sealed:
         """Seal a key with the first master key. Raises MasterKeyMissing."""
         binding = self._binding(project_id, provider, secret_id, version)
-        return self._keyring.first.seal(secret.reveal(), secret.last4, binding)
+        return self._keyring.first.seal(secret, binding)
 
     def open(self, row: AnyRow) -> Secret:
         """Open the sealed key of one row. Raises KeyLocked."""
@@ -41,12 +41,10 @@ class RowCipher:
             raise KeyLocked(row.last4, row.master_key_id)
         binding = self._binding(row.project_id, row.provider, row.secret_id, row.version)
         try:
-            text = master.open(_box(row), row.last4, binding)
+            return master.open(_box(row), row.last4, binding)
         except DoesNotOpen:
-            text = None
-        if text is None:
-            raise KeyLocked(row.last4, row.master_key_id, tampered=True)
-        return Secret(text)
+            pass
+        raise KeyLocked(row.last4, row.master_key_id, tampered=True)
 
     def reseal(self, row: AnyRow) -> Sealed:
         """The row's box for the first master key, its content untouched. Raises KeyLocked, MasterKeyMissing."""

@@ -112,7 +112,7 @@ class Masters:
         """
         self._require(actor, "make a master key")
         line = masters.new_key()
-        key_id = masters.id_of(line.reveal()) or ""
+        key_id = masters.id_of(line) or ""
         if self._variable:
             return NewMasterKey(key_id, line=line)
         with self._database.write() as connection:
@@ -121,10 +121,10 @@ class Masters:
             self._note(connection, actor, Tag.MASTER_KEY_CREATED, after={"master_key_id": key_id})
             # Last, so that a log that cannot be written leaves the file as it is.
             if text is None:
-                keyfile.create(self._path, f"{line.reveal()}\n")
+                keyfile.create(self._path, keyfile.text_of([line]))
             else:
-                masters.parse(keyfile.VARIABLE, text.splitlines())
-                keyfile.replace(self._path, keyfile.with_next(text, line.reveal()))
+                masters.parse(keyfile.VARIABLE, keyfile.lines_of(text))
+                keyfile.replace(self._path, keyfile.with_next(text, line))
         return NewMasterKey(key_id, encrypts=text is None, path=self._path)
 
     # --- rotation ----------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ class Masters:
 
     def _next(self) -> str | None:
         text = None if self._variable else keyfile.read(self._path)
-        return keyfile.next_of(text, masters.id_of) if text else None
+        return keyfile.next_of(text, masters.id_of) if text is not None else None
 
     def _use(self, key_id: str) -> str:
         ids = self._keyring.ids
@@ -287,5 +287,5 @@ def _require_none(what: str, key_id: str, slugs: list[str]) -> None:
 
 
 def _place(variable: Secret, key_id: str) -> int:
-    entries = [entry for entry in variable.reveal().split(",") if entry.strip()]
+    entries = [entry for entry in masters.entries_of(variable) if not masters.is_comment(entry)]
     return 1 + [masters.id_of(entry) for entry in entries].index(key_id)

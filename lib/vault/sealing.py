@@ -22,6 +22,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from lib.secret import Secret, without_variables
+
 SCHEME = "aes256gcm-1"
 KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -61,6 +63,7 @@ class MasterKey:
 
     __slots__ = ("__cipher", "id")
 
+    @without_variables
     def __init__(self, raw: bytes) -> None:
         if len(raw) != KEY_BYTES:
             raise ValueError("a master key has 32 bytes")
@@ -73,30 +76,30 @@ class MasterKey:
     def __reduce_ex__(self, protocol: object) -> str:
         raise TypeError("a master key is not pickled or copied")
 
-    def seal(self, text: str, last4: str, binding: Binding) -> Sealed:
-        """Seal ``text`` under a fresh data key for the row that ``binding`` names."""
-        data_key, row = AESGCM.generate_key(bit_length=8 * KEY_BYTES), binding.packed()
+    def seal(self, secret: Secret, binding: Binding) -> Sealed:
+        """Seal a key under a fresh data key for the row that ``binding`` names."""
+        data_key, row = _DataKey(), binding.packed()
         return Sealed(
             SCHEME,
             self.id,
-            _box(self.__cipher, data_key, data_key_context(row, self.id)),
-            _box(AESGCM(data_key), text.encode(), value_context(row, last4)),
+            data_key.sealed_by(self.__cipher, data_key_context(row, self.id)),
+            data_key.seal(secret, value_context(row, secret.last4)),
         )
 
-    def open(self, sealed: Sealed, last4: str, binding: Binding) -> str:
-        """Return the text. Raises DoesNotOpen where anything differs from what was sealed."""
+    def open(self, sealed: Sealed, last4: str, binding: Binding) -> Secret:
+        """Return the key. Raises DoesNotOpen where anything differs from what was sealed."""
         row = binding.packed()
         try:
-            # The data key gets no name here: a traceback that shows locals would show it.
+            # Neither the data key nor the text gets a name: a traceback that shows locals would show it.
             cipher = AESGCM(_unbox(self.__cipher, sealed.data_key, data_key_context(row, self.id)))
-            value = _unbox(cipher, sealed.value, value_context(row, last4))
+            return Secret(_unbox(cipher, sealed.value, value_context(row, last4)).decode())
         except (InvalidTag, ValueError):
             raise DoesNotOpen from None
-        return value.decode()
 
     def authenticate(self, *parts: str) -> bytes:
         """What only a holder of this master key can put over these parts, in this order."""
-        return _box(self.__cipher, b"", _record(self.id, parts))
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self.__cipher.encrypt(nonce, b"", _record(self.id, parts))
 
     def vouches(self, seal: object, *parts: str) -> bool:
         """Whether ``seal``, as the database gave it, was put over these parts by this master key."""
@@ -111,8 +114,9 @@ class MasterKey:
         """``sealed`` with its data key sealed by another master key, its content untouched. Raises DoesNotOpen."""
         row = binding.packed()
         try:
-            data_key = _box(
-                to.__cipher,
+            nonce = os.urandom(_NONCE_BYTES)
+            data_key = nonce + to.__cipher.encrypt(
+                nonce,
                 _unbox(self.__cipher, sealed.data_key, data_key_context(row, self.id)),
                 data_key_context(row, to.id),
             )
@@ -121,9 +125,21 @@ class MasterKey:
         return Sealed(sealed.scheme, to.id, data_key, sealed.value)
 
 
-def _box(cipher: AESGCM, content: bytes, associated: bytes) -> bytes:
-    nonce = os.urandom(_NONCE_BYTES)
-    return nonce + cipher.encrypt(nonce, content, associated)
+class _DataKey:
+    """The key of one value. Its bytes have no name outside, so that no traceback shows them."""
+
+    __slots__ = ("__raw",)
+
+    def __init__(self) -> None:
+        self.__raw = AESGCM.generate_key(bit_length=8 * KEY_BYTES)
+
+    def sealed_by(self, cipher: AESGCM, associated: bytes) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + cipher.encrypt(nonce, self.__raw, associated)
+
+    def seal(self, secret: Secret, associated: bytes) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + AESGCM(self.__raw).encrypt(nonce, secret.reveal().encode(), associated)
 
 
 def _unbox(cipher: AESGCM, box: bytes, associated: bytes) -> bytes:

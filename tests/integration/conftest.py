@@ -46,7 +46,7 @@ def server(database_url: str, tmp_path: Path) -> Iterator[Server]:
     from tests.masters import ALL, OLD, OPERATOR, Server
 
     path = tmp_path / "keys" / "master.key"
-    keyfile.create(path, f"{OLD.reveal()}\n")
+    keyfile.create(path, keyfile.text_of([OLD]))
     made = Server(database_url, path)
     for slug, key in ALL.items():
         made.vault.projects.add(slug, actor=OPERATOR)

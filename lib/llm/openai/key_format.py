@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from lib.errors import KeyMalformed
-from lib.secret import Secret
+from lib.secret import Secret, without_variables
 
 LONGEST_KEY = 512
 _LONGEST_PASTE = 8 * LONGEST_KEY
@@ -37,6 +37,7 @@ _OTHER_KINDS = {
 }
 
 
+@without_variables
 def clean_key(text: str) -> Secret:
     """Return the key in what was pasted, without the dirt that pasting adds around it.
 
@@ -49,7 +50,6 @@ def clean_key(text: str) -> Secret:
     problem = _problem(key)
     if problem is None:
         return Secret(key)
-    del text, key  # a traceback that shows locals shows none of it
     raise KeyMalformed(problem)
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from lib.llm.openai.errors import LARGEST_ERROR_BODY
-from lib.secret import Secret
+from lib.secret import Secret, without_variables
 
 _log = logging.getLogger(__name__)
 _LARGEST_BODY = 8 * 1024 * 1024
@@ -80,6 +80,7 @@ class Probe:
             reason = _why(problem)
         raise NoAnswer(reason)
 
+    @without_variables
     def _request(self, method: str, path: str, body: bytes | None) -> httpx2.Request:
         headers = {
             "Authorization": f"Bearer {self._secret.reveal()}",

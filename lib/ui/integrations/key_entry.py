@@ -114,10 +114,10 @@ def _draw_failed(failed: Failed, slug: str, state: KeyState) -> None:
 
 def _take(field: str, *, again: bool) -> Secret:
     """What was typed, or what waits; afterwards neither the browser nor the session has it."""
-    typed = st.session_state.pop(field, "") or ""
+    typed = Secret(st.session_state.pop(field, "") or "")
     st.session_state[_ATTEMPT] = int(st.session_state.get(_ATTEMPT, 0)) + 1
     waiting = st.session_state.pop(_WAITING, None)
-    return waiting if again and not typed and isinstance(waiting, Secret) else Secret(typed)
+    return waiting if again and not typed.reveal() and isinstance(waiting, Secret) else typed
 
 
 def _save(slug: str, secret: Secret, version: int, *, anyway: bool) -> KeyState | QodexError:

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from lib.errors import BadInput, KeyLocked, MasterKeyInUse, MasterKeyMissing
+from lib.secret import Secret
 from lib.vault.masters import id_of, new_key
 from tests.masters import ALL, LOST_ID, OLD, OLD_ID, OPERATOR, SLUGS, Server, key_of
 
@@ -116,7 +117,7 @@ def test_where_keys_come_from_the_environment_a_new_one_is_returned_and_nothing_
     server = Server(database_url, tmp_path / "none", OLD.reveal())
     made = server.masters.create(actor=OPERATOR)
     assert made.line is not None
-    assert (id_of(made.line.reveal()), made.path) == (made.id, None)
+    assert (id_of(made.line), made.path) == (made.id, None)
     assert server.keyring.ids == [OLD_ID]
     assert (server.log("master"), list(tmp_path.glob("none*"))) == ([], [])
     server.database.close()
@@ -135,7 +136,7 @@ def test_servers_that_learn_the_key_last_then_first_never_lock_a_key(server, dat
         for each in pair:
             each.database.close()
     last = Server(database_url, tmp_path / "none", f"{new},{old}")
-    assert last.masters.rotate(actor=OPERATOR).to == id_of(new)
+    assert last.masters.rotate(actor=OPERATOR).to == id_of(Secret(new))
     assert last.masters.retire(OLD_ID, actor=OPERATOR) == 2  # its place in the variable
     after = Server(database_url, tmp_path / "none", new)
     assert set(after.opened()) == set(SLUGS)
@@ -301,7 +302,7 @@ def test_a_save_that_has_begun_keeps_the_master_key_it_seals_with_from_being_ret
     for slug in SLUGS:
         server.vault.remove(slug)
     made = server.masters.create(actor=OPERATOR)
-    entries = [line for line in server.path.read_text().splitlines() if id_of(line)]
+    entries = [line for line in server.path.read_text().splitlines() if id_of(Secret(line))]
     saver = Server(server.vault.url, server.path, ",".join(reversed(entries)))  # there the new one seals
     begun, told = Event(), list[str]()
 

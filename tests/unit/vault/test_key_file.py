@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 
 from lib.errors import MasterKeyMissing, SettingsError
+from lib.secret import Secret
 from lib.settings import Settings
 from lib.vault import keyfile
 from lib.vault.masters import id_of, load_keyring, new_key
 
 OLD, NEW, NEWER = (new_key().reveal() for _ in range(3))
-OLD_ID, NEW_ID, NEWER_ID = (id_of(line) for line in (OLD, NEW, NEWER))
+OLD_ID, NEW_ID, NEWER_ID = (id_of(Secret(line)) for line in (OLD, NEW, NEWER))
 
 
-def keys_of(text: str) -> list[str]:
-    return [line for line in text.splitlines() if id_of(line)]
+def keys_of(text: Secret) -> list[str]:
+    return [line.reveal() for line in keyfile.lines_of(text) if id_of(line)]
 
 
 # --- the text --------------------------------------------------------------------------------------
@@ -28,15 +29,15 @@ def keys_of(text: str) -> list[str]:
     "before", [f"{OLD}\n", OLD, f"# ours\n{OLD}\n\n"], ids=["a line", "without its end", "with a comment"]
 )
 def test_a_new_key_comes_last_and_is_marked_as_the_next_one(before):
-    after = keyfile.with_next(before, NEW)
+    after = keyfile.with_next(Secret(before), Secret(NEW))
     assert keys_of(after) == [OLD, NEW]
     assert keyfile.next_of(after, id_of) == NEW_ID
-    assert after.startswith(before.rstrip())
+    assert after.reveal().startswith(before.rstrip())
 
 
 def test_the_only_key_of_a_file_is_no_next_one():
-    assert keyfile.with_next("", OLD) == f"{OLD}\n"
-    assert keyfile.next_of(f"{OLD}\n", id_of) is None
+    assert keyfile.with_next(Secret(""), Secret(OLD)) == Secret(f"{OLD}\n")
+    assert keyfile.next_of(Secret(f"{OLD}\n"), id_of) is None
 
 
 @pytest.mark.parametrize(
@@ -51,22 +52,22 @@ def test_the_only_key_of_a_file_is_no_next_one():
 )
 def test_only_a_marked_key_that_is_not_the_first_is_the_next_one(text):
     """Else a second rotation would turn back to the old key."""
-    assert keyfile.next_of(text, id_of) is None
+    assert keyfile.next_of(Secret(text), id_of) is None
 
 
 def test_of_several_new_keys_the_newest_is_the_next_one_and_then_none_is():
-    text = keyfile.with_next(keyfile.with_next(f"# ours\n{OLD}\n", NEW), NEWER)
+    text = keyfile.with_next(keyfile.with_next(Secret(f"# ours\n{OLD}\n"), Secret(NEW)), Secret(NEWER))
     assert keyfile.next_of(text, id_of) == NEWER_ID
     after = keyfile.with_first(text, NEWER_ID, id_of)
-    assert after == f"{NEWER}\n# ours\n{OLD}\n{NEW}\n"
+    assert after.reveal() == f"{NEWER}\n# ours\n{OLD}\n{NEW}\n"
     assert keyfile.next_of(after, id_of) is None
 
 
 def test_a_key_is_taken_out_with_its_mark_and_wherever_it_stands_twice():
-    text = keyfile.with_next(f"# ours\n{OLD}\n", NEW) + f"{OLD}\n"
-    assert keyfile.without(text, OLD_ID, id_of).splitlines()[0] == "# ours"
+    text = Secret(keyfile.with_next(Secret(f"# ours\n{OLD}\n"), Secret(NEW)).reveal() + f"{OLD}\n")
+    assert keyfile.without(text, OLD_ID, id_of).reveal().splitlines()[0] == "# ours"
     assert keys_of(keyfile.without(text, OLD_ID, id_of)) == [NEW]
-    assert keyfile.without(text, NEW_ID, id_of) == f"# ours\n{OLD}\n{OLD}\n"
+    assert keyfile.without(text, NEW_ID, id_of).reveal() == f"# ours\n{OLD}\n{OLD}\n"
 
 
 # --- the file --------------------------------------------------------------------------------------
@@ -75,17 +76,17 @@ def test_a_key_is_taken_out_with_its_mark_and_wherever_it_stands_twice():
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     found = tmp_path / "keys" / "master.key"
-    keyfile.create(found, f"{OLD}\n")
+    keyfile.create(found, Secret(f"{OLD}\n"))
     return found
 
 
 def test_it_is_replaced_whole_for_its_owner_alone_and_nothing_is_left_beside_it(path):
     before = os.umask(0)
     try:
-        keyfile.replace(path, f"{NEW}\n")
+        keyfile.replace(path, Secret(f"{NEW}\n"))
     finally:
         os.umask(before)
-    assert (keyfile.read(path), stat.S_IMODE(path.stat().st_mode)) == (f"{NEW}\n", 0o600)
+    assert (keyfile.read(path), stat.S_IMODE(path.stat().st_mode)) == (Secret(f"{NEW}\n"), 0o600)
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -94,7 +95,7 @@ def test_what_a_killed_write_left_behind_is_cleaned_up_by_the_next_one(path):
     left.write_text(OLD)
     others = path.with_name(f"{path.name}.bak")
     others.write_text("of the operator")
-    keyfile.replace(path, f"{NEW}\n")
+    keyfile.replace(path, Secret(f"{NEW}\n"))
     assert sorted(path.parent.iterdir()) == [path, others]
 
 
@@ -104,15 +105,15 @@ def test_a_folder_that_cannot_be_written_leaves_the_file_as_it_is(path, monkeypa
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SettingsError, match=r"^QODEX_MASTER_KEY_FILE: cannot be written \(No space left"):
-        keyfile.replace(path, f"{NEW}\n")
-    assert keyfile.read(path) == f"{OLD}\n"
+        keyfile.replace(path, Secret(f"{NEW}\n"))
+    assert keyfile.read(path) == Secret(f"{OLD}\n")
     assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_root_does_not_lock_the_server_out_of_its_file(path):
     os.chown(path, 12345, 12346)
-    keyfile.replace(path, f"{NEW}\n")
+    keyfile.replace(path, Secret(f"{NEW}\n"))
     assert (path.stat().st_uid, path.stat().st_gid) == (12345, 12346)
 
 
@@ -126,10 +127,10 @@ def keyring(path: Path, tmp_path: Path):
 
 
 def test_a_running_process_learns_a_new_key_when_it_first_needs_it(path, keyring):
-    keyfile.replace(path, f"{OLD}\n{NEW}\n")
+    keyfile.replace(path, Secret(f"{OLD}\n{NEW}\n"))
     assert keyring.get(NEW_ID).id == NEW_ID
     assert keyring.first.id == OLD_ID
-    keyfile.replace(path, f"{NEW}\n{OLD}\n")
+    keyfile.replace(path, Secret(f"{NEW}\n{OLD}\n"))
     assert keyring.first.id == NEW_ID
 
 

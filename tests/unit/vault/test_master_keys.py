@@ -48,13 +48,13 @@ def written(path: Path, text: str, *, mode: int = 0o600) -> Path:
 
 
 def test_the_first_key_seals_and_every_key_opens_what_names_it(tmp_path):
-    old = Keyring([MasterKey(RAW[1])]).first.seal("text", "last", ROW)
+    old = Keyring([MasterKey(RAW[1])]).first.seal(Secret("text"), ROW)
     keyring = load_keyring(settings(tmp_path, keys=f"{TEXT[0]},{TEXT[1]}"), may_create=False)
-    new = keyring.first.seal("text", "last", ROW)
+    new = keyring.first.seal(Secret("text"), ROW)
     assert [new.master_key_id, old.master_key_id] == keyring.ids == IDS[:2]
-    assert [keyring.get(sealed.master_key_id).open(sealed, "last", ROW) for sealed in (new, old)] == [
-        "text"
-    ] * 2
+    assert [
+        keyring.get(sealed.master_key_id).open(sealed, "text", ROW).reveal() for sealed in (new, old)
+    ] == ["text"] * 2
     assert keyring.get(IDS[2]) is None
 
 
