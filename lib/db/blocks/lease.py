@@ -146,7 +146,7 @@ class Lease:
     def _finish(self, error: BaseException | None) -> None:
         if self._kept is None or self._kind.bare:
             return
-        if error is None and self._kind.write:
+        if error is None:  # a reader's, too: psycopg forgets what it has prepared when it rolls back
             self._parts.side.commit(self._kept.driver)
         else:
             self._parts.side.rollback(self._kept.driver)

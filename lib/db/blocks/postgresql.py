@@ -1,7 +1,8 @@
 """What is particular to PostgreSQL: its connections, how a transaction begins and ends, and how long each step may take.
 
 Nothing here needs a connection of one's own for longer than a transaction, so a pooler in transaction mode may stand
-in between: no prepared statements unless DATABASE_URL asks for them, ``SET LOCAL`` only, no session state.
+in between: ``SET LOCAL`` only, no session state, and prepared statements, which spare the server most of its work for
+a look-up, only where the server itself has answered or DATABASE_URL asks for them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _GRACE = 1.0
 _ROWS = 20
 """How many times as long the next row of a COPY may take: the server may sort all of them first."""
 _CANCEL_SECONDS = 1.0
+_PREPARE_AFTER = 5
+"""Uses after which a statement is prepared on the server."""
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -75,6 +78,7 @@ class PostgreSQL:
                 "a statement of the transaction failed before its end"
             )
         driver.commit()
+        driver.seconds = _patience(self._limits.seconds)
 
     def rollback(self, driver: Any) -> None:
         """Undo what was written, and leave the connection fit for the next transaction."""
@@ -96,6 +100,7 @@ class PostgreSQL:
 
     def _connect(self, _dialect: object, _record: object, arguments: Any, options: dict[str, Any]) -> Any:
         options = {**self._defaults, **options}
+        asked = "prepare_threshold" in options
         options["prepare_threshold"] = _threshold(options.get("prepare_threshold"))
         connection = BoundedConnection.connect(*arguments, **options)
         if too_old := unsupported(connection.info.server_version):
@@ -104,6 +109,8 @@ class PostgreSQL:
         connection.autocommit = True  # the transactions are ours
         connection.seconds = _patience(self._limits.seconds)
         connection.row_seconds = _ROWS * self._limits.seconds
+        if not asked and _is_the_server(connection):
+            connection.prepare_threshold = _PREPARE_AFTER
         return connection
 
 
@@ -130,6 +137,12 @@ def unsupported(version: int) -> DatabaseUnavailable | None:
         "upgrade the server, or name another one in DATABASE_URL.",
         cause="unsupported",
     )
+
+
+def _is_the_server(connection: psycopg.Connection[Any]) -> bool:
+    """Whether no pooler stands in between: one has numbers of its own for its clients, so that they can cancel."""
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return row is not None and row[0] == connection.pgconn.backend_pid
 
 
 def _patience(limit: float) -> float | None:

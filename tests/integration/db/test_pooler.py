@@ -87,6 +87,31 @@ def test_no_statement_fails_and_none_is_anothers(pooled_url: str) -> None:
         other.join()
 
 
+def prepared(url: str, uses: int = 8) -> int:
+    """How many statements a process has prepared on the server after these uses of one."""
+    database = Database(url, limits=Limits(pool=1))
+    with closing(database):
+        for _ in range(uses):
+            with database.read() as connection:
+                connection.execute(text("SELECT count(*) FROM projects"))
+        with database.read() as connection:
+            found = connection.execute(
+                text("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%projects'")
+            )
+            return int(found.scalar_one())
+
+
+def test_what_is_used_often_is_prepared_on_the_server_itself_and_never_through_a_pooler(
+    database_url: str, pooled_url: str
+) -> None:
+    assert (prepared(database_url), prepared(pooled_url)) == (1, 0)
+
+
+def test_the_url_decides_whether_statements_are_prepared(database_url: str) -> None:
+    asked = [prepared(f"{database_url}&prepare_threshold={often}") for often in ("none", "0", "50")]
+    assert asked == [0, 1, 0]
+
+
 def test_calls_of_several_workers_are_all_settled_and_every_sum_is_right(
     pooled_url: str, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
