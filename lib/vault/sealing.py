@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -164,6 +165,7 @@ def value_context(row: bytes, last4: str) -> bytes:
     return _VALUE_LABEL + row + _prefixed(last4)
 
 
+@lru_cache(maxsize=4096)  # ids, most of them those of the call before
 def _prefixed(part: str) -> bytes:
     content = part.encode()
     return len(content).to_bytes(4, "big") + content
