@@ -141,7 +141,7 @@ class KeyUnchecked(QodexError):
 
 
 class KeyChanged(QodexError):
-    """Somebody else saved or removed the key meanwhile; theirs is in use and nothing was overwritten."""
+    """Another person saved or removed the key in the meantime; theirs is in use and nothing was overwritten."""
 
 
 class TooManyChecks(QodexError):
@@ -174,7 +174,7 @@ class KeyLocked(QodexError):
     Attributes:
         last4: of the key, empty where that is not known.
         master_key_id: the master key that is needed.
-        tampered: somebody changed the database past Qodex.
+        tampered: the database was changed past Qodex.
         genuine: all is as it was sealed, only the master key is not here: the project's failure policy decides.
     """
 

@@ -242,7 +242,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _complete_sign_in(self) -> Self:
-        """Half a configuration must not end in local mode, where everybody is an administrator."""
+        """Half a configuration must not end in local mode, where every visitor is an administrator."""
         values = (
             self.oidc_issuer,
             self.oidc_client_id,

@@ -62,7 +62,7 @@ class AuditLog:
         return [AuditRow(*row) for row in rows], int(total)
 
     def actors(self, *, actor: Actor) -> Sequence[str]:
-        """Everybody who occurs in the rows that ``actor`` may see."""
+        """Every actor in the rows that ``actor`` may see."""
         with self._database.read() as connection:
             visible = _filtered(connection, AuditFilter(), actor).subquery()
             return (

@@ -173,7 +173,7 @@ def _scope(
 
 
 def _require_may_manage(actor: Actor, scope: str, role: Role) -> None:
-    """Leads manage their project's members up to lead; administrators everybody."""
+    """Leads manage their project's members up to lead; administrators every member."""
     if scope == EVERYWHERE or role is Role.ADMIN:
         if actor.everywhere is not Role.ADMIN:
             raise Forbidden("Only administrators may do that. Ask one of them.")
@@ -189,7 +189,7 @@ def _role_of(connection: Connection, scope: str, email: str) -> Role | None:
 
 
 def _keeper(scope: str) -> Role:
-    """The role that somebody must always have: an administrator of all projects, a lead of each one."""
+    """The role that at least one person must always have: an administrator of all projects, a lead of each one."""
     return Role.ADMIN if scope == EVERYWHERE else Role.LEAD
 
 

@@ -72,7 +72,7 @@ class Seals(Protocol):
     """
 
     def verified(self, connection: Connection, project_id: str) -> dict[str, str]:
-        """The keys in use, as they were sealed. Raises KeyLocked where somebody changed what was sealed."""
+        """The keys in use, as they were sealed. Raises KeyLocked where what was sealed was changed past Qodex."""
 
     def write(self, connection: Connection, project_id: str, entries: Mapping[str, str]) -> str:
         """Seal the project as it is now, with these keys in use. Raises MasterKeyMissing."""
@@ -133,7 +133,7 @@ class Projects:
         """Choose what happens when the project's key fails: ``stop`` or ``platform``.
 
         Raises:
-            KeyLocked: somebody changed the project past Qodex; only an operator can seal it as it is now.
+            KeyLocked: the project was changed past Qodex; only an operator can seal it as it is now.
             MasterKeyMissing: nothing can seal the choice.
         """
         if on_key_failure not in POLICIES:

@@ -96,5 +96,5 @@ def require(actor: Actor, action: Action, project_id: str | None) -> None:
 
 
 def local_administrator(origin: Origin, name: str = "local") -> Actor:
-    """Whoever can run code on this machine, when no identity provider is configured."""
+    """A person or program that can run code on this machine, when no identity provider is configured."""
     return Actor(name=name, origin=origin, everywhere=Role.ADMIN)

@@ -1,7 +1,7 @@
 """Who is let in, and for how long: what an identity provider's token must say, and the sessions it begins.
 
 A token is looked at anew for every rerun and route. The identity provider's word is good for ``exp`` only when
-we see the token first; from then on the session lives in our table until it is too old or somebody signs out.
+we see the token first; from then on the session lives in our table until it is too old or the person signs out.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Sessions:
         self._database = database
 
     def admit(self, claims: Mapping[str, object], rules: Rules, origin: Origin = Origin.BROWSER) -> str:
-        """The e-mail of whoever brings these claims, if they are to be let in now.
+        """The e-mail of the person with these claims, if they are to be let in now.
 
         Raises:
             SignInRefused: the token does not say what it must. The audit log has it, rate-limited.
@@ -193,7 +193,7 @@ class Sessions:
             raise SessionEnded(_SIGNED_OUT)
 
     def end(self, claims: Mapping[str, object], origin: Origin = Origin.BROWSER) -> None:
-        """Sign out: whoever brings the same token is out from now on, in every tab."""
+        """Sign out: a person with the same token is out from now on, in every tab."""
         token = read_token(claims)
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -219,7 +219,7 @@ class Sessions:
         name = fold(str(claims.get("email") or "unknown"))[:320]
         record_rarely(
             self._database,
-            # A look-alike letter must not put somebody else's name beside the refusal.
+            # A look-alike letter must not put another person's name beside the refusal.
             Actor(
                 name.encode("ascii", "backslashreplace").decode() if name.isprintable() else "unknown", origin
             ),

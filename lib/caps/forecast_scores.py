@@ -76,7 +76,7 @@ class TrackRecord(NamedTuple):
 def keep_forecasts(database: Database, zone: ZoneInfo) -> int:
     """Forecast every project for the hours to come, and score what is over; returns how many were made.
 
-    To be called once an hour or so: within one hour the second time adds nothing, whoever calls.
+    To be called once an hour or so: within one hour a second call adds nothing, in any process.
     """
     with database.read() as connection:
         now = database.now(connection)

@@ -46,7 +46,7 @@ class TimeToCap:
 def spend_paths(history: History) -> Floats | None:
     """Return the spend up to each of ``AHEAD_HOURS`` (columns) at 99 levels (rows); None without enough history.
 
-    A path keeps its level: whoever spends much in the first hour goes on so. What is left out, that a busy hour may
+    A path keeps its level: one that spends much in the first hour goes on so. What is left out, that a busy hour may
     be followed by a calm one, would make the range of hours narrower than it is.
     """
     found = [quantiles(history, hours, _LEVELS) for hours in AHEAD_HOURS]

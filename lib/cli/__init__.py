@@ -58,7 +58,7 @@ def _end(number: int, _frame: object) -> None:
 
 
 def _open_what_is_closed() -> None:
-    """No file of ours may become a standard stream; and what nobody can receive is no success."""
+    """No file of ours may become a standard stream; and what no reader can receive is no success."""
     refused = sys.stdout is None
     for stream, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, stream) is None:

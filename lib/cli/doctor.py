@@ -1,4 +1,4 @@
-"""``doctor``: one line for each thing that must be right before anybody can work."""
+"""``doctor``: one line for each thing that must be right before a person or a worker can work."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _keys(session: Session, settings: Settings, database: Database) -> Iterator[
 
 
 def _seals(database: Database) -> Finding:
-    """What nobody but a person can judge: which projects were sealed as they were found."""
+    """What only a person can judge: which projects were sealed as they were found."""
     newest = last_sealed_as_found(database)
     if newest is None:
         return Finding("seals", "ok", "every project was sealed when it was created")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Session(AbstractContextManager["Session"]):
-    """One call of the command line. Whoever may start it on this machine is an administrator."""
+    """One call of the command line. A person who may start it on this machine is an administrator."""
 
     def __init__(self, *, debug: bool) -> None:
         self.debug = debug
@@ -87,7 +87,7 @@ class Guarded(click.Group):
                 f"Reading or writing failed: {problem.strerror or 'the reason is not known'}.", err=True
             )
             _debug(ctx, problem)
-        except Exception as problem:  # noqa: BLE001 - nobody sees a traceback, which may hold a key
+        except Exception as problem:  # noqa: BLE001 - no person sees a traceback, which may hold a key
             click.echo(f"Something went wrong inside Qodex (error {secrets.token_hex(4)}).", err=True)
             _debug(ctx, problem)
         return ctx.exit(1)
@@ -95,7 +95,7 @@ class Guarded(click.Group):
 
 @contextmanager
 def _without_keys() -> Iterator[None]:
-    """Somebody may type a key where none belongs."""
+    """A person may type a key where none belongs."""
     try:
         yield
     except click.UsageError as problem:

@@ -83,7 +83,7 @@ def _revision(connection: Connection) -> str | None:
 def _turn(database: Database) -> Iterator[bool]:
     """Whether this process may upgrade now: one does at a time, however long that takes. SQLite's write is alone already.
 
-    Nobody waits inside a transaction for the turn (see ``_LOCK``).
+    No process waits inside a transaction for the turn (see ``_LOCK``).
     """
     if database.is_sqlite:
         yield True

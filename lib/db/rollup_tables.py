@@ -78,7 +78,8 @@ Index(
 def _totals(name: str, moment: str, *texts: Column[str]) -> Table:
     """Sums of a roll-up by fewer columns: few rows, however many calls, kinds of runs and statuses there are.
 
-    The database itself keeps them, by triggers (migrations 0002 and 0003): whoever writes a roll-up writes these.
+    The database itself keeps them, by triggers (migrations 0002 and 0003): a statement that writes a roll-up
+    writes these.
     """
     return Table(
         name,

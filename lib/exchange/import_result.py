@@ -12,7 +12,7 @@ _BAD_KEPT = 1_000
 class ImportResult:
     """Counts of rows and what was not used.
 
-    ``unpriced`` rows are good, but nobody knows their cost. ``bad`` holds (line number, reason) of the
+    ``unpriced`` rows are good, but their cost is unknown. ``bad`` holds (line number, reason) of the
     first thousand bad rows, ``skipped`` counts all of them.
     """
 

@@ -9,7 +9,7 @@ from lib.db.tables import imported_files, projects, usage_events
 from lib.db.upsert import Upsert
 
 FORMER = "before 0007"
-"""Stands for all files of before schema 0007: nobody knows them, and their rows have ids made another way."""
+"""Stands for all files of before schema 0007: they are unknown, and their rows have ids made another way."""
 
 # Their ids begin with i-, those of calls are hexadecimal. By a range first: PostgreSQL's index of ids is sorted by the
 # rules of a language, which says where a letter stands and not where a hyphen does.

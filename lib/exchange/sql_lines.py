@@ -61,7 +61,7 @@ def stored(column: Column) -> SqlColumn[Any]:
 
 
 def sqlite_line() -> ColumnElement[str]:
-    """A whole line without its end. No cell is quoted: that is for whoever takes it to find out."""
+    """A whole line without its end. No cell is quoted: that is for its reader to find out."""
     form = BETWEEN.join(["%s"] * len(EVENT_COLUMNS))
     cells = [_cell(column, _SQLITE) for column in EVENT_COLUMNS]
     return func.printf(literal_column(f"'{form}'"), *cells).label("line")

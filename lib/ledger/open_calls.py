@@ -1,4 +1,4 @@
-"""Calls that are open now, for the operator: what runs, what is reserved, and what somebody still owes."""
+"""Calls that are open now, for the operator: what runs, what is reserved, and what workers still owe."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class OpenCalls:
     owed: int
     """Of runs that have ended: a worker owes their settlement, or has died."""
     owed_until: Micros | None
-    """When the last of these is counted as unknown if nobody has settled it; microseconds."""
+    """When the last of these is counted as unknown if no worker has settled it; microseconds."""
 
 
 def count_open_calls(database: Database) -> OpenCalls:

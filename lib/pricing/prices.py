@@ -1,9 +1,10 @@
 """What a call costs, and the most it can cost: the price table, the operator's own price file, exact arithmetic.
 
 Prices are nano-USD per million tokens, costs are nano-USD; both are integers. Products are exact and are
-rounded half-even once a call. What changes a price is priced, or the price is unknown (``PriceUnknown``): a tier
-or a region that nobody states, a day for which the table does not vouch, models that bill more than text, hosted
-tools whose number is not told. An unknown price is never zero and never the standard one.
+rounded half-even once a call. What changes a price is priced, or the price is unknown (``PriceUnknown``): a
+tier or a region that the provider does not state, a day for which the table does not vouch, models that bill
+more than text, hosted tools whose number is not told. An unknown price is never zero and never the standard
+one.
 """
 
 from __future__ import annotations
@@ -98,13 +99,13 @@ class PriceBook:
         """Price one call as of its time: the model that answered, which is not always the one asked for.
 
         Raises:
-            PriceUnknown: nobody states a price for that model at these terms, or not for all that it used.
+            PriceUnknown: no table states a price for that model at these terms, or not for all that it used.
         """
         priced = self._priced_name(model, provider, at, terms.served_model)
         found, rates = self._rates(priced, provider, at, terms)
         percent = 0 if found.everywhere else percent_more(provider, priced, terms.region)
         unit = None if percent is None else rates.unit_prices(tokens.input, percent)
-        # Whether a region's ten per cent are added to fees as well, nobody says.
+        # Whether a region's ten per cent are added to fees as well, the provider does not say.
         fees = None if percent and terms.tools else _fees_nano(rates.fees, terms.tools)
         not_told = found.searches and not terms.tools.web_searches
         if unit is None or fees is None or not_told or not _states_all(unit, tokens):
@@ -125,7 +126,7 @@ class PriceBook:
         """Nano-USD that no call of at most these tokens can pass, however they split, rounded up.
 
         Raises:
-            PriceUnknown: nobody states a price, or the model also charges for what tokens do not show.
+            PriceUnknown: no table states a price, or the model also charges for what tokens do not show.
         """
         found, rates = self._rates(model, provider, at, terms)
         percent = 0 if found.everywhere else percent_more(provider, model, terms.region)
@@ -138,7 +139,7 @@ class PriceBook:
         return _per_million(product + rates.fees.per_request * _MILLION, ROUND_CEILING)
 
     def context_window(self, model: str, *, provider: str = "openai") -> int | None:
-        """Most input tokens the model takes; None where nobody says."""
+        """Most input tokens the model takes; None where no table says."""
         name, of = model.lower(), provider.lower()
         own = self._own.find(name, of)
         if own and own.context_window is not None:
@@ -198,7 +199,7 @@ def _states_all(unit: UnitPrices | None, tokens: Tokens) -> bool:
 
 
 def _fees_nano(fees: Fees, tools: ToolCalls) -> int | None:
-    """What the calls of hosted tools cost; None where nobody states the fee."""
+    """What the calls of hosted tools cost; None where no table states the fee."""
     if not tools:
         return fees.per_request
     charged = ((tools.web_searches, fees.web_searches), (tools.file_searches, fees.file_searches))

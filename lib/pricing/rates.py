@@ -1,6 +1,6 @@
 """What one model charges during one period, at one service tier: unit prices that may depend on the call's size.
 
-Prices are nano-USD per million tokens. None is a price that nobody states.
+Prices are nano-USD per million tokens. None is a price that no table states.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Rates:
     fees: Fees = Fees()
 
     def unit_prices(self, input_tokens: int, percent_more: int) -> UnitPrices | None:
-        """The prices for a call of this size, so much higher; None where nobody states that of input."""
+        """The prices for a call of this size, so much higher; None where no table states that of input."""
         key = bisect_left(self._steps, input_tokens), percent_more
         if key not in self._found:
             self._found[key] = self._unit_prices(input_tokens, percent_more)
@@ -148,7 +148,7 @@ class ModelRates:
     """True where the prices are those of the very host, whichever it is."""
 
     def at(self, moment: datetime, tier: str) -> Rates | None:
-        """The rates at that time and tier; None where nobody states them."""
+        """The rates at that time and tier; None where no table states them."""
         if tier:
             return next((rates for when, rates in self.tiers.get(tier, ()) if _holds(when, moment)), None)
         for when, rates in reversed(self.periods):

@@ -26,7 +26,7 @@ def region_of(host: str) -> str:
 
 
 def percent_more(provider: str, model: str, region: str) -> int | None:
-    """By how many per cent a model's tokens cost more in this region; None where nobody says."""
+    """By how many per cent a model's tokens cost more in this region; None where the provider does not say."""
     if not region:
         return 0
     name = model.lower()

@@ -126,7 +126,7 @@ def remove(platform: Platform, actor: Actor) -> None:
 
     Raises:
         BadInput: there is none.
-        Forbidden: whoever may not load it may not remove it.
+        Forbidden: an actor who may not load it may not remove it.
     """
     require(actor, Action.CREATE_PROJECT, None)
     folder = platform.settings.sample_folder

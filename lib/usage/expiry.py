@@ -1,4 +1,4 @@
-"""Calls and runs whose lease ran out: their worker is gone, and nobody else ends them."""
+"""Calls and runs whose lease ran out: their worker is gone, and no other process ends them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ANY_LOST = select(runs.c.run_id).where(_LOST).limit(1)
 
 
 def unknown_event(call: AnyRow, now: Micros, run_kind: str | None) -> EventRow:
-    """The usage row of a call whose worker is gone: nobody knows how it ended."""
+    """The usage row of a call whose worker is gone: how it ended is unknown."""
     return EventRow(
         project_id=call.project_id,
         event_id=call.event_id,
@@ -74,7 +74,7 @@ def _expire(database: Database, project_id: str, event_id: str) -> bool:
 
 
 def sweep(database: Database, project_ids: Sequence[str] | None = None) -> None:
-    """Before anybody looks: settle what died. Writes only where something has; else two cheap look-ups."""
+    """Before a reader looks: settle what died. Writes only where something has; else two cheap look-ups."""
     with database.read() as connection:
         now = {"now": database.now(connection)}
         projects = {row.project_id for row in raw_execute(connection, _PROJECTS_LATE, now)}
@@ -87,7 +87,7 @@ def sweep(database: Database, project_ids: Sequence[str] | None = None) -> None:
 
 
 def _lose_runs(connection: Connection, now: Micros) -> None:
-    """End the runs whose worker shows no sign of life any more; one that somebody writes just now lives."""
+    """End the runs whose worker sends no heartbeat any more; one that another process writes just now lives."""
     lost = select(runs.c.run_id).where(_LOST).with_for_update(key_share=True, skip_locked=True)
     ended = update(runs).where(runs.c.run_id.in_(lost)).values(status="lost", ended_at=runs.c.lease_until)
     connection.execute(ended, {"now": now})

@@ -77,7 +77,7 @@ class KeyStore(KeyReader):
             provider: whose key it is.
 
         Raises:
-            KeyChanged: somebody else was first.
+            KeyChanged: another person was first.
             KeyLocked: what points at the project's keys was changed past Qodex: only an administrator may go on.
             MasterKeyMissing: there is no master key to seal with.
             Forbidden: that takes the role lead.
@@ -196,7 +196,7 @@ class KeyStore(KeyReader):
             return self._describe(connection, project.id, provider)
 
     def record_refusal(self, slug: str, *, actor: Actor, code: str | None, provider: str = PROVIDER) -> None:
-        """Note that a key somebody wanted to save was refused by the provider."""
+        """Note that the provider refused a key that a person wanted to save."""
         with self._database.write() as connection:
             project = find_for(connection, slug, actor, Action.SET_KEY)
             now = self._database.now(connection)

@@ -75,7 +75,7 @@ class RowCipher:
 
 
 def _box(row: AnyRow) -> Sealed:
-    # SQLite stores what it is given: whoever altered the row may have left text in place of bytes.
+    # SQLite stores what it is given: what altered the row may have left text in place of bytes.
     if row.scheme != SCHEME or not (type(row.sealed_data_key) is type(row.sealed_value) is bytes):
         raise DoesNotOpen
     return Sealed(row.scheme, row.master_key_id, row.sealed_data_key, row.sealed_value)

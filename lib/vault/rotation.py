@@ -174,7 +174,7 @@ class Masters:
             self._one_at_a_time(connection)
             newer, text = self._next(), keyfile.read(self._path)
             if newer is None or text is None:
-                return  # somebody else was first
+                return  # another process was first
             before = self._keyring.first.id
             self._note(
                 connection,

@@ -5,7 +5,7 @@ the data key is sealed by a master key, the secret by the data key. What each bo
 associated data, length-prefixed so that no two different rows share it. A box that was moved to another
 row, or put back under another version, does not open.
 
-What points at a key is no secret, but nobody else may change it: an empty box, whose associated data it is,
+What points at a key is no secret, but no other program may change it: an empty box, whose associated data it is,
 stands over it (GMAC).
 
 Nonces are 96 random bits. A data key seals one value; a master key seals one data key per saved key and one

@@ -1,10 +1,10 @@
 """The seal over what points at a project's keys: its slug, its failure policy and the key row in use.
 
-A key opens for its own row alone (lib.vault.sealing). But which project a call belongs to, which row is in use
-and what happens when it fails are plain columns, which whoever can write to the database could change: swap two
-slugs, put an older row back, delete one, choose the platform's money. So each project has one record of them,
-authenticated with a master key, in its own row. The look-up that resolves a key reads it, and it is checked each
-time; the transaction that changes what it tells of writes it.
+A key opens for its own row alone (lib.vault.sealing). But which project a call belongs to, which row is in
+use and what happens when it fails are plain columns, which a program with write access to the database could
+change: swap two slugs, put an older row back, delete one, choose the platform's money. So each project has
+one record of them, authenticated with a master key, in its own row. The look-up that resolves a key reads it,
+and it is checked each time; the transaction that changes what it tells of writes it.
 
 The record covers all providers: it has an entry for each key in use, and none for a provider without one.
 """
@@ -123,7 +123,7 @@ class ProjectSeals:
     def verified_for(self, connection: Connection, subject: Subject, actor: Actor) -> Entries:
         """``verified`` for who sets a key: an administrator may go on where the seal cannot be believed.
 
-        The project is then taken as the database has it, but stops when its key fails: nobody chose otherwise
+        The project is then taken as the database has it, but stops when its key fails: no person chose otherwise
         that could be believed.
         """
         try:

@@ -28,7 +28,7 @@ class KeyState:
 
     ``status``: none, working, warning, failing or locked. ``obstacle``: money or address, where the key cannot be
     used now, until a call succeeds; ``worked_at``: when one last did. ``source``: who pays, byok or platform.
-    ``version`` is 0 without a key; a project without one is locked, too, where somebody changed the database past
+    ``version`` is 0 without a key; a project without one is locked, too, where the database was changed past
     Qodex. Times in microseconds.
     """
 
@@ -111,7 +111,7 @@ class StoredKey:
 class MasterKeys:
     """The master keys of this server, the encrypting one first, and what is locked.
 
-    ``locked`` for want of a master key, ``altered`` because somebody changed the database past Qodex.
+    ``locked`` for want of a master key, ``altered`` because the database was changed past Qodex.
     """
 
     source: str

@@ -1,7 +1,7 @@
 """Projects whose seal is missing or does not fit: found, and sealed as they are by an operator's word.
 
 By itself that happens once only, inside the step that brings seals to an older database. From then on a project
-without a seal is one that somebody changed, and nothing but an operator's word makes it a project again.
+without a seal is one that was changed past Qodex, and nothing but an operator's word makes it a project again.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def write(
 
 
 class _Bounded:
-    """Passes bytes on to a file until they are too many, or nobody waits for them."""
+    """Passes bytes on to a file until they are too many, or no client waits for them."""
 
     def __init__(self, file: IO[bytes], gone: threading.Event) -> None:
         self._file, self._gone, self._bytes = file, gone, 0

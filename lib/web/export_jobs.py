@@ -50,7 +50,7 @@ class ExportJob:
         self.seen = time.monotonic()
 
     def go_on(self, rows: int = 0) -> None:
-        """Count the rows; give up where nobody looks any more."""
+        """Count the rows; give up where no page looks any more."""
         self.rows = rows
         if time.monotonic() - self.seen > UNWATCHED_SECONDS:
             self.gone.set()
@@ -80,7 +80,7 @@ class ExportCache:
         timer.start()
 
     def get(self, token: str) -> ExportFile | None:
-        """The file, to be closed by whoever asked; None where it is not there any more."""
+        """The file, to be closed by the caller; None where it is not there any more."""
         with self._lock:
             made = self._kept.get(token)
             return made.again() if made else None

@@ -1,6 +1,6 @@
 """The exports of this server: by a signed link one gets the file, or its ``.meta.json``, or one sentence.
 
-Whoever goes away while a file is written or sent frees it, and its database connection, at once.
+A client that goes away while a file is written or sent frees it, and its database connection, at once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 30
 STALLED_SECONDS = 60
-"""How long somebody may take none of a file before the connection is closed."""
+"""How long a client may take none of a file before the connection is closed."""
 
 _CHUNK = 256 * 1024
 _TYPES = {

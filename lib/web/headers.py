@@ -27,8 +27,8 @@ HEADERS = {
 }
 
 CLOSED = ("metrics", "upload_file", "agent", "script-health-check")
-"""Streamlit answers these, and what is below them, to anybody, before the pages' gate: numbers of the process,
-memory for uploads, another way to drive the pages. Nobody here needs them."""
+"""Streamlit answers these, and what is below them, to any client, before the pages' gate: numbers of the process,
+memory for uploads, another way to drive the pages. No page here needs them."""
 
 
 class SecurityHeaders:

@@ -104,7 +104,7 @@ def address_of(link: Link, token: str) -> str:
 
 
 def new_browser() -> str:
-    """A name for a browser that nobody can guess."""
+    """A name for a browser that cannot be guessed."""
     return secrets.token_urlsafe(24)
 
 

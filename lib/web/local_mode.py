@@ -1,4 +1,4 @@
-"""Without sign-in everybody who is served is an administrator, so only this machine may be served."""
+"""Without sign-in every client is an administrator, so only this machine may be served."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ThisMachineMiddleware:
     """Refuse every connection that does not begin and end at a loopback address. The outermost of all.
 
     The connection decides, not the server's options: ``uvicorn --host 0.0.0.0`` knows nothing of Streamlit's.
-    Both its ends count. A server that trusts everybody's ``X-Forwarded-For`` lets a stranger choose the client's
+    Both its ends count. A server that trusts any client's ``X-Forwarded-For`` lets a stranger choose the client's
     address, but not the address that was connected to. What comes through a proxy on this machine has loopback at
     both ends; it is known by what proxies write down, whatever that says. A Unix socket has no addresses, and
     is what proxies use.

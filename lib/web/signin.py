@@ -108,7 +108,7 @@ class ReturnToMiddleware:
 
 
 def _outcome(query: bytes) -> str | None:
-    """What to say where this callback signs nobody in; None where none was meant to: it follows a sign-out, too."""
+    """What to say where this callback signs no person in; None where none was meant to: it follows a sign-out, too."""
     asked = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     if "error" in asked:
         return "refused"

@@ -23,7 +23,7 @@ class ForkGuard:
     """Knows the transactions in progress, and lets none begin while a fork is under way.
 
     Both ways by construction (lib.db.blocks.line): who is gone holds no fork up, and a fork whose end was missed holds
-    nobody up for longer than its own patience.
+    no thread up for longer than its own patience.
     """
 
     def __init__(self) -> None:

@@ -83,7 +83,7 @@ class Lease:
         return self._kept.connection()
 
     def _take(self) -> Kept:
-        """Take what is shared, in the order in which everybody takes it."""
+        """Take what is shared, in the order in which every block takes it."""
         kind, parts = self._kind, self._parts
         seconds = kind.seconds or parts.limits.seconds
         self._mark = transaction_mark()

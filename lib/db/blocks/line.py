@@ -3,7 +3,7 @@
 A lock that has to be given back stays taken where an exception from outside (a signal handler that raises, a test's
 time-out) comes between the two lines that would give it back. So nothing here has to be given back: a place belongs
 to a ticket, the first living tickets of a line have the places, and one that is gone has none. Leaving in the
-ordinary way is quicker, and wakes the next; where even that was interrupted, whoever waits looks again by itself.
+ordinary way is quicker, and wakes the next; where even that was interrupted, a waiting thread looks again by itself.
 """
 
 from __future__ import annotations

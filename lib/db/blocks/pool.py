@@ -64,7 +64,7 @@ class Kept:
             self.side.close(self.driver)
 
     def __del__(self) -> None:
-        """Closed, too, where nobody came to it."""
+        """Closed, too, where no thread came to it."""
         if "driver" in self.__dict__:
             self.close()
 
@@ -128,7 +128,7 @@ class Pool:
             kept.close()
 
     def discard(self, kept: Kept) -> None:
-        """Nobody knows what state it is in."""
+        """Give up a connection whose state is unknown."""
         if kept.generation is not self._generation:
             _abandoned.append(kept)
         else:

@@ -35,8 +35,9 @@ class WriterLockUnusable(Exception):
 class WriterLock:
     """One writer at a time, over all threads and processes of this machine.
 
-    Two files, because a lock alone goes to whoever just gave it back, before those who wait have woken: who is first
-    holds ``-next`` until ``-queue`` is free, so no process has two turns in a row while another one waits.
+    Two files, because a lock alone goes to the process that just gave it back, before those who wait have
+    woken: who is first holds ``-next`` until ``-queue`` is free, so no process has two turns in a row while
+    another one waits.
     """
 
     def __init__(self, database: Path) -> None:
@@ -128,7 +129,7 @@ class _File:
         return self._descriptor is None
 
     def __del__(self) -> None:
-        """Closed, too, where nobody did it."""
+        """Closed, too, where no caller did it."""
         self.close()
 
 
@@ -156,7 +157,7 @@ class _FileLock:
             file.close()
 
     def forget(self) -> None:
-        """In a child: a lock lives as long as anybody has its file open."""
+        """In a child: a lock lives as long as any process has its file open."""
         for file in [self._file, *self._waiting]:
             if file is not None:
                 file.close()
@@ -180,7 +181,7 @@ class _FileLock:
         return self._file
 
     def _wait(self, deadline: float) -> _File:
-        """The kernel wakes whoever waits, but knows no time limit: a thread waits in our place, on a file of its own."""
+        """The kernel wakes a waiting thread without a time limit: one waits in our place, on a file of its own."""
         wait = _Wait(self._open())
         self._waiting.add(wait.file)
         try:
