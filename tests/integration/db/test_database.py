@@ -305,16 +305,18 @@ def test_a_step_that_fails_leaves_the_steps_before_it_and_goes_on_from_there(emp
 
 
 @postgres_only
-@pytest.mark.parametrize("table", ["usage_events", "usage_hourly", "usage_daily"])
+@pytest.mark.parametrize(
+    ("table", "schema"), [("usage_events", "0005"), ("usage_hourly", "0001"), ("usage_daily", "0001")]
+)
 def test_an_upgrade_lets_a_call_in_progress_go_first_and_tries_again(
-    empty_database_url, table, monkeypatch, caplog
+    empty_database_url, table, schema, monkeypatch, caplog
 ):
     """As a settlement that holds what a step wants, and then wants what the step may hold: one of them gives way."""
     monkeypatch.setattr("lib.db.migrations.online._LOCK_SECONDS", 0.1)
     caplog.set_level("INFO")
     database = Database(empty_database_url)
     with database.write() as connection:
-        begin_at(connection, "0001", "p")
+        begin_at(connection, schema, "p")
     with psycopg.connect(empty_database_url.replace("+psycopg", "")) as call:
         call.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE")
         upgrade = threading.Thread(target=migrate, args=(database,))
