@@ -1,27 +1,29 @@
-"""The platform's key in the environment, where every library of a worker's process could find it."""
+"""Platform keys in the environment, where every library of a worker's process could find them."""
 
 from __future__ import annotations
 
 import os
 
-OWN_NAME = "QODEX_OPENAI_API_KEY"
-"""No library reads it by itself."""
-
-OLD_NAME = "OPENAI_API_KEY"
-"""Each client of OpenAI's that is made without a key takes this one."""
+from lib.providers import ProviderFacts, known
 
 
 def name_in_use(variable: str) -> str:
-    """The variable that a value came from, where the platform's key may stand under either name."""
-    return OLD_NAME if variable == OWN_NAME and not os.environ.get(OWN_NAME) else variable
+    """The variable that a value came from, where a platform key may stand under either name."""
+    for facts in known.facts.values():
+        if variable == facts.key_variable and not os.environ.get(variable):
+            return facts.ambient_key_variable
+    return variable
 
 
 def key_warning() -> str | None:
     """What to tell an operator in whose environment any library finds a key: its calls would pass the meter by."""
-    if not os.environ.get(OLD_NAME):
-        return None
-    cure = "Unset it" if os.environ.get(OWN_NAME) else f"Rename it {OWN_NAME}"
+    found = [facts for facts in known.facts.values() if os.environ.get(facts.ambient_key_variable)]
+    return " ".join(map(_warning, found)) or None
+
+
+def _warning(facts: ProviderFacts) -> str:
+    cure = "Unset it" if os.environ.get(facts.key_variable) else f"Rename it {facts.key_variable}"
     return (
-        f"{OLD_NAME} is set: a library in a worker that makes a client of its own would spend that key, without "
-        f"caps and without a usage row. {cure}."
+        f"{facts.ambient_key_variable} is set: a library in a worker that makes a client of its own would spend "
+        f"that key, without caps and without a usage row. {cure}."
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-# What a call runs through. A signal handler's own frame, or that of the library that brought it, is none of these.
+from lib.providers import known
+
+# What a call runs through, besides the SDK of a provider. A signal handler's own frame, or that of the library that brought it, is none of these.
 _OUR_WAY = frozenset(
     {
-        "lib", "openai", "httpx2", "httpcore2", "h11", "anyio", "sniffio", "ssl", "socket", "select", "selectors",
+        "lib", "httpx2", "httpcore2", "h11", "anyio", "sniffio", "ssl", "socket", "select", "selectors",
         "asyncio", "sqlalchemy", "psycopg", "psycopg_binary", "sqlite3", "cryptography", "concurrent", "contextlib",
         "threading", "queue", "weakref", "json", "re", "codecs", "encodings", "zlib", "logging", "genai_prices",
     }
@@ -22,4 +24,5 @@ def is_from_outside(error: BaseException) -> bool:
     if trace is None:
         return False
     module = str(trace.tb_frame.f_globals.get("__name__", ""))
-    return module.partition(".")[0] not in _OUR_WAY
+    package = module.partition(".")[0]
+    return package not in _OUR_WAY and package not in known.packages

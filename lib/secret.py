@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hmac
-import re
 from collections.abc import Callable
 from functools import wraps
 from typing import NoReturn, ParamSpec, TypeVar
 
+from lib.providers import known
+
 P = ParamSpec("P")
 T = TypeVar("T")
 HIDDEN = "[key hidden]"
-_KEY_LIKE = re.compile(r"sk-[A-Za-z0-9_*.…-]{5,}[A-Za-z0-9_*…-]")
 
 
 class Secret:
@@ -84,4 +84,4 @@ def redact(text: str, *secrets: Secret) -> str:
         parts = [key, key[:half], key[half:]] if half >= 8 else [key]  # noqa: PLR2004 - shorter halves are words
         for part in parts:
             text = text.replace(part, HIDDEN).replace(part[::-1], HIDDEN)
-    return _KEY_LIKE.sub(HIDDEN, text)
+    return known.key_like.sub(HIDDEN, text)

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lib import addresses, ambient, certificates
 from lib.emails import clean_domain, clean_email
 from lib.errors import BadInput, SettingsError
+from lib.providers import OPENAI, known
 from lib.secret import Secret
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "bin/qodex"
 """The command line, as documents and pages show it: it works from a bare shell in the repository's root."""
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
 SIGN_IN = (
     "QODEX_OIDC_ISSUER",
     "QODEX_OIDC_CLIENT_ID",
@@ -43,6 +52,33 @@ def _cleaned(clean: Callable[[str], str], values: Sequence[str]) -> list[str]:
         return [clean(value) for value in values]
     except BadInput as problem:
         raise ValueError(problem.sentence) from None
+
+
+def _wrap(value: object) -> object:
+    return Secret(value.strip()) if isinstance(value, str) and value.strip() else value or None
+
+
+def _fitting_a_header(value: Secret | None) -> Secret | None:
+    if value and not all("!" <= character <= "~" for character in value.reveal()):
+        raise ValueError("the key holds white space or characters that no key has; paste it again")
+    return value
+
+
+SecretText = Annotated[Secret | None, NoDecode, BeforeValidator(_wrap)]
+PlatformKey = Annotated[SecretText, AfterValidator(_fitting_a_header)]
+"""The platform-funded key of a provider."""
+BaseURL = Annotated[str, AfterValidator(addresses.clean_upstream)]
+"""Where a provider is."""
+
+
+@dataclass(frozen=True)
+class ProviderSettings:
+    """How this deployment reaches one provider."""
+
+    key: Secret | None
+    """The platform-funded key."""
+
+    base_url: str
 
 
 class Settings(BaseSettings):
@@ -82,7 +118,7 @@ class Settings(BaseSettings):
         validation_alias="QODEX_DB_TIMEOUT",
         description="seconds that a statement, a lock or a connection of the database may take",
     )
-    master_keys: Annotated[Secret | None, NoDecode] = Field(
+    master_keys: SecretText = Field(
         None,
         validation_alias="QODEX_MASTER_KEYS",
         description="master keys, base64 of 32 random bytes, comma-separated, **first one encrypts**",
@@ -93,15 +129,16 @@ class Settings(BaseSettings):
         description="the same, one a line, in a file of mode 0600; `QODEX_MASTER_KEYS` wins over it. "
         "Made on first start on an empty SQLite database; never made by itself on PostgreSQL",
     )
-    openai_api_key: Annotated[Secret | None, NoDecode] = Field(
+    # Of each provider two: NAME_api_key and NAME_base_url.
+    openai_api_key: PlatformKey = Field(
         None,
-        validation_alias=AliasChoices(ambient.OWN_NAME, ambient.OLD_NAME),
+        validation_alias=AliasChoices(OPENAI.key_variable, OPENAI.ambient_key_variable),
         description="the platform-funded key (platform fallback), under a name that no library reads by itself. "
         "`OPENAI_API_KEY` is read too, with a warning. None: projects without BYOK cannot call",
     )
-    openai_base_url: str = Field(
-        DEFAULT_BASE_URL,
-        validation_alias="OPENAI_BASE_URL",
+    openai_base_url: BaseURL = Field(
+        OPENAI.base_url,
+        validation_alias=OPENAI.url_variable,
         description="upstream; https, or http on loopback only; never link-local",
     )
     timezone: str = Field("UTC", validation_alias="QODEX_TIMEZONE", description="reporting time zone")
@@ -127,10 +164,10 @@ class Settings(BaseSettings):
     oidc_client_id: str | None = Field(
         None, validation_alias="QODEX_OIDC_CLIENT_ID", description="sign-in: client id"
     )
-    oidc_client_secret: Annotated[Secret | None, NoDecode] = Field(
+    oidc_client_secret: SecretText = Field(
         None, validation_alias="QODEX_OIDC_CLIENT_SECRET", description="sign-in: client secret"
     )
-    cookie_secret: Annotated[Secret | None, NoDecode] = Field(
+    cookie_secret: SecretText = Field(
         None, validation_alias="QODEX_COOKIE_SECRET", description="sign-in: signs the session cookie"
     )
     public_url: str | None = Field(
@@ -174,6 +211,16 @@ class Settings(BaseSettings):
             sentence = first["msg"].removeprefix("Value error, ")
         raise SettingsError(variable, sentence)
 
+    def provider(self, name: str) -> ProviderSettings:
+        """How this deployment reaches the provider of that name, one of ``lib.providers``."""
+        return ProviderSettings(getattr(self, f"{name}_api_key"), getattr(self, f"{name}_base_url"))
+
+    @property
+    def platform_keys(self) -> dict[str, Secret]:
+        """The platform-funded keys by the provider's name, where there is one."""
+        keys = {name: self.provider(name).key for name in known.facts}
+        return {name: key for name, key in keys.items() if key is not None}
+
     @property
     def is_sqlite(self) -> bool:
         """True for one machine with SQLite, False for PostgreSQL."""
@@ -191,18 +238,6 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The reporting time zone."""
         return ZoneInfo(self.timezone)
-
-    @field_validator("master_keys", "openai_api_key", "oidc_client_secret", "cookie_secret", mode="before")
-    @classmethod
-    def _wrap(cls, value: object) -> object:
-        return Secret(value.strip()) if isinstance(value, str) and value.strip() else value or None
-
-    @field_validator("openai_api_key")
-    @classmethod
-    def _fits_a_header(cls, value: Secret | None) -> Secret | None:
-        if value and not all("!" <= character <= "~" for character in value.reveal()):
-            raise ValueError("the key holds white space or characters that no key has; paste it again")
-        return value
 
     @field_validator("email_domains", "admins", mode="before")
     @classmethod
@@ -293,11 +328,6 @@ class Settings(BaseSettings):
         if value is not None:
             certificates.read(value)
         return value
-
-    @field_validator("openai_base_url")
-    @classmethod
-    def _safe_upstream(cls, value: str) -> str:
-        return addresses.clean_upstream(value)
 
     @field_validator("timezone")
     @classmethod

@@ -14,7 +14,8 @@ from lib import ambient
 from lib import settings as settings_module
 from lib.errors import SettingsError
 from lib.secret import Secret
-from lib.settings import DEFAULT_BASE_URL, ROOT, Settings
+from lib.providers import OPENAI
+from lib.settings import ROOT, Settings
 
 VARIABLES = {
     "DATABASE_URL",
@@ -96,7 +97,7 @@ def test_without_any_variable_there_are_defaults(read):
     assert settings.database_url == f"sqlite:///{ROOT / 'var/db/qodex.db'}"
     assert settings.master_key_file == ROOT / "var/keys/master.key"
     assert (settings.openai_base_url, settings.timezone, settings.session_hours) == (
-        DEFAULT_BASE_URL,
+        OPENAI.base_url,
         "UTC",
         12,
     )
