@@ -126,7 +126,7 @@ def _add_projects(database: Database, rows: Rows) -> None:
     keyring = Keyring([MasterKey(MASTER)])
     unsealed = UnsealedProjects(database, keyring)
     unsealed.seal(unsealed.find(actor=ACTOR), actor=ACTOR)
-    store = KeyStore(database, keyring, None)
+    store = KeyStore(database, keyring, {})
     for slug in rows.own_keys:
         store.save(slug, Secret("sk-bench-own-BYOK"), actor=ACTOR, expected_version=0, verdict=Verdict())
 

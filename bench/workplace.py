@@ -77,7 +77,7 @@ def platform(url: str, base_url: str = "https://api.openai.com/v1") -> Iterator[
     )
     opened = Platform(settings, actor=ACTOR)
     opened.projects.add("bench", actor=ACTOR)
-    KeyStore(opened.database, opened.keyring, None).save(
+    KeyStore(opened.database, opened.keyring, {}).save(
         "bench", Secret(KEY), actor=ACTOR, expected_version=0, verdict=Verdict()
     )
     try:

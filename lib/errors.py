@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from lib import providers
+
 
 class QodexError(Exception):
     """Base of all: ``str(error)`` is the sentence to show."""
@@ -46,9 +48,9 @@ class BadInput(QodexError):
 class SdkUnsupported(QodexError):
     """The installed version of a provider's SDK does not fit; nothing was sent."""
 
-    def __init__(self, installed: str, wanted: str) -> None:
+    def __init__(self, package: str, installed: str, wanted: str) -> None:
         super().__init__(
-            f"The installed openai {installed} does not fit. Install one that does: pip install '{wanted}'."
+            f"The installed {package} {installed} does not fit. Install one that does: pip install '{wanted}'."
         )
 
 
@@ -105,7 +107,7 @@ class DatabaseConflict(QodexError):
 
 
 class KeyMalformed(QodexError):
-    """What was pasted cannot be an OpenAI key. The text itself is not repeated."""
+    """What was pasted cannot be a key of that provider. The text itself is not repeated."""
 
 
 class KeyRejected(QodexError):
@@ -114,8 +116,16 @@ class KeyRejected(QodexError):
     Attributes: the upstream's ``status`` (HTTP), ``code``, ``message`` (scrubbed) and ``request_id``.
     """
 
-    def __init__(self, *, status: int | None, code: str | None, message: str, request_id: str | None) -> None:
-        super().__init__(f"OpenAI rejected this key: {message} Nothing was saved.")
+    def __init__(
+        self,
+        *,
+        status: int | None,
+        code: str | None,
+        message: str,
+        request_id: str | None,
+        provider: str = providers.DEFAULT,
+    ) -> None:
+        super().__init__(f"{providers.title(provider)} rejected this key: {message} Nothing was saved.")
         self.status, self.code, self.message, self.request_id = status, code, message, request_id
 
 
@@ -158,13 +168,14 @@ class KeyMissing(QodexError):
     ``str()`` is the sentence for the project's lead, ``for_operator`` the one for who runs the server.
     """
 
-    def __init__(self, slug: str) -> None:
+    def __init__(self, slug: str, provider: str = providers.DEFAULT) -> None:
+        facts = providers.known.facts[provider]
         super().__init__(
             f"{slug} has no key of its own and no platform key is configured. "
-            "Add your OpenAI key in Settings > Integrations, or ask the operator."
+            f"Add your {facts.title} key in Settings > Integrations, or ask the operator."
         )
         self.for_operator = (
-            "Set QODEX_OPENAI_API_KEY so that projects without a key of their own can make calls."
+            f"Set {facts.key_variable} so that projects without a key of their own can make calls."
         )
 
 

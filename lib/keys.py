@@ -10,14 +10,15 @@ from lib.access.projects import Projects
 from lib.access.roles import Action, Actor, require
 from lib.db import Database
 from lib.errors import KeyRejected, KeyUnusable, SampleProject
-from lib.llm.openai.key_check import CheckResult, check_key
-from lib.llm.openai.key_format import clean_key
-from lib.secret import Secret
+from lib.llm import registry
+from lib.llm.key_check import CheckResult, check_key
+from lib.providers import DEFAULT
+from lib.secret import Secret, without_variables
 from lib.settings import Settings
-from lib.vault.keys import KeyStore, require_provider
+from lib.vault.keys import KeyStore
 from lib.vault.rate_limit import check_rate_limit
 from lib.vault.resolving import ResolvedKey
-from lib.vault.states import PROVIDER, KeyState, PlatformKeyState, Verdict
+from lib.vault.states import KeyState, PlatformKeyState, Verdict
 
 
 class Keys:
@@ -43,7 +44,7 @@ class Keys:
         actor: Actor | None = None,
         expected_version: int | None = None,
         accept_unusable: bool = False,
-        provider: str = PROVIDER,
+        provider: str = DEFAULT,
     ) -> KeyState:
         """Check a key with the provider and put it in use.
 
@@ -55,7 +56,7 @@ class Keys:
                 use when this began, so that of two people who replace at once one is told.
             accept_unusable: the person's word that a key which cannot be used now (no money, this server's
                 address not allowed) may replace one that works.
-            provider: only ``openai`` so far.
+            provider: whose key it is.
 
         Raises:
             KeyMalformed: it cannot be a key of this provider.
@@ -68,15 +69,15 @@ class Keys:
         pasted = Secret(key)
         del key  # before anything can fail: a traceback that shows variables must not show it
         who = self._allowed(slug, actor)
-        require_provider(provider)
-        secret = clean_key(pasted.reveal())
-        state = self.describe(slug, actor=who)
+        asked = registry.provider(provider)
+        secret = without_variables(asked.clean_key)(pasted.reveal())
+        state = self.describe(slug, actor=who, provider=provider)
         seen = state.version if expected_version is None else expected_version
         with check_rate_limit(self._database, slug, who):
             try:
-                result = check_key(secret, self._settings)
+                result = check_key(asked, secret, self._settings)
             except KeyRejected as refused:
-                self._store.record_refusal(slug, actor=who, code=refused.code)
+                self._store.record_refusal(slug, actor=who, code=refused.code, provider=provider)
                 raise
         if result.obstacle and not accept_unusable and _may_work(state):
             raise KeyUnusable(
@@ -85,53 +86,66 @@ class Keys:
                 request_id=result.request_id,
                 last4=state.last4 or "",
             )
-        return self._store.save(slug, secret, actor=who, expected_version=seen, verdict=_verdict(result))
+        return self._store.save(
+            slug, secret, actor=who, expected_version=seen, verdict=_verdict(result), provider=provider
+        )
 
-    def check(self, slug: str, *, actor: Actor | None = None) -> KeyState:
+    def check(self, slug: str, *, actor: Actor | None = None, provider: str = DEFAULT) -> KeyState:
         """Ask the provider about the saved key again, and note the answer.
 
         A refusal is no exception here: the state says ``failing``. Raises KeyUnchecked where the provider
         could not be asked (the state stays), KeyLocked where the key does not open.
         """
         who = self._allowed(slug, actor)
-        state = self.describe(slug, actor=who)
+        asked = registry.provider(provider)
+        state = self.describe(slug, actor=who, provider=provider)
         if state.status == "none":
             return state
-        resolved = self._store.resolve(slug)
+        resolved = self._store.resolve(slug, provider=provider)
         if resolved.version is None:
-            return self.describe(slug, actor=who)
+            return self.describe(slug, actor=who, provider=provider)
         with check_rate_limit(self._database, slug, who):
             try:
-                result = check_key(resolved.secret, self._settings)
+                verdict, failure = _verdict(check_key(asked, resolved.secret, self._settings)), None
             except KeyRejected as refused:
-                return self._store.record_check(
-                    slug, actor=who, version=resolved.version, verdict=None, failure=_failure(refused)
-                )
-        return self._store.record_check(slug, actor=who, version=resolved.version, verdict=_verdict(result))
+                verdict, failure = None, _failure(refused)
+        return self._store.record_check(
+            slug,
+            actor=who,
+            version=resolved.version,
+            verdict=verdict,
+            failure=failure,
+            provider=provider,
+        )
 
     def remove(
-        self, slug: str, *, actor: Actor | None = None, expected_version: int | None = None
+        self,
+        slug: str,
+        *,
+        actor: Actor | None = None,
+        expected_version: int | None = None,
+        provider: str = DEFAULT,
     ) -> KeyState:
         """Destroy the sealed key; the project is platform-funded again."""
         who = actor or self._actor
         with denials_logged(self._database, who, "remove the key", slug):
-            return self._store.remove(slug, actor=who, expected_version=expected_version)
+            return self._store.remove(slug, actor=who, expected_version=expected_version, provider=provider)
 
-    def describe(self, slug: str, *, actor: Actor | None = None) -> KeyState:
+    def describe(self, slug: str, *, actor: Actor | None = None, provider: str = DEFAULT) -> KeyState:
         """All that may be shown of the project's key."""
-        return self._store.describe(slug, actor=actor or self._actor)
+        return self._store.describe(slug, actor=actor or self._actor, provider=provider)
 
-    def describe_all(self, *, actor: Actor | None = None) -> dict[str, KeyState]:
+    def describe_all(self, *, actor: Actor | None = None, provider: str = DEFAULT) -> dict[str, KeyState]:
         """All that may be shown of the key of every project that the actor may see, by slug."""
-        return self._store.describe_all(actor=actor or self._actor)
+        return self._store.describe_all(actor=actor or self._actor, provider=provider)
 
-    def resolve(self, slug: str) -> ResolvedKey:
+    def resolve(self, slug: str, *, provider: str = DEFAULT) -> ResolvedKey:
         """The key for the next call; ``.secret.reveal()`` gives the text. Raises KeyLocked, KeyMissing."""
-        return self._store.resolve(slug)
+        return self._store.resolve(slug, provider=provider)
 
-    def platform_state(self) -> PlatformKeyState:
+    def platform_state(self, provider: str = DEFAULT) -> PlatformKeyState:
         """Whether the platform-funded key is there, and how it fails if it does."""
-        return self._store.platform_state()
+        return self._store.platform_state(provider)
 
     def _allowed(self, slug: str, actor: Actor | None) -> Actor:
         who = actor or self._actor

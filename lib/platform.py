@@ -25,15 +25,10 @@ from lib.errors import BadInput, RunEnded, SampleProject
 from lib.keys import Keys
 from lib.ledger.ledger import Ledger
 from lib.ledger.run_end import RunEnd
-from lib.llm.openai.clients import (
-    MeteredAsyncOpenAI,
-    MeteredOpenAI,
-    end_run,
-    make_async_client,
-    make_client,
-)
-from lib.llm.openai.test_call import send_test_prompt
+from lib.llm import registry
+from lib.llm.registry import Clients
 from lib.pricing.prices import PriceBook
+from lib.providers import DEFAULT
 from lib.reports.calls import CallReports
 from lib.reports.spend import Reports
 from lib.runs.heartbeat import Heartbeat
@@ -87,7 +82,7 @@ class Platform:
         self.deployment_id = self.database.deployment_id  # here, and not in the transaction of the first call
         with self.database.read() as connection:
             self.keyring = keyring_for(connection, settings)
-        store = KeyStore(self.database, self.keyring, settings.openai_api_key)
+        store = KeyStore(self.database, self.keyring, settings.platform_keys)
         self.masters = Masters(self.database, self.keyring, settings)
         self.unsealed = UnsealedProjects(self.database, self.keyring)
         self.prices = PriceBook.load(settings.prices_file)
@@ -154,7 +149,15 @@ class Platform:
             started = self._runs.start(project or "", kind, actor=who, token_budget=token_budget)
         return Run(self, started)
 
-    def test_call(self, project: str, model: str, prompt: str, *, actor: Actor | None = None) -> TestCall:
+    def test_call(
+        self,
+        project: str,
+        model: str,
+        prompt: str,
+        *,
+        actor: Actor | None = None,
+        provider: str = DEFAULT,
+    ) -> TestCall:
         """Make one short call as a run of its own, through the very client that workers use.
 
         No answer of the provider is an exception here, an error or something odd: ``sentence`` says what it was.
@@ -165,11 +168,11 @@ class Platform:
         """
         if not 0 < len(prompt.strip()) <= TEST_PROMPT_LENGTH:
             raise BadInput(f"A test prompt has 1 to {TEST_PROMPT_LENGTH} characters.")
-        who = actor or self.actor
+        asked, who = registry.provider(provider), actor or self.actor
         with self.run(project, kind="chat", actor=who) as run:
-            answer = send_test_prompt(run.openai, model.strip(), prompt)
+            answer = asked.send_test_prompt(run.client(provider), model.strip(), prompt)
             run.finish("error" if answer is None else "passed")
-        return TestCall(answer, self.runs.show(run.id, actor=who))
+        return TestCall(answer, self.runs.show(run.id, actor=who), asked.facts.title)
 
     def due_runs(self, *, limit: int = 20) -> list[StartedRun]:
         """Claim waiting runs whose time has come; go on with each: ``platform.run(resume=it.run_id)``."""
@@ -191,12 +194,13 @@ class Platform:
 
 @dataclass(frozen=True)
 class TestCall:
-    """A test call: the answer's text, None where there was none, and its run with tokens, cost and payer."""
+    """A test call: the answer's text, None where there was none, its run, and the provider's title."""
 
     __test__ = False  # pytest: this is no test
 
     answer: str | None
     detail: RunDetail
+    provider: str
 
     @property
     def sentence(self) -> str:
@@ -206,14 +210,14 @@ class TestCall:
             return self.answer or "The answer was empty."
         if last is None or last.error_message or last.status != "ok":
             return (last and last.error_message) or "There was no answer."
-        return "OpenAI answered, but not in a form that can be read."
+        return f"{self.provider} answered, but not in a form that can be read."
 
 
 def _log_progress(done: int, total: int) -> None:
     log.info("Rolling up days of the new time zone: %s of %s projects.", done, total)
 
 
-class Run:
+class Run(Clients):
     """A run in progress. Leaving the ``with`` block ends it: passed, or error where an exception left it.
 
     A client that was taken from it keeps it going. A run that nobody has any more ends by itself.
@@ -223,29 +227,15 @@ class Run:
     """
 
     def __init__(self, platform: Platform, started: StartedRun) -> None:
-        self._platform = platform
-        self.started = started
         self.id = self.run_id = started.run_id
         self.project, self.kind, self.token_budget = started.project, started.kind, started.token_budget
         self._end = platform._end_of(self.id)  # noqa: SLF001 - one front door in two classes
-        self._hold = self._end.guard()
+        super().__init__(platform.ledger, platform.settings, started, self._end.guard())
 
     @property
     def status(self) -> str:
         """Running, and after the end what the run ended with."""
         return self._end.status
-
-    @cached_property
-    def openai(self) -> MeteredOpenAI:
-        """A genuine ``openai.OpenAI``: keys, caps and metering happen in its transport, for each request."""
-        return make_client(self._platform.ledger, self._platform.settings, self.started, hold=self._hold)
-
-    @cached_property
-    def async_openai(self) -> MeteredAsyncOpenAI:
-        """A metered ``openai.AsyncOpenAI`` client."""
-        return make_async_client(
-            self._platform.ledger, self._platform.settings, self.started, hold=self._hold
-        )
 
     def finish(self, status: str = "passed") -> str:
         """End the run: ``passed`` or ``failed``. Returns what it ended with.
@@ -270,10 +260,8 @@ class Run:
                 # One that a cap or its budget stopped ends ``budget_exceeded`` all the same.
                 self._end.end("error" if error else "passed")
         finally:
-            for name in {"openai", "async_openai"} & self.__dict__.keys():
-                end_run(self.__dict__[name])
-            if "openai" in self.__dict__:
-                self.openai.close()
+            self._end_clients()
+            self._close_clients()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -285,5 +273,4 @@ class Run:
             # To its end, whoever cancels meanwhile.
             await asyncio.shield(asyncio.to_thread(self.__exit__, kind, error, trace))
         finally:
-            if "async_openai" in self.__dict__:
-                await self.async_openai.close()
+            await self._close_async_clients()

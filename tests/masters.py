@@ -34,7 +34,7 @@ class Server:
         )
         self.database = Database(url)
         self.keyring = load_keyring(self.settings, may_create=False)
-        self.store = KeyStore(self.database, self.keyring, None)
+        self.store = KeyStore(self.database, self.keyring, {})
         self.masters = Masters(self.database, self.keyring, self.settings)
         self.vault = Vault(
             url, self.database, Projects(self.database, ProjectSeals(self.database, self.keyring)), self.store

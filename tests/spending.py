@@ -27,6 +27,7 @@ from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
 from lib.pricing.price_file import FilePrice, PriceFile
 from lib.pricing.prices import PriceBook, Tokens
+from lib.providers import DEFAULT
 from lib.runs.lifecycle import RunStore, StartedRun
 from lib.runs.log import RunDetail, RunLog
 from lib.secret import Secret
@@ -88,7 +89,9 @@ class Shop:
         self.url = url
         self.database = Database(url, clock=clock)
         self.keyring = Keyring([MasterKey(_MASTER)])
-        self.keys = KeyStore(self.database, self.keyring, Secret(PLATFORM_KEY) if platform_key else None)
+        self.keys = KeyStore(
+            self.database, self.keyring, {DEFAULT: Secret(PLATFORM_KEY)} if platform_key else {}
+        )
         self.projects = Projects(self.database, ProjectSeals(self.database, self.keyring))
         self.plans = Plans(self.database)
         self.ledger = Ledger(self.database, self.keys, PRICES, ADMIN)

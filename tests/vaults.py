@@ -22,6 +22,7 @@ from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, local_administrator
 from lib.db import Database
 from lib.errors import QodexError
+from lib.providers import DEFAULT
 from lib.secret import Secret
 from lib.vault.keys import KeyStore
 from lib.vault.masters import Keyring
@@ -85,7 +86,7 @@ def open_vault(
         url,
         database,
         Projects(database, ProjectSeals(database, keyring)),
-        KeyStore(database, keyring, Secret(platform_key) if platform_key else None),
+        KeyStore(database, keyring, {DEFAULT: Secret(platform_key)} if platform_key else {}),
     )
     for slug in projects:
         vault.projects.add(slug, actor=ADMIN)

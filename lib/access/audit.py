@@ -12,21 +12,22 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 from lib.access.roles import Actor
 from lib.clock import Micros
 from lib.db.tables import audit_log
+from lib.providers import DEFAULT
 
 
 class Tag(StrEnum):
-    """What happened: colon paths, from the general to the particular."""
+    """What happened: colon paths, from the general to the particular. Whose key it was stands in the row."""
 
     PROJECT_CREATED = "project:created"
     PROJECT_PLAN_SET = "project:plan:set"
     PROJECT_SEALED = "project:sealed"
     POLICY_SET = "project:key_failure:set"
-    KEY_SAVED = "key:openai:saved"
-    KEY_ROTATED = "key:openai:rotated"
-    KEY_REMOVED = "key:openai:removed"
-    KEY_CHECKED = "key:openai:checked"
-    KEY_REFUSED = "key:openai:refused"
-    KEY_LOCKED = "key:openai:locked"
+    KEY_SAVED = "key:saved"
+    KEY_ROTATED = "key:rotated"
+    KEY_REMOVED = "key:removed"
+    KEY_CHECKED = "key:checked"
+    KEY_REFUSED = "key:refused"
+    KEY_LOCKED = "key:locked"
     PLAN_SET = "plan:set"
     CAPS_SET = "project:caps:set"
     MEMBER_ADDED = "member:added"
@@ -36,7 +37,7 @@ class Tag(StrEnum):
     USAGE_EXPORTED = "usage:exported"
     SAMPLE_LOADED = "sample:loaded"
     SAMPLE_REMOVED = "sample:removed"
-    KEY_RESEALED = "key:openai:resealed"
+    KEY_RESEALED = "key:resealed"
     MASTER_KEY_CREATED = "master:created"
     MASTER_KEY_PROMOTED = "master:promoted"
     MASTER_KEY_ROTATED = "master:rotated"
@@ -56,6 +57,7 @@ class Subject:
 
 
 _INSERT = insert(audit_log)
+_OLD_KEY = f"key:{DEFAULT}:"
 
 
 def record(
@@ -97,10 +99,19 @@ def count_recent(
     """How many rows with one of ``tags`` a person (or a project) has since then, and the oldest one's time."""
     statement = _BY_ACTOR if actor is not None else _BY_PROJECT
     who = actor if actor is not None else project_id
-    row = connection.execute(
-        statement, {"since": since, "tags": [tag.value for tag in tags], "who": who}
-    ).one()
+    names = [name for tag in tags for name in of_any_release(tag.value)]
+    row = connection.execute(statement, {"since": since, "tags": names, "who": who}).one()
     return int(row[0]), row[1]
+
+
+def of_any_release(tag: str) -> tuple[str, ...]:
+    """What rows call it: releases with one provider said ``key:NAME:saved`` for ``key:saved``."""
+    return (tag, tag.replace("key:", _OLD_KEY, 1)) if tag.startswith("key:") else (tag,)
+
+
+def current(tag: str) -> str:
+    """What this release calls the tag of a row."""
+    return tag.replace(_OLD_KEY, "key:", 1)
 
 
 def _json(values: Mapping[str, object] | None) -> str | None:

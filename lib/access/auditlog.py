@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, or_, select
 
+from lib.access import audit
 from lib.access.roles import Action, Actor, allows
 from lib.clock import Micros
 from lib.db import Database
@@ -77,8 +78,9 @@ def _filtered(connection: Connection, wanted: AuditFilter, actor: Actor) -> Sele
     if wanted.actors:
         statement = statement.where(audit_log.c.actor.in_(wanted.actors))
     if wanted.actions:
-        starts = [audit_log.c.action.startswith(f"{tag}:", autoescape=True) for tag in wanted.actions]
-        statement = statement.where(or_(audit_log.c.action.in_(wanted.actions), *starts))
+        tags = [name for tag in wanted.actions for name in audit.of_any_release(tag)]
+        starts = [audit_log.c.action.startswith(f"{tag}:", autoescape=True) for tag in tags]
+        statement = statement.where(or_(audit_log.c.action.in_(tags), *starts))
     if wanted.since is not None:
         statement = statement.where(audit_log.c.at >= wanted.since)
     if wanted.until is not None:

@@ -21,6 +21,7 @@ from lib.db import AnyRow, Database
 from lib.db.raw_execute import raw_execute
 from lib.db.tables import accounts, plans, projects
 from lib.errors import BadInput, ProjectUnknown
+from lib.providers import DEFAULT, known
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?")
 _NAME_LENGTH = 200
@@ -66,7 +67,7 @@ _ONE_LOCKED = _ONE.with_for_update(key_share=True)
 
 
 class Seals(Protocol):
-    """Seals what points at a project's keys: its slug, its failure policy and the keys in use.
+    """Seals what points at a project's keys: its slug, its failure policies and the keys in use.
 
     Whatever changes one of them here seals it anew. The vault does it (lib.vault.seals), a room above this one.
     """
@@ -76,6 +77,11 @@ class Seals(Protocol):
 
     def write(self, connection: Connection, project_id: str, entries: Mapping[str, str]) -> str:
         """Seal the project as it is now, with these keys in use. Raises MasterKeyMissing."""
+
+
+def policy_entry(provider: str) -> str:
+    """Under which name the seal has the failure policy of a provider that has no column for it."""
+    return f"{provider}.on_key_failure"
 
 
 class Projects:
@@ -129,8 +135,8 @@ class Projects:
         with self._database.read() as connection:
             return find_for(connection, slug, actor, Action.SEE_SPEND)
 
-    def set_policy(self, slug: str, on_key_failure: str, *, actor: Actor) -> Project:
-        """Choose what happens when the project's key fails: ``stop`` or ``platform``.
+    def set_policy(self, slug: str, on_key_failure: str, *, actor: Actor, provider: str = DEFAULT) -> Project:
+        """Choose what happens when the project's key of that provider fails: ``stop`` or ``platform``.
 
         Raises:
             KeyLocked: the project was changed past Qodex; only an operator can seal it as it is now.
@@ -138,6 +144,8 @@ class Projects:
         """
         if on_key_failure not in POLICIES:
             raise BadInput("Choose stop or platform.")
+        if provider not in known.facts:
+            raise BadInput(f"Choose a provider: {', '.join(known.facts)}.")
         with (
             denials_logged(self._database, actor, "set the failure policy", slug),
             self._database.write() as connection,
@@ -145,8 +153,13 @@ class Projects:
             before = find_for(connection, slug, actor, Action.SET_FAILURE_POLICY, lock=True)
             keys = self._seals.verified(connection, before.id)
             now = self._database.now(connection)
-            values = {"on_key_failure": on_key_failure, "policy_set_at": now, "policy_set_by": actor.name}
-            connection.execute(update(projects).where(projects.c.id == before.id).values(values))
+            was = before.on_key_failure
+            if provider == DEFAULT:
+                values = {"on_key_failure": on_key_failure, "policy_set_at": now, "policy_set_by": actor.name}
+                connection.execute(update(projects).where(projects.c.id == before.id).values(values))
+            else:
+                was = keys.get(policy_entry(provider), "stop")
+                keys[policy_entry(provider)] = on_key_failure
             self._seals.write(connection, before.id, keys)
             audit.record(
                 connection,
@@ -154,8 +167,8 @@ class Projects:
                 actor,
                 Tag.POLICY_SET,
                 before.subject,
-                before={"on_key_failure": before.on_key_failure},
-                after={"on_key_failure": on_key_failure},
+                before={"provider": provider, "on_key_failure": was},
+                after={"provider": provider, "on_key_failure": on_key_failure},
             )
             return find(connection, slug)
 

@@ -6,8 +6,10 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,6 +28,9 @@ from lib.settings import Settings
 from lib.vault.keys import KeyStore
 from lib.vault.masters import Keyring, load_keyring
 from lib.vault.unsealed import last_sealed_as_found
+
+if TYPE_CHECKING:
+    from lib.llm.provider import Provider
 
 _OLD_TABLE = 60  # days
 
@@ -66,7 +71,7 @@ def _examined(session: Session) -> Iterator[Finding]:
         yield Finding("environment", "note", warning)
     yield from _database(session, settings)
     yield from _modes(settings)
-    yield _sentence("upstream", lambda: _upstream(settings))
+    yield from _upstreams(settings)
     yield _sentence("prices", lambda: _prices(settings))
 
 
@@ -107,7 +112,7 @@ def _keys(session: Session, settings: Settings, database: Database) -> Iterator[
         yield Finding(
             "master keys", "ok" if first else "note", first or "none; no project can be created, no key saved"
         )
-    states = KeyStore(database, ring, settings.openai_api_key).describe_all(actor=session.actor)
+    states = KeyStore(database, ring, settings.platform_keys).describe_all(actor=session.actor)
     saved = {slug: state for slug, state in states.items() if state.version}
     locked = {slug: state for slug, state in states.items() if state.status == "locked"}
     for slug, state in sorted(locked.items()):
@@ -157,18 +162,27 @@ def _names(files: list[Path]) -> str:
     return ", ".join(path.name for path in files)
 
 
-def _upstream(settings: Settings) -> Finding:
-    from lib.llm.openai.key_check import check_key  # noqa: PLC0415 - takes a while to load
+def _upstreams(settings: Settings) -> Iterator[Finding]:
+    from lib.llm import registry  # noqa: PLC0415 - takes a while to load
 
-    if settings.openai_api_key is None:
+    for provider in registry.live():
+        yield _sentence("upstream", partial(_platform_key, provider, settings))
+
+
+def _platform_key(provider: Provider, settings: Settings) -> Finding:
+    from lib.llm.key_check import check_key  # noqa: PLC0415 - takes a while to load
+
+    title = provider.facts.title
+    key = settings.provider(provider.facts.name).key
+    if key is None:
         return Finding("platform key", "note", "none; projects without a key of their own cannot make calls")
-    name = f"platform key •••• {settings.openai_api_key.last4}"
+    name = f"platform key •••• {key.last4}"
     try:
-        result = check_key(settings.openai_api_key, settings)
+        result = check_key(provider, key, settings)
     except KeyRejected as problem:
-        return Finding(name, "broken", f"OpenAI rejected it: {problem.message}")
+        return Finding(name, "broken", f"{title} rejected it: {problem.message}")
     except KeyUnchecked as problem:
-        return Finding(name, "broken", f"OpenAI could not be asked. {problem.reason}")
+        return Finding(name, "broken", f"{title} could not be asked. {problem.reason}")
     return Finding(name, "ok" if result.status == "working" else "broken", result.message)
 
 

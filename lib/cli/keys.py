@@ -18,28 +18,35 @@ from lib.cli.output import (
 )
 from lib.cli.session import Session
 from lib.errors import BadInput, KeyUnusable, QodexError
+from lib.providers import DEFAULT, title
 from lib.secret import Secret
 from lib.vault.states import KeyState
 
 _LARGEST_INPUT = 64 * 1024
 _BROKEN = {"failing", "locked"}
+_TITLE = title(DEFAULT)
 
 
-@click.group()
+@click.group(
+    help=f"The {_TITLE} keys of projects. No command shows more of a key than its last four characters."
+)
 def keys() -> None:
-    """The OpenAI keys of projects. No command shows more of a key than its last four characters."""
+    """Everything about the keys of projects."""
 
 
-@keys.command("set")
+@keys.command(
+    "set",
+    help=f"""Check a key with {_TITLE} and put it in use. The key is read from standard input.
+
+    A key that cannot be used now (no money, this address not allowed) replaces one that works only if you say so:
+    when asked at a terminal, or with --yes.
+    """,
+)
 @click.argument("slug")
 @yes_option
 @click.pass_obj
 def save(session: Session, slug: str, *, yes: bool) -> None:
-    """Check a key with OpenAI and put it in use. The key is read from standard input.
-
-    A key that cannot be used now (no money, this address not allowed) replaces one that works only if you say so:
-    when asked at a terminal, or with --yes.
-    """
+    """Save a key."""
     keys, typed = session.platform.keys, _typed_key()
     try:
         state = keys.save(slug, typed.reveal(), actor=session.actor, accept_unusable=yes)
@@ -67,13 +74,16 @@ def show(session: Session, slug: str, *, as_json: bool) -> None:
         show_fields(_for_people(state))
 
 
-@keys.command("check")
+@keys.command(
+    "check",
+    help=f"Ask {_TITLE} about a saved key again. The exit status is 1 where one fails or cannot be checked.",
+)
 @click.argument("slug", required=False)
 @click.option("--all", "every", is_flag=True, help="Check the keys of all projects.")
 @json_option
 @click.pass_obj
 def check(session: Session, slug: str | None, *, every: bool, as_json: bool) -> None:
-    """Ask OpenAI about a saved key again. The exit status is 1 where one fails or cannot be checked."""
+    """Check saved keys."""
     if every == (slug is not None):
         raise click.UsageError("Name one project, or say --all.")
     slugs = [slug] if slug else _with_keys(session)
@@ -108,7 +118,7 @@ def remove(session: Session, slug: str, *, yes: bool) -> None:
 
 def _typed_key() -> Secret:
     if sys.stdin.isatty():
-        return Secret(str(click.prompt("OpenAI API key", hide_input=True, err=True)))
+        return Secret(str(click.prompt(f"{_TITLE} API key", hide_input=True, err=True)))
     return Secret(sys.stdin.buffer.read(_LARGEST_INPUT).decode("utf-8", "replace"))
 
 

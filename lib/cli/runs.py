@@ -30,7 +30,7 @@ def runs() -> None:
 @click.option("--source", type=click.Choice(SOURCES), help="Only runs with calls that this key paid for.")
 @click.option("--from", "since", type=DAY, help="First day.")
 @click.option("--to", "until", type=DAY, help="The day after the last one.")
-@click.option("--search", default="", help="Beginning of a run id or of OpenAI's request id.")
+@click.option("--search", default="", help="Beginning of a run id or of the provider's request id.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
 @json_option
 @click.pass_obj

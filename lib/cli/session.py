@@ -50,8 +50,7 @@ class Session(AbstractContextManager["Session"]):
     def secrets(self) -> list[Secret]:
         """Keys that must be in no message even if they do not look like one."""
         platform: Platform | None = self.__dict__.get("platform")
-        key = platform.settings.openai_api_key if platform else None
-        return [key] if key else []
+        return list(platform.settings.platform_keys.values()) if platform else []
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from lib import providers
 from lib.pricing.prices import Tokens
 from lib.pricing.tool_calls import NO_TOOL_CALLS, ToolCalls
 
@@ -58,6 +59,9 @@ class RequestProfile:
 
     hosted_tools: frozenset[str] = frozenset()
     """The provider's own tools that it offers to the model, in the provider's words."""
+
+    provider: str = providers.DEFAULT
+    """The name of the provider that it goes to (lib.providers)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,14 @@ def _most(
     profile: RequestProfile, prices: PriceBook, tokens: tuple[int, int], terms: Terms, at: datetime
 ) -> int:
     given, made = tokens
-    return prices.ceiling(profile.model, input_tokens=given, output_tokens=made, at=at, terms=terms)
+    return prices.ceiling(
+        profile.model,
+        input_tokens=given,
+        output_tokens=made,
+        at=at,
+        provider=profile.provider,
+        terms=terms,
+    )
 
 
 def _most_at_tier(profile: RequestProfile, prices: PriceBook, tokens: tuple[int, int], at: datetime) -> int:
@@ -63,7 +70,7 @@ def _most_at_tier(profile: RequestProfile, prices: PriceBook, tokens: tuple[int,
 
 
 def _context(profile: RequestProfile, prices: PriceBook) -> int:
-    window = prices.context_window(profile.model)
+    window = prices.context_window(profile.model, provider=profile.provider)
     if window is None:
         prices_known = f"how much {profile.model} reads at most is unknown, and so is what it could cost"
         raise NotMetered(f"The call was not sent: {prices_known}. It can run with the project's own key.")

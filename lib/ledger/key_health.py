@@ -16,12 +16,11 @@ from lib.db.raw_execute import raw_execute
 from lib.db.tables import platform_key_health, provider_keys
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.opened import OpenCall
-from lib.vault.states import PROVIDER
 
 _USED: dict[str, Any] = {"used_at": bindparam("at"), "used_by_run": bindparam("run")}
 _KEY = update(provider_keys).where(
     provider_keys.c.project_id == bindparam("project"),
-    provider_keys.c.provider == PROVIDER,
+    provider_keys.c.provider == bindparam("used_provider"),
     # The version that was used: an old key's late failure says nothing about the new one.
     provider_keys.c.version == bindparam("used_version"),
 )
@@ -55,13 +54,13 @@ _FAILS = _KEY.values(
     failure_message=bindparam("new_message"),
     failure_request_id=bindparam("new_request_id"),
 ).returning(*_TOLD)
-_PLATFORM = select(platform_key_health).where(platform_key_health.c.provider == PROVIDER)
+_PLATFORM = select(platform_key_health).where(platform_key_health.c.provider == bindparam("of"))
 _PLATFORM_LOCKED = _PLATFORM.with_for_update()
 
 
 def note_own_key(connection: Connection, call: OpenCall, outcome: AttemptResult, now: Micros) -> None:
     """Note that the project's key was used, and whether it works; a change of that is told."""
-    which: dict[str, Any] = {"project": call.project_id, "used_version": call.key_version}
+    which = _key_of(call)
     parameters: dict[str, Any] = {**which, "at": now, "run": call.run_id}
     if outcome.key_verdict is None:
         raw_execute(connection, _WAS_USED, parameters)
@@ -79,13 +78,20 @@ def note_own_key(connection: Connection, call: OpenCall, outcome: AttemptResult,
                 _tell(connection, call, key, outcome, now)
 
 
+def _key_of(call: OpenCall) -> dict[str, Any]:
+    return {
+        "project": call.project_id,
+        "used_provider": call.provider,
+        "used_version": call.key_version,
+    }
+
+
 def _tell(
     connection: Connection, call: OpenCall, key: AnyRow, failed: AttemptResult | None, now: Micros
 ) -> None:
     """The row of the key is locked by now, so each change is told once; of a key in use only."""
     told = None if failed is None else now
-    which = {"project": call.project_id, "used_version": call.key_version, "told": told}
-    connection.execute(_SET_TOLD, which)
+    connection.execute(_SET_TOLD, _key_of(call) | {"told": told})
     project = Subject(call.project_id, call.project)
     if key.ended_at is not None:
         return
@@ -96,25 +102,32 @@ def _tell(
         happenings.note_key_failing(connection, project, call.last4, why, cut(failed.error_code, 100), now)
 
 
-def is_news_of_platform_key(connection: Connection, last4: str, outcome: AttemptResult) -> bool:
+def is_news_of_platform_key(connection: Connection, call: OpenCall, outcome: AttemptResult) -> bool:
     """Whether the outcome changes what is known of the platform key; all projects share that row."""
     if outcome.key_verdict in {None, "wrong_address"}:
         return False
-    return _is_news(next(iter(raw_execute(connection, _PLATFORM, {})), None), last4, outcome)
+    known = next(iter(raw_execute(connection, _PLATFORM, {"of": call.provider})), None)
+    return _is_news(known, call.last4, outcome)
 
 
-def note_platform_key(connection: Connection, last4: str, outcome: AttemptResult, now: Micros) -> None:
+def note_platform_key(connection: Connection, call: OpenCall, outcome: AttemptResult, now: Micros) -> None:
     """Note a change of the platform key's health, in a transaction that does nothing else."""
-    if not _is_news(connection.execute(_PLATFORM_LOCKED).first(), last4, outcome):
+    known = connection.execute(_PLATFORM_LOCKED, {"of": call.provider}).first()
+    if not _is_news(known, call.last4, outcome):
         return
-    connection.execute(delete(platform_key_health).where(platform_key_health.c.provider == PROVIDER))
+    connection.execute(delete(platform_key_health).where(platform_key_health.c.provider == call.provider))
     if outcome.key_verdict != "fine":
-        row = {"provider": PROVIDER, "last4": last4, "failing_since": now, "failure": outcome.key_verdict}
+        row = {
+            "provider": call.provider,
+            "last4": call.last4,
+            "failing_since": now,
+            "failure": outcome.key_verdict,
+        }
         with suppress(IntegrityError), connection.begin_nested():  # somebody else noted it first
             connection.execute(insert(platform_key_health), row | _failure(outcome))
-            happenings.note_platform_key(connection, last4, outcome.key_verdict, now)
+            happenings.note_platform_key(connection, call.last4, outcome.key_verdict, now)
     else:
-        happenings.note_platform_key(connection, last4, None, now)
+        happenings.note_platform_key(connection, call.last4, None, now)
 
 
 def _is_news(known: AnyRow | None, last4: str, outcome: AttemptResult) -> bool:

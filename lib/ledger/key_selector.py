@@ -6,6 +6,7 @@ one that the worker started the run for, and its key and failure policy are thos
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, bindparam, exists, select, update
@@ -18,15 +19,16 @@ from lib.clock import HOUR, Micros
 from lib.db import AnyRow
 from lib.db.tables import accounts, open_calls, projects, provider_keys, runs
 from lib.errors import Forbidden, KeyLocked, QodexError, RunUnknown
+from lib.ledger.opened import OpenCall
+from lib.providers import title
 from lib.runs.lifecycle import StartedRun
 from lib.secret import Secret
 from lib.usage.events import log_line
 from lib.vault.keys import KeyStore
 from lib.vault.opening import SEALED_KEY
 from lib.vault.seals import SEAL
-from lib.vault.states import PROVIDER
 
-# One row: the run, its project, the project's key, and whether calls of dead workers wait to be settled.
+# One row: the run, its project, the project's key of a provider, and whether calls of dead workers wait to be settled.
 RUN = (
     select(
         runs.c.project_id,
@@ -51,7 +53,7 @@ RUN = (
     .outerjoin(
         provider_keys,
         (provider_keys.c.project_id == runs.c.project_id)
-        & (provider_keys.c.provider == PROVIDER)
+        & (provider_keys.c.provider == bindparam("provider"))
         & provider_keys.c.ended_at.is_(None),
     )
     .where(runs.c.project_id == bindparam("project"), runs.c.run_id == bindparam("run_id"))
@@ -62,7 +64,7 @@ _LOCK_ACCOUNT = (
 )
 _TOLD_AGAIN: Micros = HOUR
 """While calls go on being stopped, the audit log says so once in this time."""
-_REASONS = {"rejected": "OpenAI rejected it", "out_of_money": "its account is out of money"}
+_REASONS = {"rejected": "{title} rejected it", "out_of_money": "its account is out of money"}
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,8 @@ class KeySelector:
         self._keys = keys
         self._worker = worker
 
-    def select(self, connection: Connection, run: AnyRow, now: Micros) -> Payer:
-        """The project's own key if it has one; else the platform's.
+    def select(self, connection: Connection, run: AnyRow, provider: str, now: Micros) -> Payer:
+        """The project's own key of that provider if it has one; else the platform's.
 
         Raises:
             KeyMissing: there is neither.
@@ -97,17 +99,17 @@ class KeySelector:
                 points at it was changed past Qodex.
         """
         try:
-            secret = self._keys.open_row(run)
+            secret = self._keys.open_row(run, provider)
         except KeyLocked as locked:
-            return self._locked(connection, run, now, locked)
+            return self._locked(connection, run, provider, now, locked)
         if secret is None:
-            return self._platform(run)
+            return self._platform(run, provider)
         if run.locked_since is not None:
             _set_locked(connection, run, None)
-        return Payer("byok", secret, run.last4, run.version, self._falls_back(run))
+        return Payer("byok", secret, run.last4, run.version, self._keys.falls_back(run, provider))
 
     def fall_back(
-        self, connection: Connection, run: AnyRow, now: Micros, *, last4: str, why: str, event_id: str
+        self, connection: Connection, run: AnyRow, now: Micros, failed: OpenCall, *, why: str
     ) -> Payer:
         """The platform's key, after the project's own has just failed with the provider.
 
@@ -115,16 +117,16 @@ class KeySelector:
             Forbidden: the project does not fall back (any more).
             KeyLocked: as in ``select``.
         """
+        provider = failed.provider
         try:
-            self._keys.open_row(run)
+            self._keys.open_row(run, provider)
         except KeyLocked as locked:
-            return self._locked(connection, run, now, locked)
-        if not self._falls_back(run):
+            return self._locked(connection, run, provider, now, locked)
+        if not self._keys.falls_back(run, provider):
             raise Forbidden("The project does not let its calls fall back to the platform-funded key.")
-        what = f"The key •••• {last4} failed ({_REASONS.get(why, why)})"
-        return replace(
-            self._platform(run), fallback_notice=_fallback_notice(run, what), fallback_event_id=event_id
-        )
+        reason = _REASONS.get(why, why).format(title=title(provider))
+        notice = _fallback_notice(run, f"The key •••• {failed.last4} failed ({reason})")
+        return replace(self._platform(run, provider), fallback_notice=notice, fallback_event_id=failed.id)
 
     def not_there(self, connection: Connection, started: StartedRun, now: Micros) -> QodexError:
         """Why the project has no such run (any more)."""
@@ -135,14 +137,16 @@ class KeySelector:
             "project: it was moved past Qodex. Nothing was sent."
         )
         locked = KeyLocked("", "", tampered=True, sentence=sentence)
-        self._record(connection, Subject(started.project_id, started.project), now, locked, None)
+        self._record(connection, Subject(started.project_id, started.project), now, locked, {})
         return locked
 
-    def _platform(self, run: AnyRow) -> Payer:
-        secret = self._keys.platform_key(run.slug)
+    def _platform(self, run: AnyRow, provider: str) -> Payer:
+        secret = self._keys.platform_key(run.slug, provider)
         return Payer("platform", secret, secret.last4)
 
-    def _locked(self, connection: Connection, run: AnyRow, now: Micros, locked: KeyLocked) -> Payer:
+    def _locked(
+        self, connection: Connection, run: AnyRow, provider: str, now: Micros, locked: KeyLocked
+    ) -> Payer:
         subject = Subject(run.project_id, run.slug)
         first = run.version is not None and run.locked_since is None
         if first:
@@ -151,13 +155,13 @@ class KeySelector:
             first = _set_locked(connection, run, now)
         if first or run.version is None:
             happenings.note_key_locked(connection, subject, run.last4, locked, now)
-        self._record(connection, subject, now, locked, run.version, first=first)
-        if not (locked.genuine and self._falls_back(run)):
+        key = {"provider": provider, "version": run.version}
+        self._record(connection, subject, now, locked, key, first=first)
+        if not (locked.genuine and self._keys.falls_back(run, provider)):
             log_line(connection, run.project_id, run.run_id, now, "key:locked", locked.sentence)
             raise locked
-        return replace(
-            self._platform(run), fallback_notice=_fallback_notice(run, locked.sentence.rstrip("."))
-        )
+        notice = _fallback_notice(run, locked.sentence.rstrip("."))
+        return replace(self._platform(run, provider), fallback_notice=notice)
 
     def _record(
         self,
@@ -165,7 +169,7 @@ class KeySelector:
         subject: Subject,
         now: Micros,
         locked: KeyLocked,
-        version: int | None,
+        key: Mapping[str, object],
         *,
         first: bool = False,
     ) -> None:
@@ -176,12 +180,8 @@ class KeySelector:
             and audit.count_recent(connection, now - _TOLD_AGAIN, told, project_id=subject.project_id)[0]
         ):
             return
-        found = {"version": version, "master_key_id": locked.master_key_id, "altered": locked.tampered}
-        found["why"] = locked.sentence
-        audit.record(connection, now, self._worker, Tag.KEY_LOCKED, subject, after=found)
-
-    def _falls_back(self, run: AnyRow) -> bool:
-        return run.on_key_failure == "platform" and bool(self._keys.platform_last4)
+        found = {"master_key_id": locked.master_key_id, "altered": locked.tampered, "why": locked.sentence}
+        audit.record(connection, now, self._worker, Tag.KEY_LOCKED, subject, after={**key, **found})
 
 
 def _fallback_notice(run: AnyRow, what: str) -> str:

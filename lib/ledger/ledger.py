@@ -40,7 +40,6 @@ from lib.runs.lifecycle import StartedRun
 from lib.usage.events import count_on_account, event_is_there, log_line, take_open_call, write_event
 from lib.usage.expiry import expire_calls
 from lib.vault.keys import KeyStore
-from lib.vault.states import PROVIDER
 
 _OPEN = insert(open_calls)
 _RENEW = (
@@ -132,13 +131,18 @@ class Ledger:
         for expired in (False, True):
             with self._database.write(durable=False) as connection:
                 now = self._database.now(connection)
-                asked = {"project": started.project_id, "run_id": started.run_id, "now": now}
+                asked = {
+                    "project": started.project_id,
+                    "run_id": started.run_id,
+                    "provider": profile.provider,
+                    "now": now,
+                }
                 run = next(iter(raw_execute(connection, RUN, asked)), None)
                 if expired or run is None or not run.late_calls:
                     # A refusal is written into the run's log, so it must not undo the transaction.
                     try:
                         run = self._there(connection, run, started, now)
-                        payer = self._payer(connection, run, now, opening)
+                        payer = self._payer(connection, run, profile.provider, now, opening)
                         return self._write_open(connection, run, profile, payer, now, opening)
                     except QodexError as problem:
                         refusal = problem
@@ -195,9 +199,7 @@ class Ledger:
             # Priced as of its opening, as its ceiling was: a price that rises meanwhile is for later calls.
             row = settled_event(call, outcome, self._prices, now=now, priced_at=call.opened_at)
             # Looked up before the account is locked, which holds up all of the project.
-            news = call.source == "platform" and key_health.is_news_of_platform_key(
-                connection, call.last4, outcome
-            )
+            news = call.source == "platform" and key_health.is_news_of_platform_key(connection, call, outcome)
             due = False
             if call.ceiling_nano is not None:
                 # A crash that took back the opening has taken the reservation as well.
@@ -216,21 +218,23 @@ class Ledger:
         if news:
             # In a transaction of its own: projects share this row, and none may wait for another.
             with self._database.write(durable=False) as connection:
-                key_health.note_platform_key(connection, call.last4, outcome, now)
+                key_health.note_platform_key(connection, call, outcome, now)
 
     def _there(self, connection: Connection, run: AnyRow | None, started: StartedRun, now: Micros) -> AnyRow:
         if run is None:
             raise self._selector.not_there(connection, started, now)
         return run
 
-    def _payer(self, connection: Connection, run: AnyRow, now: Micros, opening: _Opening) -> Payer:
+    def _payer(
+        self, connection: Connection, run: AnyRow, provider: str, now: Micros, opening: _Opening
+    ) -> Payer:
         run_limits.require_open(connection, run, now)
         failed = opening.instead_of
         if failed is None or failed.key_version != run.version:
             # Also after a failure, where the key has been replaced or removed meanwhile.
-            return self._selector.select(connection, run, now)
+            return self._selector.select(connection, run, provider, now)
         why = opening.why or "failed"
-        return self._selector.fall_back(connection, run, now, last4=failed.last4, why=why, event_id=failed.id)
+        return self._selector.fall_back(connection, run, now, failed, why=why)
 
     def _write_open(
         self,
@@ -261,6 +265,7 @@ class Ledger:
             lease_until=now + opening.lease,
             opened_at=now,
             ceiling_nano=ceiling,
+            provider=profile.provider,
             region=profile.region,
         )
         raw_execute(connection, _OPEN, _open_row(call))
@@ -307,7 +312,7 @@ def _open_row(call: OpenCall) -> dict[str, Any]:
         "event_id": call.id,
         "run_id": call.run_id,
         "source": call.source,
-        "provider": PROVIDER,
+        "provider": call.provider,
         "model": call.model,
         "endpoint": call.endpoint,
         "key_last4": call.last4,

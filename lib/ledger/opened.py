@@ -31,5 +31,7 @@ class OpenCall:
     opened_at: Micros
     ceiling_nano: int | None
     """What it reserves on the platform's money, nano-USD; None on a key of the project's own."""
+    provider: str
+    """The name of the provider that it goes to (lib.providers)."""
     region: str
     """The region of the host that it goes to; empty for a global one."""

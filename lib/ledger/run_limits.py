@@ -12,6 +12,7 @@ from lib.errors import BudgetExceeded, QodexError, RunEnded
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.opened import OpenCall
 from lib.pricing.amounts import plain_usd
+from lib.providers import title
 from lib.usage.events import is_logged, log_line
 
 _BUDGET_WARNING = 80  # percent
@@ -63,7 +64,11 @@ def note_failure(connection: Connection, call: OpenCall, outcome: AttemptResult,
     whose = "platform-funded key" if call.source == "platform" else f"key •••• {call.last4}"
     words = outcome.error_message or outcome.error_code or str(outcome.http_status)
     rejected = outcome.key_verdict == "rejected"
-    what = f"OpenAI rejected the {whose}" if rejected else f"The account of the {whose} is out of money"
+    what = (
+        f"{title(call.provider)} rejected the {whose}"
+        if rejected
+        else f"The account of the {whose} is out of money"
+    )
     stopped = call.source == "byok" and not call.falls_back
     kept = " Nothing was spent on the platform key." if stopped else ""
     log_line(

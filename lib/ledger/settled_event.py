@@ -14,7 +14,6 @@ from lib.pricing.regions import percent_more
 from lib.pricing.terms import Terms, special_tier
 from lib.usage.event_row import EventRow
 from lib.usage.price_columns import price_columns, token_columns
-from lib.vault.states import PROVIDER
 
 
 def settled_event(
@@ -28,7 +27,7 @@ def settled_event(
         run_id=call.run_id,
         run_kind=call.run_kind,
         source=call.source,
-        provider=PROVIDER,
+        provider=call.provider,
         model=call.model,
         endpoint=call.endpoint,
         status=outcome.status,
@@ -59,7 +58,7 @@ def _add_cost(row: EventRow, call: OpenCall, outcome: AttemptResult, prices: Pri
     if outcome.free or (outcome.tokens is None and outcome.status == "error"):
         row.cost_nano = 0
         return
-    more = percent_more(PROVIDER, outcome.served_model or call.model, call.region)
+    more = percent_more(call.provider, outcome.served_model or call.model, call.region)
     row.region = None if more == 0 else call.region
     if outcome.tokens is None or not outcome.priceable:
         return
@@ -70,6 +69,8 @@ def _add_cost(row: EventRow, call: OpenCall, outcome: AttemptResult, prices: Pri
         served_model=outcome.served_model or "",
     )
     with suppress(PriceUnknown):
-        cost = prices.cost(call.model, outcome.tokens, at=from_micros(at), provider=PROVIDER, terms=terms)
+        cost = prices.cost(
+            call.model, outcome.tokens, at=from_micros(at), provider=call.provider, terms=terms
+        )
         row.fill(price_columns(cost, outcome.tokens))
         row.region = cost.region or None

@@ -84,14 +84,18 @@ def _finite_number(text: str) -> float:
     return number
 
 
-def http_ambiguity(request: httpx2.Request, body: bytes | None) -> str | None:
+def http_ambiguity(
+    request: httpx2.Request, body: bytes | None, harmless_queries: frozenset[str] = frozenset()
+) -> str | None:
     """Return why a provider might take this request for another one than it seems; None where it cannot.
 
     Args:
         request: as the SDK made it.
         body: the whole of it, None where it is not in memory.
+        harmless_queries: what may stand behind the ``?`` of its address.
     """
-    if b"?" in request.url.raw_path:
+    _, asks, query = request.url.raw_path.partition(b"?")
+    if asks and query.decode("latin-1") not in harmless_queries:
         return "its address has a query"
     if odd := sorted(_OVERRIDING.intersection(request.headers)):
         return f"its header {odd[0].title()} may change what is asked for"

@@ -1,4 +1,4 @@
-"""The metered transport under ``openai.AsyncOpenAI``; how attempts end stands in lib/llm/transport.py.
+"""The metered transport under an asynchronous SDK; how attempts end stands in lib/llm/transport.py.
 
 The ledger works in threads of its own, so that no event loop waits for a database and none can cancel a
 settlement half-way.
@@ -22,6 +22,7 @@ from lib.ledger.ledger import Ledger
 from lib.ledger.settlement_queue import SETTLE_SECONDS, Hold
 from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt
 from lib.llm.http import async_inner_transport
+from lib.llm.provider import Provider
 from lib.llm.redaction import clean_error
 from lib.llm.reservation import Reservation, in_thread
 from lib.llm.transport import CANNOT_TAKE_OVER, ERROR_PATIENCE
@@ -41,10 +42,11 @@ async def _threaded(act: Callable[P, T], *arguments: P.args, **options: P.kwargs
 class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
     """One run's way to the provider, for asyncio: from any event loop, and in a process that has forked."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, run: StartedRun) -> None:
+    def __init__(self, provider: Provider, ledger: Ledger, settings: Settings, run: StartedRun) -> None:
         self._ledger = ledger
-        self._desk = Desk(settings.openai_base_url)
+        self._desk = Desk(provider, settings)
         self._settings = settings
+        self._base_url = settings.provider(provider.facts.name).base_url
         self._run = run
         self._inners: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, httpx2.AsyncHTTPTransport]] = (
             WeakKeyDictionary()
@@ -98,7 +100,7 @@ class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
         inners = self._inners.setdefault(asyncio.get_running_loop(), {})
         process = os.getpid()
         if process not in inners:
-            inners[process] = async_inner_transport(self._settings)
+            inners[process] = async_inner_transport(self._settings, self._base_url)
         return inners[process]
 
     async def _send(self, attempt: Attempt, request: httpx2.Request) -> httpx2.Response:

@@ -22,12 +22,11 @@ from lib.interruption import is_from_outside
 from lib.ledger.attempts import AttemptResult, KeyVerdict, Status
 from lib.ledger.opened import OpenCall
 from lib.ledger.settlement_queue import Hold
-from lib.llm.openai.errors import ErrorAnswer, classify_error, request_id_of
-from lib.llm.openai.responses import StreamParser, parser_for
-from lib.llm.openai.usage import ParsedUsage
+from lib.llm.answers import AnswerUsage, StreamParser
+from lib.llm.error_answers import ErrorAnswer
 from lib.llm.redaction import Cleaner, Headers, clean_body, clean_error, clean_headers, scrub, without_charset
 from lib.llm.reservation import Reservation
-from lib.llm.upstream_request import Plan, Trace, asks_for_usage, build, forget_key
+from lib.llm.upstream_request import Plan, Trace, build, forget_key
 from lib.secret import Secret
 
 LARGEST_ERROR_BODY = 1024 * 1024
@@ -126,7 +125,7 @@ class Attempt:
             self._sent = True
             if self._left:
                 raise LeaseLost("The call was not sent: its worker is ending.")
-        forget_key(event, details)
+        forget_key(self.plan.provider, event, details)
 
     async def trace_async(self, event: str, details: dict[str, Any]) -> None:
         """``trace`` for clients on asyncio."""
@@ -196,7 +195,7 @@ class Attempt:
         """An answer that is no 2xx, read as far as it is of interest."""
         secret = self.call.secret
         body = clean_body(body, headers.get("content-type", ""), secret)
-        error = classify_error(status, body, headers, secret)
+        error = self.plan.provider.classify_error(status, body, headers, secret)
         verdict = _KEY_VERDICTS.get(error.kind)
         kept = without_charset(self._clean_headers(headers))
         if error.kind == "out_of_money":
@@ -224,18 +223,14 @@ class Attempt:
 
     def accept(self, answer: httpx2.Response) -> Headers:
         """A 2xx answer begins. Returns the headers for the caller; the answer itself keeps none of interest."""
-        headers = answer.headers
+        headers, plan = answer.headers, self.plan
         self._cleaner = Cleaner(self.call.secret)
-        self._parser = parser_for(
-            self.plan.method,
-            self.plan.profile,
-            headers.get("content-type", ""),
-            self._cleaner,
-            drop_usage=asks_for_usage(self.plan),
+        self._parser = plan.provider.parser(
+            plan.method, plan.profile, plan.body or b"", headers.get("content-type", ""), self._cleaner
         )
         self._answered = {
             "http_status": answer.status_code,
-            "upstream_request_id": request_id_of(headers, self.call.secret),
+            "upstream_request_id": plan.provider.request_id_of(headers, self.call.secret),
         }
         kept = self._clean_headers(headers)
         encoding = headers.get("content-encoding")
@@ -272,7 +267,7 @@ class Attempt:
             return self._read("abandoned", usage), raised
         return self._read("broken", usage, **_told_of(error, secret)), raised
 
-    def _read(self, status: Status, usage: ParsedUsage, **told: Any) -> AttemptResult:
+    def _read(self, status: Status, usage: AnswerUsage, **told: Any) -> AttemptResult:
         self._cleaner.forget()
         known = status == "ok" or usage.final
         if usage.failure is not None:

@@ -17,6 +17,7 @@ import httpx2
 
 from lib import certificates
 from lib.llm.pool_lock import make_interruptible
+from lib.providers import known
 from lib.secret import Secret, redact
 from lib.settings import Settings
 
@@ -25,23 +26,23 @@ from lib.settings import Settings
 _LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=15)
 
 
-def inner_transport(settings: Settings) -> httpx2.HTTPTransport:
-    """Return the transport for synchronous calls. It follows no redirects, retries nothing, reads no environment.
+def inner_transport(settings: Settings, base_url: str) -> httpx2.HTTPTransport:
+    """Return the transport for synchronous calls to ``base_url``. It follows no redirects, retries nothing, reads no environment.
 
     Raises:
         SettingsError: the certificate authority that the settings name is not readable any more.
     """
     transport = httpx2.HTTPTransport(
-        verify=_certificates(settings), trust_env=False, limits=_LIMITS, proxy=_proxy(settings)
+        verify=_certificates(settings), trust_env=False, limits=_LIMITS, proxy=_proxy(settings, base_url)
     )
     make_interruptible(transport._pool)  # noqa: SLF001 - its lock has no other door
     return transport
 
 
-def async_inner_transport(settings: Settings) -> httpx2.AsyncHTTPTransport:
-    """Return the same for asyncio. It belongs to the event loop of its first request."""
+def async_inner_transport(settings: Settings, base_url: str) -> httpx2.AsyncHTTPTransport:
+    """Return the transport for asynchronous calls to ``base_url``. It belongs to the event loop of its first request."""
     return httpx2.AsyncHTTPTransport(
-        verify=_certificates(settings), trust_env=False, limits=_LIMITS, proxy=_proxy(settings)
+        verify=_certificates(settings), trust_env=False, limits=_LIMITS, proxy=_proxy(settings, base_url)
     )
 
 
@@ -57,16 +58,16 @@ def _system_certificates() -> ssl.SSLContext:
     return httpx2.create_ssl_context(trust_env=False)
 
 
-def _proxy(settings: Settings) -> httpx2.Proxy | None:
+def _proxy(settings: Settings, base_url: str) -> httpx2.Proxy | None:
     # Plain http is for loopback only: through a proxy it would carry the key in the clear.
-    if not settings.https_proxy or urlsplit(settings.openai_base_url).scheme != "https":
+    if not settings.https_proxy or urlsplit(base_url).scheme != "https":
         return None
     return httpx2.Proxy(settings.https_proxy)
 
 
 # --- logs -----------------------------------------------------------------------------------------
 
-_WIRE_LOGGERS = ("openai", "httpx2", "httpcore2")
+_WIRE_LOGGERS = ("httpx2", "httpcore2")  # and those of the providers' SDKs
 # httpcore2 writes down all headers of an answer, and an upstream may repeat any piece of a key in them.
 _RESPONSE_HEADERS = re.compile(r"(return_value=\(b'[^']*', \d+, b'[^']*').*", re.DOTALL)
 
@@ -99,7 +100,8 @@ class _Redaction:
 
     def __call__(self, *args: object, **options: object) -> logging.LogRecord:
         record = self.inner(*args, **options)
-        if self.everywhere or record.name.split(".")[0] in _WIRE_LOGGERS:
+        package = record.name.partition(".")[0]
+        if self.everywhere or package in _WIRE_LOGGERS or package in known.packages:
             self._redact(record)
         return record
 

@@ -1,4 +1,4 @@
-"""The metered transport under ``openai.OpenAI``: every HTTP attempt is opened and settled in the ledger.
+"""The metered transport under a provider's SDK: every HTTP attempt is opened and settled in the ledger.
 
 What ends how (the status of the usage row):
 
@@ -27,6 +27,7 @@ from lib.ledger.ledger import Ledger
 from lib.ledger.settlement_queue import SETTLE_SECONDS, Hold
 from lib.llm.attempt import LARGEST_ERROR_BODY, Attempt
 from lib.llm.http import inner_transport
+from lib.llm.provider import Provider
 from lib.llm.redaction import clean_error
 from lib.llm.reservation import Reservation
 from lib.llm.upstream_request import Desk, hurry
@@ -43,29 +44,31 @@ CANNOT_TAKE_OVER = (Forbidden, KeyMissing, NotMetered, PriceUnknown)
 _shared: dict[tuple[object, ...], httpx2.HTTPTransport] = {}
 
 
-def _connections(settings: Settings) -> httpx2.HTTPTransport:
-    """The connections of this process, for all its runs: they hold no key, and opening them takes long.
+class _Connections:
+    """The connections of this process to one provider, for all its runs: they hold no key, and opening them takes long.
 
     They do not cross a fork. Two threads at once may make one pool too many; it holds nothing.
     """
-    which = _which(settings)
-    if which not in _shared:
-        _shared.setdefault(which, inner_transport(settings))
-    return _shared[which]
 
+    def __init__(self, settings: Settings, base_url: str) -> None:
+        self._settings = settings
+        self._base_url = base_url
+        self._kind = base_url.startswith("https:"), settings.https_proxy, settings.ca_file
 
-def _which(settings: Settings) -> tuple[object, ...]:
-    secure = settings.openai_base_url.startswith("https:")
-    return os.getpid(), secure, settings.https_proxy, settings.ca_file
+    def pool(self) -> httpx2.HTTPTransport:
+        """Where requests go."""
+        which = os.getpid(), *self._kind
+        if which not in _shared:
+            _shared.setdefault(which, inner_transport(self._settings, self._base_url))
+        return _shared[which]
 
+    def renew(self, error: BaseException) -> None:
+        """Have later calls open connections of their own, where an exception from outside came in the middle of these.
 
-def _renew_connections(settings: Settings, error: BaseException) -> None:
-    """Have later calls open connections of their own, where an exception from outside came in the middle of these.
-
-    Nobody knows what state a connection is in then, or its lock. The calls that are under way on the others go on.
-    """
-    if is_from_outside(error):
-        _shared.pop(_which(settings), None)
+        Nobody knows what state a connection is in then, or its lock. The calls under way on the others go on.
+        """
+        if is_from_outside(error):
+            _shared.pop((os.getpid(), *self._kind), None)
 
 
 @atexit.register
@@ -78,10 +81,10 @@ def _close_connections() -> None:
 class MeteredTransport(httpx2.BaseTransport):
     """One run's way to the provider. Safe for threads, and in a process that has forked."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, run: StartedRun) -> None:
+    def __init__(self, provider: Provider, ledger: Ledger, settings: Settings, run: StartedRun) -> None:
         self._ledger = ledger
-        self._desk = Desk(settings.openai_base_url)
-        self._settings = settings
+        self._desk = Desk(provider, settings)
+        self._connections = _Connections(settings, settings.provider(provider.facts.name).base_url)
         self._run = run
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -99,10 +102,10 @@ class MeteredTransport(httpx2.BaseTransport):
                     return response
                 answer = self._send(attempt, request)
                 if answer.is_success:
-                    return _passed_through(attempt, hold, answer, self._settings)
+                    return _passed_through(attempt, hold, answer, self._connections)
                 response = self._refuse(attempt, answer)
             except BaseException as error:
-                _renew_connections(self._settings, error)
+                self._connections.renew(error)
                 attempt.leave()
                 raise
             if attempt.why_failed is None:
@@ -127,11 +130,11 @@ class MeteredTransport(httpx2.BaseTransport):
         try:
             # A finalizer that closed an answer in here would wait for the lock that this thread holds.
             with marked():
-                pool = _connections(self._settings)
+                pool = self._connections.pool()
                 attempt.answer = pool.handle_request(attempt.request(attempt.trace))
                 return attempt.answer
         except BaseException as error:  # noqa: BLE001 - its frames hold the key: none may travel on
-            _renew_connections(self._settings, error)
+            self._connections.renew(error)
             end, raised = attempt.unanswered(error, request)
         end()
         raise raised
@@ -158,21 +161,21 @@ class MeteredTransport(httpx2.BaseTransport):
         except Exception:  # noqa: BLE001 - what has arrived has to do
             interrupted = None
         except BaseException as error:  # noqa: BLE001 - interrupted: settle first
-            _renew_connections(self._settings, error)
+            self._connections.renew(error)
             interrupted = clean_error(error, None, None)
         attempt.close_answer()
         return bytes(body[:LARGEST_ERROR_BODY]), interrupted
 
 
 def _passed_through(
-    attempt: Attempt, hold: Hold, answer: httpx2.Response, settings: Settings
+    attempt: Attempt, hold: Hold, answer: httpx2.Response, connections: _Connections
 ) -> httpx2.Response:
     headers = attempt.accept(answer)
     attempt.chunks = answer.iter_bytes()
     return httpx2.Response(
         answer.status_code,
         headers=headers,
-        stream=_MeteredStream(attempt, hold, settings),
+        stream=_MeteredStream(attempt, hold, connections),
         extensions={"http_version": answer.extensions.get("http_version", b"HTTP/1.1")},
     )
 
@@ -183,10 +186,10 @@ class _MeteredStream(httpx2.SyncByteStream):
     Forgotten without being closed, it lets go of the hold, and the attempt is left as what it is.
     """
 
-    def __init__(self, attempt: Attempt, hold: Hold, settings: Settings) -> None:
+    def __init__(self, attempt: Attempt, hold: Hold, connections: _Connections) -> None:
         self._attempt = attempt
         self._hold = hold
-        self._settings = settings
+        self._connections = connections
 
     def __iter__(self) -> Iterator[bytes]:
         """Goes on where it was left, as the HTTP stack's own streams do: the SDK drains what is left so."""
@@ -211,7 +214,7 @@ class _MeteredStream(httpx2.SyncByteStream):
         try:
             self._attempt.release_answer()
         except BaseException as error:
-            _renew_connections(self._settings, error)
+            self._connections.renew(error)
             raise
 
     def _next(self) -> bytes | None:
@@ -222,7 +225,7 @@ class _MeteredStream(httpx2.SyncByteStream):
                 chunk = next(self._attempt.chunks, None)
             self._keep_lease()
         except BaseException as error:  # noqa: BLE001 - its frames hold the request that left
-            _renew_connections(self._settings, error)
+            self._connections.renew(error)
             result, raised = self._attempt.cut(error, None)
         else:
             return None if chunk is None else self._attempt.parser.feed(chunk)

@@ -20,10 +20,9 @@ from lib.errors import NotMetered
 from lib.ledger.attempts import RequestProfile
 from lib.ledger.opened import OpenCall
 from lib.llm.ambiguity import http_ambiguity
-from lib.llm.openai.endpoints import CHAT, METERED
-from lib.llm.openai.requests import parse_request, with_output_limit, with_standard_tier, with_stream_usage
-from lib.pricing.regions import region_of
+from lib.llm.provider import Provider, base_url_of
 from lib.secret import without_variables
+from lib.settings import Settings
 
 PLACEHOLDER_KEY = "set-by-qodex-for-each-request"
 """What the SDK believes to be the key."""
@@ -33,17 +32,16 @@ _LONGEST_WAIT = 3600.0
 _USUAL_WAIT = {"connect": 5.0, "read": 600.0, "write": 600.0, "pool": 600.0}
 _ERROR_WAIT = 30.0
 _DROPPED = re.compile(
-    r"authorization|host|openai-organization|openai-project|(x-)?api-key|cookie|proxy-.*|connection"
-    r"|accept-encoding|content-length|transfer-encoding|upgrade|te|trailer",
-    re.IGNORECASE,
+    r"authorization|host|(x-)?api-key|cookie|proxy-.*|connection"
+    r"|accept-encoding|content-length|transfer-encoding|upgrade|te|trailer"
 )
-_AUTHORIZATION = b"authorization"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One request as it would leave, without the key. It can be sent more than once if ``replayable``."""
 
+    provider: Provider
     method: str
     url: httpx2.URL
     headers: list[tuple[bytes, bytes]]
@@ -63,15 +61,16 @@ class Plan:
 
 
 class Desk:
-    """Looks at every request before it may leave. One for each client."""
+    """Looks at every request to a provider before it may leave. One for each client."""
 
-    def __init__(self, base_url: str) -> None:
-        self._base = httpx2.URL(base_url.rstrip("/") + "/")
+    def __init__(self, provider: Provider, settings: Settings) -> None:
+        self._provider = provider
+        self._base = base_url_of(provider, settings)
 
     def must_read(self, request: httpx2.Request) -> bool:
-        """Whether the body has to be in memory: it is metered, or JSON that names a model; no uploads."""
+        """Whether the body has to be in memory."""
         kind = request.headers.get("content-type", "application/json")
-        return self._path(request) in METERED or kind.startswith("application/json")
+        return self._provider.must_read(self._path(request), kind)
 
     def plan(self, request: httpx2.Request) -> Plan:
         """Make the plan of a request whose body is in memory (or never will be).
@@ -81,18 +80,13 @@ class Desk:
         """
         path = self._path(request)
         body = request.content if self.must_read(request) else None
-        profile = parse_request(request.method, path, body or b"", request.headers)
-        if not profile.cost_unbounded and (ambiguity := http_ambiguity(request, body)):
-            profile = replace(profile, cost_unbounded=ambiguity)
-        if body is None:
-            size = request.headers.get("content-length", "0")
-            profile = replace(profile, input_bytes=int(size) if size.isdecimal() else 0)
-        profile = replace(profile, region=region_of(request.url.host))
-        headers = [pair for pair in request.headers.raw if not _DROPPED.fullmatch(pair[0].decode("latin-1"))]
+        profile = self._profile(request, path, body)
+        headers = [pair for pair in request.headers.raw if self._is_passed_on(pair[0].decode("latin-1"))]
         if body is None:  # a stream keeps the framing that the caller's own library gave it
             framing = (b"content-length", b"transfer-encoding")
             headers += [pair for pair in request.headers.raw if pair[0].lower() in framing]
         return Plan(
+            provider=self._provider,
             method=request.method,
             url=request.url,
             headers=[*headers, (b"Accept-Encoding", b"identity")],
@@ -100,6 +94,25 @@ class Desk:
             stream=request.stream,
             timeouts=_clamped(request.extensions.get("timeout") or {}),
             profile=profile,
+        )
+
+    def _profile(self, request: httpx2.Request, path: str, body: bytes | None) -> RequestProfile:
+        profile = self._provider.profile(request.method, path, body or b"", request.headers)
+        told: dict[str, Any] = {
+            "provider": self._provider.facts.name,
+            "region": self._provider.region_of(request.url.host),
+        }
+        if not profile.cost_unbounded:
+            told["cost_unbounded"] = http_ambiguity(request, body, self._provider.harmless_queries)
+        if body is None:
+            size = request.headers.get("content-length", "0")
+            told["input_bytes"] = int(size) if size.isdecimal() else 0
+        return replace(profile, **told)
+
+    def _is_passed_on(self, header: str) -> bool:
+        provider, name = self._provider, header.lower()
+        return not (
+            name in provider.key_headers or name in provider.account_headers or _DROPPED.fullmatch(name)
         )
 
     def _path(self, request: httpx2.Request) -> str:
@@ -130,12 +143,6 @@ def _clamped(timeouts: dict[str, float | None]) -> dict[str, float]:
     return chosen
 
 
-def asks_for_usage(plan: Plan) -> bool:
-    """Whether this is a chat stream whose usage only we profile for: then that event is ours alone."""
-    body = plan.body or b""
-    return _is_chat_stream(plan) and with_stream_usage(body) is not body
-
-
 @without_variables
 def build(plan: Plan, call: OpenCall, timeouts: dict[str, float], trace: Trace) -> httpx2.Request:
     """Make the request that leaves. It holds the key: keep no reference to it.
@@ -146,45 +153,38 @@ def build(plan: Plan, call: OpenCall, timeouts: dict[str, float], trace: Trace) 
         timeouts: kept by reference until the answer has ended, so that they can be shortened meanwhile.
         trace: is told what httpcore2 does.
     """
-    headers = [*plan.headers, (b"Authorization", b"Bearer " + call.secret.reveal().encode("ascii"))]
+    headers = [*plan.headers, *plan.provider.authorize(call.secret)]
     extensions: dict[str, Any] = {"timeout": timeouts, "trace": trace}
     if plan.body is None:
         host = (b"Host", plan.url.netloc)
         return httpx2.Request(
             plan.method, plan.url, headers=[host, *headers], stream=plan.stream, extensions=extensions
         )
-    body = _sent_body(plan, call)
+    body = plan.provider.sent_body(
+        plan.method,
+        plan.profile,
+        plan.body,
+        output_limit=call.default_output_limit,
+        on_platform=call.source == "platform",
+    )
     return httpx2.Request(plan.method, plan.url, headers=headers, content=body, extensions=extensions)
-
-
-def _sent_body(plan: Plan, call: OpenCall) -> bytes:
-    body, limit = plan.body or b"", call.default_output_limit
-    if plan.method != "POST" or plan.profile.endpoint not in METERED:
-        return body
-    if limit is not None and plan.profile.output_limit is None:
-        body = with_output_limit(body, plan.profile.endpoint, limit)
-    if call.source == "platform" and plan.profile.service_tier is None:
-        # Else the tier is the one that the provider account's settings name.
-        body = with_standard_tier(body, plan.profile.endpoint)
-    return with_stream_usage(body) if _is_chat_stream(plan) else body
-
-
-def _is_chat_stream(plan: Plan) -> bool:
-    return plan.method == "POST" and plan.profile.endpoint == CHAT and plan.profile.streaming
 
 
 Trace = Callable[[str, dict[str, Any]], None] | Callable[[str, dict[str, Any]], Awaitable[None]]
 
 
 @without_variables
-def forget_key(event: str, details: dict[str, Any]) -> None:
+def forget_key(provider: Provider, event: str, details: dict[str, Any]) -> None:
     """Take the key out of httpcore2's own request once its headers are on the wire.
 
     It lives on inside the response, the connection and every frame between, for as long as the answer takes.
     """
     if event.endswith("send_request_body.started"):
         request = details["request"]
-        request.headers = [pair for pair in request.headers if pair[0].lower() != _AUTHORIZATION]
+        hidden = provider.key_headers
+        request.headers = [
+            pair for pair in request.headers if pair[0].decode("latin-1").lower() not in hidden
+        ]
 
 
 def hurry(timeouts: dict[str, float]) -> None:

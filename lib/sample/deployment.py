@@ -246,7 +246,7 @@ def _save_key(platform: Platform, story: Story, key: OwnKey, lost: Keyring) -> N
     """Save a text that no provider would take; what is to be locked by now is sealed with a key that nobody has."""
     own = platform.keyring.first
     keyring = platform.keyring if key.locked is None else Keyring([lost.first, own])
-    store = KeyStore(platform.database, keyring, None)
+    store = KeyStore(platform.database, keyring, {})
     lead = Actor(key.saved_by, Origin.BROWSER, Role.LEAD)
     secret = Secret(f"sk-sample-not-a-key-{key.last4}")
     store.save(story.name, secret, actor=lead, expected_version=0, verdict=Verdict())
@@ -270,8 +270,8 @@ def _import_past(
 
 def _stage(platform: Platform, prices: PriceBook, clock: Clock, lost: Keyring, now: Micros) -> Stage:
     both = Keyring([platform.keyring.first, lost.first])
-    key = platform.settings.openai_api_key
-    opens, locks = (KeyStore(platform.database, ring, key) for ring in (both, platform.keyring))
+    keys = platform.settings.platform_keys
+    opens, locks = (KeyStore(platform.database, ring, keys) for ring in (both, platform.keyring))
     return Stage(
         Ledger(platform.database, opens, prices, platform.actor),
         Ledger(platform.database, locks, prices, platform.actor),

@@ -17,13 +17,14 @@ from lib.access.roles import Action, Actor
 from lib.clock import Micros
 from lib.db import AnyRow
 from lib.db.tables import projects, provider_keys
-from lib.errors import BadInput, KeyChanged
+from lib.errors import KeyChanged
+from lib.providers import DEFAULT
 from lib.secret import Secret
 from lib.settings import Settings
 from lib.vault.masters import Keyring, load_keyring
 from lib.vault.resolving import IN_USE, KeyReader
 from lib.vault.seals import entry_of
-from lib.vault.states import PROVIDER, KeyState, Verdict
+from lib.vault.states import KeyState, Verdict
 
 _KEY = (
     select(provider_keys)
@@ -63,7 +64,7 @@ class KeyStore(KeyReader):
         actor: Actor,
         expected_version: int,
         verdict: Verdict,
-        provider: str = PROVIDER,
+        provider: str = DEFAULT,
     ) -> KeyState:
         """Put a checked key in use, in one transaction with its audit row.
 
@@ -119,12 +120,17 @@ class KeyStore(KeyReader):
             actor,
             Tag.KEY_ROTATED if current else Tag.KEY_SAVED,
             project.subject,
-            before={"version": current.version, "last4": current.last4} if current else None,
-            after={"version": version, "last4": secret.last4, "warning": verdict.code},
+            before=_named(current),
+            after={
+                "provider": provider,
+                "version": version,
+                "last4": secret.last4,
+                "warning": verdict.code,
+            },
         )
 
     def remove(
-        self, slug: str, *, actor: Actor, expected_version: int | None = None, provider: str = PROVIDER
+        self, slug: str, *, actor: Actor, expected_version: int | None = None, provider: str = DEFAULT
     ) -> KeyState:
         """Destroy the sealed key and return the project to the platform-funded key.
 
@@ -149,7 +155,7 @@ class KeyStore(KeyReader):
                 actor,
                 Tag.KEY_REMOVED,
                 project.subject,
-                before={"version": current.version, "last4": current.last4} if current else None,
+                before=_named(current) or {"provider": provider},
             )
             state = self._describe(connection, project.id, provider)
         self._database.purge_deleted()
@@ -163,7 +169,7 @@ class KeyStore(KeyReader):
         version: int,
         verdict: Verdict | None,
         failure: dict[str, object] | None = None,
-        provider: str = PROVIDER,
+        provider: str = DEFAULT,
     ) -> KeyState:
         """Note what a check of the saved key found: ``verdict`` where it was accepted, else ``failure``.
 
@@ -189,13 +195,14 @@ class KeyStore(KeyReader):
                 Tag.KEY_CHECKED if verdict else Tag.KEY_REFUSED,
                 project.subject,
                 after={
+                    "provider": provider,
                     "version": version,
                     "code": verdict.code if verdict else (failure or {}).get("failure_code"),
                 },
             )
             return self._describe(connection, project.id, provider)
 
-    def record_refusal(self, slug: str, *, actor: Actor, code: str | None, provider: str = PROVIDER) -> None:
+    def record_refusal(self, slug: str, *, actor: Actor, code: str | None, provider: str = DEFAULT) -> None:
         """Note that the provider refused a key that a person wanted to save."""
         with self._database.write() as connection:
             project = find_for(connection, slug, actor, Action.SET_KEY)
@@ -257,10 +264,9 @@ def ever_sealed(connection: Connection) -> bool:
     return any(connection.execute(found.limit(1)).first() is not None for found in (sealed, saved))
 
 
-def require_provider(provider: str) -> None:
-    """Only OpenAI keys can be saved so far."""
-    if provider != PROVIDER:
-        raise BadInput("Only OpenAI keys can be saved so far; Anthropic and Google are planned.")
+def _named(key: AnyRow | None) -> dict[str, object] | None:
+    """A key for the audit log."""
+    return {"provider": key.provider, "version": key.version, "last4": key.last4} if key else None
 
 
 NO_FAILURE: dict[str, object] = {

@@ -65,7 +65,7 @@ def _require_left(database: Database, project_id: str, actor: Actor, running: di
             continue
         retry_at = from_micros(oldest + WINDOW if oldest is not None and count >= limit else now + MINUTE)
         raise TooManyChecks(
-            f"OpenAI has refused {count} keys from {whose} in the last 10 minutes"
+            f"{count} keys from {whose} were refused in the last 10 minutes"
             f"{f', and {running[whose]} more are being checked' if running[whose] else ''}, "
             f"so no other is tried. Try again at {retry_at:%H:%M:%S} UTC.",
             retry_at,

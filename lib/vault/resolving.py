@@ -6,6 +6,7 @@ where it is what was sealed (lib.vault.seals): a key whose row was exchanged, or
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, select
@@ -15,11 +16,12 @@ from lib.access.roles import Action, Actor, allows
 from lib.db import AnyRow, Database
 from lib.db.tables import platform_key_health, projects, provider_keys
 from lib.errors import KeyLocked, KeyMissing, ProjectUnknown
+from lib.providers import DEFAULT
 from lib.secret import Secret
 from lib.vault.masters import Keyring
 from lib.vault.opening import SEALED_KEY, RowCipher
-from lib.vault.seals import SEAL, ProjectSeals
-from lib.vault.states import PROVIDER, KeyState, PlatformKeyState, state_of
+from lib.vault.seals import SEAL, ProjectSeals, policy_of
+from lib.vault.states import KeyState, PlatformKeyState, state_of
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,18 @@ _SHOW = _SHOWN.where(projects.c.id == bindparam("project_id"))
 
 
 class KeyReader:
-    """The keys of this deployment's projects, as they are in the database."""
+    """The keys of this deployment's projects, as they are in the database.
 
-    def __init__(self, database: Database, keyring: Keyring, platform_key: Secret | None) -> None:
+    ``platform_keys`` are the platform-funded ones of this process, by provider.
+    """
+
+    def __init__(self, database: Database, keyring: Keyring, platform_keys: Mapping[str, Secret]) -> None:
         self._database = database
         self._cipher = RowCipher(database, keyring)
         self._seals = ProjectSeals(database, keyring)
-        self._platform_key = platform_key
+        self._platform_keys = dict(platform_keys)
 
-    def resolve(self, slug: str, *, provider: str = PROVIDER) -> ResolvedKey:
+    def resolve(self, slug: str, *, provider: str = DEFAULT) -> ResolvedKey:
         """The key for the project's next call, read from the database now.
 
         Raises:
@@ -81,9 +86,10 @@ class KeyReader:
         secret = self.open_row(row, provider)
         if secret is not None:
             return ResolvedKey(slug, provider, "byok", secret, row.last4, row.version)
-        return ResolvedKey(slug, provider, "platform", self.platform_key(slug), self.platform_last4, None)
+        secret = self.platform_key(slug, provider)
+        return ResolvedKey(slug, provider, "platform", secret, secret.last4, None)
 
-    def open_row(self, row: AnyRow, provider: str = PROVIDER) -> Secret | None:
+    def open_row(self, row: AnyRow, provider: str) -> Secret | None:
         """The project's own key, None where it has none: as it was sealed, or not at all.
 
         Args:
@@ -106,34 +112,39 @@ class KeyReader:
 
     # --- the platform's ----------------------------------------------------------------------------
 
-    def platform_key(self, slug: str) -> Secret:
+    def platform_key(self, slug: str, provider: str) -> Secret:
         """The platform-funded key. Raises KeyMissing where none is configured."""
-        if self._platform_key is None:
-            raise KeyMissing(slug)
-        return self._platform_key
+        if provider not in self._platform_keys:
+            raise KeyMissing(slug, provider)
+        return self._platform_keys[provider]
 
-    @property
-    def platform_last4(self) -> str:
-        """Last four of the platform's key, empty where there is none."""
-        return self._platform_key.last4 if self._platform_key else ""
+    def falls_back(self, row: AnyRow, provider: str) -> bool:
+        """Whether the project chose to go on with the platform's key if its own fails, and there is one.
 
-    def platform_state(self) -> PlatformKeyState:
+        Args:
+            row: as for ``open_row``, and checked by it.
+            provider: whose key it is.
+        """
+        return policy_of(row, provider) == "platform" and provider in self._platform_keys
+
+    def platform_state(self, provider: str = DEFAULT) -> PlatformKeyState:
         """How the platform-funded key is doing; what was noted of another key says nothing about this one."""
-        if self._platform_key is None:
+        if provider not in self._platform_keys:
             return PlatformKeyState("none")
+        last4 = self._platform_keys[provider].last4
         statement = select(platform_key_health).where(
-            platform_key_health.c.provider == PROVIDER, platform_key_health.c.last4 == self.platform_last4
+            platform_key_health.c.provider == provider, platform_key_health.c.last4 == last4
         )
         with self._database.read() as connection:
             row = connection.execute(statement).first()
         if row is None:
-            return PlatformKeyState("working", self.platform_last4)
+            return PlatformKeyState("working", last4)
         columns = {name: value for name, value in row._mapping.items() if name != "provider"}  # noqa: SLF001
         return PlatformKeyState("failing", **columns)
 
     # --- what may be shown -------------------------------------------------------------------------
 
-    def describe(self, slug: str, *, actor: Actor, provider: str = PROVIDER) -> KeyState:
+    def describe(self, slug: str, *, actor: Actor, provider: str = DEFAULT) -> KeyState:
         """What may be shown of the project's key, opened once to see whether it can be.
 
         Raises:
@@ -143,7 +154,7 @@ class KeyReader:
             project = find_for(connection, slug, actor, Action.SEE_SPEND)
             return self._describe(connection, project.id, provider)
 
-    def describe_all(self, *, actor: Actor, provider: str = PROVIDER) -> dict[str, KeyState]:
+    def describe_all(self, *, actor: Actor, provider: str = DEFAULT) -> dict[str, KeyState]:
         """The key of every project that ``actor`` may see, by slug; one query."""
         with self._database.read() as connection:
             rows = connection.execute(_SHOWN, {"provider": provider}).all()
@@ -158,7 +169,8 @@ class KeyReader:
         return self._state(row, provider)
 
     def _state(self, row: AnyRow, provider: str) -> KeyState:
-        return state_of(row, provider, self._locked_why(row, provider))
+        locked_why = self._locked_why(row, provider)
+        return state_of(row, provider, policy_of(row, provider), locked_why)
 
     def _locked_why(self, row: AnyRow, provider: str) -> str | None:
         try:

@@ -114,8 +114,12 @@ class Rewrap:
             actor,
             Tag.KEY_RESEALED,
             subject,
-            before={"master_key_id": row.master_key_id},
-            after={"master_key_id": sealed.master_key_id, "version": row.version},
+            before={"provider": row.provider, "master_key_id": row.master_key_id},
+            after={
+                "provider": row.provider,
+                "master_key_id": sealed.master_key_id,
+                "version": row.version,
+            },
         )
         return True
 

@@ -6,7 +6,9 @@ change: swap two slugs, put an older row back, delete one, choose the platform's
 one record of them, authenticated with a master key, in its own row. The look-up that resolves a key reads it,
 and it is checked each time; the transaction that changes what it tells of writes it.
 
-The record covers all providers: it has an entry for each key in use, and none for a provider without one.
+The record covers all providers: it has an entry for each key in use, and none for a provider without one. The
+failure policy of one that is newer than ``projects.on_key_failure`` has its place in the record itself, see
+``policy_of``.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from lib.access import audit
 from lib.access.audit import Subject, Tag
+from lib.access.projects import policy_entry
 from lib.access.roles import Action, Actor, allows
 from lib.db import AnyRow, Database
 from lib.db.tables import deployment, projects, provider_keys
 from lib.errors import KeyLocked
+from lib.providers import DEFAULT
 from lib.vault.masters import Keyring
 
 SEAL = (projects.c.sealed_keys, projects.c.seal_master_key_id, projects.c.seal)
@@ -43,7 +47,7 @@ _DEPLOYMENT = select(deployment.c.id)
 _NO_RETIREMENT = _DEPLOYMENT.with_for_update(read=True)
 
 Entries = dict[str, str]
-"""Provider -> the key row in use, as ``entry_of`` names it."""
+"""Provider -> the key row in use, as ``entry_of`` names it; and ``policy_entry`` of a provider -> its policy."""
 
 
 class ProjectSeals:
@@ -95,7 +99,7 @@ class ProjectSeals:
                 "database past Qodex, or by an older version of it that still runs. Nothing was sent. An operator can "
                 "look, and seal it anew: bin/qodex master seal",
             )
-        return dict(entry.split("=", 1) for entry in row.sealed_keys.split(";") if entry)
+        return _entries_in(row.sealed_keys)
 
     def misfit(self, row: AnyRow, in_use: Entries) -> KeyLocked | None:
         """Why a project is not as it was sealed, if all the keys that it has in use are these; None if it is."""
@@ -103,7 +107,8 @@ class ProjectSeals:
             sealed = self.entries(row)
         except KeyLocked as locked:
             return locked.with_traceback(None)
-        return None if sealed == in_use else _exchanged(row)
+        keys = {name: entry for name, entry in sealed.items() if not _is_policy(name)}
+        return None if keys == in_use else _exchanged(row)
 
     def in_use(self, connection: Connection, project_id: str) -> Entries:
         """The keys in use as the rows have them, whatever was sealed."""
@@ -143,7 +148,7 @@ class ProjectSeals:
         hold_master_keys(connection)
         master = self._keyring.first
         row = connection.execute(_ROW, {"project_id": project_id}).one()
-        sealed_keys = ";".join(f"{provider}={entries[provider]}" for provider in sorted(entries))
+        sealed_keys = ";".join(f"{name}={entries[name]}" for name in sorted(entries))
         seal = master.authenticate(*_parts(row, self._database.deployment_id, sealed_keys))
         values = {"sealed_keys": sealed_keys, "seal_master_key_id": master.id, "seal": seal}
         connection.execute(_WRITE.values(values), {"sealed_id": project_id})
@@ -181,6 +186,24 @@ def hold_master_keys(connection: Connection) -> None:
 def entry_of(row: AnyRow) -> str:
     """The name of one key row: the key that it holds opens under this version and id alone."""
     return f"{row.version}/{row.secret_id}/{row.master_key_id}"
+
+
+def policy_of(row: AnyRow, provider: str) -> str:
+    """What happens when the provider's key fails: ``stop`` or ``platform``; of a row whose seal was checked.
+
+    ``projects.on_key_failure`` is older than the second provider, and stays what it was: no other one's choice.
+    """
+    if provider == DEFAULT:
+        return str(row.on_key_failure)
+    return _entries_in(row.sealed_keys or "").get(policy_entry(provider), "stop")
+
+
+def _entries_in(sealed_keys: str) -> Entries:
+    return dict(entry.split("=", 1) for entry in sealed_keys.split(";") if entry)
+
+
+def _is_policy(name: str) -> bool:
+    return name == policy_entry(name.partition(".")[0])
 
 
 def _parts(row: AnyRow, deployment_id: str, sealed_keys: object) -> tuple[str, ...]:

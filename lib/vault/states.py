@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from lib.clock import Micros
 from lib.db import AnyRow
 
-PROVIDER = "openai"
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -28,6 +26,7 @@ class KeyState:
 
     ``status``: none, working, warning, failing or locked. ``obstacle``: money or address, where the key cannot be
     used now, until a call succeeds; ``worked_at``: when one last did. ``source``: who pays, byok or platform.
+    ``on_key_failure`` is what happens when it fails: stop or platform.
     ``version`` is 0 without a key; a project without one is locked, too, where the database was changed past
     Qodex. Times in microseconds.
     """
@@ -55,6 +54,7 @@ class KeyState:
     lock_reason: str | None = None
     worked_at: Micros | None = None
     obstacle: str | None = None
+    on_key_failure: str = "stop"
 
     @property
     def health(self) -> str:
@@ -139,23 +139,27 @@ class Rotated:
     left: list[StoredKey]
 
 
-def state_of(row: AnyRow, provider: str, lock_reason: str | None) -> KeyState:
+def state_of(row: AnyRow, provider: str, policy: str, lock_reason: str | None) -> KeyState:
     """What may be shown of a project's key.
 
     Args:
         row: the project, outer-joined to its row of ``provider_keys`` in use.
         provider: whose key it is.
+        policy: what happens when it fails.
         lock_reason: set where the project's calls are stopped.
     """
     if row.version is None:
         status = "none" if lock_reason is None else "locked"
-        return KeyState(row.slug, provider, "platform", status, lock_reason=lock_reason)
+        return KeyState(
+            row.slug, provider, "platform", status, lock_reason=lock_reason, on_key_failure=policy
+        )
     return KeyState(
         project=row.slug,
         provider=provider,
         source="byok",
         status=_status(row, locked=lock_reason is not None),
         lock_reason=lock_reason,
+        on_key_failure=policy,
         **{name: row._mapping[column] for name, column in _COLUMNS.items()},  # noqa: SLF001
     )
 

@@ -22,7 +22,7 @@ EXAMPLES = [
     QodexError(_SENTENCE),
     errors.SettingsError("QODEX_TIMEZONE", "not a known time zone."),
     errors.BadInput(_SENTENCE),
-    errors.SdkUnsupported("2.54.0", "openai>=3.0,<4"),
+    errors.SdkUnsupported("openai", "2.54.0", "openai>=3.0,<4"),
     errors.ProjectUnknown("checkout-api"),
     errors.RunUnknown(),
     errors.SampleProject("checkout-api"),

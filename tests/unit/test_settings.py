@@ -13,8 +13,8 @@ from pydantic import AliasChoices
 from lib import ambient
 from lib import settings as settings_module
 from lib.errors import SettingsError
-from lib.secret import Secret
 from lib.providers import OPENAI
+from lib.secret import Secret
 from lib.settings import ROOT, Settings
 
 VARIABLES = {

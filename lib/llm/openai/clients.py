@@ -21,6 +21,7 @@ from lib.llm.async_transport import MeteredAsyncTransport
 from lib.llm.http import install_log_redaction
 from lib.llm.openai import sdk
 from lib.llm.openai.sdk import Carried
+from lib.llm.provider import Provider
 from lib.llm.transport import MeteredTransport
 from lib.llm.upstream_request import PLACEHOLDER_KEY
 from lib.runs.lifecycle import StartedRun
@@ -75,24 +76,24 @@ class _AsyncRunClient(httpx2.AsyncClient):
 
 
 def make_client(
-    ledger: Ledger, settings: Settings, run: StartedRun, *, hold: Hold | None = None
+    provider: Provider, ledger: Ledger, settings: Settings, run: StartedRun, *, hold: Hold | None = None
 ) -> MeteredOpenAI:
     """An ``openai.OpenAI`` whose every request is a call of this run, which goes on while somebody has it."""
     sdk.require_supported()
     install_log_redaction()  # the HTTP stack writes down headers, and a provider may repeat the key in them
-    transport = MeteredTransport(ledger, settings, run)
+    transport = MeteredTransport(provider, ledger, settings, run)
     client = _RunClient(transport=transport, trust_env=False, follow_redirects=False, timeout=DEFAULT_TIMEOUT)
     client.hold = hold
     return MeteredOpenAI(base_url=settings.openai_base_url, http_client=client)
 
 
 def make_async_client(
-    ledger: Ledger, settings: Settings, run: StartedRun, *, hold: Hold | None = None
+    provider: Provider, ledger: Ledger, settings: Settings, run: StartedRun, *, hold: Hold | None = None
 ) -> MeteredAsyncOpenAI:
     """Make a metered ``openai.AsyncOpenAI``; see ``make_client``."""
     sdk.require_supported()
     install_log_redaction()
-    transport = MeteredAsyncTransport(ledger, settings, run)
+    transport = MeteredAsyncTransport(provider, ledger, settings, run)
     client = _AsyncRunClient(
         transport=transport, trust_env=False, follow_redirects=False, timeout=DEFAULT_TIMEOUT
     )

@@ -1,4 +1,4 @@
-"""What a provider's error answer means, and how its text becomes safe to show, log and store.
+"""What an error answer of OpenAI's means, and how its text becomes safe to show, log and store.
 
 The status decides first and the body refines: servers that speak the same protocol answer with integer
 codes, a plain string or no JSON at all.
@@ -9,31 +9,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Literal
 
+from lib.llm.error_answers import (
+    LARGEST_ERROR_BODY,
+    ErrorAnswer,
+    ErrorKind,
+    hides_the_outcome,
+    is_web_page,
+    label,
+    no_message,
+)
 from lib.llm.redaction import scrub
 from lib.secret import Secret
 
-LONGEST_LABEL = 100
-LARGEST_ERROR_BODY = 64 * 1024
-"""Bytes of an error answer that are looked at; the rest of a 5 MB page has nothing to add."""
-
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-
-ErrorKind = Literal[
-    "rejected",
-    "out_of_money",
-    "rate_limited",
-    "missing_scopes",
-    "no_model",
-    "unverified_org",
-    "wrong_address",
-    "country",
-    "overloaded",
-    "other",
-]
 
 _OUT_OF_MONEY = {
     "insufficient_quota",
@@ -43,12 +33,6 @@ _OUT_OF_MONEY = {
     "organization_usage_limit_exceeded",
     "billing_not_active",
 }
-# A load balancer, gateway or filter answers with these where it gave up waiting, lost the provider's answer or
-# withheld it: nobody knows whether the model went on. Other refusals come before a request is passed on.
-_UNKNOWN_FROM = 500
-_WITHHELD = frozenset({403, 408})
-_STANDARD = frozenset(HTTPStatus)
-"""What no standard names (444, 460, 499) is a gateway's word for a connection that broke."""
 _GATEWAY_TYPES = re.compile(r"cf_.*|.*(gateway|time_?-?out).*", re.IGNORECASE)
 """OpenAI's edge dresses Cloudflare's errors up as its own: ``cf_gateway_timeout``, ``cf_bad_gateway``."""
 
@@ -60,22 +44,6 @@ _BY_CODE: dict[str, ErrorKind] = {
     # About a header that we never send, so it says nothing about the key.
     "mismatched_organization": "other",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorAnswer:
-    """One error answer, understood. Every text in it is scrubbed and cut: safe to show, log and store."""
-
-    kind: ErrorKind
-    status: int
-    code: str | None
-    type: str | None
-    message: str
-    request_id: str | None
-    is_web_page: bool = False
-    """True where HTML came instead of an answer: somebody between us and the provider spoke."""
-    is_outcome_unknown: bool = False
-    """True where something in between spoke in the provider's place, which may go on and bill what it makes."""
 
 
 def classify_error(status: int, body: bytes, headers: Mapping[str, str], *secrets: Secret) -> ErrorAnswer:
@@ -92,18 +60,13 @@ def classify_error(status: int, body: bytes, headers: Mapping[str, str], *secret
     return ErrorAnswer(
         kind=_kind_of(status, code, kind, message, web_page=web_page),
         status=status,
-        code=_label(code, *secrets),
-        type=_label(kind, *secrets),
-        message=scrub(message, *secrets) or _no_message(status),
+        code=label(code, *secrets),
+        type=label(kind, *secrets),
+        message=scrub(message, *secrets) or no_message(status),
         request_id=request_id_of(headers, *secrets),
         is_web_page=web_page,
-        is_outcome_unknown=_hides_the_outcome(status) and not _is_providers_own(status, kind, body),
+        is_outcome_unknown=hides_the_outcome(status) and not _is_providers_own(status, kind, body),
     )
-
-
-def _hides_the_outcome(status: int) -> bool:
-    """Whether something between us and the provider says this after the request was passed on."""
-    return status >= _UNKNOWN_FROM or status in _WITHHELD or status not in _STANDARD
 
 
 def _is_providers_own(status: int, kind: object, body: bytes) -> bool:
@@ -123,11 +86,6 @@ def _is_object(body: bytes) -> bool:
         return False
 
 
-def is_web_page(body: bytes, headers: Mapping[str, str]) -> bool:
-    """Tell HTML from an answer of an API, by what it says it is and by how it begins."""
-    return "html" in headers.get("content-type", "").lower() or body[:256].lstrip().startswith(b"<")
-
-
 def request_id_of(headers: Mapping[str, str], *secrets: Secret) -> str | None:
     """Return the provider's id of the request, to quote to its support; None where it is no plain id."""
     name = scrub(headers.get("x-request-id", ""), *secrets)
@@ -140,9 +98,9 @@ def _fields(status: int, body: bytes) -> tuple[object, object, str]:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
-        return None, None, text or _no_message(status)
+        return None, None, text or no_message(status)
     if not isinstance(data, dict):
-        return None, None, data if isinstance(data, str) else _no_message(status)
+        return None, None, data if isinstance(data, str) else no_message(status)
     error = data.get("error")
     if isinstance(error, dict):
         return error.get("code"), error.get("type"), _first_text(status, error.get("message"))
@@ -150,21 +108,11 @@ def _fields(status: int, body: bytes) -> tuple[object, object, str]:
 
 
 def _first_text(status: int, *candidates: object) -> str:
-    return next((text for text in candidates if isinstance(text, str) and text), _no_message(status))
+    return next((text for text in candidates if isinstance(text, str) and text), no_message(status))
 
 
 def _no_fields(status: int) -> tuple[None, None, str]:
     return None, None, f"The answer was a web page (HTTP {status})."
-
-
-def _no_message(status: int) -> str:
-    return f"The answer had no message (HTTP {status})."
-
-
-def _label(value: object, *secrets: Secret) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        return None
-    return scrub(str(value), *secrets, limit=LONGEST_LABEL) or None
 
 
 def _kind_of(status: int, code: object, kind: object, message: str, *, web_page: bool) -> ErrorKind:

@@ -17,7 +17,7 @@ def require_supported() -> None:
     """
     found = tuple(int(part) for part in openai.__version__.split(".")[:2] if part.isdecimal())
     if not OLDEST <= found < BELOW:
-        raise SdkUnsupported(openai.__version__, f"openai>={_written(OLDEST)},<{_written(BELOW)}")
+        raise SdkUnsupported("openai", openai.__version__, f"openai>={_written(OLDEST)},<{_written(BELOW)}")
 
 
 def _written(version: tuple[int, ...]) -> str:

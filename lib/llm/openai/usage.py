@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.ledger.attempts import RequestProfile
+from lib.llm.answers import AnswerUsage, Failure, shown
 from lib.llm.openai.tool_usage import counts_something, read_tool_calls
 from lib.pricing.prices import Tokens
-from lib.pricing.tool_calls import NO_TOOL_CALLS, ToolCalls
+from lib.pricing.tool_calls import NO_TOOL_CALLS
 
-_LONGEST_TEXT = 500
 _MOST_TOKENS = 1_000_000_000
 _STANDARD_TIERS = ("auto", "default")
 _WRITTEN = (
@@ -37,87 +37,28 @@ _KNOWN = """
 _KNOWN_PARTS = frozenset(_KNOWN.split())
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An error told inside an answer that began well, without the key."""
-
-    code: str | None
-    type: str | None
-    message: str | None
-
-
 @dataclass(slots=True)
-class ParsedUsage:
-    """What is known about an answer so far. Without a ``profile`` it is not billed, and nothing is counted."""
-
-    profile: RequestProfile | None = None
-    reported: Tokens | None = None
-    """The largest usage so far; it may not be the last word."""
-    model: str | None = None
-    service_tier: str | None = None
-    """None for the standard tier, or where none is named."""
-    names_tier: bool = False
-    tool_calls: ToolCalls = NO_TOOL_CALLS
-    priceable: bool = True
-    failure: Failure | None = None
-    final: bool = False
-    """True once nothing can follow that changes the tokens: the caller may leave."""
-    whole: bool = False
-    """True once the answer may end here without being cut off."""
-    spoken: bool = False
-    """True once it was a provider that spoke: JSON, not the web page of somebody in between."""
-    wrote: bool = False
-    """True once the model has written anything."""
-    outdated: bool = False
-    """True while more has been written since the newest usage."""
-    contradictory: bool = False
-    """True while the newest usage cannot be, or takes something of an earlier one back."""
-
-    @property
-    def tokens(self) -> Tokens | None:
-        """What the answer used; None where that is not told, or told in a way that cannot be."""
-        told = self.reported
-        if told is None or self.contradictory or self.outdated or not told.input:
-            return None
-        return None if self.wrote and not told.output else told
-
-    @property
-    def is_priceable(self) -> bool:
-        """Whether model, tokens, tier and tool calls are all that it is billed for."""
-        profile = self.profile
-        if profile is None or not profile.answer_tells_cost:
-            return False
-        return self.priceable and (profile.service_tier is None or self.names_tier)
+class ParsedUsage(AnswerUsage):
+    """What is known about an answer of OpenAI's so far."""
 
     def update_from(self, content: dict[str, Any], *, is_all: bool) -> None:
-        """Note all that one JSON body or event tells.
-
-        Args:
-            content: what it says.
-            is_all: it is the whole answer, or the event that repeats all of it.
-        """
+        """Note all that one JSON body or event tells, ``is_all`` where it is or repeats the whole answer."""
         self.spoken = self.spoken or bool(content)
         if self.profile is None:
             return
         body = _body_of(content)
         self.failure = error_in(content) or self.failure
-        self._note_model(shown(body.get("model")))
+        self.note_model(shown(body.get("model")))
         self._note_tier(body.get("service_tier"))
         self._note_output(body)
         if is_all:
             self._note_tools(body, self.profile)
         self._note_usage(body.get("usage"), self.profile.endpoint)
 
-    def note_writing(self) -> None:
-        """The model has written something that no usage has counted yet."""
-        self.wrote = True
-        self.outdated = self.reported is not None
-
-    def _note_model(self, model: str | None) -> None:
-        """Two models in one answer have two prices."""
-        if model is not None:
-            self.priceable = self.priceable and self.model in (None, model)
-            self.model = model
+    @staticmethod
+    def tells_error(content: dict[str, Any]) -> bool:
+        """Whether a body or event tells an error."""
+        return error_in(content) is not None
 
     def _note_tier(self, tier: object) -> None:
         """The end of an answer may name another tier than its beginning: that one served it."""
@@ -140,21 +81,13 @@ class ParsedUsage:
         self.priceable = self.priceable and calls is not None
         self.tool_calls = calls or NO_TOOL_CALLS
 
-    def _note_usage(self, usage: object, endpoint: str) -> None:
-        """A usage of nothing is none; one that is less than an earlier one contradicts it."""
+    def _note_usage(self, usage: Any, endpoint: str) -> None:
         if not usage:
             return
         told = read_usage(usage, endpoint) if isinstance(usage, dict) else None
-        if told is None:
-            self.contradictory = True
-            return
-        if not told.input and not told.output:
-            return
-        most = self.reported or told
-        self.contradictory = told.input < most.input or told.output < most.output
-        self.reported = most if self.contradictory else told
-        self.outdated = False
-        self.priceable = self.priceable and isinstance(usage, dict) and not _has_parts_billed_apart(usage)
+        self.note_tokens(told)
+        if told is not None and (told.input or told.output):
+            self.priceable = self.priceable and not _has_parts_billed_apart(usage)
 
 
 def has_usage(content: dict[str, Any]) -> bool:
@@ -247,11 +180,3 @@ def _failure(body: dict[str, Any]) -> Failure:
         return Failure(None, None, shown(error))
     told = error if isinstance(error, dict) else body
     return Failure(shown(told.get("code")), shown(told.get("type")), shown(told.get("message")))
-
-
-def shown(value: object) -> str | None:
-    """Foreign text that can be stored and shown: cut to length, without control characters; None for else."""
-    if not isinstance(value, str):
-        return None
-    kept = "".join(letter if letter.isprintable() else " " for letter in value[:_LONGEST_TEXT])
-    return kept.strip() or None

@@ -10,8 +10,9 @@ from lib.access.projects import Project
 from lib.access.roles import Actor
 from lib.caps.windows import TITLES, Headroom, Window
 from lib.clock import Micros, from_micros
-from lib.llm.openai.key_check import provider
+from lib.llm import registry
 from lib.platform import Platform
+from lib.providers import DEFAULT
 from lib.reports.models import UsageFilter
 from lib.runs.log import RunFilter
 from lib.ui.base import loaders
@@ -199,11 +200,8 @@ def policy_note(project: Project, viewer: Viewer, zone: ZoneInfo) -> str:
 
 def provider_links() -> str:
     """Where the spend of one's own key is watched and limited."""
-    openai = provider("openai")
-    return (
-        f"At OpenAI: [usage]({openai.usage_page}) · [spend limits]({openai.limits_page}) · "
-        f"[API keys]({openai.keys_page})"
-    )
+    links = registry.provider(DEFAULT).links
+    return f"At OpenAI: [usage]({links.usage}) · [spend limits]({links.limits}) · [API keys]({links.keys})"
 
 
 def draw_changes(*, own_key: bool, funded: bool) -> None:

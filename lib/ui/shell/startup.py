@@ -20,6 +20,7 @@ from lib import ambient
 from lib.db.health import describe
 from lib.errors import QodexError, SettingsError
 from lib.llm.http import install_log_redaction
+from lib.providers import known
 from lib.settings import ROOT, SIGN_IN, SIGN_IN_RULES, Settings
 from lib.ui.base.server import real_front_door
 from lib.ui.shell.background import background_work
@@ -134,7 +135,7 @@ def check() -> None:
 
 def _start() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for noisy in ("httpx2", "httpcore2", "openai", "alembic", "uvicorn.access"):
+    for noisy in ("httpx2", "httpcore2", *known.packages, "alembic", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     install_log_redaction(everywhere=True)
     for name in _WARM:
@@ -149,8 +150,7 @@ def _start() -> None:
     except QodexError as problem:
         log.error("%s", problem)  # noqa: TRY400 - one sentence; each page says it, too, until it is mended
         return
-    if platform.settings.openai_api_key is not None:
-        install_log_redaction(platform.settings.openai_api_key, everywhere=True)
+    install_log_redaction(*platform.settings.platform_keys.values(), everywhere=True)
 
 
 def _settings() -> Settings | None:

@@ -21,7 +21,7 @@ import pytest
 from packaging.version import Version
 
 from lib.errors import NotMetered
-from lib.llm.openai.clients import make_async_client, make_client
+from lib.llm.openai.provider import OpenAI
 from tests.calls import CALLS, ask, both_ways, drive, loaned, on_sqlite, rows
 from tests.upstream import GOOD_KEY, OTHER_KEY, Behaviour, Usage
 
@@ -507,8 +507,8 @@ def test_an_error_page_that_drips_does_not_hold_the_caller(byok, run, upstream, 
 def test_what_could_never_be_sent_is_no_call_and_one_line_in_the_runs_log(byok, settings, way):
     dead = settings.model_copy(update={"openai_base_url": "http://127.0.0.1:9/v1"})
     with byok.run("shop") as run:
-        run.openai = make_client(byok.ledger, dead, run.started)
-        run.async_openai = make_async_client(byok.ledger, dead, run.started)
+        run.openai = OpenAI().client(byok.ledger, dead, run.started)
+        run.async_openai = OpenAI().async_client(byok.ledger, dead, run.started)
         with pytest.raises(openai.APIConnectionError):
             drive(run, way, lambda client: ask(client.with_options(max_retries=1)))
     assert rows(byok) == []

@@ -159,7 +159,7 @@ def test_the_connection_of_a_stream_that_was_forgotten_serves_the_next_call(shop
             assert shop.ledger.queue.flush(60)
         ask(run.openai)
         transport = run.openai._client._transport
-        pool = lib.llm.transport._connections(transport._settings)._pool
+        pool = transport._connections.pool()._pool
         assert wait_until(lambda: all(each.is_idle() for each in pool.connections), 60)
 
 

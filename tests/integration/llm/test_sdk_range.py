@@ -36,8 +36,8 @@ _MAKE_A_CLIENT = """
 import sys
 from types import SimpleNamespace
 from lib.errors import SdkUnsupported
-from lib.llm.openai.clients import make_async_client, make_client
-for make in (make_client, make_async_client):
+from lib.llm.openai.provider import OpenAI
+for make in (OpenAI().client, OpenAI().async_client):
     try:
         make(None, SimpleNamespace(), "run")
     except SdkUnsupported as problem:

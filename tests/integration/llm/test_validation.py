@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
@@ -27,9 +28,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from lib.errors import KeyRejected, KeyUnchecked, QodexError, SettingsError
+from lib.errors import BadInput, KeyRejected, KeyUnchecked, QodexError, SettingsError
+from lib.llm import key_check, registry
 from lib.llm.http import inner_transport, install_log_redaction
-from lib.llm.openai.key_check import PROVIDERS, CheckResult, check_key, provider
+from lib.llm.key_check import CheckResult
+from lib.llm.openai.provider import OpenAI
 from lib.secret import Secret
 from lib.settings import Settings
 from tests.upstream import GOOD_KEY, WRONG_KEY, Behaviour, ScriptedUpstream
@@ -43,6 +46,9 @@ SOON = 0.3
 def upstream() -> Iterator[ScriptedUpstream]:
     with ScriptedUpstream({KEY: "good"}) as server:
         yield server
+
+
+check_key = partial(key_check.check_key, OpenAI())
 
 
 def settings_for(base_url: str, **more: object) -> Settings:
@@ -623,7 +629,9 @@ def test_pieces_of_the_key_in_response_headers_are_not_logged_either(upstream, d
 def test_the_sdk_over_our_transport_logs_no_key_either(upstream, debug_log, row):
     upstream.keys[KEY] = row
     http = openai.DefaultHttpxClient(
-        transport=inner_transport(settings_for(upstream.base_url)), trust_env=False, follow_redirects=False
+        transport=inner_transport(settings_for(upstream.base_url), upstream.base_url),
+        trust_env=False,
+        follow_redirects=False,
     )
     with openai.OpenAI(api_key=KEY, base_url=upstream.base_url, max_retries=1, http_client=http) as client:
         with suppress(openai.OpenAIError):
@@ -649,15 +657,17 @@ def test_other_loggers_are_redacted_only_where_a_server_asks_for_it(debug_log):
 
 
 def test_openai_is_live_and_the_others_are_planned():
-    assert {known.name: known.live for known in PROVIDERS} == {
+    live = {each.facts.name: True for each in registry.live()}
+    assert live | dict.fromkeys(registry.PLANNED, False) == {
         "openai": True,
         "anthropic": False,
         "google": False,
     }
-    assert provider("openai").usage_page == "https://platform.openai.com/usage"
-    assert provider("openai").limits_page == "https://platform.openai.com/settings/organization/limits"
+    links = registry.provider("openai").links
+    assert links.usage == "https://platform.openai.com/usage"
+    assert links.limits == "https://platform.openai.com/settings/organization/limits"
 
 
 def test_there_is_no_other_provider():
-    with pytest.raises(KeyError):
-        provider("nobody")
+    with pytest.raises(BadInput):
+        registry.provider("nobody")

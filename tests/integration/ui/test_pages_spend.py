@@ -19,6 +19,7 @@ from lib.exchange.import_usage import import_usage
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.pricing.prices import Tokens
+from lib.providers import DEFAULT
 from lib.runs.lifecycle import RunStore
 from lib.secret import Secret
 from lib.ui.base import loaders
@@ -84,7 +85,7 @@ class Spender:
     def __init__(self, dashboard: Dashboard) -> None:
         platform = dashboard.platform
         self._database = platform.database
-        self._keys = KeyStore(platform.database, platform.keyring, Secret(PLATFORM_KEY))
+        self._keys = KeyStore(platform.database, platform.keyring, {DEFAULT: Secret(PLATFORM_KEY)})
         self._ledger = Ledger(platform.database, self._keys, platform.prices, ADMIN)
         self._runs = RunStore(platform.database)
 

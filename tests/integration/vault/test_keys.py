@@ -107,7 +107,7 @@ def test_removing_twice_is_one_removal(vault):
     vault.save("checkout", FIRST_KEY)
     vault.remove("checkout")
     vault.remove("checkout")
-    assert vault.audit("checkout")[1:] == ["key:openai:saved", "key:openai:removed"]
+    assert vault.audit("checkout")[1:] == ["key:saved", "key:removed"]
 
 
 def test_version_numbers_are_never_used_again(vault):
@@ -191,7 +191,7 @@ def test_who_removes_a_key_that_they_did_not_see_is_told(vault):
 def test_the_second_click_of_a_double_click_changes_nothing(vault):
     first = vault.save("checkout", FIRST_KEY)
     assert vault.save("checkout", FIRST_KEY) == first
-    assert vault.audit("checkout")[1:] == ["key:openai:saved"]
+    assert vault.audit("checkout")[1:] == ["key:saved"]
 
 
 def test_the_same_key_from_another_person_is_no_double_click(vault):
@@ -254,7 +254,7 @@ def test_without_any_master_key_nothing_is_saved_and_the_old_key_stays(database_
         vault.save("checkout", NEXT_KEY, 1)
     with open_vault(database_url, MASTER) as vault:
         assert vault.opened("checkout") == FIRST_KEY
-        assert vault.audit("checkout")[1:] == ["key:openai:saved"]
+        assert vault.audit("checkout")[1:] == ["key:saved"]
 
 
 def test_of_several_master_keys_the_first_one_seals_and_every_one_opens(database_url):
@@ -449,7 +449,7 @@ def test_every_change_has_one_row_that_says_who_and_what(vault):
     vault.keys.remove("checkout", actor=lead)
     rows = vault.sql("SELECT * FROM audit_log WHERE action LIKE 'key:%' ORDER BY id")
     assert [(row.action, row.actor, row.origin, row.project) for row in rows] == [
-        (f"key:openai:{what}", LEAD_NAME, "browser", "checkout") for what in ("saved", "rotated", "removed")
+        (f"key:{what}", LEAD_NAME, "browser", "checkout") for what in ("saved", "rotated", "removed")
     ]
     told = [(json.loads(row.before or "null"), json.loads(row.after or "null")) for row in rows]
     assert told == [

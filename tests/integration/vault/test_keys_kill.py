@@ -60,9 +60,7 @@ def _check(vault: Vault, before: str, keys: list[str], said: list[dict[str, obje
     assert [row.version for row in rows] == list(range(1, len(rows) + 1))
     assert [row.ended_at is None for row in rows] == [False] * (len(rows) - 1) + [True]
     assert [row.sealed_value is None for row in rows] == [True] * (len(rows) - 1) + [False]
-    logged = vault.sql(
-        "SELECT after FROM audit_log WHERE action IN ('key:openai:saved', 'key:openai:rotated') ORDER BY id"
-    )
+    logged = vault.sql("SELECT after FROM audit_log WHERE action IN ('key:saved', 'key:rotated') ORDER BY id")
     told = [json.loads(row.after) for row in logged]
     assert [row["version"] for row in told] == [row.version for row in rows]
     assert told[-1]["last4"] == state.last4
@@ -90,7 +88,7 @@ def test_killed_after_any_statement_of_a_first_save_there_is_the_whole_key_or_no
         with open_vault(database_url, MASTER, platform_key=platform_key, projects=(slug,)) as vault:
             survived.append(_die_after(vault, statements, slug, own_key))
             saved = vault.audit(slug)[1:]
-            assert saved in ([], ["key:openai:saved"])
+            assert saved in ([], ["key:saved"])
             assert vault.opened(slug) == (own_key if saved else platform_key)
             assert saved or not survived[-1]
             assert vault.save(slug, own_key).version == 1

@@ -83,7 +83,7 @@ def test_of_two_processes_that_replace_at_once_one_wins_and_the_other_is_told(va
                 f"•••• {key(10 * version + winner)[-4:]} in the meantime" in answers[1 - winner]["sentence"]
             )
             assert vault.opened("checkout") == key(10 * version + winner)
-    assert vault.audit("checkout")[1:] == ["key:openai:saved"] + ["key:openai:rotated"] * 29
+    assert vault.audit("checkout")[1:] == ["key:saved"] + ["key:rotated"] * 29
 
 
 def test_of_ten_threads_that_save_at_once_one_wins(vault):
@@ -99,7 +99,7 @@ def test_of_ten_threads_that_save_at_once_one_wins(vault):
 def test_ten_clicks_of_the_same_save_are_one_version(vault):
     states = together(10, lambda _: vault.save("checkout", key(1)))
     assert {state.version for state in states} == {1}
-    assert vault.audit("checkout")[1:] == ["key:openai:saved"]
+    assert vault.audit("checkout")[1:] == ["key:saved"]
 
 
 def test_of_a_replacement_and_a_removal_at_once_the_state_is_that_of_the_last_audit_row(vault):
@@ -111,7 +111,7 @@ def test_of_a_replacement_and_a_removal_at_once_the_state_is_that_of_the_last_au
 
         together(2, change)
         last = vault.audit("checkout")[-1]
-        assert vault.describe("checkout").source == ("platform" if last == "key:openai:removed" else "byok")
+        assert vault.describe("checkout").source == ("platform" if last == "key:removed" else "byok")
 
 
 def test_while_keys_are_replaced_every_look_finds_a_whole_one(vault):

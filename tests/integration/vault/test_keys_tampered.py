@@ -248,7 +248,7 @@ def test_a_call_fails_with_the_reason_and_nothing_is_spent_on_the_platform_key(d
         tags, messages = zip(*log_of(vault), strict=True)
         assert set(tags) == {"key:locked"}
         assert all("was altered. Replace the key." in message for message in messages)
-        assert vault.audit("checkout").count("key:openai:locked") == 1
+        assert vault.audit("checkout").count("key:locked") == 1
 
 
 @each_tampering
@@ -287,7 +287,7 @@ def falls_back_and_says_why(vault: Vault) -> None:
     assert tag == "key:fell_back"
     assert "•••• 1111 is locked" in message
     assert "went on with the platform-funded key, as checkout has chosen" in message
-    assert vault.audit("checkout").count("key:openai:locked") == 1
+    assert vault.audit("checkout").count("key:locked") == 1
 
 
 def test_a_key_that_is_locked_again_after_it_was_mended_is_audited_again(vault):
@@ -297,7 +297,7 @@ def test_a_key_that_is_locked_again_after_it_was_mended_is_audited_again(vault):
         run = RunStore(vault.database).start("checkout", "scan", actor=WORKER)
         with pytest.raises(KeyLocked):
             call(vault, run)
-    assert vault.audit("checkout").count("key:openai:locked") == 2
+    assert vault.audit("checkout").count("key:locked") == 2
 
 
 def test_a_missing_master_key_stops_calls_in_the_same_way(database_url):

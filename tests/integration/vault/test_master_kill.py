@@ -39,7 +39,7 @@ def check(server: Server, database_url: str) -> None:
     restarted = Server(database_url, server.path)
     assert server.opened() == restarted.opened() == ALL
     assert [server.vault.describe(slug).status for slug in SLUGS] == ["working"] * len(SLUGS)
-    told = {slug: what["master_key_id"] for _, _, slug, what in server.log("key:openai:resealed")}
+    told = {slug: what["master_key_id"] for _, _, slug, what in server.log("key:resealed")}
     assert told.items() <= server.sealed_with().items()
     restarted.database.close()
 

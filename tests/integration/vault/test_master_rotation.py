@@ -63,7 +63,7 @@ def test_each_step_is_in_the_audit_log_with_who_and_how_many_and_no_secret(serve
         ("master:rotated", "olga", None, {"master_key_id": made.id, "resealed": 3, "left": 0}),
         ("master:retired", "olga", None, {"master_key_id": OLD_ID}),
     ]
-    resealed = server.log("key:openai:resealed")
+    resealed = server.log("key:resealed")
     assert [(who, slug, told) for _, who, slug, told in resealed] == [
         ("olga", slug, {"master_key_id": made.id, "version": 1}) for slug in SLUGS
     ]

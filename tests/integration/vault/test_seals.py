@@ -287,7 +287,7 @@ def test_the_calls_of_a_project_that_was_changed_past_us_stop_and_those_of_the_o
         assert {row.project_id for row in opened} == {
             world.ids[slug] for slug in SLUGS if slug not in stopped
         }
-        told = vault.sql("SELECT project_id FROM audit_log WHERE action = 'key:openai:locked'")
+        told = vault.sql("SELECT project_id FROM audit_log WHERE action = 'key:locked'")
         assert sorted(row.project_id for row in told) == sorted(world.ids[slug] for slug in stopped)
 
 
@@ -333,7 +333,7 @@ def test_a_run_that_is_moved_to_another_project_makes_no_more_calls(vault: Vault
             KeyLocked, match=r"was started for alpha.* was moved past Qodex. Nothing was sent"
         ):
             call(vault, world.runs["alpha"])
-    assert vault.audit("alpha").count("key:openai:locked") == 1
+    assert vault.audit("alpha").count("key:locked") == 1
     assert vault.sql("SELECT * FROM open_calls") == []
 
 
@@ -357,7 +357,7 @@ def test_marks_of_having_been_locked_before_do_not_keep_a_stop_out_of_the_audit_
     vault.sql("UPDATE provider_keys SET locked_since = 1, last4 = '9999'")
     with pytest.raises(KeyLocked):
         call(vault, world.runs["alpha"])
-    assert vault.audit("alpha").count("key:openai:locked") == 1
+    assert vault.audit("alpha").count("key:locked") == 1
 
 
 # --- what people and operators do about it -----------------------------------------------------------
@@ -406,7 +406,7 @@ def test_an_administrator_may_set_the_key_anew_and_the_project_then_stops_when_i
     choose_the_platform(vault, world)
     vault.save("alpha", "sk-test-new-key-4444", 2)
     assert paid(call(vault, world.runs["alpha"])) == ("byok", "sk-test-new-key-4444", False)
-    assert vault.audit("alpha")[-2:] == ["project:sealed", "key:openai:rotated"]
+    assert vault.audit("alpha")[-2:] == ["project:sealed", "key:rotated"]
 
 
 def unsealed(vault: Vault) -> UnsealedProjects:

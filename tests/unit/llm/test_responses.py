@@ -12,7 +12,8 @@ from hypothesis import strategies as some
 from openai._streaming import SSEDecoder
 
 from lib.ledger.attempts import RequestProfile
-from lib.llm.openai.responses import StreamParser, parser_for
+from lib.llm.answers import StreamParser
+from lib.llm.openai.responses import parser_for
 from lib.llm.openai.usage import ParsedUsage, read_usage
 from lib.llm.redaction import Cleaner
 from lib.pricing.prices import Tokens
@@ -594,7 +595,7 @@ def test_a_cleaner_shows_no_key_and_passes_nothing_once_it_has_forgotten_it():
 
 
 def test_an_event_without_end_is_not_kept_for_ever(monkeypatch):
-    monkeypatch.setattr("lib.llm.openai.responses._LONGEST_BODY", 1000)
+    monkeypatch.setattr("lib.llm.answers._LONGEST_BODY", 1000)
     one = reader("chat/completions", stream=True, drop_usage=True)
     raw = b"data: " + b"x" * 2000
     assert one.feed(raw) == raw

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from lib.llm.openai.errors import LARGEST_ERROR_BODY
-from lib.secret import Secret, without_variables
+from lib.llm.error_answers import LARGEST_ERROR_BODY
+from lib.secret import without_variables
 
 _log = logging.getLogger(__name__)
 _LARGEST_BODY = 8 * 1024 * 1024
@@ -47,17 +47,24 @@ class Reply:
 
 
 class Probe:
-    """Sends requests that carry the key in ``Authorization`` and nothing that the environment says.
+    """Sends requests that carry the key and nothing that the environment says.
 
+    ``authorize`` makes the headers that hold the key, ``title`` is what sentences call the provider;
     ``connecting`` is how many seconds a connection, and then its TLS handshake, may take: less than the whole
     deadline, because a handshake that is cancelled from outside leaves its socket open.
     """
 
     def __init__(
-        self, transport: httpx2.AsyncHTTPTransport, base_url: str, secret: Secret, *, connecting: float
+        self,
+        transport: httpx2.AsyncHTTPTransport,
+        base_url: str,
+        authorize: Callable[[], list[tuple[bytes, bytes]]],
+        *,
+        title: str,
+        connecting: float,
     ) -> None:
-        self._transport, self._base_url, self._secret = transport, base_url, secret
-        self._connecting = connecting
+        self._transport, self._base_url, self._authorize = transport, base_url, authorize
+        self._title, self._connecting = title, connecting
 
     async def get(self, path: str) -> Reply:
         """Ask for ``path`` under the base URL. Raises NoAnswer."""
@@ -75,21 +82,21 @@ class Probe:
             finally:
                 await response.aclose()
         except httpx2.ConnectTimeout:
-            reason = _late(self._connecting)
+            reason = _late(self._title, self._connecting)
         except (httpx2.TransportError, OSError) as problem:
-            reason = _why(problem)
+            reason = _why(self._title, problem)
         raise NoAnswer(reason)
 
     @without_variables
     def _request(self, method: str, path: str, body: bytes | None) -> httpx2.Request:
-        headers = {
-            "Authorization": f"Bearer {self._secret.reveal()}",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "qodex",
-        }
+        headers = [
+            *self._authorize(),
+            (b"Accept", b"application/json"),
+            (b"Accept-Encoding", b"identity"),
+            (b"User-Agent", b"qodex"),
+        ]
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers.append((b"Content-Type", b"application/json"))
         return httpx2.Request(
             method,
             f"{self._base_url}/{path}",
@@ -124,27 +131,27 @@ def _decoded(raw: bytes, encoding: str, limit: int) -> bytes:
     raise NoAnswer("The answer was compressed in a way that was not asked for.")
 
 
-def _late(seconds: float) -> str:
-    return f"OpenAI did not answer within {seconds:g} s."
+def _late(title: str, seconds: float) -> str:
+    return f"{title} did not answer within {seconds:g} s."
 
 
-def _why(problem: BaseException) -> str:
+def _why(title: str, problem: BaseException) -> str:
     """Say what failed, in words of our own: the exception's may repeat the request."""
     causes: list[BaseException] = [problem]
     while (following := causes[-1].__cause__ or causes[-1].__context__) and following not in causes:
         causes.append(following)
     if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return "OpenAI's address could not be looked up."
+        return f"{title}'s address could not be looked up."
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return "No safe connection to OpenAI was possible (certificate or TLS)."
+        return f"No safe connection to {title} was possible (certificate or TLS)."
     if isinstance(problem, httpx2.ProxyError):
         return "The proxy did not let the request through."
     if isinstance(problem, httpx2.ConnectError | OSError):
-        return "OpenAI could not be reached."
+        return f"{title} could not be reached."
     return "The connection broke before the answer was complete."
 
 
-def within(seconds: float, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def within(seconds: float, work: Callable[[], Coroutine[Any, Any, T]], *, title: str) -> T:
     """Run ``work()`` on an event loop of its own and return its result.
 
     A socket's time-outs count from byte to byte, so that a header or body that drips outlives them. The loop
@@ -155,7 +162,7 @@ def within(seconds: float, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         NoAnswer: what ``work`` raises of it, or the time is over, or ``work`` failed by an error of ours.
     """
     done: Future[T] = Future()
-    late = NoAnswer(_late(seconds))
+    late = NoAnswer(_late(title, seconds))
 
     async def timed() -> T:
         async with asyncio.timeout(seconds):
