@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol
 
+import httpx2
+
 from lib.errors import KeyRejected, KeyUnchecked
 from lib.llm.error_answers import ErrorAnswer, ErrorKind
 from lib.llm.http import async_inner_transport, install_log_redaction
@@ -78,13 +80,20 @@ def check_key(
     probe = Probe(transport, base_url, authorize, title=title, connecting=deadline / 2)
     verdict: Verdict
     try:
-        verdict = within(deadline, partial(provider.check, probe, secret), title=title)
+        verdict = within(deadline, partial(_verdict, provider, transport, probe, secret), title=title)
     except NoAnswer as silence:
         verdict = KeyUnchecked(str(silence))
     # Raised here and not where it was found: those frames hold the request with the key in it.
     if isinstance(verdict, CheckResult):
         return verdict
     raise verdict
+
+
+async def _verdict(
+    provider: Checker, transport: httpx2.AsyncHTTPTransport, probe: Probe, secret: Secret
+) -> Verdict:
+    async with transport:
+        return await provider.check(probe, secret)
 
 
 def judge(answer: ErrorAnswer, facts: ProviderFacts) -> Verdict:

@@ -37,10 +37,38 @@ class Links:
     """Where keys are created and revoked."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeyHint:
+    """What to tell a person about the provider's keys; whole sentences, but for the first two."""
+
+    a_key: str
+    """What to call one, with its article; part of a sentence."""
+
+    placeholder: str
+    """How a key begins, for an empty field."""
+
+    begins: str
+    create: str
+    restricted: str
+    """Which restriction a key may have."""
+
+    @property
+    def help(self) -> str:
+        """All of it, beside the field."""
+        return f"{self.begins} {self.create} {self.restricted}"
+
+
 class Provider(Checker, Protocol):
     """A company that runs models, and how it is spoken to. ``facts`` is what every room may know of it."""
 
     links: Links
+    key_hint: KeyHint
+
+    test_models: tuple[str, ...]
+    """Models to offer for a test call, the cheapest usual one first."""
+
+    first_call: str
+    """A first call in Python, for people: lines that use ``run``."""
 
     key_headers: frozenset[str]
     """Names of the headers that ``authorize`` makes, in small letters: they leave memory once they are sent."""

@@ -19,8 +19,8 @@ from lib.settings import Settings
 
 _LIVE: dict[str, Provider] = {each.facts.name: each for each in (OpenAI(),)}
 
-PLANNED = {"anthropic": "Anthropic", "google": "Google"}
-"""Titles of the providers that are shown as planned, by name."""
+PLANNED = {"anthropic": ("Anthropic", "Claude"), "google": ("Google", "Gemini")}
+"""Titles of the providers that are shown as planned, and of their models, by the provider's name."""
 
 
 def live() -> list[Provider]:
@@ -38,7 +38,13 @@ def provider(name: str) -> Provider:
 
 def _not_live(name: str) -> str:
     only = f"Only {titles()} keys can be saved so far"
-    return f"{only}; {' and '.join(PLANNED.values())} are planned." if name in PLANNED else f"{only}."
+    planned = " and ".join(title for title, _ in PLANNED.values())
+    return f"{only}; {planned} are planned." if name in PLANNED else f"{only}."
+
+
+def title(name: str) -> str:
+    """What to call a provider, a planned one too; a name that only an imported row knows stands for itself."""
+    return PLANNED[name][0] if name in PLANNED else providers.title(name)
 
 
 def titles() -> str:

@@ -59,6 +59,7 @@ class CallRow:
     event_id: str
     occurred_at: Micros
     source: str
+    provider: str
     model: str
     endpoint: str
     status: str
@@ -252,6 +253,7 @@ def _running(call: AnyRow) -> CallRow:
         event_id=call.event_id,
         occurred_at=call.opened_at,
         source=call.source,
+        provider=call.provider,
         model=call.model,
         endpoint=call.endpoint,
         status="running",

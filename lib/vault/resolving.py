@@ -130,7 +130,7 @@ class KeyReader:
     def platform_state(self, provider: str = DEFAULT) -> PlatformKeyState:
         """How the platform-funded key is doing; what was noted of another key says nothing about this one."""
         if provider not in self._platform_keys:
-            return PlatformKeyState("none")
+            return PlatformKeyState(provider, "none")
         last4 = self._platform_keys[provider].last4
         statement = select(platform_key_health).where(
             platform_key_health.c.provider == provider, platform_key_health.c.last4 == last4
@@ -138,9 +138,9 @@ class KeyReader:
         with self._database.read() as connection:
             row = connection.execute(statement).first()
         if row is None:
-            return PlatformKeyState("working", last4)
+            return PlatformKeyState(provider, "working", last4)
         columns = {name: value for name, value in row._mapping.items() if name != "provider"}  # noqa: SLF001
-        return PlatformKeyState("failing", **columns)
+        return PlatformKeyState(provider, "failing", **columns)
 
     # --- what may be shown -------------------------------------------------------------------------
 
@@ -169,10 +169,10 @@ class KeyReader:
         return self._state(row, provider)
 
     def _state(self, row: AnyRow, provider: str) -> KeyState:
-        locked_why = self._locked_why(row, provider)
-        return state_of(row, provider, policy_of(row, provider), locked_why)
+        lock_reason = self._lock_reason(row, provider)
+        return state_of(row, provider, policy_of(row, provider), lock_reason)
 
-    def _locked_why(self, row: AnyRow, provider: str) -> str | None:
+    def _lock_reason(self, row: AnyRow, provider: str) -> str | None:
         try:
             self.open_row(row, provider)
         except KeyLocked as locked:

@@ -73,6 +73,7 @@ class KeyState:
 class PlatformKeyState:
     """The platform-funded key: ``status`` none, working or failing (with the provider's own words)."""
 
+    provider: str
     status: str
     last4: str = ""
     failing_since: Micros | None = None

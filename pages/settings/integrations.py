@@ -6,6 +6,9 @@ import streamlit as st
 
 from lib.access.projects import Project
 from lib.access.roles import Action
+from lib.llm import registry
+from lib.llm.provider import Provider
+from lib.providers import DEFAULT, title
 from lib.ui.base import notices
 from lib.ui.base.wording import badge, escape
 from lib.ui.integrations import call_dialog, key_actions, key_entry, key_panel
@@ -22,37 +25,40 @@ def main() -> None:
         project = visit.project()
     head.context(f"Services that the runs of {escape(project.slug)} use")
     keys = visit.platform.keys
-    state, funding = keys.describe(project.slug, actor=visit.actor), keys.platform_state()
+    provider = registry.provider(DEFAULT)
+    state = keys.describe(project.slug, actor=visit.actor, provider=DEFAULT)
+    funding = keys.platform_state(DEFAULT)
     funded = funding.status != "none"
     wrong = key_panel.attention_of(project, state, funding, visit.actor, visit.zone)
     cards.attention(wrong, titled=False)
     st.header("LLM", anchor=False)
     left, right = st.columns([8, 5], gap="small")
     with left, cards.card(height="stretch"):
-        _key(visit, project, state, funded=funded)
+        _key(visit, provider, project, state, funded=funded)
     with right, cards.card(height="stretch"):
-        _policy(visit, project) if state.is_own else _advice()
-    for column, (company, models) in zip(st.columns(2, gap="small"), key_panel.PLANNED.items(), strict=True):
+        _policy(visit, project, state) if state.is_own else _advice(provider)
+    planned = registry.PLANNED.values()
+    for column, (company, models) in zip(st.columns(len(planned), gap="small"), planned, strict=True):
         with column, cards.card():
             cards.heading(f"{company} API key", badge("Planned", "gray"))
             st.caption(f"Keys for {models} models cannot be saved yet.")
     with cards.card():
         cards.heading("What bringing your own key changes")
-        key_panel.draw_changes(own_key=state.is_own, funded=funded)
+        key_panel.draw_changes(provider.facts.title, own_key=state.is_own, funded=funded)
     key_entry.draw(project.slug, state)
     key_actions.draw_removal(project, state)
     call_dialog.draw(project.slug)
 
 
-def _key(visit: PageContext, project: Project, state: KeyState, *, funded: bool) -> None:
-    cards.heading("OpenAI API key", *key_panel.badges(state, funded=funded))
+def _key(visit: PageContext, provider: Provider, project: Project, state: KeyState, *, funded: bool) -> None:
+    cards.heading(f"{provider.facts.title} API key", *key_panel.badges(state, funded=funded))
     st.markdown(key_panel.sentence(project, state, funded=funded))
     key_panel.draw_facts(visit.platform, project, state, visit, visit.now, visit.zone, funded=funded)
     checking = _buttons(visit, project, state)
     if state.version:
-        st.markdown(f":small[{key_panel.provider_links()}]")
+        st.markdown(f":small[{key_panel.provider_links(provider)}]")
     if checking:
-        key_actions.check_again(project.slug)
+        key_actions.check_again(project.slug, state.provider)
 
 
 def _buttons(visit: PageContext, project: Project, state: KeyState) -> bool:
@@ -76,15 +82,15 @@ def _buttons(visit: PageContext, project: Project, state: KeyState) -> bool:
     return checking
 
 
-def _policy(visit: PageContext, project: Project) -> None:
-    cards.heading("If OpenAI refuses the key", note="for example revoked or out of money")
-    key_actions.choose_policy(project, allowed=visit.may(Action.SET_FAILURE_POLICY, project.id))
-    st.caption(key_panel.policy_note(project, visit, visit.zone))
+def _policy(visit: PageContext, project: Project, state: KeyState) -> None:
+    cards.heading(f"If {title(state.provider)} refuses the key", note="for example revoked or out of money")
+    key_actions.choose_policy(project.slug, state, allowed=visit.may(Action.SET_FAILURE_POLICY, project.id))
+    st.caption(key_panel.policy_note(project, state, visit, visit.zone))
 
 
-def _advice() -> None:
+def _advice(provider: Provider) -> None:
     cards.heading("Before you add a key")
-    st.markdown(key_panel.ADVICE)
+    st.markdown(key_panel.advice(provider))
 
 
 main()

@@ -21,7 +21,7 @@ from lib.llm.openai.requests import parse_request, with_output_limit, with_stand
 from lib.llm.openai.responses import parser_for
 from lib.llm.openai.test_call import send_test_prompt
 from lib.llm.probe import Probe
-from lib.llm.provider import Links
+from lib.llm.provider import KeyHint, Links
 from lib.llm.redaction import Cleaner
 from lib.pricing.regions import region_of
 from lib.providers import OPENAI
@@ -39,6 +39,22 @@ class OpenAI:
         limits="https://platform.openai.com/settings/organization/limits",
         keys="https://platform.openai.com/api-keys",
     )
+    key_hint = KeyHint(
+        a_key="an OpenAI key",
+        placeholder="sk-…",
+        begins="It starts with sk-.",
+        create="Create a key for Qodex alone, in an OpenAI project of its own.",
+        restricted="Restricted keys work if they can call models.",
+    )
+    test_models: tuple[str, ...] = (
+        "gpt-5-mini",
+        "gpt-5-nano",
+        "gpt-5",
+        "gpt-4.1-mini",
+        "gpt-4.1-nano",
+        "o4-mini",
+    )
+    first_call = 'run.openai.responses.create(model="gpt-5-mini", input="Say hello")'
     key_headers = frozenset({"authorization"})
     account_headers = frozenset({"openai-organization", "openai-project"})
     harmless_queries: frozenset[str] = frozenset()

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from lib.access import audit
 from lib.access.auditlog import AuditFilter, AuditRow
 from lib.clock import iso
 from lib.exchange.columns import escape_formula
+from lib.providers import title
 from lib.ui.base import address, paging
 from lib.ui.base.filters import Chosen
 from lib.ui.base.tables import arrow
@@ -32,13 +34,13 @@ KINDS = {
     "access": "Refused attempts",
 }
 _WORDS = {
-    "key:openai:saved": "Key saved",
-    "key:openai:rotated": "Key replaced",
-    "key:openai:removed": "Key removed",
-    "key:openai:checked": "Key checked",
-    "key:openai:refused": "Key refused by OpenAI",
-    "key:openai:locked": "Key found locked",
-    "key:openai:resealed": "Key re-sealed with another master key",
+    "key:saved": "Key saved",
+    "key:rotated": "Key replaced",
+    "key:removed": "Key removed",
+    "key:checked": "Key checked",
+    "key:refused": "Key refused by its provider",
+    "key:locked": "Key found locked",
+    "key:resealed": "Key re-sealed with another master key",
     "project:created": "Project created",
     "project:sealed": "Sealed as found in the database",
     "project:plan:set": "Plan changed",
@@ -69,9 +71,10 @@ _NAMES = {
     "ends_at": "until",
     "last4": "key",
     "master_key_id": "master key",
-    "on_key_failure": "if OpenAI refuses the key:",
+    "on_key_failure": "if the provider refuses the key:",
 }
 """Names of values that do not speak for themselves."""
+_SPELT = {"last4": key_name, "provider": title}
 
 
 def choose(projects: Sequence[str], actors: Sequence[str], chosen: Chosen) -> AuditFilter:
@@ -124,7 +127,7 @@ def as_csv(rows: Sequence[AuditRow]) -> bytes:
 
 def word(action: str) -> str:
     """What a tag means; the tag itself where there is no better word."""
-    return _WORDS.get(action, action)
+    return _WORDS.get(audit.current(action), action)
 
 
 def values(text: str | None) -> str:
@@ -154,4 +157,4 @@ def _written(name: str, value: object) -> str:
         case list():
             return ", ".join(map(str, value))
         case _:
-            return key_name(str(value)) if name == "last4" else str(value)
+            return _SPELT.get(name, str)(str(value))

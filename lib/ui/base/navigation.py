@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from lib.access.roles import Action, Actor, allows
+from lib.llm import registry
 from lib.settings import ROOT
 
 SAMPLE = "sample"
@@ -48,7 +49,9 @@ class Place:
 
 OVERVIEW = Place("spend/overview.py", "Overview", "finance", "", "All projects at a glance")
 RUN_LOGS = Place("runs/run_logs.py", "Run logs", "receipt_long", "run_logs", "Runs, their calls and failures")
-INTEGRATIONS = Place("settings/integrations.py", "Integrations", "key", "integrations", "OpenAI API key")
+INTEGRATIONS = Place(
+    "settings/integrations.py", "Integrations", "key", "integrations", f"{registry.titles()} API key"
+)
 USAGE = Place("settings/usage.py", "Usage", "bar_chart", "usage", "Charts, filters and exports")
 PLAN = Place("settings/plan.py", "Plan", "speed", "plan", "Plan, caps and what rolls off when")
 MEMBERS = Place(

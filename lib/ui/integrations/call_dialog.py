@@ -5,7 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from lib.errors import QodexError
+from lib.llm import registry
 from lib.platform import TestCall
+from lib.providers import DEFAULT, title
 from lib.runs.log import CallRow
 from lib.ui.base import loaders, notices
 from lib.ui.base.navigation import RUN_LOGS, link
@@ -27,7 +29,6 @@ from lib.ui.shell.guards import acting
 
 DIALOG = "test-call"
 _RESULT = "test-call:result"
-MODELS = ("gpt-5-mini", "gpt-5-nano", "gpt-5", "gpt-4.1-mini", "gpt-4.1-nano", "o4-mini")
 PROMPT = "Say hello in five words."
 
 
@@ -41,9 +42,10 @@ def draw(slug: str) -> None:
 
 def _body(slug: str) -> None:
     result: TestCall | QodexError | None = st.session_state.get(_RESULT)
+    models = registry.provider(DEFAULT).test_models
     with st.form("test-call:form", border=False):
         left, right = st.columns([2, 3])
-        model = left.selectbox("Model", MODELS, key="test-call:model", accept_new_options=True)
+        model = left.selectbox("Model", models, key="test-call:model", accept_new_options=True)
         prompt = right.text_input("Prompt", PROMPT, key="test-call:prompt", max_chars=500)
         place = st.container()
         with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
@@ -87,7 +89,7 @@ def _draw_result(result: TestCall) -> None:
 
 
 def _facts(call: CallRow) -> dict[str, str]:
-    bill = "OpenAI bills your account" if call.source == "byok" else "Qodex pays"
+    bill = f"{title(call.provider)} bills your account" if call.source == "byok" else "Qodex pays"
     request = code(call.upstream_request_id) if call.upstream_request_id else "no id was given"
     rows = {
         "Paid by": f"{badge(payer(call.source, call.key_last4), SOURCE_COLOR[call.source])} {bill}",

@@ -6,15 +6,17 @@ import streamlit as st
 
 from lib.access.projects import Project
 from lib.errors import QodexError
+from lib.providers import title
 from lib.ui.base import loaders, notices
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import escape, key_name
+from lib.ui.integrations.key_entry import asking
 from lib.ui.shell.guards import acting
 from lib.vault.states import KeyState
 
 REMOVAL = "key-removal"
 POLICIES = {
-    "stop": ("Stop", "The run stops with OpenAI's message. Nothing is spent on the platform key."),
+    "stop": ("Stop", "The run stops with {company}'s message. Nothing is spent on the platform key."),
     "platform": (
         "Fall back to the platform key",
         "The run goes on, platform-funded, within your caps. The run log says so.",
@@ -23,32 +25,34 @@ POLICIES = {
 """Policy -> its name, and what it means."""
 
 
-def check_again(slug: str) -> None:
+def check_again(slug: str, provider: str) -> None:
     """Ask the provider about the saved key; what it says is on the page afterwards."""
-    with st.spinner("Asking OpenAI about the key. This takes at most 10 s.", show_time=True):
-        state = _check(slug)
+    with st.spinner(asking(provider), show_time=True):
+        state = _check(slug, provider)
     if isinstance(state, QodexError):
         sentence = str(state).replace("Nothing was saved. ", "")
         st.warning(escape(sentence), icon=":material/warning:")
         return
-    key = escape(key_name(state.last4))
+    key, company = escape(key_name(state.last4)), title(provider)
     if state.status in {"working", "warning"}:
         usable = (
-            f"OpenAI knows {key}."
+            f"{company} knows {key}."
             if state.obstacle is None
-            else f"OpenAI knows {key}, but it cannot be used now."
+            else f"{company} knows {key}, but it cannot be used now."
         )
         notices.say(usable, icon="check_circle" if state.obstacle is None else "error")
     elif state.failure == "out_of_money":
-        notices.say(f"OpenAI knows {key}. Whether it has money again shows with the next call.", icon="error")
+        notices.say(
+            f"{company} knows {key}. Whether it has money again shows with the next call.", icon="error"
+        )
     else:
-        notices.say(f"OpenAI rejected {escape(key_name(state.last4))}.", icon="error")
+        notices.say(f"{company} rejected {key}.", icon="error")
     st.rerun()
 
 
-def _check(slug: str) -> KeyState | QodexError:
+def _check(slug: str, provider: str) -> KeyState | QodexError:
     try:
-        return front_door().keys.check(slug, actor=acting())
+        return front_door().keys.check(slug, actor=acting(), provider=provider)
     except QodexError as problem:
         return problem.with_traceback(None)
 
@@ -56,7 +60,7 @@ def _check(slug: str) -> KeyState | QodexError:
 def draw_removal(project: Project, state: KeyState) -> None:
     """Draw the confirmation if it is open."""
     if notices.is_open(REMOVAL) and state.is_own:
-        st.dialog("Remove the OpenAI API key?", on_dismiss=notices.close_dialog)(
+        st.dialog(f"Remove the {title(state.provider)} API key?", on_dismiss=notices.close_dialog)(
             lambda: _confirm(project, state)
         )()
 
@@ -66,17 +70,17 @@ def _confirm(project: Project, state: KeyState) -> None:
     st.markdown(
         f"From the next call on, {slug} is **platform-funded**: Qodex pays, and the caps of the "
         f"**{escape(project.plan)}** plan apply.\n\n"
-        f"The sealed key {key} is destroyed here; its history stays. It goes on working at OpenAI until "
+        f"The sealed key {key} is destroyed here; its history stays. It goes on working at {title(state.provider)} until "
         "you revoke it there."
     )
-    if front_door().keys.platform_state().status == "none":
+    if front_door().keys.platform_state(state.provider).status == "none":
         st.warning(
             f"This server has no platform key: without a key of its own, the runs of {slug} will stop.",
             icon=":material/warning:",
         )
     failure = st.container()
     if notices.confirmed("Remove the key", REMOVAL):
-        problem = _remove(project.slug, state.version)
+        problem = _remove(project.slug, state)
         if problem is None:
             notices.close_dialog()
             loaders.forget()
@@ -85,35 +89,37 @@ def _confirm(project: Project, state: KeyState) -> None:
         failure.error(escape(str(problem)), icon=":material/error:")
 
 
-def _remove(slug: str, version: int) -> QodexError | None:
+def _remove(slug: str, state: KeyState) -> QodexError | None:
     try:
-        front_door().keys.remove(slug, actor=acting(), expected_version=version)
+        front_door().keys.remove(
+            slug, actor=acting(), expected_version=state.version, provider=state.provider
+        )
     except QodexError as problem:
         return problem
     return None
 
 
-def choose_policy(project: Project, *, allowed: bool) -> None:
+def choose_policy(slug: str, state: KeyState, *, allowed: bool) -> None:
     """Stop or fall back, saved at once."""
-    key = f"policy:{project.slug}"
-    st.session_state[key] = project.on_key_failure
+    key, company = f"policy:{slug}", title(state.provider)
+    st.session_state[key] = state.on_key_failure
 
     def changed() -> None:
         chosen = str(st.session_state[key])
         try:
-            front_door().projects.set_policy(project.slug, chosen, actor=acting())
+            front_door().projects.set_policy(slug, chosen, actor=acting(), provider=state.provider)
         except QodexError as problem:
             notices.say(escape(str(problem)), icon="error")
         else:
             notices.say(f"Set to: {POLICIES[chosen][0].lower()}.")
 
     st.radio(
-        "If OpenAI refuses the key",
+        f"If {company} refuses the key",
         list(POLICIES),
         key=key,
         on_change=changed,
         format_func=lambda policy: POLICIES[policy][0],
-        captions=[meaning for _, meaning in POLICIES.values()],
+        captions=[meaning.format(company=company) for _, meaning in POLICIES.values()],
         label_visibility="collapsed",
         disabled=not allowed,
     )

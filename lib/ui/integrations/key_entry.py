@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from lib.errors import KeyChanged, KeyMalformed, KeyRejected, KeyUnchecked, KeyUnusable, QodexError
+from lib.llm import registry
+from lib.providers import title
 from lib.secret import Secret
 from lib.ui.base import loaders, notices
 from lib.ui.base.server import front_door
@@ -24,10 +26,6 @@ _ATTEMPT = "key-entry:attempt"
 _WAITING = "key-entry:waiting"
 _FAILED = "key-entry:failed"
 _SEEN = "key-entry:seen"
-_HELP = (
-    "It starts with sk-. Create one for Qodex alone, in an OpenAI project of its own. "
-    "Restricted keys work if they can call models."
-)
 
 
 @dataclass(frozen=True)
@@ -46,23 +44,25 @@ def draw(slug: str, state: KeyState) -> None:
         _forget()
         return
     state = st.session_state.setdefault(_SEEN, state)
-    title = "Replace the OpenAI API key" if state.version else "Add your OpenAI API key"
-    st.dialog(title, width="medium", on_dismiss=_close)(lambda: _body(slug, state))()
+    name = f"{title(state.provider)} API key"
+    heading = f"Replace the {name}" if state.version else f"Add your {name}"
+    st.dialog(heading, width="medium", on_dismiss=_close)(lambda: _body(slug, state))()
 
 
 def _body(slug: str, state: KeyState) -> None:
     st.markdown(_introduction(slug, state))
+    provider = registry.provider(state.provider)
     failed: Failed | None = st.session_state.get(_FAILED)
     attempt = int(st.session_state.get(_ATTEMPT, 0))
     field = f"key-entry:typed:{attempt}"
     with st.form(f"key-entry:form:{attempt}", border=False):
         st.text_input(
-            "New OpenAI API key",
+            f"New {provider.facts.title} API key",
             key=field,
             type="password",
-            placeholder="sk-…",
+            placeholder=provider.key_hint.placeholder,
             autocomplete="off",
-            help=_HELP,
+            help=provider.key_hint.help,
         )
         if failed:
             _draw_failed(failed, slug, state)
@@ -82,19 +82,25 @@ def _body(slug: str, state: KeyState) -> None:
         st.rerun()
     if sent or again or anyway:
         secret = _take(field, again=again or anyway)
-        with progress, st.spinner("Asking OpenAI about the key. This takes at most 10 s.", show_time=True):
-            outcome = _save(slug, secret, state.version, anyway=anyway)
-        _finish(outcome, secret)
+        with progress, st.spinner(asking(state.provider), show_time=True):
+            outcome = _save(slug, secret, state, anyway=anyway)
+        _finish(outcome, secret, state.provider)
+
+
+def asking(provider: str) -> str:
+    """What to show while the provider is asked."""
+    return f"Asking {title(provider)} about the key. This takes at most 10 s."
 
 
 def _introduction(slug: str, state: KeyState) -> str:
+    company = title(state.provider)
     if state.version:
         return (
-            f"The new key is checked with OpenAI first. Until it is accepted, "
+            f"The new key is checked with {company} first. Until it is accepted, "
             f"{escape(key_name(state.last4))} stays in use."
         )
     return (
-        f"The key is checked with OpenAI first. Once it is accepted, OpenAI bills the calls of "
+        f"The key is checked with {company} first. Once it is accepted, {company} bills the calls of "
         f"{escape(slug)} to your account. Afterwards only its last four characters are ever shown."
     )
 
@@ -120,24 +126,29 @@ def _take(field: str, *, again: bool) -> Secret:
     return waiting if again and not typed.reveal() and isinstance(waiting, Secret) else typed
 
 
-def _save(slug: str, secret: Secret, version: int, *, anyway: bool) -> KeyState | QodexError:
+def _save(slug: str, secret: Secret, state: KeyState, *, anyway: bool) -> KeyState | QodexError:
     """One call into lib, without Streamlit in between: an interrupted page cannot leave half of it."""
     try:
         return front_door().keys.save(
-            slug, secret.reveal(), actor=acting(), expected_version=version, accept_unusable=anyway
+            slug,
+            secret.reveal(),
+            actor=acting(),
+            expected_version=state.version,
+            accept_unusable=anyway,
+            provider=state.provider,
         )
     except QodexError as problem:
         return problem.with_traceback(None)
 
 
-def _finish(outcome: KeyState | QodexError, secret: Secret) -> None:
+def _finish(outcome: KeyState | QodexError, secret: Secret, provider: str) -> None:
     if isinstance(outcome, KeyState):
         _close()
         loaders.forget()
         tried = "" if outcome.obstacle else " Send a test call to see whether it can pay."
         notices.say(f"{escape(key_name(outcome.last4))} is in use from the next call on.{tried}")
         st.rerun()
-    failed = st.session_state[_FAILED] = explain(outcome)
+    failed = st.session_state[_FAILED] = explain(outcome, provider)
     if failed.may_retry or failed.may_confirm:
         st.session_state[_WAITING] = secret
     if isinstance(outcome, KeyChanged):
@@ -146,24 +157,25 @@ def _finish(outcome: KeyState | QodexError, secret: Secret) -> None:
     notices.draw_dialog_again()
 
 
-def explain(problem: QodexError) -> Failed:
+def explain(problem: QodexError, provider: str) -> Failed:
     """A refusal in the provider's own words, or why it could not be asked."""
+    company, a_key = title(provider), registry.provider(provider).key_hint.a_key
     if isinstance(problem, KeyRejected):
         said = [
             quote(problem.message),
             "",
             " ".join(_codes(problem.status, problem.code, problem.request_id)),
         ]
-        return Failed("OpenAI rejected this key", "\n".join(said))
+        return Failed(f"{company} rejected this key", "\n".join(said))
     if isinstance(problem, KeyUnusable):
         codes = " ".join(_codes(None, problem.code, problem.request_id))
         body = f"{escape(problem.message)} {codes}".strip()
-        return Failed("OpenAI knows this key, but it cannot be used now", body, may_confirm=True)
+        return Failed(f"{company} knows this key, but it cannot be used now", body, may_confirm=True)
     if isinstance(problem, KeyUnchecked):
         codes = " ".join(_codes(problem.status, None, problem.request_id))
         return Failed("Could not check the key", f"{escape(problem.reason)} {codes}".strip(), may_retry=True)
     if isinstance(problem, KeyMalformed):
-        return Failed("This cannot be an OpenAI key", escape(problem.sentence))
+        return Failed(f"This cannot be {a_key}", escape(problem.sentence))
     return Failed("The key was not saved", escape(problem.sentence))
 
 

@@ -10,9 +10,9 @@ from lib.access.projects import Project
 from lib.access.roles import Actor
 from lib.caps.windows import TITLES, Headroom, Window
 from lib.clock import Micros, from_micros
-from lib.llm import registry
+from lib.llm.provider import Provider
 from lib.platform import Platform
-from lib.providers import DEFAULT
+from lib.providers import DEFAULT, title
 from lib.reports.models import UsageFilter
 from lib.runs.log import RunFilter
 from lib.ui.base import loaders
@@ -37,23 +37,25 @@ from lib.ui.parts.key_attention import failing_key, failing_platform_key
 from lib.ui.shell.guards import Viewer
 from lib.vault.states import KeyState, PlatformKeyState
 
-PLANNED = {"Anthropic": "Claude", "Google": "Gemini"}
-ADVICE = """
-- Create a key for Qodex alone, in an OpenAI project of its own.
+_ADVICE = """
+- {create}
 - Set a spend limit there: Qodex does not cap your key.
-- Restricted keys work if they can call models.
+- {restricted}
 - Whoever sees this page sees its last four characters, never more.
 """
 OBSTACLE = {
-    "money": "No money: add credit or raise the limit at OpenAI. This line stays until a call succeeds.",
-    "address": "OpenAI does not take it from this server's address: allow that address at OpenAI, then check again.",
+    "money": "No money: add credit or raise the limit at {company}. This line stays until a call succeeds.",
+    "address": "{company} does not take it from this server's address: allow that address at {company}, then check again.",
 }
-"""What stands in the way of a key that OpenAI knows, and what to do."""
+"""What stands in the way of a key that the provider knows, and what to do."""
 _CHANGES = {
     "Key used": ("Qodex's platform key", "Your project's key"),
     "Caps": ("Usage counts against the 5-hour and 7-day caps", "Caps neither count nor limit it"),
-    "Bill": ("Qodex pays", "OpenAI bills your account, no margin"),
-    "Key management": ("Qodex manages the key", "Your team rotates the key and sets spend limits at OpenAI"),
+    "Bill": ("Qodex pays", "{company} bills your account, no margin"),
+    "Key management": (
+        "Qodex manages the key",
+        "Your team rotates the key and sets spend limits at {company}",
+    ),
 }
 
 
@@ -72,7 +74,7 @@ def sentence(project: Project, state: KeyState, *, funded: bool) -> str:
     if state.status == "locked":
         return f"The calls of {slug} are stopped. Nothing is sent, and nothing is spent on the platform key."
     if state.version:
-        return f"OpenAI bills the calls of {slug} to your account. Caps neither count nor limit them."
+        return f"{title(state.provider)} bills the calls of {slug} to your account. Caps neither count nor limit them."
     if not funded:
         return f"Nobody pays for calls of {slug} yet: add your key, or ask the operator for a platform key."
     plan = escape(project.plan)
@@ -97,29 +99,29 @@ def draw_facts(
     else:
         rows = _platform_key(platform.caps.headroom(project.slug, actor=viewer.actor), funded=funded)
         rows |= _last_platform_use(platform, project, viewer.actor, at, zone)
-    facts(rows, alt=f"The OpenAI key of {project.slug}")
+    facts(rows, alt=f"The {title(state.provider)} key of {project.slug}")
 
 
 def _own_key(state: KeyState, viewer: Viewer, at: Micros, zone: ZoneInfo) -> dict[str, str]:
-    rows = {"Key": key_code(state.last4)}
+    rows, company = {"Key": key_code(state.last4)}, title(state.provider)
     if state.status == "locked":
         rows["Locked"] = escape(state.lock_reason or "It cannot be opened here.")
     if state.failing_since is not None:
-        rows["OpenAI says"] = quote(state.failure_message or FAILURE.get(state.failure or "", "failed"))
+        rows[f"{company} says"] = quote(state.failure_message or FAILURE.get(state.failure or "", "failed"))
         codes = [code(str(part)) for part in (state.failure_status, state.failure_code) if part]
         request = f"· request {code(state.failure_request_id)}" if state.failure_request_id else ""
         rows["Error"] = " ".join([*codes, request]).strip() or "no code"
         rows["Failing since"] = _with_exact(state.failing_since, "", at, zone)
     elif state.check_message:
-        rows["OpenAI says"] = escape(state.check_message)
+        rows[f"{company} says"] = escape(state.check_message)
     if state.obstacle:
-        rows["In the way"] = OBSTACLE[state.obstacle]
+        rows["In the way"] = OBSTACLE[state.obstacle].format(company=company)
     elif state.health == "unproven":
         rows["Usable"] = (
-            "OpenAI knows this key; whether it can pay shows with the first call. Send a test call."
+            f"{company} knows this key; whether it can pay shows with the first call. Send a test call."
         )
     rows["Saved"] = _with_exact(state.saved_at, f" by {escape(viewer.called(state.saved_by))}", at, zone)
-    verdict = ", known to OpenAI" if state.status in {"working", "warning"} else ""
+    verdict = f", known to {company}" if state.status in {"working", "warning"} else ""
     rows["Last checked"] = _with_exact(state.last_checked_at, verdict, at, zone)
     run = f" by run {escape(state.last_used_run)}" if state.last_used_run else ""
     rows["Last used"] = _with_exact(state.last_used_at, run, at, zone)
@@ -138,7 +140,7 @@ def _spend(project: Project, state: KeyState, actor: Actor) -> dict[str, str]:
     amount = escape(money(sums.byok_nano))
     unpriced = f"; {count(sums.unpriced_calls)} more at unknown cost" if sums.unpriced_calls else ""
     priced = count(sums.calls - sums.unpriced_calls, "call")
-    return {"Spend since saved": f"{amount} in {priced}, billed by OpenAI{unpriced}"}
+    return {"Spend since saved": f"{amount} in {priced}, billed by {title(state.provider)}{unpriced}"}
 
 
 def _platform_key(headroom: Headroom, *, funded: bool) -> dict[str, str]:
@@ -188,9 +190,11 @@ def attention_of(
     return lines
 
 
-def policy_note(project: Project, viewer: Viewer, zone: ZoneInfo) -> str:
+def policy_note(project: Project, state: KeyState, viewer: Viewer, zone: ZoneInfo) -> str:
     """Who chose it, and what it is not for."""
     rest = "Rate limits and outages are not refusals: nothing changes then."
+    if state.provider != DEFAULT:
+        return rest
     if project.policy_set_at is None:
         return f"Stop is the default. {rest}"
     name = "stop" if project.on_key_failure == "stop" else "fall back"
@@ -198,19 +202,27 @@ def policy_note(project: Project, viewer: Viewer, zone: ZoneInfo) -> str:
     return f"Set to {name} by {by}, {day(from_micros(project.policy_set_at).astimezone(zone))}. {rest}"
 
 
-def provider_links() -> str:
+def advice(provider: Provider) -> str:
+    """What to know before a key is added."""
+    hint = provider.key_hint
+    return _ADVICE.format(create=hint.create, restricted=hint.restricted)
+
+
+def provider_links(provider: Provider) -> str:
     """Where the spend of one's own key is watched and limited."""
-    links = registry.provider(DEFAULT).links
-    return f"At OpenAI: [usage]({links.usage}) · [spend limits]({links.limits}) · [API keys]({links.keys})"
+    links = provider.links
+    return f"At {provider.facts.title}: [usage]({links.usage}) · [spend limits]({links.limits}) · [API keys]({links.keys})"
 
 
-def draw_changes(*, own_key: bool, funded: bool) -> None:
+def draw_changes(company: str, *, own_key: bool, funded: bool) -> None:
     """The table of what a key of one's own changes, with the column that is in use."""
     in_use = badge("in use", "blue" if own_key else "violet") if own_key or funded else ""
     platform_title, own_title = "Platform-funded", "Your own key (BYOK)"
     table = {
         "Topic": [f":gray[{topic}]" for topic in _CHANGES],
         platform_title + ("" if own_key else f" {in_use}"): [old for old, _ in _CHANGES.values()],
-        own_title + (f" {in_use}" if own_key else ""): [new for _, new in _CHANGES.values()],
+        own_title + (f" {in_use}" if own_key else ""): [
+            new.format(company=company) for _, new in _CHANGES.values()
+        ],
     }
     st.table(table, border="horizontal", hide_index=True, alt="What bringing your own key changes")

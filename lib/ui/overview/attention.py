@@ -10,6 +10,7 @@ from lib.access.roles import Actor
 from lib.caps.forecasts import CapForecast
 from lib.caps.windows import NEAR_CAP, TITLES, Window
 from lib.platform import Platform
+from lib.providers import DEFAULT, known
 from lib.reports import spikes
 from lib.reports.models import UsageFilter
 from lib.ui.base import loaders
@@ -77,7 +78,8 @@ def _platform_key(platform: Platform, found: Sequence[ProjectStatus], chosen: Ch
             else f"{depending} projects without a key of their own"
         )
         text = (
-            f"{who} cannot make calls: this server has no platform key. An operator sets OPENAI\\_API\\_KEY."
+            f"{who} cannot make calls: this server has no platform key. An operator sets "
+            f"{escape(known.facts[DEFAULT].key_variable)}."
         )
         return [Attention("No platform key", "red", text)]
     return []

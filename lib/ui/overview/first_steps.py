@@ -7,6 +7,8 @@ from collections.abc import Callable
 import streamlit as st
 
 from lib.access.roles import Action
+from lib.llm import registry
+from lib.providers import DEFAULT
 from lib.ui.base import notices
 from lib.ui.base.navigation import INTEGRATIONS, go
 from lib.ui.base.wording import badge
@@ -17,14 +19,14 @@ from lib.ui.shell.guards import Viewer
 _WORKER = """from lib import Platform
 
 with Platform.from_env().run("{slug}", kind="chat") as run:
-    run.openai.responses.create(
-        model="gpt-5-mini", input="Say hello")
+    {call}
     run.finish("passed")"""
 
 
 def draw(viewer: Viewer, slug: str | None, *, has_key: bool) -> None:
     """Three cards. ``slug``: the first project, None before there is one; ``has_key``: somebody can pay."""
     first, second, third = st.columns(3)
+    titles = registry.titles()
     done = badge("Done", "green", "check")
     due = badge("Next", "green")
     with first, card(height="stretch"):
@@ -36,7 +38,8 @@ def draw(viewer: Viewer, slug: str | None, *, has_key: bool) -> None:
     with second, card(height="stretch"):
         heading("2. Choose who pays", _state(waits_for=1, ready=bool(slug), done=has_key))
         st.markdown(
-            "Platform-funded: Qodex pays, within caps. Or bring your own OpenAI key: OpenAI bills you, and no cap applies."
+            f"Platform-funded: Qodex pays, within caps. Or bring your own {titles} key: {titles} bills you, and no cap "
+            "applies."
         )
         _go_button("Choose who pays", slug, primary=bool(slug) and not has_key)
     with third, card(height="stretch"):
@@ -55,7 +58,8 @@ def draw(viewer: Viewer, slug: str | None, *, has_key: bool) -> None:
         workspace.draw_offer(viewer.actor)
     with right, card(height="stretch"):
         heading("From a worker", note="the same first call in Python")
-        st.code(_WORKER.format(slug=slug or "my-project"), language=None)
+        call = registry.provider(DEFAULT).first_call
+        st.code(_WORKER.format(slug=slug or "my-project", call=call), language=None)
     new_project.draw()
 
 

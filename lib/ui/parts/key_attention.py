@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from lib.access.projects import Project
 from lib.access.roles import Actor
+from lib.providers import title
 from lib.reports.models import UsageFilter
 from lib.ui.base import loaders
 from lib.ui.base.navigation import RUN_LOGS
@@ -24,20 +25,22 @@ def failing_key(project: Project, state: KeyState, actor: Actor, zone: ZoneInfo)
     if state.status == "warning":
         why = "its account is out of money" if state.obstacle == "money" else "not from this server's address"
         return Attention(
-            "Key unusable", "orange", f"{name}OpenAI knows its key, but it cannot be used now: {why}."
+            "Key unusable",
+            "orange",
+            f"{name}{title(state.provider)} knows its key, but it cannot be used now: {why}.",
         )
     since = state.failing_since or 0
     what = (
         "The account of its key is out of money"
         if state.failure == "out_of_money"
-        else "OpenAI has rejected its key"
+        else f"{title(state.provider)} has rejected its key"
     )
     refused = UsageFilter(projects=(project.slug,), sources=("byok",), statuses=("error",), since=since)
     calls = loaders.cached(front_door().reports.totals, refused, actor=actor).calls
     followed = "Nothing was spent on the platform key."
     if calls:
         followed = f"{count(calls, 'call')} failed; nothing was spent on the platform key."
-    if project.on_key_failure == "platform":
+    if state.on_key_failure == "platform":
         followed = "Its runs go on with the platform key, within the caps."
     where = {"project": project.slug, "source": "byok", "status": "error"}
     text = f"{name}{what} since {weekday_time(since, zone)}. {followed}"
@@ -47,7 +50,7 @@ def failing_key(project: Project, state: KeyState, actor: Actor, zone: ZoneInfo)
 def failing_platform_key(funding: PlatformKeyState, zone: ZoneInfo) -> Attention:
     """The key that everybody without one depends on."""
     out = funding.failure == "out_of_money"
-    what = "is out of money" if out else "has been rejected by OpenAI"
+    what = "is out of money" if out else f"has been rejected by {title(funding.provider)}"
     since = weekday_time(funding.failing_since or 0, zone)
     text = (
         f"The platform key {escape(key_name(funding.last4))} {what} since {since}. Projects without a key of "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from lib.llm import registry
 from lib.reports.models import Totals
 from lib.ui.base import filters
 from lib.ui.base.comparing import change, money_adding_up
@@ -17,7 +18,7 @@ from lib.ui.parts.cards import Metric, as_table, card, draw_table
 
 _MEANING = {
     "platform": "Paid with Qodex's key, within each project's caps: [Plan](/plan) shows them.",
-    "byok": "Paid with the projects' own keys: OpenAI bills them, and no cap applies. "
+    "byok": f"Paid with the projects' own keys: {registry.titles()} bills them, and no cap applies. "
     "[Integrations](/integrations) tells more.",
 }
 

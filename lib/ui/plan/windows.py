@@ -13,6 +13,7 @@ from lib.caps.plans import Plan
 from lib.caps.reading import Outlook, Point
 from lib.caps.windows import TITLES, Headroom, Window
 from lib.clock import DAY, HOUR, MINUTE, Micros, from_micros
+from lib.llm import registry
 from lib.reports.models import Totals
 from lib.settings import COMMAND
 from lib.ui.base import tables
@@ -214,7 +215,7 @@ def draw_ways(project: Project, plans: Sequence[Plan], *, administrator: bool) -
         link(RUN_LOGS, "Show waiting runs", project=project.slug, status="waiting")
     with key, cards.card(height="stretch"):
         st.markdown("#### :material/key: Add your key", anchors=False)
-        st.markdown("OpenAI bills your account, and caps neither count nor limit your calls.")
+        st.markdown(f"{registry.titles()} bills your account, and caps neither count nor limit your calls.")
         link(INTEGRATIONS, "Add your key", project=project.slug)
     with plan, cards.card(height="stretch"):
         st.markdown("#### :material/speed: Change plan", anchors=False)

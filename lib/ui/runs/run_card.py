@@ -8,6 +8,7 @@ import streamlit as st
 
 from lib.access.roles import Actor
 from lib.clock import from_micros
+from lib.providers import title
 from lib.runs.log import CallRow, LogLine, RunDetail, RunRow
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import INTEGRATIONS, link
@@ -121,9 +122,9 @@ def _of_calls(calls: Sequence[CallRow]) -> str:
 
 def _refused(failed: CallRow, tags: dict[str, str]) -> str:
     if "key:failed" not in tags:
-        return "OpenAI answered with an error"
+        return f"{title(failed.provider)} answered with an error"
     whose = f"the key {key_name(failed.key_last4)}" if failed.source == "byok" else "the platform key"
-    return f"OpenAI refused {whose}"
+    return f"{title(failed.provider)} refused {whose}"
 
 
 def _said(failed: CallRow, tags: dict[str, str]) -> str:
@@ -158,12 +159,14 @@ def _draw_failure(run: RunRow, failed: CallRow, chosen: Chosen, actor: Actor) ->
             alt="What the provider answered",
         )
     rows = {"Endpoint": code(f"POST /v1/{failed.endpoint}"), "Model": escape(failed.model) or none}
-    state = front_door().keys.describe(run.project, actor=actor)
+    state = front_door().keys.describe(run.project, actor=actor, provider=failed.provider)
     if failed.source == "byok":
         if state.failing_since is not None and state.last4 == failed.key_last4:
             rows["Failing since"] = weekday_time(state.failing_since, chosen.zone)
-        policy = front_door().projects.get(run.project, actor=actor).on_key_failure
-        rows["If OpenAI refuses the key"] = "Stop" if policy == "stop" else "Fall back to the platform key"
+        stops = state.on_key_failure == "stop"
+        rows[f"If {title(failed.provider)} refuses the key"] = (
+            "Stop" if stops else "Fall back to the platform key"
+        )
     with right:
         facts(rows, alt="What was asked")
 

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from lib.access.roles import Actor
+from lib.llm import registry
 from lib.reports.models import DayRow, Totals, UsageFilter
 from lib.ui.base import address, loaders
 from lib.ui.base.comparing import cents_adding_up, change, points
@@ -19,7 +20,6 @@ from lib.ui.parts import spend_card
 from lib.ui.parts.cards import Metric
 
 FILTERS = ("project", "source", "provider", "model", "kind", "status")
-_PROVIDERS = {"openai": "OpenAI", "anthropic": "Anthropic", "google": "Google"}
 STATUSES = {
     "ok": "Answered",
     "error": "Error answer",
@@ -40,9 +40,7 @@ def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter
             )
         ),
         providers=tuple(
-            address.select_many(
-                "Provider", "provider", known.providers, format_func=lambda name: _PROVIDERS.get(name, name)
-            )
+            address.select_many("Provider", "provider", known.providers, format_func=registry.title)
         ),
         models=tuple(address.select_many("Models", "model", known.models)),
         kinds=tuple(address.select_many("Run kind", "kind", list(KIND), format_func=KIND.__getitem__)),

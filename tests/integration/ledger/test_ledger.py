@@ -488,9 +488,10 @@ def test_the_platform_keys_failure_is_noted_once_and_gone_when_it_works(
 
 def test_that_another_platform_key_works_says_nothing_about_this_one(shop: Shop, run: StartedRun) -> None:
     """While the platform's key is replaced, some workers still have the old one."""
-    shop.ledger.settle(shop.open(run, 64), refused("rejected"))
+    call = shop.open(run, 64)
+    shop.ledger.settle(call, refused("rejected"))
     with shop.database.write() as connection:
-        note_platform_key(connection, "NEWS", answer(1), 1)
+        note_platform_key(connection, replace(call, last4="NEWS"), answer(1), 1)
     assert shop.keys.platform_state().status == "failing"
 
 
