@@ -4,7 +4,7 @@ A file is read once, into a private temporary database, before anything of ours 
 file keeps no transaction open while it is read, and no memory beyond one batch.
 
 What a row may leave out: ``source`` is byok (an import never counts against a cap, as BYOK does not),
-``provider`` openai, ``status`` ok, ``endpoint`` empty. A missing cost is priced as of its time where the
+``provider`` the default one (lib.providers), ``status`` ok, ``endpoint`` empty. A missing cost is priced as of its time where the
 call is ok and its tokens are known; an error costs nothing; all else stays unknown. In a file with every
 column of an export, a row with ``event_id`` and ``status`` is one of ours: its empty cost stays unknown.
 """

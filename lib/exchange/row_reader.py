@@ -17,9 +17,10 @@ from lib.exchange.staging import content_id, former_id
 from lib.pricing.amounts import NANO
 from lib.pricing.prices import PriceBook, Tokens
 from lib.pricing.terms import STANDARD, Terms, special_tier
+from lib.providers import DEFAULT
 from lib.usage.price_columns import price_columns
 
-_DEFAULTS = {"source": "byok", "provider": "openai", "model": "", "endpoint": "", "status": "ok"}
+_DEFAULTS = {"source": "byok", "provider": DEFAULT, "model": "", "endpoint": "", "status": "ok"}
 _DEFAULT_PLACES = [(EVENT_HEADER.index(name), default) for name, default in _DEFAULTS.items()]
 _PLACE = {name: place for place, name in enumerate(EVENT_HEADER)}
 _EVENT, _TIME, _PROJECT = (_PLACE[name] for name in ("event_id", "occurred_at", "project"))

@@ -2,15 +2,15 @@
 
 A JSON file of prices in USD per million tokens, by provider and model, each with the day (UTC) from which it holds::
 
-    {"openai": {"gpt-5": [{"from": "2026-07-01", "input": "1.10", "cached_input": "0.11", "output": "8.80"},
-                          {"from": "2026-10-01", "input": "1.00", "cached_input": "0.10", "output": "8"}],
-                "my-model": {"input": "1.25", "output": "10", "context_window": 128000}}}
+    {"PROVIDER": {"a-model": [{"from": "2026-07-01", "input": "1.10", "cached_input": "0.11", "output": "8.80"},
+                              {"from": "2026-10-01", "input": "1.00", "cached_input": "0.10", "output": "8"}],
+                  "my-model": {"input": "1.25", "output": "10", "context_window": 128000}}}
 
 Numbers may be text or plain; only ``input`` is needed. Without ``from`` a price holds for all time; before the first
 day the table's price does. Without ``cached_input`` or ``cache_write`` those tokens cost what input costs; without
 ``output`` the model has no output tokens (embeddings). A price holds at the standard tier and at whatever host calls
 go to. Names are whole and case does not matter. A file of before, with models and no providers around them, is
-read as OpenAI's.
+read as the default provider's.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from pathlib import Path
 from lib.errors import SettingsError
 from lib.pricing.names import without_date
 from lib.pricing.rates import ModelRates, Rate, Rates
+from lib.providers import DEFAULT
 
 VARIABLE = "QODEX_PRICES_FILE"
-EXAMPLE = '{"openai": {"my-model": [{"from": "2026-01-01", "input": "1.25", "output": "10"}]}}'
+EXAMPLE = f'{{"{DEFAULT}": {{"my-model": [{{"from": "2026-01-01", "input": "1.25", "output": "10"}}]}}}}'
 _PRICES = ("input", "cached_input", "cache_write", "output")
 _FIELDS = frozenset({*_PRICES, "context_window", "from"})
 _DEAREST = Decimal(1_000_000)
 _NANO_PLACES = -9
-_OLD_FORMAT = "openai"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def read_price_file(path: Path) -> PriceFile:
         raise _unusable(f"{path} must hold one JSON object, such as {EXAMPLE}")
     entries: dict[tuple[str, str], list[FilePrice]] = {}
     for name, value in found.items():
-        provider, models = (name, value) if _is_provider(value) else (_OLD_FORMAT, {name: value})
+        provider, models = (name, value) if _is_provider(value) else (DEFAULT, {name: value})
         for model, told in models.items():
             key = provider.strip().lower(), model.lower()
             if not all(part.strip() for part in key) or key in entries:

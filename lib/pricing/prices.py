@@ -19,9 +19,10 @@ from lib.pricing import table
 from lib.pricing.names import are_forms_of_one
 from lib.pricing.price_file import NO_FILE, PriceFile, read_price_file
 from lib.pricing.rates import Fees, ModelRates, Rates, UnitPrices
-from lib.pricing.regions import PERCENT_MORE, percent_more, raised
+from lib.pricing.regions import most_percent_more, percent_more, raised
 from lib.pricing.terms import STANDARD, Terms
 from lib.pricing.tool_calls import ToolCalls
+from lib.providers import DEFAULT
 
 _EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 _MILLION = 1_000_000
@@ -93,7 +94,7 @@ class PriceBook:
         tokens: Tokens,
         *,
         at: datetime,
-        provider: str = "openai",
+        provider: str = DEFAULT,
         terms: Terms = STANDARD,
     ) -> Cost:
         """Price one call as of its time: the model that answered, which is not always the one asked for.
@@ -120,7 +121,7 @@ class PriceBook:
         input_tokens: int,
         output_tokens: int,
         at: datetime,
-        provider: str = "openai",
+        provider: str = DEFAULT,
         terms: Terms = STANDARD,
     ) -> int:
         """Nano-USD that no call of at most these tokens can pass, however they split, rounded up.
@@ -130,15 +131,15 @@ class PriceBook:
         """
         found, rates = self._rates(model, provider, at, terms)
         percent = 0 if found.everywhere else percent_more(provider, model, terms.region)
+        more = most_percent_more(provider, terms.region) if percent is None else percent
         dearest = rates.dearest_input(input_tokens)
         output = rates.output.highest(input_tokens) if rates.output else None if output_tokens else 0
-        if found.searches or dearest is None or output is None:
+        if found.searches or dearest is None or output is None or more is None:
             raise PriceUnknown(model)
-        more = PERCENT_MORE if percent is None else percent
         product = input_tokens * raised(dearest, more) + output_tokens * raised(output, more)
         return _per_million(product + rates.fees.per_request * _MILLION, ROUND_CEILING)
 
-    def context_window(self, model: str, *, provider: str = "openai") -> int | None:
+    def context_window(self, model: str, *, provider: str = DEFAULT) -> int | None:
         """Most input tokens the model takes; None where no table says."""
         name, of = model.lower(), provider.lower()
         own = self._own.find(name, of)

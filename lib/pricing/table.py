@@ -113,8 +113,8 @@ def _vouched_from(info: types.ModelInfo, provider: str) -> date:
     dated = info.prices if isinstance(info.prices, list) else []
     constraints = [part.constraint for part in (*dated, *(info.price_variants or ()))]
     known = [each.start_date for each in constraints if isinstance(each, types.StartDateConstraint)]
-    if provider == "openai" and info.id in table_gaps.SAME_SINCE:
-        known.append(table_gaps.SAME_SINCE[info.id])
+    if since := table_gaps.SAME_SINCE.get(provider, {}).get(info.id):
+        known.append(since)
     return min(known, default=MADE or max(table_gaps.MADE.values()))
 
 

@@ -1,4 +1,4 @@
-"""What the price table does not say of its own models, and where that is known from.
+"""What the price table does not say of its own models, and where that is known from; by provider, where it hangs on it.
 
 All of it makes a price more careful: unknown, where the table would state one in silence.
 """
@@ -6,6 +6,7 @@ All of it makes a price more careful: unknown, where the table would state one i
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import date
 
 BEYOND_TEXT = re.compile(r"audio|realtime|transcribe|tts|whisper|image|^gpt-live")
@@ -28,7 +29,7 @@ MADE = {"0.2.3": date(2026, 11, 9)}
 """When a version of the table was made, at the earliest: the newest change of a price that is in it. A newer
 version of genai-prices needs its line here."""
 
-_SAME_SINCE = {
+_OPENAI_SINCE = {
     date(2025, 6, 22): """
         ada babbage chatgpt-4o-latest codex-mini curie davinci ft:gpt-3.5-turbo- gpt-3.5-turbo-16k gpt-4
         gpt-4-32k gpt-4-turbo gpt-4-vision-preview gpt-4.1 gpt-4.1-mini gpt-4.1-nano gpt-4.5-preview
@@ -50,10 +51,37 @@ _SAME_SINCE = {
     date(2026, 5, 7): "gpt-5.3",
     date(2026, 6, 15): "gpt-chat-latest gpt-oss-120b gpt-oss-20b gpt-oss-safeguard-20b",
 }
-SAME_SINCE = {model: since for since, models in _SAME_SINCE.items() for model in models.split()}
-"""Since when the table states what it states now, by its name of a model of OpenAI.
+SAME_SINCE = {
+    "openai": {model: since for since, models in _OPENAI_SINCE.items() for model in models.split()},
+}
+"""Since when the table states what it states now, by provider and by its name of a model.
 
 Read from the history of the table's own repository (github.com/pydantic/genai-prices, prices/data.json), from
 the commit on which every one up to July 2026 has the same prices of text tokens. The table itself has one price
 for all time where it never noted a change, so it cannot tell what a model cost before it was added.
 """
+
+
+@dataclass(frozen=True)
+class Surcharge:
+    """What a provider takes more at its regional hosts. A model that is on neither list is unknown there."""
+
+    percent: int
+    applies_to: re.Pattern[str]
+    applies_not_to: re.Pattern[str]
+
+
+SURCHARGES = {
+    # For models released on or after 2026-03-05 (https://developers.openai.com/api/docs/guides/data-residency.md).
+    # The table states no release dates, so the families stand here by name.
+    "openai": Surcharge(
+        percent=10,
+        applies_to=re.compile(r"(ft:)?gpt-(5[.-][4-9]|[6-9]|[1-9]\d)(?!\d)", re.ASCII),
+        applies_not_to=re.compile(
+            r"(ft:)?(gpt-(35|3\.5|4|4o|4\.1|4\.5|5|5[.-][0-3])|chatgpt-4o|o[134]|text-embedding|davinci|babbage|codex-mini"
+            r"|computer-use)(?![\w.])",
+            re.ASCII,
+        ),
+    ),
+}
+"""By provider; one that is not here has no regional hosts, as far as is known."""

@@ -6,7 +6,9 @@ from dataclasses import replace
 from random import Random
 
 from lib.ledger.attempts import AttemptResult
+from lib.llm import registry
 from lib.pricing.prices import NO_TOKENS, Tokens
+from lib.providers import DEFAULT
 from lib.sample.traffic import DraftCall
 
 REJECTED = AttemptResult(
@@ -16,7 +18,7 @@ REJECTED = AttemptResult(
     "invalid_api_key",
     "invalid_request_error",
     "Incorrect API key provided: [key hidden]. You can find your API key at "
-    "https://platform.openai.com/account/api-keys.",
+    f"{registry.provider(DEFAULT).links.keys}.",
     key_verdict="rejected",
 )
 OUT_OF_MONEY = AttemptResult(

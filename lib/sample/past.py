@@ -14,6 +14,7 @@ from lib.errors import PriceUnknown
 from lib.exchange.columns import EVENT_COLUMNS
 from lib.pricing.amounts import plain_usd
 from lib.pricing.prices import PriceBook, Tokens
+from lib.providers import DEFAULT
 from lib.sample.projects import PLATFORM_LAST4, Story
 from lib.sample.traffic import SEED, DraftCall, DraftRun
 
@@ -76,7 +77,7 @@ def _rows(
                 "occurred_at": iso(call.at),
                 "project": story.name,
                 "run_id": run.run_id,
-                "provider": "openai",
+                "provider": DEFAULT,
                 "model": call.model,
                 "endpoint": call.endpoint,
                 **_payer(story, call, now),

@@ -51,7 +51,7 @@ HOMES = {
     "starlette": ["lib/web/"],
     "uvicorn": ["lib/web/half_sent.py"],
     "cryptography": ["lib/vault/sealing.py"],
-    "openai": ["lib/llm/"],
+    "openai": ["lib/llm/openai/"],
     "httpx2": ["lib/llm/", "lib/alerts/"],
     "apprise": ["lib/alerts/"],
     "standardwebhooks": ["lib/alerts/"],
@@ -80,13 +80,25 @@ HOMES = {
     "pydantic_settings": ["lib/settings.py"],
 }
 
+# A provider's name stands in its own folder and where it is registered; everybody else is told which one it is.
+PROVIDERS = re.compile(r"openai|anthropic|gemini", re.IGNORECASE)
+WRITTEN_ONCE = "lib/db/migrations/versions/"  # as long as the schema is
+KNOW_PROVIDERS = (
+    WRITTEN_ONCE,
+    "lib/llm/openai/",
+    "lib/llm/registry.py",
+    "lib/providers.py",
+    "lib/settings.py",
+    "lib/pricing/table_gaps.py",  # what a provider publishes and the price table lacks
+    "lib/exchange/files/file_kinds.py",  # tells exports of a provider's own console, which are no import
+)
+
 # Folders and files of lib/ui that are no screen of their own.
 SHARED_BY_SCREENS = {"base", "charts", "main", "parts", "shell"}
 
 FOLDER_FILES = 18
 MODULE_LINES = 400
 FUNCTION_LINES = 60
-WRITTEN_ONCE = "lib/db/migrations/versions/"  # as long as the schema is
 EMPTY_NAMES = re.compile(r"(^|_)(utils?|helpers?|managers?|misc|common)(_|$)")
 
 # Written so that this file does not match itself.
@@ -351,6 +363,17 @@ def test_functions_stay_small() -> None:
 
 def _length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def test_a_providers_name_stands_in_its_folder_and_where_it_is_registered() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in _sources()
+        if not path.relative_to(ROOT).as_posix().startswith(KNOW_PROVIDERS)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if PROVIDERS.search(line)
+    ]
+    assert found == [], "Take what differs into lib/llm/provider.py, the title from lib.providers."
 
 
 def test_modules_are_named_for_what_they_hold() -> None:

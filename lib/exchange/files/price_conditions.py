@@ -30,7 +30,7 @@ def changes_price(name: str) -> bool:
 
 
 def sums_requests(name: str) -> bool:
-    """Whether a column of that name says how many requests a row sums, as OpenAI's ``num_model_requests``."""
+    """Whether a column of that name says how many requests a row sums, such as ``num_model_requests``."""
     words = _words(name)
     if words & _CONDITIONS or "function" in words:  # calls of something else
         return False

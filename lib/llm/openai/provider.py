@@ -17,13 +17,13 @@ from lib.llm.openai.clients import MeteredAsyncOpenAI, MeteredOpenAI
 from lib.llm.openai.endpoints import CHAT, METERED
 from lib.llm.openai.errors import classify_error, request_id_of
 from lib.llm.openai.key_format import clean_key
+from lib.llm.openai.regions import region_of
 from lib.llm.openai.requests import parse_request, with_output_limit, with_standard_tier, with_stream_usage
 from lib.llm.openai.responses import parser_for
 from lib.llm.openai.test_call import send_test_prompt
 from lib.llm.probe import Probe
 from lib.llm.provider import KeyHint, Links
 from lib.llm.redaction import Cleaner
-from lib.pricing.regions import region_of
 from lib.providers import OPENAI
 from lib.runs.lifecycle import StartedRun
 from lib.secret import Secret

@@ -12,7 +12,7 @@ from genai_prices.data_snapshot import get_snapshot
 
 from lib.errors import PriceUnknown
 from lib.pricing.prices import Cost, PriceBook, Tokens
-from lib.pricing.regions import percent_more, region_of
+from lib.pricing.regions import percent_more
 from lib.pricing.terms import STANDARD, Terms
 from lib.pricing.tool_calls import ToolCalls
 
@@ -184,23 +184,6 @@ def test_a_model_that_searches_by_itself_is_priced_only_where_its_searches_are_t
 
 
 # --- regions ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("host", "region"),
-    [
-        ("api.openai.com", ""),
-        ("eu.api.openai.com", "eu"),
-        ("US.api.OpenAI.com.", "us"),
-        ("ae.api.openai.com", "ae"),
-        ("somewhere-new.api.openai.com", "somewhere-new"),
-        ("eu-api.openai.com", ""),
-        ("eu.api.openai.com.example.com", ""),
-        ("127.0.0.1", ""),
-    ],
-)
-def test_every_host_below_the_global_one_is_a_region(host, region):
-    assert region_of(host) == region
 
 
 def test_at_a_regional_host_newer_models_cost_a_tenth_more_and_others_are_known_or_unknown():
