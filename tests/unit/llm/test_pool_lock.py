@@ -102,7 +102,7 @@ def test_a_finalizer_in_the_middle_of_a_turn_does_not_wait_for_its_own_thread(po
 
 def test_each_pool_for_calls_takes_its_turns_so():
     pools = [
-        inner_transport(Settings(openai_base_url="https://api.openai.com/v1", https_proxy=proxy))._pool
+        inner_transport(Settings(https_proxy=proxy), "https://api.openai.com/v1")._pool
         for proxy in (None, "http://localhost:3128")
     ]
     assert all(not hasattr(pool._optional_thread_lock, "_lock") for pool in pools)
