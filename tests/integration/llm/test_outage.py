@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from lib.platform import Platform
 from lib.secret import Secret
 from lib.settings import Settings
 from tests.calls import CALLS, STREAMS, ask, on_sqlite, rows
+from tests.disks import NoSmallDisk, fill, small_disk
 from tests.postgres_crash import MortalServer, mortal_postgres, new_database
 from tests.upstream import PLATFORM_KEY, ScriptedUpstream
 
@@ -178,30 +176,23 @@ def test_with_too_much_owed_no_call_begins_and_nothing_is_dropped(away, held, up
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root can make a small disk, and not in every container")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(path: Path) -> None:
-    """Take all the room that is left."""
-    with suppress(OSError), path.open("wb", buffering=0) as file:
-        while True:
-            file.write(b"x" * 4096)
+    try:
+        with small_disk(folder, 8):
+            yield folder
+    except NoSmallDisk as problem:
+        pytest.skip(str(problem))
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_an_answer_and_its_cost_survive_a_full_disk_and_the_run_raises_nothing(
-    small_disk, master_key, upstream, name
+    disk, master_key, upstream, name
 ):
-    shop = opened(settings_of(f"sqlite:///{small_disk / 'qodex.db'}", master_key, upstream))
-    filler = small_disk / "filler"
+    shop = opened(settings_of(f"sqlite:///{disk / 'qodex.db'}", master_key, upstream))
+    filler = disk / "filler"
 
     def answer() -> Any:
         with shop.run("shop") as run:
