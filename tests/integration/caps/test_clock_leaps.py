@@ -116,6 +116,36 @@ def test_a_clock_that_goes_back_by_months_moves_no_call_of_a_project_in_use(shop
     assert shop.headroom().windows["5h"].used_nano == 2_000
 
 
+@pytest.mark.parametrize("ahead", [2 * DAY, 6 * DAY])
+def test_a_leap_of_less_than_a_week_holds_the_projects_time_until_the_clock_gets_there(
+    shop: Shop, clock: Clock, ahead: int
+):
+    """Were it taken back by itself, so would be a right clock's last days, once it has gone back by as much."""
+    clock.now = NOON + ahead
+    shop.spend(shop.start(), CAP)
+    clock.now = NOON + 6 * HOUR
+    with pytest.raises(CapExceeded):
+        shop.start()
+    clock.now = NOON + ahead + 5 * HOUR
+    shop.spend(shop.start(), 100)
+    assert books_agree(shop)
+
+
+@pytest.mark.parametrize("ahead", [2 * DAY, 6 * DAY])
+def test_a_person_who_knows_that_the_clock_is_right_takes_such_a_leap_back_at_once(
+    shop: Shop, clock: Clock, ahead: int
+):
+    clock.now = NOON + ahead
+    shop.spend(shop.start(), CAP)
+    clock.now = NOON
+    (found,) = misdated(shop.database)
+    mend(shop.database, found)
+    clock.now = NOON + 5 * HOUR
+    shop.spend(shop.start(), 100)
+    assert dates(shop) == [NOON, NOON + 5 * HOUR]
+    assert books_agree(shop)
+
+
 @pytest.mark.parametrize("year", [9999, 2300, 1970])
 def test_a_time_that_cannot_be_is_refused_in_a_sentence(shop: Shop, clock: Clock, year: int):
     clock.now = to_micros(datetime(year, 12, 31, 23, 59, tzinfo=UTC))
