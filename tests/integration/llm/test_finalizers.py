@@ -94,14 +94,60 @@ def test_a_stream_that_is_collected_inside_a_reservation_is_settled_later(shop, 
     assert books_agree(shop)
 
 
-@pytest.mark.parametrize("name", ["chat stream", "responses stream"])
+async def read_one_async(stream: Any) -> Any:
+    await anext(stream)
+    return stream
+
+
+async def raw_async(client: Any) -> Any:
+    create = client.chat.completions.with_raw_response.create
+    return await read_one_async((await create(model="gpt-5", messages=SAY, stream=True)).parse())
+
+
+async def streaming_response_async(client: Any) -> Any:
+    """The same generator for asyncio, which closes it in a task of its own once the collector has found it."""
+
+    async def lines() -> Any:
+        create = client.chat.completions.with_streaming_response.create
+        async with create(model="gpt-5", messages=SAY, stream=True) as response:
+            async for line in response.iter_lines():
+                yield line
+
+    generator = await read_one_async(lines())
+    cycle = [generator]
+    cycle.append(cycle)
+    return cycle
+
+
+async def helper_async(client: Any) -> Any:
+    return await client.responses.stream(model="gpt-5", input="Hi").__aenter__()
+
+
+async def chat_async(client: Any) -> Any:
+    return await read_one_async(await CHAT(client))
+
+
+async def responses_async(client: Any) -> Any:
+    return await read_one_async(await RESPONSES(client))
+
+
+ASYNC_FORGOTTEN = {
+    "chat": chat_async,
+    "responses": responses_async,
+    "not begun": CHAT,
+    "raw": raw_async,
+    "streaming response": streaming_response_async,
+    "helper": helper_async,
+}
+
+
+@pytest.mark.parametrize("name", ASYNC_FORGOTTEN)
 def test_an_async_stream_that_is_collected_inside_a_reservation_is_settled_later(
     shop, upstream, collecting, name
 ):
     async def calls() -> None:
         async with shop.run("shop") as run:
-            stream = await CALLS[name](run.async_openai)
-            await anext(stream)
+            stream = await ASYNC_FORGOTTEN[name](run.async_openai)
             gc.collect(0)
             del stream
             await ask(run.async_openai)
