@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import AliasChoices
 
-from lib import ambient
+from lib import ambient, providers
 from lib import settings as settings_module
 from lib.errors import SettingsError
 from lib.providers import OPENAI
@@ -82,6 +82,13 @@ def shown(settings: Settings) -> dict[str, object]:
     """All values, secrets by their text."""
     values = {name: getattr(settings, name) for name in Settings.model_fields}
     return {name: value.reveal() if isinstance(value, Secret) else value for name, value in values.items()}
+
+
+def test_every_provider_has_its_two_settings():
+    for name, facts in providers.known.facts.items():
+        assert Settings.model_fields[f"{name}_base_url"].validation_alias == facts.url_variable
+        aliases = Settings.model_fields[f"{name}_api_key"].validation_alias
+        assert aliases.choices == [facts.key_variable, facts.ambient_key_variable]
 
 
 def test_these_are_all_the_variables_there_are():

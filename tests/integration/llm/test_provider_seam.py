@@ -7,18 +7,22 @@ model in the address, lines of JSON in place of events, other names of tokens.
 from __future__ import annotations
 
 import asyncio
+import base64
 import csv
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from lib.access.auditlog import AuditFilter
+from lib.db.tables import audit_log
 from lib.errors import (
     BadInput,
     CapExceeded,
@@ -28,6 +32,7 @@ from lib.errors import (
     KeyRejected,
     NotMetered,
     PriceUnknown,
+    TooManyChecks,
 )
 from lib.exchange.export import export_usage
 from lib.llm import registry
@@ -35,6 +40,7 @@ from lib.platform import Platform
 from lib.reports.models import UsageFilter
 from lib.secret import Secret, redact
 from lib.settings import Settings
+from lib.vault.attempts import PER_PERSON
 from tests.calls import rows
 from tests.toy.client import ToyError
 from tests.toy.facts import TOY, ToySettings
@@ -161,6 +167,29 @@ def test_the_audit_log_says_whose_key_it_was(own: Platform) -> None:
     found, _ = own.audit.list(AuditFilter(actions=("key",)), actor=own.actor)
     told = [(row.action, json.loads(row.after or "{}")["provider"]) for row in found]
     assert told == [("key:saved", "openai"), ("key:saved", "toy")]
+
+
+def test_rows_of_releases_with_one_provider_are_found_and_count_as_refused_keys(own: Platform) -> None:
+    row = {"actor": own.actor.name, "origin": "worker", "action": "key:openai:refused"}
+    with own.database.write() as connection:
+        now = own.database.now(connection)
+        connection.execute(insert(audit_log), [row | {"at": now}] * PER_PERSON)
+    found, total = own.audit.list(AuditFilter(actions=("key:refused",), limit=1), actor=own.actor)
+    assert ([row.action for row in found], total) == (["key:openai:refused"], PER_PERSON)
+    with pytest.raises(TooManyChecks):
+        own.keys.save("shop", SERVICE_KEY, provider="toy")
+
+
+def test_a_rotation_of_master_keys_keeps_each_providers_key_and_policy(own: Platform) -> None:
+    own.keys.save("shop", GOOD_KEY)
+    own.projects.set_policy("shop", "platform", actor=own.actor, provider="toy")
+    both = Secret(f"{base64.b64encode(os.urandom(32)).decode()},{own.settings.master_keys.reveal()}")
+    after = Platform(own.settings.model_copy(update={"master_keys": both}))
+    assert after.masters.rotate(actor=after.actor).left == []
+    assert after.keys.resolve("shop", provider="toy").secret == Secret(OWN_KEY)
+    assert after.keys.resolve("shop").secret == Secret(GOOD_KEY)
+    assert after.keys.describe("shop", provider="toy").on_key_failure == "platform"
+    after.close()
 
 
 # --- calls -----------------------------------------------------------------------------------------

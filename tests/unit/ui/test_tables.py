@@ -17,6 +17,10 @@ def test_every_change_has_a_word_and_a_kind_to_filter_by(tag: Tag):
     assert tag.value.split(":")[0] in audit_list.KINDS
 
 
+def test_rows_of_releases_with_one_provider_read_as_those_of_now():
+    assert audit_list.word("key:openai:rotated") == audit_list.word("key:rotated") == "Key replaced"
+
+
 @pytest.mark.parametrize(
     ("kept", "words"),
     [
@@ -24,6 +28,7 @@ def test_every_change_has_a_word_and_a_kind_to_filter_by(tag: Tag):
         ({"plan": "Starter", "warning": None, "note": ""}, "plan Starter"),
         ({"cap_5h_nano": 20 * 10**9, "ends_at": 0}, "5-hour cap $20.00, until 1970-01-01T00:00:00Z"),
         ({"last4": "x4Tz", "version": 2}, "key •••• x4Tz, version 2"),
+        ({"provider": "openai", "version": 2}, "provider OpenAI, version 2"),
         ({"added": 3166, "projects": ["one", "two"]}, "added 3,166, projects one, two"),
         ({"filter": {"sources": ["byok"], "models": []}, "rows": 5}, "filter (sources byok), rows 5"),
     ],
