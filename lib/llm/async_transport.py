@@ -219,14 +219,14 @@ class _MeteredStream(httpx2.AsyncByteStream):
 
     async def _keep_lease(self) -> None:
         attempt = self._attempt
-        if not attempt.lease_is_due():
+        if not attempt.lease.is_due():
             return
         try:
-            await _threaded(attempt.reservation.renew, attempt.plan.lease)
+            await _threaded(attempt.reservation.renew, attempt.lease.length)
         except (LeaseLost, DatabaseUnavailable) as problem:
-            lost = attempt.lease_problem(problem)
+            lost = attempt.lease.loss(problem)
         else:
-            attempt.renewed()
+            attempt.lease.renewed()
             return
         if lost is not None:
             raise lost

@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx2
 
-from lib.clock import SECOND
 from lib.db.reentrancy import marked, started_by_runtime
 from lib.errors import LeaseLost, QodexError
 from lib.interruption import is_from_outside
@@ -24,6 +23,7 @@ from lib.ledger.opened import OpenCall
 from lib.ledger.settlement_queue import Hold
 from lib.llm.answers import AnswerUsage, StreamParser
 from lib.llm.error_answers import ErrorAnswer
+from lib.llm.lease import Lease
 from lib.llm.redaction import Cleaner, Headers, clean_body, clean_error, clean_headers, scrub, without_charset
 from lib.llm.reservation import Reservation
 from lib.llm.upstream_request import Plan, Trace, build, forget_key
@@ -73,8 +73,7 @@ class Attempt:
         self.plan = plan
         self.timeouts = dict(plan.timeouts)
         self._begun = time.monotonic()
-        self._lease = plan.lease / SECOND
-        self.renewed()
+        self.lease = Lease(plan.lease)
         self.settling: Future[None] | None = None
         """The settlement in its thread, which no cancellation ends, where there is one to wait for."""
         self.why_failed: KeyVerdict | None = None
@@ -106,7 +105,7 @@ class Attempt:
             failed: the attempt whose key was refused, where this one is to go on with the platform's.
         """
         instead_of, why = (failed.call, failed.why_failed) if failed else (None, None)
-        self.reservation.open(self.plan.profile, self.plan.lease, instead_of, why)
+        self.reservation.open(self.plan.profile, self.lease.length, instead_of, why)
 
     def request(self, trace: Trace) -> httpx2.Request:
         """The request that leaves, with the key. Keep no reference to it."""
@@ -288,27 +287,6 @@ class Attempt:
             **self._answered,
             **told,
         )
-
-    # --- the lease
-
-    def lease_is_due(self) -> bool:
-        """Whether half of the lease is gone since the last sign of life."""
-        return time.monotonic() > self._due_at and not started_by_runtime()
-
-    def renewed(self) -> None:
-        """The ledger knows that this attempt lives."""
-        now = time.monotonic()
-        self._ends_at, self._due_at = now + self._lease, now + self._lease / 2
-
-    def lease_problem(self, problem: QodexError) -> LeaseLost | None:
-        """What a failed renewal means: cut the call, or go on (None) while the lease has not run out."""
-        if isinstance(problem, LeaseLost):
-            return problem
-        now = time.monotonic()
-        self._due_at = now + self._lease / 20
-        if now < self._ends_at:
-            return None
-        return LeaseLost("The call was cut: its sign of life could not be written for too long.")
 
     # --- shared
 

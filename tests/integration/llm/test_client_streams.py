@@ -20,7 +20,7 @@ from sqlalchemy import select, update
 from lib.clock import HOUR
 from lib.db.tables import open_calls
 from lib.errors import LeaseLost
-from lib.llm.attempt import Attempt
+from lib.llm.lease import Lease
 from tests.calls import CALLS, STREAMS, ask, both_ways, drive, loaned, on_sqlite, rows
 from tests.upstream import Behaviour
 
@@ -208,7 +208,7 @@ def test_a_stream_may_be_closed_from_another_thread(byok, run, upstream):
 @on_sqlite
 @both_ways
 def test_a_stream_that_flows_keeps_its_lease(byok, run, monkeypatch, way):
-    monkeypatch.setattr(Attempt, "lease_is_due", lambda _: True)
+    monkeypatch.setattr(Lease, "is_due", lambda _: True)
     renewed = []
     renew = byok.ledger.renew
     monkeypatch.setattr(byok.ledger, "renew", lambda call, lease: (renewed.append(lease), renew(call, lease)))
@@ -227,7 +227,7 @@ def test_a_stream_whose_lease_is_lost_is_cut(byok, run, upstream, monkeypatch, w
         with byok.database.write() as connection:
             connection.execute(update(open_calls).values(lease_until=open_calls.c.opened_at - 1))
         byok.run("shop").openai.models.list()
-        monkeypatch.setattr(Attempt, "lease_is_due", lambda _: True)
+        monkeypatch.setattr(Lease, "is_due", lambda _: True)
 
     async def cut() -> None:
         stream = await CALLS["chat stream"](run.async_openai)

@@ -14,6 +14,7 @@ import lib.ledger.ledger
 from lib.db.tables import accounts, open_calls, runs
 from lib.errors import DatabaseUnavailable
 from lib.llm.attempt import Attempt
+from lib.llm.lease import Lease
 from lib.platform import Platform
 from lib.secret import Secret
 from lib.settings import Settings
@@ -139,7 +140,7 @@ def test_a_stream_that_flows_through_a_crash_goes_on_and_reserves_again(
         crash()
         with shop.database.read() as connection:
             assert connection.execute(select(open_calls)).all() == []
-        monkeypatch.setattr(Attempt, "lease_is_due", lambda _: True)
+        monkeypatch.setattr(Lease, "is_due", lambda _: True)
         next(stream)
         with shop.database.read() as connection:
             held = connection.execute(select(func.sum(open_calls.c.ceiling_nano))).scalar()

@@ -20,7 +20,7 @@ import pytest
 import lib.llm.async_transport
 from lib.db.reentrancy import started_by_runtime
 from lib.errors import CapExceeded
-from lib.llm.attempt import Attempt
+from lib.llm.lease import Lease
 from lib.llm.reservation import in_thread
 from lib.platform import Platform, Run
 from lib.secret import Secret
@@ -63,7 +63,7 @@ class Call(NamedTuple):
 
 def keep_alive(patch: pytest.MonkeyPatch) -> None:
     """A sign of life is due with each event."""
-    patch.setattr(Attempt, "lease_is_due", lambda _: not started_by_runtime())
+    patch.setattr(Lease, "is_due", lambda _: not started_by_runtime())
 
 
 def faults(scene: Scene, names: Iterable[str], interrupted: Callable[[str, Place | None], Call]) -> list[str]:

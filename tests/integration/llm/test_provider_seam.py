@@ -40,7 +40,7 @@ from lib.platform import Platform
 from lib.reports.models import UsageFilter
 from lib.secret import Secret, redact
 from lib.settings import Settings
-from lib.vault.attempts import PER_PERSON
+from lib.vault.rate_limit import PER_PERSON
 from tests.calls import rows
 from tests.toy.client import ToyError
 from tests.toy.facts import TOY, ToySettings
