@@ -197,14 +197,17 @@ class Settings(BaseSettings):
     """The settings of the sample deployment (lib.sample): nothing that is asked of it leaves this machine."""
 
     @classmethod
-    def from_env(cls) -> Settings:
+    def from_env(cls, *, database_url: str | None = None) -> Settings:
         """Read the process environment.
+
+        Args:
+            database_url: instead of DATABASE_URL.
 
         Raises:
             SettingsError: names the first unusable variable and what it should be.
         """
         try:
-            return cls()
+            return cls() if database_url is None else cls.model_validate({"DATABASE_URL": database_url})
         except ValidationError as problem:
             first = problem.errors(include_input=False, include_url=False)[0]
             variable = ambient.name_in_use(str(first["loc"][0])) if first["loc"] else "environment"

@@ -10,6 +10,7 @@ from io import TextIOWrapper
 import click
 
 from lib.cli.caps import caps, plans
+from lib.cli.db import db
 from lib.cli.demo import demo
 from lib.cli.doctor import doctor
 from lib.cli.forecast import forecast
@@ -36,7 +37,7 @@ def cli(context: click.Context, *, debug: bool) -> None:
     context.obj = context.with_resource(Session(debug=debug))
 
 
-for command in (projects, keys, members, runs, usage, caps, plans, master, demo, doctor):
+for command in (projects, keys, members, runs, usage, caps, plans, master, db, demo, doctor):
     cli.add_command(command)
 usage.add_command(forecast)
 

@@ -1,0 +1,60 @@
+"""``db copy``: from the SQLite database of one machine to PostgreSQL."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+
+import click
+
+from lib.cli.output import counted, json_option, plain, say, show_json
+from lib.cli.session import Session
+from lib.db import Database
+from lib.db.moving import CopiedTable, copy_database
+from lib.errors import BadInput
+from lib.platform import Platform
+from lib.settings import COMMAND, Settings
+
+
+@click.group()
+def db() -> None:
+    """The database itself."""
+
+
+@db.command("copy")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@json_option
+@click.pass_obj
+def copy(session: Session, source: str, target: str, *, as_json: bool) -> None:
+    """Copy all of a SQLite database (FROM, a URL) into an empty PostgreSQL one (TO, a URL), and verify it.
+
+    Stop the dashboard and the workers before. FROM stays as it is.
+    """
+    named = [Settings.from_env(database_url=url) for url in (source, target)]
+    with ExitStack() as opened:
+        from_, to = (
+            opened.enter_context(closing(Database.from_settings(each, application="qodex command line")))
+            for each in named
+        )
+        copied = copy_database(from_, to, progress=_progress)
+    if as_json:
+        show_json([plain(table) for table in copied])
+    say(f"Copied {counted(sum(table.rows for table in copied), 'row')}; every count and sum is the same.")
+    _require_open(session, named[1])
+    say("Now name it in DATABASE_URL for the dashboard and every worker, and start them.")
+
+
+def _progress(copied: CopiedTable) -> None:
+    say(f"{copied.table}: {counted(copied.rows, 'row')}")
+
+
+def _require_open(session: Session, settings: Settings) -> None:
+    with closing(Platform(settings, actor=session.actor)) as platform:
+        status = platform.masters.status(actor=session.actor)
+    locked = [*status.locked, *status.altered]
+    if locked:
+        raise BadInput(
+            f"{counted(len(locked), 'project')} of the copy cannot be opened with the master keys of this machine. "
+            f"With DATABASE_URL set to it, {COMMAND} master status says which."
+        )
+    say("Every key opens, and every project is as it was sealed.")
