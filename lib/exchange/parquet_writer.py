@@ -57,7 +57,7 @@ class EventsAsParquet:
 
 
 def _array(column: Column, values: Sequence[Any]) -> pa.Array:
-    if values[0] is None and not any(value is not None for value in values):
+    if values.count(None) == len(values):
         return pa.nulls(len(values), type=_TYPES[column.kind])  # what changes a price is mostly empty
     if column.kind is not Kind.USD:
         return pa.array(values, type=_TYPES[column.kind])
