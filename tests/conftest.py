@@ -111,11 +111,20 @@ def _is_here(host: str) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of ``tests/browser`` are marked, and those of one file share a process, so that they share a browser."""
+    """Tests of a file that share something run in one process; what takes long begins first, so that none ends alone."""
     for item in items:
         if item.path.parent.name == "browser":
             item.add_marker(pytest.mark.browser)
+        if item.path.parent.name == "browser" or _shares_with_its_file(item):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(
+        key=lambda item: item.get_closest_marker("xdist_group") is None and "slow" not in item.keywords
+    )
+
+
+def _shares_with_its_file(item: pytest.Item) -> bool:
+    found = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else ()
+    return any(fixture.scope == "module" for fixtures in found for fixture in fixtures)
 
 
 # --- databases -------------------------------------------------------------------------------------
