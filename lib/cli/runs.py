@@ -7,12 +7,22 @@ from datetime import date
 import click
 
 from lib.cli.inputs import DAY, require_order
-from lib.cli.output import clock_time, json_option, plain, say, show_fields, show_json, show_table
+from lib.cli.output import (
+    clock_time,
+    json_option,
+    plain,
+    plain_fields,
+    say,
+    show_fields,
+    show_json,
+    show_table,
+)
 from lib.cli.session import Session
 from lib.clock import Micros
 from lib.db.tables import RUN_KINDS, RUN_STATUSES, SOURCES
 from lib.pricing.amounts import plain_usd
-from lib.runs.log import CallRow, RunFilter, RunRow
+from lib.runs.log import RunFilter, RunRow
+from lib.usage.event_row import EventRow
 from lib.usage.periods import midnight
 
 
@@ -77,7 +87,7 @@ def show(session: Session, run_id: str, *, as_json: bool) -> None:
     """Show one run: its calls and its log."""
     detail = session.platform.runs.show(run_id, actor=session.actor)
     if as_json:
-        calls, log = [plain(call) for call in detail.calls], [plain(line) for line in detail.log]
+        calls, log = [_public_call(call) for call in detail.calls], [plain(line) for line in detail.log]
         show_json({**_public(detail.run), "call_list": calls, "log": log})
         return
     show_fields((name.replace("_", " "), value) for name, value in _public(detail.run).items())
@@ -117,7 +127,32 @@ def _line(run: RunRow) -> tuple[object, ...]:
     )
 
 
-def _call(call: CallRow) -> tuple[object, ...]:
+_INTERNAL = {
+    "project_id",
+    "run_id",
+    "run_kind",
+    "imported",
+    "sequence",
+    "counted_after_nano",
+    "unknown_after_nano",
+}
+_UNIT_PRICES = {
+    "price_input",
+    "price_cached_input",
+    "price_output",
+    "price_cache_write",
+    "price_cache_write_1h",
+}
+
+
+def _public_call(call: EventRow) -> dict[str, object]:
+    """A call for JSON; its unit prices are in exports."""
+    return plain_fields(
+        (name, value) for name, value in call.values().items() if name not in _INTERNAL | _UNIT_PRICES
+    )
+
+
+def _call(call: EventRow) -> tuple[object, ...]:
     said = [call.http_status, call.error_code, call.error_message]
     return (
         clock_time(call.occurred_at),

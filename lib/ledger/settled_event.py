@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import fields
+from typing import Any
 
 from lib.clock import Micros, from_micros
+from lib.db.tables import usage_events
 from lib.errors import PriceUnknown
 from lib.ledger.attempts import AttemptResult
-from lib.ledger.key_health import cut
 from lib.ledger.opened import OpenCall
 from lib.pricing.prices import NO_TOKENS, PriceBook
 from lib.pricing.regions import percent_more
 from lib.pricing.terms import Terms, special_tier
-from lib.usage.event_row import EventRow
+from lib.usage.event_row import COLUMNS, EventRow
 from lib.usage.price_columns import price_columns, token_columns
+
+# What an attempt states is stored in the column of that name.
+_AS_STATED = [field.name for field in fields(AttemptResult) if field.name in COLUMNS]
+_LENGTHS = {column.name: getattr(column.type, "length", None) for column in usage_events.columns}
+
+
+def _cut(column: str, value: Any) -> Any:
+    """Foreign text, no longer than its column."""
+    return value[: _LENGTHS[column]] if isinstance(value, str) else value
 
 
 def settled_event(
@@ -31,16 +42,10 @@ def settled_event(
         model=call.model,
         endpoint=call.endpoint,
         status=outcome.status,
-        served_model=cut(outcome.served_model, 200),
-        service_tier=cut(special_tier(outcome.service_tier) or None, 40),
         key_last4=call.last4,
-        upstream_request_id=cut(outcome.upstream_request_id, 200),
-        latency_ms=outcome.latency_ms,
-        http_status=outcome.http_status,
-        error_code=cut(outcome.error_code, 100),
-        error_type=cut(outcome.error_type, 100),
-        error_message=cut(outcome.error_message, 600),
     )
+    row.fill({name: _cut(name, getattr(outcome, name)) for name in _AS_STATED})
+    row.service_tier = _cut("service_tier", special_tier(outcome.service_tier) or None)
     _add_tokens(row, outcome)
     _add_cost(row, call, outcome, prices, priced_at)
     return row

@@ -16,6 +16,7 @@ from lib.db import AnyRow, Database
 from lib.db.prefix import begins_with
 from lib.db.tables import open_calls, projects, run_log, runs, usage_events
 from lib.errors import RunUnknown
+from lib.usage.event_row import EventRow
 from lib.usage.expiry import sweep
 
 
@@ -53,37 +54,6 @@ class RunRow:
 
 
 @dataclass(frozen=True)
-class CallRow:
-    """One HTTP attempt of a run, as stored (see lib.usage.event_row); running where it is open."""
-
-    event_id: str
-    occurred_at: Micros
-    source: str
-    provider: str
-    model: str
-    endpoint: str
-    status: str
-    input_tokens: int | None = None
-    cached_input_tokens: int | None = None
-    output_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    cost_nano: int | None = None
-    key_last4: str | None = None
-    upstream_request_id: str | None = None
-    latency_ms: int | None = None
-    http_status: int | None = None
-    error_code: str | None = None
-    error_type: str | None = None
-    error_message: str | None = None
-    served_model: str | None = None
-    service_tier: str | None = None
-    region: str | None = None
-    cache_write_tokens: int | None = None
-    fees_nano: int | None = None
-    price_table: str | None = None
-
-
-@dataclass(frozen=True)
 class LogLine:
     """One line of a run's log: what happened besides the calls, and why."""
 
@@ -94,10 +64,10 @@ class LogLine:
 
 @dataclass(frozen=True)
 class RunDetail:
-    """A run with its calls (oldest first) and its log."""
+    """A run with its calls (oldest first; ``running`` where one is open) and its log."""
 
     run: RunRow
-    calls: list[CallRow]
+    calls: list[EventRow]
     log: list[LogLine]
 
 
@@ -125,7 +95,6 @@ _RUN_COLUMNS = (
 _RUNS = select(*_RUN_COLUMNS).join(projects, projects.c.id == runs.c.project_id)
 _OPEN = frozenset({"running", "waiting"})
 _REACHES = (DAY, 8 * DAY, 64 * DAY)
-_CALL_COLUMNS = tuple(usage_events.c[name] for name in CallRow.__dataclass_fields__)
 
 
 class RunLog:
@@ -169,7 +138,7 @@ class RunLog:
             if found is None or not allows(actor, Action.SEE_SPEND, found.project_id):
                 raise RunUnknown
             calls = connection.execute(
-                select(*_CALL_COLUMNS)
+                select(usage_events)
                 .where(usage_events.c.project_id == found.project_id, usage_events.c.run_id == run_id)
                 .order_by(usage_events.c.occurred_at, usage_events.c.event_id)
             ).all()
@@ -185,7 +154,7 @@ class RunLog:
             ).all()
         return RunDetail(
             RunRow(**{name: found._mapping[name] for name in RunRow.__dataclass_fields__}),  # noqa: SLF001
-            [CallRow(**call._mapping) for call in calls] + [_running(call) for call in still_open],  # noqa: SLF001
+            [EventRow(**call._mapping) for call in calls] + [_running(call) for call in still_open],  # noqa: SLF001
             [LogLine(*line) for line in log],
         )
 
@@ -248,8 +217,9 @@ def _found(search: str, project_ids: Sequence[str]) -> CompoundSelect[Any]:
     )
 
 
-def _running(call: AnyRow) -> CallRow:
-    return CallRow(
+def _running(call: AnyRow) -> EventRow:
+    return EventRow(
+        project_id=call.project_id,
         event_id=call.event_id,
         occurred_at=call.opened_at,
         source=call.source,

@@ -8,7 +8,6 @@ from lib.errors import QodexError
 from lib.llm import registry
 from lib.platform import TestCall
 from lib.providers import DEFAULT, title
-from lib.runs.log import CallRow
 from lib.ui.base import loaders, notices
 from lib.ui.base.navigation import RUN_LOGS, link
 from lib.ui.base.server import front_door
@@ -26,6 +25,7 @@ from lib.ui.base.wording import (
 )
 from lib.ui.parts.cards import card, facts
 from lib.ui.shell.guards import acting
+from lib.usage.event_row import EventRow
 
 DIALOG = "test-call"
 _RESULT = "test-call:result"
@@ -88,7 +88,7 @@ def _draw_result(result: TestCall) -> None:
         link(RUN_LOGS, f"Show run {run.run_id}", run=run.run_id, project=run.project)
 
 
-def _facts(call: CallRow) -> dict[str, str]:
+def _facts(call: EventRow) -> dict[str, str]:
     bill = f"{title(call.provider)} bills your account" if call.source == "byok" else "Qodex pays"
     request = code(call.upstream_request_id) if call.upstream_request_id else "no id was given"
     rows = {
@@ -104,7 +104,7 @@ def _facts(call: CallRow) -> dict[str, str]:
     return rows
 
 
-def _tokens(call: CallRow) -> str:
+def _tokens(call: EventRow) -> str:
     if call.input_tokens is None or call.output_tokens is None:
         return "unknown"
     thought = f" ({count(call.reasoning_tokens)} reasoning)" if call.reasoning_tokens else ""

@@ -8,12 +8,12 @@ from typing import Any
 import streamlit as st
 
 from lib.clock import from_micros
-from lib.runs.log import CallRow
 from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars
 from lib.ui.base.wording import SOURCE_COLOR, escape, payer
 from lib.ui.parts.cards import heading
+from lib.usage.event_row import EventRow
 
 _CALLS_SHOWN = 200
 _CALL_WORDS = {
@@ -26,7 +26,7 @@ _CALL_WORDS = {
 }
 
 
-def draw_calls(calls: Sequence[CallRow], chosen: Chosen) -> None:
+def draw_calls(calls: Sequence[EventRow], chosen: Chosen) -> None:
     """The newest calls, oldest first, and which price table gave their costs."""
     if not calls:
         heading("Calls", note="none was made")
@@ -71,7 +71,7 @@ def draw_calls(calls: Sequence[CallRow], chosen: Chosen) -> None:
         st.caption(f"Priced by {', '.join(map(escape, tables))}.")
 
 
-def _price_facts(calls: Sequence[CallRow]) -> dict[str, list[Any]]:
+def _price_facts(calls: Sequence[EventRow]) -> dict[str, list[Any]]:
     """What changed a price, as columns where any of the calls has it."""
     facts: dict[str, list[Any]] = {
         "Answered by": [call.served_model if call.served_model != call.model else None for call in calls],
@@ -81,7 +81,7 @@ def _price_facts(calls: Sequence[CallRow]) -> dict[str, list[Any]]:
     return {name: values for name, values in facts.items() if any(values)}
 
 
-def _paid_beside(calls: Sequence[CallRow]) -> dict[str, list[Any]]:
+def _paid_beside(calls: Sequence[EventRow]) -> dict[str, list[Any]]:
     facts: dict[str, list[Any]] = {
         "Cache written": [call.cache_write_tokens for call in calls],
         "Fees": [dollars(call.fees_nano) for call in calls],
@@ -89,7 +89,7 @@ def _paid_beside(calls: Sequence[CallRow]) -> dict[str, list[Any]]:
     return {name: values for name, values in facts.items() if any(values)}
 
 
-def _result(call: CallRow) -> tuple[str, str]:
+def _result(call: EventRow) -> tuple[str, str]:
     word, color = _CALL_WORDS.get(call.status, (call.status, "gray"))
     if call.status == "ok":
         return str(call.http_status or word), color

@@ -9,7 +9,7 @@ import streamlit as st
 from lib.access.roles import Actor
 from lib.clock import from_micros
 from lib.providers import title
-from lib.runs.log import CallRow, LogLine, RunDetail, RunRow
+from lib.runs.log import LogLine, RunDetail, RunRow
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import INTEGRATIONS, link
 from lib.ui.base.server import front_door
@@ -32,6 +32,7 @@ from lib.ui.base.wording import (
 from lib.ui.parts.cards import card, facts, heading
 from lib.ui.runs.calls_table import draw_calls
 from lib.ui.shell.guards import Viewer
+from lib.usage.event_row import EventRow
 
 _LIMITS = {
     "budget": ("Stopped at the run's token budget", "budget:stopped", "warning"),
@@ -63,11 +64,11 @@ def draw(detail: RunDetail, chosen: Chosen, viewer: Viewer) -> None:
         draw_calls(detail.calls, chosen)
 
 
-def _last_failure(calls: Sequence[CallRow]) -> CallRow | None:
+def _last_failure(calls: Sequence[EventRow]) -> EventRow | None:
     return next((call for call in reversed(calls) if call.status == "error"), None)
 
 
-def _draw_title(run: RunRow, failed: CallRow | None, chosen: Chosen) -> None:
+def _draw_title(run: RunRow, failed: EventRow | None, chosen: Chosen) -> None:
     word, color = run_status(run.status, stopped_by=run.stopped_by, failed_calls=run.failed_calls)
     names = [badge(word, color)]
     if run.source:
@@ -87,7 +88,7 @@ def _draw_title(run: RunRow, failed: CallRow | None, chosen: Chosen) -> None:
             link(INTEGRATIONS, "Show the key", project=run.project)
 
 
-def _draw_what_happened(detail: RunDetail, failed: CallRow | None) -> set[str]:
+def _draw_what_happened(detail: RunDetail, failed: EventRow | None) -> set[str]:
     """Say what ended or changed the run; returns the tags of the log lines that are said with it."""
     run, tags = detail.run, {line.tag: line.message for line in detail.log}
     kind = "budget" if (run.status, run.stopped_by) == ("budget_exceeded", "budget") else run.status
@@ -112,7 +113,7 @@ def _draw_what_happened(detail: RunDetail, failed: CallRow | None) -> set[str]:
     return set()
 
 
-def _of_calls(calls: Sequence[CallRow]) -> str:
+def _of_calls(calls: Sequence[EventRow]) -> str:
     if not calls:
         return "It made no call."
     cut = sum(call.status != "ok" for call in calls)
@@ -120,14 +121,14 @@ def _of_calls(calls: Sequence[CallRow]) -> str:
     return f"{said}. Look for the reason in the worker's own log."
 
 
-def _refused(failed: CallRow, tags: dict[str, str]) -> str:
+def _refused(failed: EventRow, tags: dict[str, str]) -> str:
     if "key:failed" not in tags:
         return f"{title(failed.provider)} answered with an error"
     whose = f"the key {key_name(failed.key_last4)}" if failed.source == "byok" else "the platform key"
     return f"{title(failed.provider)} refused {whose}"
 
 
-def _said(failed: CallRow, tags: dict[str, str]) -> str:
+def _said(failed: EventRow, tags: dict[str, str]) -> str:
     words = quote(failed.error_message or "no message")
     if "key:fell_back" in tags:
         return f"{words}\n\n{escape(tags['key:fell_back'])}"
@@ -145,7 +146,7 @@ def _draw_budget(run: RunRow, chosen: Chosen) -> None:
     st.progress(min(1.0, run.tokens / budget), f"{count(run.tokens)} of {count(budget)} tokens{warned}")
 
 
-def _draw_failure(run: RunRow, failed: CallRow, chosen: Chosen, actor: Actor) -> None:
+def _draw_failure(run: RunRow, failed: EventRow, chosen: Chosen, actor: Actor) -> None:
     left, right = st.columns(2)
     none = "none"
     with left:
