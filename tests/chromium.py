@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Root needs --no-sandbox; the rest keeps Chromium from calling home, which no test wants.
@@ -40,6 +40,15 @@ def running_chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+def empty_page(profile: BrowserContext) -> Page:
+    """A new page, for which the profile has forgotten all but what it has loaded."""
+    page = profile.new_page()
+    profile.clear_cookies()
+    stored = {"origin": "*", "storageTypes": "local_storage,indexeddb,cache_storage,service_workers"}
+    profile.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
+    return page
 
 
 def chromium() -> Path:

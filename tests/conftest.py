@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.chromium import running_chromium
+from tests.chromium import empty_page, running_chromium
 from tests.services import PostgresServer, running_postgres, scratch_folder
 
 if TYPE_CHECKING:
@@ -242,9 +242,17 @@ def browser() -> Iterator[Browser]:
         yield chromium
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A new page in a new profile: no cookies, no history."""
+@pytest.fixture(scope="module")
+def profile(browser: Browser) -> Iterator[BrowserContext]:
+    """One profile for a file of tests: what Streamlit has sent for all pages is not loaded for each test anew."""
     context = browser.new_context(locale="en-GB", timezone_id="UTC", viewport={"width": 1440, "height": 900})
-    yield context.new_page()
+    yield context
     context.close()
+
+
+@pytest.fixture
+def page(profile: BrowserContext) -> Iterator[Page]:
+    """A new page that finds no cookie and nothing stored."""
+    yield empty_page(profile)
+    for each in profile.pages:
+        each.close()

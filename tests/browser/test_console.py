@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import BrowserContext, Page
 
 from lib.ui.base import navigation
 from tests.browser.visit import Served, Visit, served
+from tests.chromium import empty_page
 from tests.services import SIGN_IN
 
 if TYPE_CHECKING:
@@ -49,6 +50,14 @@ def test_no_page_leaves_a_complaint_in_the_console(
     Visit(page, dashboard.address).open(name, project="shop").settle()
     assert page.title() != "Streamlit"
     assert complaints == []
+
+
+def test_what_a_page_stores_no_other_test_finds(dashboard: Served, page: Page, profile: BrowserContext):
+    Visit(page, dashboard.address).open()
+    page.evaluate("() => { localStorage.kept = 'yes'; document.cookie = 'kept=yes' }")
+    other = empty_page(profile)
+    Visit(other, dashboard.address).open()
+    assert other.evaluate("() => [localStorage.kept, document.cookie.includes('kept')]") == [None, False]
 
 
 def test_neither_does_the_gate(page: Page, complaints: list[str], tmp_path):
