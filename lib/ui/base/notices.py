@@ -11,7 +11,7 @@ _SAID = "notice:said"
 _OPEN = "notice:dialog"
 
 
-def say(
+def toast(
     sentence: str, *, icon: str = "check_circle", duration: Literal["short", "long", "infinite"] = "short"
 ) -> None:
     """Show ``sentence`` (Markdown) once, on the next run; ``infinite``: until it is closed."""

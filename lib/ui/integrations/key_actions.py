@@ -40,13 +40,13 @@ def check_again(slug: str, provider: str) -> None:
             if state.obstacle is None
             else f"{company} knows {key}, but it cannot be used now."
         )
-        notices.say(usable, icon="check_circle" if state.obstacle is None else "error")
+        notices.toast(usable, icon="check_circle" if state.obstacle is None else "error")
     elif state.failure == "out_of_money":
-        notices.say(
+        notices.toast(
             f"{company} knows {key}. Whether it has money again shows with the next call.", icon="error"
         )
     else:
-        notices.say(f"{company} rejected {key}.", icon="error")
+        notices.toast(f"{company} rejected {key}.", icon="error")
     st.rerun()
 
 
@@ -84,7 +84,7 @@ def _confirm(project: Project, state: KeyState) -> None:
         if problem is None:
             notices.close_dialog()
             loaders.forget()
-            notices.say(f"{key} was removed. {slug} is platform-funded from the next call on.")
+            notices.toast(f"{key} was removed. {slug} is platform-funded from the next call on.")
             st.rerun()
         failure.error(escape(str(problem)), icon=":material/error:")
 
@@ -109,9 +109,9 @@ def choose_policy(slug: str, state: KeyState, *, allowed: bool) -> None:
         try:
             front_door().projects.set_policy(slug, chosen, actor=acting(), provider=state.provider)
         except QodexError as problem:
-            notices.say(escape(str(problem)), icon="error")
+            notices.toast(escape(str(problem)), icon="error")
         else:
-            notices.say(f"Set to: {POLICIES[chosen][0].lower()}.")
+            notices.toast(f"Set to: {POLICIES[chosen][0].lower()}.")
 
     st.radio(
         f"If {company} refuses the key",

@@ -146,7 +146,7 @@ def _finish(outcome: KeyState | QodexError, secret: Secret, provider: str) -> No
         _close()
         loaders.forget()
         tried = "" if outcome.obstacle else " Send a test call to see whether it can pay."
-        notices.say(f"{escape(key_name(outcome.last4))} is in use from the next call on.{tried}")
+        notices.toast(f"{escape(key_name(outcome.last4))} is in use from the next call on.{tried}")
         st.rerun()
     failed = st.session_state[_FAILED] = explain(outcome, provider)
     if failed.may_retry or failed.may_confirm:

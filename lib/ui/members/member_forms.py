@@ -143,5 +143,5 @@ def _act(action: Callable[[], None], done: str, failure: st.delta_generator.Delt
         failure.error(escape(str(problem)), icon=":material/error:")
         return
     notices.close_dialog()
-    notices.say(done)
+    notices.toast(done)
     st.rerun()

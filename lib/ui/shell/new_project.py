@@ -42,7 +42,7 @@ def _body() -> None:
         if isinstance(made, Project):
             notices.close_dialog()
             loaders.forget()
-            notices.say(f"Project {escape(made.slug)} created.")
+            notices.toast(f"Project {escape(made.slug)} created.")
             st.rerun()
         failure.error(escape(str(made)), icon=":material/error:")
 

@@ -21,6 +21,6 @@ def say_what_was_lost() -> None:
         return
     del st.query_params[CAME_BACK]
     if not known:
-        notices.say(LOST, icon="sync_problem", duration="infinite")
+        notices.toast(LOST, icon="sync_problem", duration="infinite")
     elif how == PRESSED:
-        notices.say(INTERRUPTED, icon="sync_problem", duration="long")
+        notices.toast(INTERRUPTED, icon="sync_problem", duration="long")

@@ -20,7 +20,7 @@ def leave_what_is_gone() -> None:
     """A kept link into sample data that was removed since shows the real projects, and says so."""
     if in_sample() and not deployment.is_loaded(real_front_door().settings):
         del st.query_params[SAMPLE]
-        notices.say("The sample data was removed. These are the real projects.", icon="info")
+        notices.toast("The sample data was removed. These are the real projects.", icon="info")
 
 
 def draw_sidebar(actor: Actor) -> None:
@@ -88,7 +88,7 @@ def _removal() -> None:
         return
     loaders.forget()
     notices.close_dialog()
-    notices.say("The sample data was removed.")
+    notices.toast("The sample data was removed.")
     go(OVERVIEW, **{SAMPLE: ""})
 
 
