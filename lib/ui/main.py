@@ -9,7 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from lib.ui.base import navigation, notices
+from lib.ui.base import address, navigation, notices, wrong_links
 from lib.ui.shell import restarts, signin, workspace
 from lib.ui.shell.failures import show_failure
 from lib.ui.shell.guards import current_viewer, open_gate
@@ -30,6 +30,7 @@ def main() -> None:
     _draw_logo()
     page = st.navigation([place.page for place in navigation.places()], position="hidden")
     viewer = signin.pass_gate(current_viewer)
+    wrong_links.begin()
     restarts.say_what_was_lost()
     workspace.leave_what_is_gone()
     navigation.draw_sidebar(viewer.actor, local=viewer.local)
@@ -37,8 +38,11 @@ def main() -> None:
     if not viewer.local:
         signin.draw_person(viewer.actor)
     notices.draw()
-    with open_gate():
-        page.run()
+    try:
+        with open_gate():
+            page.run()
+    finally:
+        address.remember()
 
 
 try:

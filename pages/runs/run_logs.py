@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from lib.access.roles import Action
 from lib.errors import RunUnknown
-from lib.ui.base import address, filters, paging
+from lib.ui.base import address, filters, paging, wrong_links
 from lib.ui.base.filters import Chosen
 from lib.ui.base.wording import count
 from lib.ui.parts import cards
 from lib.ui.runs import run_card, run_list
-from lib.ui.shell.page_context import PageContext, page, warn_of_unknown_projects
+from lib.ui.shell.page_context import PageContext, page
 
 
 def main() -> None:
@@ -20,12 +22,16 @@ def main() -> None:
     head = cards.header("Run logs")
     with head.right:
         chosen = filters.choose_period(default="24h")
-    warn_of_unknown_projects(visit.slugs)
     with st.container(horizontal=True, gap="xsmall"):
         wanted = run_list.choose(visit.slugs, chosen)
+        address.draw_reset(run_list.FILTERS)
     live = " · updates live" if run_list.is_live(chosen) else ""
     head.context(f"{run_list.which(wanted, len(visit.slugs))} · {chosen.label}{live}")
     rows, total = visit.platform.runs.list(wanted, actor=visit.actor)
+    if paging.beyond(total, run_list.PAGE_ROWS):
+        wanted = replace(wanted, offset=paging.offset(run_list.PAGE_ROWS))
+        rows, total = visit.platform.runs.list(wanted, actor=visit.actor)
+    wrong_links.draw()
     if rows:
         run_list.draw(rows, chosen)
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):

@@ -9,11 +9,11 @@ import streamlit as st
 from lib.access.auditlog import AuditFilter
 from lib.access.roles import Action
 from lib.ui.audit import audit_list
-from lib.ui.base import filters, paging
+from lib.ui.base import address, filters, paging, wrong_links
 from lib.ui.base.wording import count
 from lib.ui.parts import cards
 from lib.ui.shell.guards import acting_later
-from lib.ui.shell.page_context import PageContext, page, warn_of_unknown_projects
+from lib.ui.shell.page_context import PageContext, page
 
 
 def main() -> None:
@@ -23,11 +23,15 @@ def main() -> None:
     head = cards.header("Audit log")
     with head.right:
         chosen = filters.choose_period(default="30d")
-    warn_of_unknown_projects(visit.slugs)
     with st.container(horizontal=True, gap="xsmall"):
         wanted = audit_list.choose(visit.slugs, log.actors(actor=visit.actor), chosen)
+        address.draw_reset(audit_list.FILTERS)
     head.context(f"Append-only: no row is ever changed or deleted here · {chosen.label}")
     rows, total = log.list(wanted, actor=visit.actor)
+    if paging.beyond(total, audit_list.PAGE_ROWS):
+        wanted = replace(wanted, offset=paging.offset(audit_list.PAGE_ROWS))
+        rows, total = log.list(wanted, actor=visit.actor)
+    wrong_links.draw()
     if not rows:
         cards.empty("No changes match. Choose a longer period, or reset the filters.")
         return

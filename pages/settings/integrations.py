@@ -9,7 +9,7 @@ from lib.access.roles import Action
 from lib.llm import registry
 from lib.llm.provider import Provider
 from lib.providers import DEFAULT, title
-from lib.ui.base import notices
+from lib.ui.base import notices, wrong_links
 from lib.ui.base.wording import badge, escape
 from lib.ui.integrations import call_dialog, key_actions, key_entry, key_panel
 from lib.ui.parts import cards
@@ -23,6 +23,7 @@ def main() -> None:
     head = cards.header("Integrations")
     with head.right:
         project = visit.project()
+    wrong_links.draw()
     head.context(f"Services that the runs of {escape(project.slug)} use")
     keys = visit.platform.keys
     provider = registry.provider(DEFAULT)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from lib.access.members import Member
 from lib.access.roles import Action
-from lib.ui.base import address, notices
+from lib.ui.base import address, notices, wrong_links
 from lib.ui.base.wording import count, escape
 from lib.ui.members import member_forms
 from lib.ui.parts import cards
@@ -19,6 +19,7 @@ def main() -> None:
     head = cards.header("Members")
     with head.right:
         project = visit.project()
+    wrong_links.draw()
     found = visit.platform.members.list(slug=project.slug, actor=visit.actor)
     head.context(
         f"{count(len(found), 'member')} of {escape(project.slug)}, including people with access to all projects"

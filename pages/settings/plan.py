@@ -9,6 +9,7 @@ from lib.access.roles import Action
 from lib.clock import DAY
 from lib.reports.models import UsageFilter
 from lib.runs.log import RunFilter
+from lib.ui.base import wrong_links
 from lib.ui.base.wording import escape
 from lib.ui.parts import cards, forecast
 from lib.ui.plan import windows
@@ -22,6 +23,7 @@ def main() -> None:
     head = cards.header("Plan")
     with head.right:
         project = visit.project()
+    wrong_links.draw()
     head.context(
         f"{escape(project.slug)} · {escape(project.plan)} plan · rolling windows, no reset at midnight"
     )

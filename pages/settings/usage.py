@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lib.ui.base import filters, loaders
+from lib.ui.base import address, filters, loaders, wrong_links
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import count
 from lib.ui.charts import buckets
@@ -12,7 +12,6 @@ from lib.ui.overview.first_steps import draw_no_project
 from lib.ui.parts import cards, spend_card
 from lib.ui.shell import live
 from lib.ui.shell.guards import guard
-from lib.ui.shell.page_context import warn_of_unknown_projects
 from lib.ui.usage import export_card, summary, usage_calls, usage_charts
 
 viewer = guard()
@@ -26,16 +25,10 @@ if not projects:
 
 with head.right:
     chosen = filters.choose_period()
-warn_of_unknown_projects(projects)
 with st.container(horizontal=True, gap="xsmall"):
     wanted = summary.choose(projects, chosen, viewer.actor)
-    st.button(
-        "Reset filters",
-        key="usage:reset",
-        type="tertiary",
-        icon=":material/restart_alt:",
-        on_click=summary.reset,
-    )
+    address.draw_reset(summary.FILTERS)
+wrong_links.draw()
 head.context(f"{summary.which(wanted, len(projects))} · {chosen.label}{live.note(chosen)}")
 
 sums = loaders.cached(front_door().reports.totals, wanted, actor=viewer.actor)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from lib.access.roles import Action
 from lib.reports.models import UsageFilter
-from lib.ui.base import filters, loaders, notices
+from lib.ui.base import filters, loaders, notices, wrong_links
 from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import count
@@ -33,6 +33,7 @@ if not projects or not platform.reports.any_call(actor=viewer.actor):
 
 with head.right:
     chosen = filters.choose_period()
+wrong_links.draw()
 wanted = UsageFilter(since=chosen.period.since, until=chosen.period.until, zone=chosen.zone.key)
 head.context(f"{table.all_projects(len(projects))} · {chosen.label}{live.note(chosen)}")
 

@@ -19,6 +19,7 @@ from lib.ui.base.filters import Chosen
 from lib.ui.base.tables import arrow
 from lib.ui.base.wording import ago, count, exact_seconds, key_name, money, shorten
 
+FILTERS = ("project", "what", "by")
 PAGE_ROWS = 25
 MOST_ROWS = 50_000  # of the file
 
@@ -79,9 +80,11 @@ _SPELT = {"last4": key_name, "provider": title}
 
 def choose(projects: Sequence[str], actors: Sequence[str], chosen: Chosen) -> AuditFilter:
     """Draw the filters and return what they come to, on the page that the address names."""
-    slugs = address.select_many("Projects", "project", projects)
-    kinds = address.select_many("What", "what", list(KINDS), format_func=KINDS.__getitem__)
-    people = address.select_many("By", "by", actors)
+    slugs = address.select_many("Projects", "project", projects, noun="project that you can see")
+    kinds = address.select_many(
+        "What", "what", list(KINDS), noun="kind of change", format_func=KINDS.__getitem__
+    )
+    people = address.select_many("By", "by", actors, noun="person")
     return AuditFilter(
         projects=tuple(slugs),
         actors=tuple(people),

@@ -1,8 +1,11 @@
 """What is chosen on a page lives in its address, so that a view can be sent to a colleague.
 
-The address is the only truth: each run sets a widget to what the address says (a wrong value is as good as
-none), and a change of the widget changes the address. So links, reloads and the back button all work, and
-the address holds short codes, not the words on the screen.
+The address is the only truth: each run sets a widget to what the address says, and a change of the widget changes
+the address. So links, reloads and the back button all work, and the address holds short codes, not the words on the
+screen. A wrong value is said (``wrong_links``) and taken out.
+
+A browser sends its address with each request. What it sends before it has heard of the last change would undo that
+change, so a session remembers how it left the address.
 """
 
 from __future__ import annotations
@@ -13,19 +16,62 @@ from typing import Any
 
 import streamlit as st
 
+from lib.ui.base import wrong_links
 from lib.usage.periods import is_day
 
+_LEFT = "address:left"
 
-def one(name: str, options: Sequence[str], default: str) -> str:
-    """What the address says of ``name``, if it is among the options."""
+
+def remember() -> None:
+    """A page, or what changed its address, has ended: this is how it left the address."""
+    st.session_state[_LEFT] = _all()
+
+
+def is_current() -> bool:
+    """Whether the browser has heard of the last change; for what a page asks for by itself."""
+    return bool(st.session_state.get(_LEFT, _all()) == _all())
+
+
+def _catch_up() -> None:
+    """Somebody changes the address: of how it was left, whatever the browser knows of that."""
+    if not is_current():
+        st.query_params.from_dict(st.session_state[_LEFT])
+
+
+def _all() -> dict[str, list[str]]:
+    return {name: st.query_params.get_all(name) for name in st.query_params}
+
+
+def one(name: str, options: Sequence[str], default: str, *, noun: str = "", shown: str = "") -> str:
+    """What the address says of ``name``, if it is among the options.
+
+    Args:
+        name: of the parameter.
+        options: what it may be.
+        default: what counts where it is none of them.
+        noun: what the person is told then that there is none of; nothing is said without it.
+        shown: and what is shown in its place.
+    """
     value = st.query_params.get(name, default)
-    return value if value in options else default
+    if value in options or value == default:
+        return value
+    if noun:
+        wrong_links.add(noun, shown or default)
+        del st.query_params[name]
+    return default
 
 
-def many(name: str, options: Sequence[str]) -> list[str]:
+def many(name: str, options: Sequence[str], *, noun: str = "") -> list[str]:
     """A filter of which several may be chosen; none means all."""
-    chosen = set(st.query_params.get_all(name))
-    return [option for option in options if option in chosen]
+    named = st.query_params.get_all(name)
+    chosen = [option for option in options if option in named]
+    if noun and not set(named) <= set(options):
+        wrong_links.add(noun, "the others" if chosen else "all")
+        if chosen:
+            st.query_params[name] = chosen
+        else:
+            del st.query_params[name]
+    return chosen
 
 
 def text(name: str, longest: int) -> str:
@@ -33,10 +79,10 @@ def text(name: str, longest: int) -> str:
     return st.query_params.get(name, "")[:longest]
 
 
-def number(name: str, *, most: int) -> int:
-    """A number from 1 to ``most``; 1 where it is none."""
+def number(name: str) -> int | None:
+    """A number from 1 on; None where the address has none, or something else."""
     value = st.query_params.get(name, "")
-    return min(int(value), most) if value.isdecimal() and len(value) < 10 and int(value) > 0 else 1  # noqa: PLR2004
+    return int(value) if value.isdecimal() and len(value) < 10 and int(value) > 0 else None  # noqa: PLR2004
 
 
 def day(name: str) -> date | None:
@@ -50,26 +96,44 @@ def day(name: str) -> date | None:
 
 def put(name: str, value: str | Sequence[str] | None, *, default: str = "") -> None:
     """Say it in the address; the default is not said, and a new filter begins at the first page."""
+    _catch_up()
     if not value or value == default:
         st.query_params.pop(name, None)
     else:
         st.query_params[name] = value if isinstance(value, str) else list(value)
     if name != "page":
         st.query_params.pop("page", None)
+    remember()
 
 
 def put_silently(name: str, value: str | None) -> None:
     """Put a parameter that is no filter: the page of the list stays."""
+    _catch_up()
     if value:
         st.query_params[name] = value
     else:
         st.query_params.pop(name, None)
+    remember()
 
 
 def clear(*names: str) -> None:
     """Take these out of the address."""
+    _catch_up()
     for name in names:
         st.query_params.pop(name, None)
+    remember()
+
+
+def draw_reset(names: Sequence[str]) -> None:
+    """The button that takes these filters out of the address; period and zone stay."""
+    st.button(
+        "Reset filters",
+        key="address:reset",
+        type="tertiary",
+        icon=":material/restart_alt:",
+        on_click=clear,
+        args=("page", *names),
+    )
 
 
 def select(
@@ -101,22 +165,18 @@ def select(
     )
 
 
-def has_unknown(name: str, options: Sequence[str]) -> bool:
-    """Whether the address names something that is not among the options: a stale link, or one of somebody else."""
-    return not set(st.query_params.get_all(name)) <= set(options)
-
-
 def select_many(
     label: str,
     name: str,
     options: Sequence[str],
     *,
     said: str | None = None,
+    noun: str = "",
     format_func: Callable[[str], str] = str,
 ) -> list[str]:
     """A choice of several behind a button that says its state: ``Projects: 3 of 8``. None chosen means all."""
     key = f"address:{name}"
-    chosen = st.session_state[key] = many(name, options)
+    chosen = st.session_state[key] = many(name, options, noun=noun or label.lower())
 
     def changed() -> None:
         put(name, st.session_state[key])

@@ -13,7 +13,7 @@ from lib.access.roles import Actor
 from lib.clock import DAY, HOUR, Micros
 from lib.errors import BadInput
 from lib.reports.models import UsageFilter
-from lib.ui.base import address
+from lib.ui.base import address, wrong_links
 from lib.ui.base.server import front_door, now
 from lib.ui.base.wording import span
 from lib.usage.comparison import MONTHS, compared_with
@@ -113,13 +113,16 @@ class Chosen:
 def choose_period(*, default: str = "30d") -> Chosen:
     """Draw the period and the zone, and say what they come to."""
     at = now()
-    name = address.one("period", list(PRESETS), default)
+    name = address.one(
+        "period", list(PRESETS), default, noun="period", shown=f"the {PRESETS[default].lower()}"
+    )
     zone = _zone()
     with st.container(horizontal=True, width="content", horizontal_alignment="right", gap="xsmall"):
         address.select(
             "Period", "period", list(PRESETS), default=default, width=150, format_func=PRESETS.__getitem__
         )
         if name == "custom":
+            _correct_days(at, zone)
             _choose_days(at, zone)
         address.select("Time zone", "zone", _zones(zone.key), default=_default_zone(), width=_width(zone.key))
     return Chosen(name, _period(name, zone, at), at)
@@ -135,10 +138,7 @@ def narrow_to(first: date, last: date) -> None:
 def _period(name: str, zone: ZoneInfo, at: Micros) -> Period:
     if name != "custom":
         return preset(name, zone, at)
-    try:
-        return custom(*_days(at, zone), zone)
-    except BadInput:
-        return preset("30d", zone, at)
+    return custom(*_days(at, zone), zone)
 
 
 def _days(at: Micros, zone: ZoneInfo) -> tuple[date, date]:
@@ -147,6 +147,16 @@ def _days(at: Micros, zone: ZoneInfo) -> tuple[date, date]:
     last = address.day("to") or today
     first = address.day("from") or max(FIRST_DAY, last - timedelta(days=6))
     return max(first, last - _LONGEST) if first <= last else last, last
+
+
+def _correct_days(at: Micros, zone: ZoneInfo) -> None:
+    """Where the address names days that cannot be shown: none, too many, or in the wrong order."""
+    shown = _days(at, zone)
+    asked = {name: address.text(name, 20) for name in ("from", "to")}
+    if any(text not in ("", day.isoformat()) for text, day in zip(asked.values(), shown, strict=True)):
+        wrong_links.add("days", f"{shown[0]} to {shown[1]}")
+        for name, day in zip(asked, shown, strict=True):
+            address.put_silently(name, day.isoformat())
 
 
 def _choose_days(at: Micros, zone: ZoneInfo) -> None:
@@ -169,9 +179,12 @@ def _default_zone() -> str:
 
 
 def _zone() -> ZoneInfo:
+    asked = address.text("zone", 60)
     try:
-        return zone_named(address.text("zone", 60) or _default_zone())
+        return zone_named(asked or _default_zone())
     except BadInput:
+        wrong_links.add("time zone", _default_zone())
+        address.put_silently("zone", None)
         return zone_named(_default_zone())
 
 

@@ -12,7 +12,7 @@ colour whatever is filtered, and charts follow the theme in the browser without 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Unpack
 
@@ -66,11 +66,17 @@ def show(chart: Chart, **more: Any) -> Any:
     return st.vega_lite_chart(chart.sent(), chart.spec, height=chart.height, alt=chart.alt, **more)
 
 
-def picked(chart: Chart, *, key: str) -> str | None:
-    """Draw a chart over time; returns the key of the bar that was clicked."""
-    event = show(chart, key=key, on_select="rerun", selection_mode=PICKED)
-    chosen = event.selection.get(PICKED) if event else None
-    return str(chosen[0]["At"]).partition(BETWEEN)[0] if chosen else None
+def show_pickable(chart: Chart, *, key: str, on_pick: Callable[[str], None]) -> None:
+    """Draw a chart over time; a click on a bar calls ``on_pick`` with the bar's key, once.
+
+    What the chart keeps as chosen is never read again: it may be older than what the person did since.
+    """
+
+    def selected() -> None:
+        if chosen := st.session_state[key].selection.get(PICKED):
+            on_pick(str(chosen[0]["At"]).partition(BETWEEN)[0])
+
+    show(chart, key=key, on_select=selected, selection_mode=PICKED)
 
 
 # --- the whole -------------------------------------------------------------------------------------

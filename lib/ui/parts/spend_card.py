@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -67,33 +68,42 @@ def _ledger(source: str, words: str, sums: Totals, previous: Totals, series: Seq
     )
 
 
+_TURN, _NARROWED = "spend:turn", "spend:narrowed"
+
+
 def draw(series: TimeSeries, *, title: str) -> None:
     """Draw it. ``title`` has ``{unit}`` for hour, day, week or month."""
+    st.session_state.pop(_NARROWED, None)  # all of the page is drawn, for what the address says by now
     with card():
         _draw(series, title)
 
 
 @st.fragment
 def _draw(series: TimeSeries, title: str) -> None:
+    if st.session_state.pop(_NARROWED, False):
+        st.rerun()
     note = f"{series.unit}s in {series.zone}"
     if series.unit != "hour":
         note += f"; click a bar to narrow the page to that {series.unit}"
     with st.container(gap="xxsmall"):
-        clicked = _chart_or_table(series, title, note)
-    found = [bar for bar in series.rows if bar.key == clicked]
-    if found:
-        filters.narrow_to(found[0].first, found[0].last)
-        st.rerun()
+        _chart_or_table(series, title, note)
 
 
-def _chart_or_table(series: TimeSeries, title: str, note: str) -> str | None:
-    """Draw it; returns the bar that was clicked."""
+def _chart_or_table(series: TimeSeries, title: str, note: str) -> None:
     drawn = over_time.spend(series)
     if as_table(title.format(unit=series.unit), "spend", note):
         draw_table(drawn)
-        return None
-    if series.unit == "hour":
+    elif series.unit == "hour":
         theme.show(drawn)
-        return None
-    # A click leads to shorter bars. With them it is another chart: what has been followed is not followed again.
-    return theme.picked(drawn, key=f"spend:{series.unit}")
+    else:
+        # After a click it is another chart: nothing is left of what was clicked.
+        key = f"spend:{series.unit}:{st.session_state.get(_TURN, 0)}"
+        theme.show_pickable(drawn, key=key, on_pick=partial(_narrow, series))
+
+
+def _narrow(series: TimeSeries, clicked: str) -> None:
+    for bar in series.rows:
+        if bar.key == clicked:
+            filters.narrow_to(bar.first, bar.last)
+            st.session_state[_TURN] = st.session_state.get(_TURN, 0) + 1
+            st.session_state[_NARROWED] = True

@@ -28,6 +28,7 @@ from lib.ui.base.wording import (
 )
 from lib.ui.shell.guards import acting
 
+FILTERS = ("project", "kind", "status", "source", "q")
 PAGE_ROWS = 10
 LIVE_SECONDS = 5
 _NAMED = 3
@@ -36,7 +37,7 @@ _KEY = "runs:table"
 
 def choose(projects: Sequence[str], chosen: Chosen) -> RunFilter:
     """Draw the filters and return what they come to, on the page that the address names."""
-    slugs = address.select_many("Projects", "project", projects)
+    slugs = address.select_many("Projects", "project", projects, noun="project that you can see")
     kinds = address.select_many("Run kind", "kind", list(KIND), format_func=KIND.__getitem__)
     words = {name: word for name, (word, _) in RUN_STATUS.items()}
     statuses = address.select_many("Status", "status", list(words), format_func=words.__getitem__)
@@ -125,6 +126,8 @@ def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
 @st.fragment(run_every=LIVE_SECONDS)
 def watch(wanted: RunFilter, seen: tuple[Sequence[RunRow], int]) -> None:
     """Run the page again when a run has begun, moved on or ended since it was drawn."""
+    if not address.is_current():
+        return  # the browser has not heard yet of what is chosen
     rows, total = front_door().runs.list(wanted, actor=acting())
     if (list(rows), total) != (list(seen[0]), seen[1]):
         st.rerun()

@@ -13,6 +13,7 @@ import streamlit as st
 from lib.access.roles import Actor
 from lib.clock import SECOND
 from lib.reports.models import UsageFilter
+from lib.ui.base import address
 from lib.ui.base.filters import Chosen
 from lib.ui.base.loaders import SECONDS_KEPT
 from lib.ui.base.server import front_door, now
@@ -45,8 +46,8 @@ def watch(
 def _watch(
     wanted: UsageFilter, chosen: Chosen, state: Callable[[Actor], object] | None, seen: object
 ) -> None:
-    if st.session_state.pop(_DRAWN, False):
-        return  # with the page itself, this very moment
+    if st.session_state.pop(_DRAWN, False) or not address.is_current():
+        return  # with the page itself, this very moment; or the browser has not heard yet of what is chosen
     actor = acting()
     # What the page shows may have been kept for some seconds before it was drawn.
     since = chosen.now - SECONDS_KEPT * SECOND

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from zoneinfo import ZoneInfo
@@ -12,11 +11,10 @@ import streamlit as st
 from lib.access.projects import Project
 from lib.access.roles import NEEDED, Action
 from lib.clock import Micros
-from lib.errors import Forbidden, ProjectUnknown
+from lib.errors import Forbidden
 from lib.platform import Platform
-from lib.ui.base import address, notices
+from lib.ui.base import address, notices, wrong_links
 from lib.ui.base.server import front_door, now
-from lib.ui.base.wording import escape
 from lib.ui.shell import new_project
 from lib.ui.shell.guards import Viewer, guard
 
@@ -51,9 +49,9 @@ class PageContext(Viewer):
         named = st.query_params.get(_PROJECT)
         if named not in self.slugs:
             last = st.session_state.get(_LAST_PROJECT)
-            st.query_params[_PROJECT] = last if last in self.slugs else self.slugs[0]
+            shown = st.query_params[_PROJECT] = last if last in self.slugs else self.slugs[0]
             if named is not None:
-                st.warning(escape(ProjectUnknown(named).sentence))
+                wrong_links.add("project that you can see", shown)
         slug = address.select("Project", _PROJECT, self.slugs, default="", width=190)
         st.session_state[_LAST_PROJECT] = slug
         return self.projects[self.slugs.index(slug)]
@@ -77,12 +75,6 @@ def page(action: Action = Action.SEE_SPEND, *, needs_project: bool = True) -> Pa
     if not visible and needs_project:
         _stop_without_project(viewer)
     return PageContext(viewer.actor, viewer.local, front_door(), allowed)
-
-
-def warn_of_unknown_projects(slugs: Sequence[str]) -> None:
-    """Say it where the address names a project that is not among those that the viewer can see."""
-    if address.has_unknown(_PROJECT, slugs):
-        st.warning(escape(f"{ProjectUnknown('').sentence} This page leaves it out."))
 
 
 def _stop_without_project(viewer: Viewer) -> None:

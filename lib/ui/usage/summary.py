@@ -33,7 +33,7 @@ def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter
     """Draw the filters, each saying its state, and return what they come to."""
     known = loaders.cached(front_door().reports.filter_options, actor=actor)
     return UsageFilter(
-        projects=tuple(address.select_many("Projects", "project", projects)),
+        projects=tuple(address.select_many("Projects", "project", projects, noun="project that you can see")),
         sources=tuple(
             address.select_many(
                 "Source", "source", list(SOURCE), said=_both(), format_func=SOURCE.__getitem__
@@ -42,7 +42,7 @@ def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter
         providers=tuple(
             address.select_many("Provider", "provider", known.providers, format_func=registry.title)
         ),
-        models=tuple(address.select_many("Models", "model", known.models)),
+        models=tuple(address.select_many("Models", "model", known.models, noun="model")),
         kinds=tuple(address.select_many("Run kind", "kind", list(KIND), format_func=KIND.__getitem__)),
         statuses=tuple(
             address.select_many("Status", "status", list(STATUSES), format_func=STATUSES.__getitem__)
@@ -55,11 +55,6 @@ def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter
 
 def _both() -> str | None:
     return None if len(address.many("source", list(SOURCE))) == 1 else "both"
-
-
-def reset() -> None:
-    """Take all filters out of the address; period and zone stay."""
-    address.clear(*FILTERS)
 
 
 def unfiltered(wanted: UsageFilter) -> UsageFilter:

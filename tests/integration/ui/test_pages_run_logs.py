@@ -178,4 +178,4 @@ def test_a_project_that_one_cannot_see_is_said_and_never_stands_for_all(dashboar
 
     shown = dashboard.open(page, project="of-somebody-else")
 
-    assert "There is no project of that name that you can see" in " ".join(w.value for w in shown.warning)
+    assert "This link names no such project that you can see" in " ".join(w.value for w in shown.warning)
