@@ -1,15 +1,14 @@
 """The HTML that every page of Streamlit's begins as, so that a browser's console stays clean.
 
 Streamlit's own looks for its server below the page first (``/usage/_stcore/health``), two refused requests on each
-load, and has an inline script, which our content policy blocks unless it knows its hash. And what it says of a server
-that does not answer is meant for developers, with a command to type; here a person reads it.
+load, and has an inline script, which our content policy blocks unless it knows its hash. What
+it lacks for people is in ``static/page_shell.js``: our words for a server that is gone, and rows that open by a click.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -20,28 +19,7 @@ from starlette.routing import Route
 
 # The dashboard is served at the root of its host name, so there is nothing to look for.
 _SERVER = "<script>window.__streamlit = {BACKEND_BASE_URL: window.location.origin}</script>"
-NO_ANSWER = (
-    "Qodex does not answer. This page connects again by itself as soon as it does; what is saved stays saved. "
-    "If it lasts, tell an operator."
-)
-_WORDS = """<script>
-(() => {
-    const theirs = /Is Streamlit still running|Streamlit server is not responding|Cannot connect to Streamlit/;
-    const put = (dialog) => {
-        const words = document.createTreeWalker(dialog, NodeFilter.SHOW_TEXT);
-        while (words.nextNode()) {
-            const node = words.currentNode;
-            if (!theirs.test(node.nodeValue)) continue;
-            node.nodeValue = NO_ANSWER;
-            dialog.querySelectorAll("pre, [data-testid=stCode]").forEach((each) => { each.style.display = "none"; });
-        }
-    };
-    const look = () => document.querySelectorAll("[role=dialog]").forEach(put);
-    const watch = () => new MutationObserver(look).observe(document.body, {
-        childList: true, subtree: true, characterData: true });
-    document.addEventListener("DOMContentLoaded", watch);
-})();
-</script>""".replace("NO_ANSWER", json.dumps(NO_ANSWER))
+_OURS = Path(__file__).parent / "static" / "page_shell.js"
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -53,8 +31,9 @@ class PageShell:
     """
 
     def __init__(self, index: Path) -> None:
+        ours = f"<script>\n{_OURS.read_text(encoding='utf-8')}</script>"
         head, mark, rest = index.read_text(encoding="utf-8").partition("<script")
-        self.html = f"{head}{_SERVER}\n    {_WORDS}\n    {mark}{rest}".replace(
+        self.html = f"{head}{_SERVER}\n    {ours}\n    {mark}{rest}".replace(
             "<title>Streamlit</title>", "<title>Qodex</title>"
         )
 

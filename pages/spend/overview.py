@@ -11,7 +11,7 @@ from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import count
 from lib.ui.charts import buckets
-from lib.ui.overview import attention, first_steps, metrics, table
+from lib.ui.overview import attention, first_steps, metrics, project_page, table
 from lib.ui.parts import cards, forecast, spend_card
 from lib.ui.shell import live, new_project
 from lib.ui.shell.guards import guard
@@ -62,13 +62,18 @@ with st.container(horizontal=True, vertical_alignment="bottom", horizontal_align
         cards.heading("Projects", note="nearest to a cap first; caps count platform-funded spend only")
     if viewer.may(Action.CREATE_PROJECT) and not in_sample():
         notices.opener("New project", new_project.DIALOG, "add")
-table.draw_table(
-    statuses,
-    forecasts,
-    unit=series.unit,
-    alt=f"{count(len(projects), 'project')}: who pays, spend and caps",
-    zone=chosen.zone,
-)
+shown, matching = project_page.choose(statuses)
+if shown:
+    table.draw_table(
+        shown,
+        forecasts,
+        unit=series.unit,
+        alt=f"{count(len(shown), 'project')}: who pays, spend and caps",
+        zone=chosen.zone,
+    )
+    project_page.draw_pages(shown, matching)
+else:
+    cards.empty("No project of that name.")
 
 new_project.draw()
 if not notices.is_open(new_project.DIALOG):

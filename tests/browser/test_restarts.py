@@ -16,10 +16,11 @@ from lib.platform import Platform
 from lib.secret import Secret
 from lib.settings import Settings
 from lib.ui.shell.restarts import LOST
-from lib.web.page_shell import NO_ANSWER
 from tests.browser.visit import PATIENCE, Visit
 from tests.services import _free_port, running_dashboard
 from tests.upstream import PLATFORM_KEY, ScriptedUpstream
+
+NO_ANSWER = "Qodex does not answer."
 
 
 class Machine:

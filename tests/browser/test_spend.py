@@ -22,8 +22,8 @@ def in_use(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-def click_in(page: Page, element: Locator, x: float, y: float) -> None:
-    """A click so far right of and below an element's corner, once it is drawn."""
+def when_drawn(page: Page, element: Locator) -> Locator:
+    """A chart or a table, once it has come to rest."""
     element.scroll_into_view_if_needed()
     element.locator("canvas, svg.marks").first.wait_for(timeout=PATIENCE)
     before = b""
@@ -31,7 +31,12 @@ def click_in(page: Page, element: Locator, x: float, y: float) -> None:
     while before != (now := element.screenshot()):
         before = now
         page.wait_for_timeout(500)
-    box = element.bounding_box()
+    return element
+
+
+def click_in(page: Page, element: Locator, x: float, y: float) -> None:
+    """A click so far right of and below an element's corner, once it is drawn."""
+    box = when_drawn(page, element).bounding_box()
     assert box
     page.mouse.click(box["x"] + x, box["y"] + y)
 
@@ -106,7 +111,7 @@ def test_a_chart_turns_into_its_table_and_back(page: Page, in_use: Served):
 
 def test_the_costliest_run_leads_to_its_log(page: Page, in_use: Served):
     visit = Visit(page, in_use.address).open("usage")
-    click_in(page, page.get_by_test_id("stDataFrame").first, 50, _HEADER + _ROW / 2)
+    click_in(page, page.get_by_test_id("stDataFrame").first, 80, _HEADER + _ROW / 2)
     page.wait_for_url("**/run_logs?*", timeout=PATIENCE)
     visit.sees("payments-core")
     assert asked(page)["project"] == "payments-core"
@@ -115,11 +120,30 @@ def test_the_costliest_run_leads_to_its_log(page: Page, in_use: Served):
 def test_in_a_sorted_table_a_name_leads_to_the_project_that_it_names(page: Page, in_use: Served):
     visit = Visit(page, in_use.address).open("")
     table = page.get_by_test_id("stDataFrame").first
-    click_in(page, table, 40, _HEADER / 2)  # by name: checkout-api is the first
-    click_in(page, table, 40, _HEADER + 19)
+    click_in(page, table, 80, _HEADER / 2)  # by name: checkout-api is the first
+    click_in(page, table, 80, _HEADER + 19)
     page.wait_for_url("**/usage?*", timeout=PATIENCE)
     visit.settle()
     assert asked(page)["project"] == "checkout-api"
+
+
+@pytest.mark.parametrize(("path", "row"), [("", 38), ("run_logs", 34)], ids=["overview", "run logs"])
+@pytest.mark.parametrize("way", ["a click anywhere", "Enter"])
+def test_a_row_opens_in_every_table_that_leads_on(path: str, row: int, way: str, page: Page, in_use: Served):
+    visit = Visit(page, in_use.address).open(path)
+    table = page.get_by_test_id("stDataFrame").first
+    if way == "Enter":
+        when_drawn(page, table).locator("canvas").first.focus()
+        for key in ("ArrowDown", "ArrowRight", "ArrowDown", "Enter"):
+            page.keyboard.press(key)
+    else:
+        click_in(page, table, 330, _HEADER + 1.5 * row)
+    page.wait_for_url("**/run_logs?run=*" if path else "**/usage?*", timeout=PATIENCE)
+    visit.settle()
+    if path:
+        visit.sees(f"Run {asked(page)['run']}")
+    else:
+        assert asked(page)["project"] == "checkout-api"
 
 
 @pytest.mark.parametrize("path", ["", "usage"])

@@ -16,8 +16,8 @@ from lib.exchange.columns import escape_formula
 from lib.providers import title
 from lib.ui.base import address, paging
 from lib.ui.base.filters import Chosen
-from lib.ui.base.tables import arrow
-from lib.ui.base.wording import ago, count, exact_seconds, key_name, money, shorten
+from lib.ui.base.tables import arrow, wide_enough
+from lib.ui.base.wording import ago, count, exact_seconds, key_name, money
 
 FILTERS = ("project", "what", "by")
 PAGE_ROWS = 25
@@ -46,6 +46,10 @@ _WORDS = {
     "project:sealed": "Sealed as found in the database",
     "project:plan:set": "Plan changed",
     "project:caps:set": "Caps changed",
+    "project:caps:ended": "Own caps ended",
+    "project:caps:asked": "More room asked for",
+    "project:caps:approved": "Request for more room approved",
+    "project:caps:declined": "Request for more room declined",
     "project:key_failure:set": "Failure policy changed",
     "plan:set": "Plan's caps changed",
     "member:added": "Member added",
@@ -102,7 +106,7 @@ def draw(rows: Sequence[AuditRow], chosen: Chosen) -> None:
         "When": [exact_seconds(row.at, chosen.zone) for row in rows],
         "Ago": [ago(row.at, chosen.now) for row in rows],
         "What": [word(row.action) for row in rows],
-        "Project": [shorten(row.project or "", 28) for row in rows],
+        "Project": [row.project or "" for row in rows],
         "By": [row.actor for row in rows],
         "From": [row.origin for row in rows],
         "Before": [values(row.before) for row in rows],
@@ -114,6 +118,7 @@ def draw(rows: Sequence[AuditRow], chosen: Chosen) -> None:
         row_height=34,
         height=36 + 34 * max(len(rows), 1),
         alt=f"{count(len(rows), 'change')}, newest first",
+        column_config=wide_enough(columns, {}, "Project"),
     )
 
 

@@ -75,9 +75,13 @@ def count_column() -> Any:
 
 def wide_enough(columns: Mapping[str, Sequence[Any]], config: dict[str, Any], *names: str) -> dict[str, Any]:
     """Column settings, with widths for these columns: left to itself, a table keeps those of its first rows."""
-    found = {name: max(map(_length, [name, *columns[name]])) for name in names if name in columns}
-    widths = {name: _PAD + round(_CHARACTER * longest) for name, longest in found.items()}
+    widths = {name: width_of(name, *columns[name]) for name in names if name in columns}
     return config | {name: {**config.get(name, {}), "width": width} for name, width in widths.items()}
+
+
+def width_of(*cells: Any) -> int:
+    """The pixels that the longest of these cells takes: a name that is cut can be neither read nor told from others."""
+    return _PAD + round(_CHARACTER * max(map(_length, cells)))
 
 
 def _length(value: object) -> int:

@@ -272,11 +272,6 @@ def payer(source: str | None, last4: str | None) -> str:
     return {"platform": "Platform", "both": "Platform and BYOK"}.get(source or "", "")
 
 
-def shorten(text: str, length: int) -> str:
-    """At most ``length`` characters, the last of them ``…`` where something was cut."""
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
-
-
 # --- Markdown --------------------------------------------------------------------------------------
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")

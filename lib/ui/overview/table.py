@@ -21,13 +21,12 @@ from lib.ui.base import loaders
 from lib.ui.base.badges import badge_column
 from lib.ui.base.navigation import USAGE, go
 from lib.ui.base.server import front_door
-from lib.ui.base.tables import arrow, cell, count_column, dollars, height_of, money_column
-from lib.ui.base.wording import KEY_STATUS, payer, shorten
+from lib.ui.base.tables import arrow, cell, count_column, dollars, height_of, money_column, width_of
+from lib.ui.base.wording import KEY_STATUS, payer
 from lib.ui.charts.buckets import TimeSeries
 from lib.ui.parts.forecast import cap_forecasts, short
 from lib.vault.states import KeyState
 
-_NAME_LENGTH = 24
 _SHORT = 3
 _FULL = 100
 _WORTH_A_FORECAST = 30
@@ -136,8 +135,11 @@ def draw_table(
     key = "overview:project"
 
     def leave() -> None:
-        click = st.session_state[key]
-        go(USAGE, project=found[click.row].project.slug)
+        go(USAGE, project=found[st.session_state[key].row].project.slug)
+
+    def leave_by_row() -> None:
+        for row in st.session_state[f"{key}:row"].selection.rows:
+            go(USAGE, project=found[row].project.slug)
 
     columns = _columns(found, unit)
     columns["Reaches its cap"] = [short(forecasts.get(each.project.slug), zone) for each in found]
@@ -150,6 +152,9 @@ def draw_table(
         hide_index=True,
         row_height=38,
         height=height_of(len(found), row=38, most=20),
+        key=f"{key}:row",
+        on_select=leave_by_row,
+        selection_mode="single-row",
         placeholder="",
         alt=alt,
         column_order=[name for name in columns if shown.get(name, True)],
@@ -161,6 +166,7 @@ def draw_table(
                 key=key,
                 on_click=leave,
                 help="Opens its Usage",
+                width=width_of("Project", *columns["Project"]),
             ),
             "Paid by": badge_column(
                 {name: "blue" if name.startswith("BYOK") else "violet" for name in payers}
@@ -182,7 +188,7 @@ def draw_table(
 
 def _columns(found: Sequence[ProjectStatus], unit: str) -> dict[str, list[Any]]:
     return {
-        "Project": [shorten(each.project.slug, _NAME_LENGTH) for each in found],
+        "Project": [each.project.slug for each in found],
         "Paid by": [[payer(each.key.source, each.key.last4)] for each in found],
         "Key": [_health(each.key) for each in found],
         "Platform-funded": [cell(each.sums, "platform") for each in found],

@@ -12,7 +12,7 @@ from lib.ui.base import address, paging
 from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.server import front_door
-from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars
+from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars, wide_enough
 from lib.ui.base.wording import (
     KIND,
     RUN_STATUS,
@@ -24,12 +24,11 @@ from lib.ui.base.wording import (
     exact,
     payer,
     run_status,
-    shorten,
 )
 from lib.ui.shell.guards import acting
 
 FILTERS = ("project", "kind", "status", "source", "q")
-PAGE_ROWS = 10
+PAGE_ROWS = 15
 LIVE_SECONDS = 5
 _NAMED = 3
 _KEY = "runs:table"
@@ -94,14 +93,14 @@ def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
     columns: dict[str, list[Any]] = {
         "Status": [[word] for word, _ in states],
         "Run": names,
-        "Project": [shorten(row.project, 28) for row in rows],
+        "Project": [row.project for row in rows],
         "Kind": [KIND.get(row.kind, row.kind) for row in rows],
         "Started": [ago(row.started_at, chosen.now) for row in rows],
         "Duration": [_duration(row, chosen) for row in rows],
-        "Calls": [row.calls or None for row in rows],
-        "Tokens": [row.tokens if row.calls else None for row in rows],
         "Cost": [_cost(row) for row in rows],
         "Paid by": [[name] if name else [] for name in payers],
+        "Calls": [row.calls for row in rows],
+        "Tokens": [row.tokens if row.calls else None for row in rows],
     }
     st.dataframe(
         arrow(columns),
@@ -113,13 +112,17 @@ def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
         placeholder="",
         selection_default={"selection": {"rows": [names.index(shown)]}} if shown in names else None,
         alt=f"{count(len(rows), 'run')}, newest first; choose one to see its calls",
-        column_config={
-            "Status": badge_column(dict(states)),
-            "Calls": count_column(),
-            "Tokens": count_column(),
-            "Cost": call_cost_column(columns["Cost"]),
-            "Paid by": badge_column({name: _payer_color(name) for name in payers if name}),
-        },
+        column_config=wide_enough(
+            columns,
+            {
+                "Status": badge_column(dict(states)),
+                "Calls": count_column(),
+                "Tokens": count_column(),
+                "Cost": call_cost_column(columns["Cost"]),
+                "Paid by": badge_column({name: _payer_color(name) for name in payers if name}),
+            },
+            "Project",
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from zoneinfo import ZoneInfo
@@ -52,9 +53,14 @@ class PageContext(Viewer):
             shown = st.query_params[_PROJECT] = last if last in self.slugs else self.slugs[0]
             if named is not None:
                 wrong_links.add("project that you can see", shown)
-        slug = address.select("Project", _PROJECT, self.slugs, default="", width=190)
+        slug = address.select("Project", _PROJECT, self.slugs, default="", width=_width(self.slugs))
         st.session_state[_LAST_PROJECT] = slug
         return self.projects[self.slugs.index(slug)]
+
+
+def _width(slugs: Sequence[str]) -> int:
+    """Pixels that the longest name takes, with the arrow beside it: a choice that is cut cannot be told from others."""
+    return max(190, 50 + 8 * max(map(len, slugs), default=0))
 
 
 def page(action: Action = Action.SEE_SPEND, *, needs_project: bool = True) -> PageContext:

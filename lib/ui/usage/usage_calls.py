@@ -16,11 +16,10 @@ from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import RUN_LOGS, go
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars, height_of, wide_enough
-from lib.ui.base.wording import count, day_time, latency, payer, shorten, weekday_time
+from lib.ui.base.wording import count, day_time, latency, payer, weekday_time
 from lib.ui.parts import cards
 from lib.ui.parts.cards import Metric
 
-_NAME_LENGTH = 18
 _PAYERS = {"Platform": "violet", "BYOK": "blue", "Platform and BYOK": "gray"}
 
 
@@ -100,7 +99,7 @@ def _draw_calls(found: list[CostlyCall], wanted: UsageFilter, chosen: Chosen) ->
         **_projects(found, wanted),
         "Cost": [dollars(call.cost_nano) for call in found],
         "Paid by": [[payer_word(call.source)] for call in found],
-        "Model": [shorten(call.model, _NAME_LENGTH) for call in found],
+        "Model": [call.model for call in found],
         "Tokens": [call.tokens for call in found],
         f"Settled, {chosen.zone.key}": [day_time(call.occurred_at, chosen.zone) for call in found],
         "Latency": [latency(call.latency_ms) for call in found],
@@ -113,7 +112,7 @@ def _draw_calls(found: list[CostlyCall], wanted: UsageFilter, chosen: Chosen) ->
 def _projects(found: Sequence[CostlyCall | CostlyRun], wanted: UsageFilter) -> dict[str, list[Any]]:
     """Projects of the calls, unless it is the one that the page is about."""
     one = len(wanted.projects) == 1
-    return {} if one else {"Project": [shorten(each.project, _NAME_LENGTH) for each in found]}
+    return {} if one else {"Project": [each.project for each in found]}
 
 
 def payer_word(source: str) -> str:
@@ -124,10 +123,17 @@ def payer_word(source: str) -> str:
 def _table(columns: dict[str, list[Any]], noun: str, logs: list[tuple[str, str | None]]) -> None:
     key = f"usage:costliest-{noun}"
 
-    def leave() -> None:
-        project, run_id = logs[st.session_state[key].row]
+    def open_run(row: int) -> None:
+        project, run_id = logs[row]
         if run_id:
             go(RUN_LOGS, project=project, run=run_id)
+
+    def leave() -> None:
+        open_run(st.session_state[key].row)
+
+    def leave_by_row() -> None:
+        for row in st.session_state[f"{key}:row"].selection.rows:
+            open_run(row)
 
     config = {
         "Run": st.column_config.ButtonColumn(
@@ -148,6 +154,9 @@ def _table(columns: dict[str, list[Any]], noun: str, logs: list[tuple[str, str |
         hide_index=True,
         row_height=34,
         height=height_of(len(logs), row=34, most=10),
+        key=f"{key}:row",
+        on_select=leave_by_row if any(run_id for _, run_id in logs) else "ignore",
+        selection_mode="single-row",
         placeholder="",
         alt=f"The {len(logs)} costliest {noun}",
         column_config=wide_enough(columns, config, "Project", "Cost", "Model", "Tokens"),

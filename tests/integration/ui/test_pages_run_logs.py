@@ -37,12 +37,12 @@ def test_without_runs_the_page_says_what_to_do(dashboard: Dashboard):
     assert "No runs match" in texts(dashboard.open("run_logs"))
 
 
-def test_runs_are_listed_newest_first_ten_on_a_page(dashboard: Dashboard):
+def test_runs_are_listed_newest_first_fifteen_on_a_page(dashboard: Dashboard):
     dashboard.add("checkout-api", GOOD_KEY)
-    made = [make_run(dashboard) for _ in range(12)]
+    made = [make_run(dashboard) for _ in range(17)]
     assert rows(dashboard) == made[:1:-1]
     assert rows(dashboard, page="2") == made[1::-1]
-    assert "10 of 12 runs" in texts(dashboard.open("run_logs"))
+    assert "15 of 17 runs" in texts(dashboard.open("run_logs"))
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "99", "two", "9" * 40])
