@@ -18,6 +18,7 @@ from lib.access.roles import Actor, Origin, local_administrator
 from lib.alerts import thresholds
 from lib.caps.plans import Plans
 from lib.caps.reading import CapsView
+from lib.caps.requests import CapRequests
 from lib.clock import Micros
 from lib.db import Database
 from lib.db.migrate import migrate
@@ -92,6 +93,7 @@ class Platform:
         self.keys = Keys(self.database, store, self.projects, settings, self.actor)
         self.caps = CapsView(self.database, self.actor)
         self.plans = Plans(self.database)
+        self.cap_requests = CapRequests(self.database)
         self.runs = RunLog(self.database)
         self.reports = Reports(self.database)
         self.call_reports = CallReports(self.database)

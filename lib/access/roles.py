@@ -36,6 +36,7 @@ class Action(StrEnum):
     SET_KEY = "set this project's key"
     SET_FAILURE_POLICY = "choose what happens when this project's key fails"
     MAKE_CALLS = "make calls for this project"
+    ASK_FOR_CAPS = "ask for more room for this project"
     MANAGE_MEMBERS = "change this project's members"
     CREATE_PROJECT = "create projects"
     SET_PLAN = "change plans and caps"
@@ -50,6 +51,7 @@ NEEDED: Mapping[Action, Role] = {
     Action.SET_KEY: Role.LEAD,
     Action.SET_FAILURE_POLICY: Role.LEAD,
     Action.MAKE_CALLS: Role.LEAD,
+    Action.ASK_FOR_CAPS: Role.LEAD,
     Action.MANAGE_MEMBERS: Role.LEAD,
     Action.CREATE_PROJECT: Role.ADMIN,
     Action.SET_PLAN: Role.ADMIN,

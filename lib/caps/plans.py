@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from lib.access import audit
 from lib.access.audit import Tag
 from lib.access.denied_attempts import denials_logged
-from lib.access.projects import clean_name, find
+from lib.access.projects import clean_name, find, find_for
 from lib.access.roles import Action, Actor, require
 from lib.clock import Micros
 from lib.db import AnyRow, Database
@@ -93,6 +93,32 @@ class Plans:
             audit.record(connection, now, actor, Tag.PLAN_SET, before=_audited(before), after=_audited(after))
         return after
 
+    def override(self, slug: str, *, actor: Actor) -> Override | None:
+        """The caps that replace the plan's in that project now; None where the plan's hold."""
+        with self._database.read() as connection:
+            project = find_for(connection, slug, actor, Action.SEE_SPEND)
+            found = _override_of(connection, project.id)
+            now = self._database.now(connection)
+        return found if found and (found.ends_at is None or found.ends_at > now) else None
+
+    def end_override(self, slug: str, *, actor: Actor) -> None:
+        """Let the plan's caps hold again, from the project's next call on.
+
+        Raises:
+            BadInput: the project has no caps of its own.
+            Forbidden: that takes the role admin.
+        """
+        with denials_logged(self._database, actor, "end the project's own caps", slug):
+            require(actor, Action.SET_PLAN, None)
+        with self._database.write() as connection:
+            project = find(connection, slug, lock=True)
+            before = _override_of(connection, project.id)
+            if before is None:
+                raise BadInput("The project has no caps of its own: those of its plan hold.")
+            connection.execute(delete(cap_overrides).where(cap_overrides.c.project_id == project.id))
+            now = self._database.now(connection)
+            audit.record(connection, now, actor, Tag.CAPS_ENDED, project.subject, before=_audited(before))
+
     def set_caps(
         self,
         slug: str,
@@ -119,34 +145,39 @@ class Plans:
         """
         with denials_logged(self._database, actor, "set the project's caps", slug):
             require(actor, Action.SET_PLAN, None)
-        after = _override(cap_5h_nano, cap_7d_nano, reason, ends_at)
+        after = checked_override(cap_5h_nano, cap_7d_nano, reason, ends_at)
         with self._database.write() as connection:
             project = find(connection, slug, lock=True)
             now = self._database.now(connection)
             if ends_at is not None and ends_at <= now:
                 raise BadInput("The caps would have ended already. Choose a later date.")
-            before = _replace(connection, project.id, after, now, actor)
+            before = replace_override(connection, project.id, after, now, actor)
             told = {"before": _audited(before), "after": _audited(after)}
             audit.record(connection, now, actor, Tag.CAPS_SET, project.subject, **told)
         return after
 
 
-def _override(cap_5h_nano: int, cap_7d_nano: int, reason: str, ends_at: Micros | None) -> Override:
+def checked_override(cap_5h_nano: int, cap_7d_nano: int, reason: str, ends_at: Micros | None) -> Override:
+    """Caps that a project may be given. Raises BadInput."""
     _require_caps(cap_5h_nano, cap_7d_nano)
     if not reason.strip() or len(reason) > _LONGEST_REASON or not reason.isprintable():
         raise BadInput(f"Say why, on one line of at most {_LONGEST_REASON} characters.")
     return Override(cap_5h_nano, cap_7d_nano, reason.strip(), ends_at)
 
 
-def _replace(
+def replace_override(
     connection: Connection, project_id: str, after: Override, now: Micros, actor: Actor
 ) -> Override | None:
     """Put these caps in place of the project's earlier ones; returns those."""
-    of_project = cap_overrides.c.project_id == project_id
-    row = connection.execute(_OVERRIDE.where(of_project)).first()
-    connection.execute(delete(cap_overrides).where(of_project))
+    before = _override_of(connection, project_id)
+    connection.execute(delete(cap_overrides).where(cap_overrides.c.project_id == project_id))
     values = {"project_id": project_id, "set_at": now, "set_by": actor.name, **asdict(after)}
     connection.execute(insert(cap_overrides), values)
+    return before
+
+
+def _override_of(connection: Connection, project_id: str) -> Override | None:
+    row = connection.execute(_OVERRIDE.where(cap_overrides.c.project_id == project_id)).first()
     return Override(*row) if row else None
 
 

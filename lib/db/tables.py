@@ -168,6 +168,32 @@ cap_overrides = Table(
     CheckConstraint("cap_5h_nano >= 0 AND cap_7d_nano >= 0", name="caps"),
 )
 
+cap_requests = Table(
+    "cap_requests",
+    metadata,
+    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("request_id", String(36), primary_key=True),
+    Column("asked_by", String(320), nullable=False),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("cap_5h_nano", BigInteger, nullable=False),
+    Column("cap_7d_nano", BigInteger, nullable=False),
+    Column("wanted_until", BigInteger, nullable=False),
+    Column("reason", String(500), nullable=False),
+    Column("status", String(10), nullable=False),
+    Column("decided_by", String(320)),
+    Column("decided_at", BigInteger),
+    Column("answer", String(500)),
+    CheckConstraint("cap_5h_nano >= 0 AND cap_7d_nano >= 0", name="caps"),
+    CheckConstraint(one_of("status", "open", "approved", "declined", "replaced"), name="status"),
+)
+# One request of a project waits at a time; and those that wait are found without the others.
+Index(
+    "ix_cap_requests_open",
+    cap_requests.c.project_id,
+    unique=True,
+    **rows_where(cap_requests.c.status == "open"),
+)
+
 provider_keys = Table(
     "provider_keys",
     metadata,

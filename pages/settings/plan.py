@@ -12,7 +12,7 @@ from lib.runs.log import RunFilter
 from lib.ui.base import wrong_links
 from lib.ui.base.wording import escape
 from lib.ui.parts import cards, forecast
-from lib.ui.plan import windows
+from lib.ui.plan import panel, windows
 from lib.ui.shell.guards import acting
 from lib.ui.shell.page_context import PageContext, page
 
@@ -29,9 +29,10 @@ def main() -> None:
     )
     own_key = bool(visit.platform.keys.describe(project.slug, actor=visit.actor).version)
     _now(visit, project)
+    panel.draw(visit, project)
     _past_and_future(visit, project)
     if not own_key:
-        windows.draw_ways(project, visit.platform.plans.list(), administrator=visit.may(Action.SET_PLAN))
+        windows.draw_ways(project, visit.platform.plans.list())
 
 
 @st.fragment(run_every="10s")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
-from lib.access.roles import Actor
+from lib.access.roles import Action, Actor, allows
 from lib.caps.forecasts import CapForecast
 from lib.caps.windows import NEAR_CAP, TITLES, Window
 from lib.platform import Platform
@@ -22,7 +22,7 @@ from lib.ui.overview.table import ProjectStatus
 from lib.ui.parts.cards import Attention
 from lib.ui.parts.forecast import cap_sentence
 from lib.ui.parts.key_attention import failing_key, failing_platform_key
-from lib.usage.periods import midnight
+from lib.usage.periods import day_of, midnight
 
 _MOST_LINES = 8
 
@@ -43,6 +43,7 @@ def attention_of(
             lines.append(
                 replace(line, link="Fix key", place=INTEGRATIONS, address={"project": each.project.slug})
             )
+    lines += _requests(platform, actor, chosen)
     for each in found:
         if each.nearest >= NEAR_CAP:
             lines += _caps(each, forecasts.get(each.project.slug), chosen)
@@ -83,6 +84,22 @@ def _platform_key(platform: Platform, found: Sequence[ProjectStatus], chosen: Ch
         )
         return [Attention("No platform key", "red", text)]
     return []
+
+
+def _requests(platform: Platform, actor: Actor, chosen: Chosen) -> list[Attention]:
+    """What leads ask for and administrators decide on."""
+    if not allows(actor, Action.SET_PLAN, None):
+        return []
+    lines = []
+    for asked in platform.cap_requests.waiting(actor=actor):
+        last = day_of(asked.wanted_until - 1, chosen.zone)
+        caps = f"{money(asked.cap_5h_nano)} in 5 hours and {money(asked.cap_7d_nano)} in 7 days"
+        text = escape(f"{asked.asked_by} asks for {caps} until {last.day} {last:%b}: {asked.reason}")
+        where = {"project": asked.project}
+        lines.append(
+            Attention("Request", "orange", f"**{escape(asked.project)}**: {text}", "Decide", PLAN, where)
+        )
+    return lines
 
 
 def _caps(each: ProjectStatus, forecast: CapForecast | None, chosen: Chosen) -> list[Attention]:

@@ -15,7 +15,6 @@ from lib.caps.windows import TITLES, Headroom, Window
 from lib.clock import DAY, HOUR, MINUTE, Micros, from_micros
 from lib.llm import registry
 from lib.reports.models import Totals
-from lib.settings import COMMAND
 from lib.ui.base import tables
 from lib.ui.base.navigation import INTEGRATIONS, RUN_LOGS, USAGE, link
 from lib.ui.base.wording import badge, count, duration, escape, exact, key_name, money, moneys, zone_label
@@ -203,7 +202,7 @@ def draw_outlook(rows: Sequence[Outlook], zone: ZoneInfo) -> None:
 # --- what one can do -------------------------------------------------------------------------------
 
 
-def draw_ways(project: Project, plans: Sequence[Plan], *, administrator: bool) -> None:
+def draw_ways(project: Project, plans: Sequence[Plan]) -> None:
     """What a project without a key of its own can do at the cap: wait, add a key, change the plan."""
     cards.heading("At the cap, you can")
     wait, key, plan = st.columns(3)
@@ -219,27 +218,23 @@ def draw_ways(project: Project, plans: Sequence[Plan], *, administrator: bool) -
         link(INTEGRATIONS, "Add your key", project=project.slug)
     with plan, cards.card(height="stretch"):
         st.markdown("#### :material/speed: Change plan", anchors=False)
-        _draw_next_plan(project, plans, administrator=administrator)
+        _draw_next_plan(project, plans)
 
 
-def _draw_next_plan(project: Project, plans: Sequence[Plan], *, administrator: bool) -> None:
+def _draw_next_plan(project: Project, plans: Sequence[Plan]) -> None:
     names = [plan.name for plan in plans]
     larger = plans[names.index(project.plan) + 1 :]
     if not larger:
         st.markdown(
-            f"{escape(project.plan)} is the largest plan. An administrator can raise the caps of one project, "
+            f"{escape(project.plan)} is the largest plan. An administrator can give one project caps of its own, "
             "with a reason and an end date."
         )
-        command = f"{COMMAND} caps set {project.slug} --5h USD --7d USD --reason TEXT"
     else:
         best = larger[0]
         st.markdown(
-            f"{escape(best.name)} has {_usd(best.cap_5h_nano)} in 5 hours and {_usd(best.cap_7d_nano)} in 7 days. "
-            "An administrator can change the plan."
+            f"{escape(best.name)} has {_usd(best.cap_5h_nano)} in 5 hours and {_usd(best.cap_7d_nano)} in 7 days."
         )
-        command = f"{COMMAND} projects set {project.slug} --plan {best.name}"
-    if administrator:
-        st.markdown(f":small[On the server: `{command}`]")
+    st.markdown("A lead asks for more above; an administrator decides.")
 
 
 def _usd(nano: int) -> str:

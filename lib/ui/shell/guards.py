@@ -36,6 +36,10 @@ class Viewer:
         """Whether to offer something. The function that acts checks again."""
         return allows(self.actor, action, project_id)
 
+    def is_self(self, name: str | None) -> bool:
+        """Whether somebody is the viewer themselves."""
+        return name == self.actor.name
+
     def called(self, name: str | None) -> str:
         """``you`` for the viewer themselves, else the name."""
         return "you" if name == self.actor.name else name or "unknown"

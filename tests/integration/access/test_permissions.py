@@ -15,7 +15,7 @@ from streamlit.util import calc_hash
 from lib.access.auditlog import AuditFilter
 from lib.access.roles import Action, Actor, Origin, Role, allows, local_administrator
 from lib.cli import cli
-from lib.errors import Forbidden, MasterKeyInUse, ProjectUnknown
+from lib.errors import BadInput, Forbidden, MasterKeyInUse, ProjectUnknown
 from lib.exchange.export import export_usage
 from lib.exchange.import_usage import import_usage
 from lib.platform import Platform
@@ -46,6 +46,20 @@ def _retire(it: Platform, slug: str, who: Actor) -> None:
     """Allowed or not; that the key in use never goes is another test's matter."""
     with contextlib.suppress(MasterKeyInUse):
         it.masters.retire(it.keyring.first.id, actor=who)
+
+
+_LATER = 4_000_000_000_000_000
+
+
+def _request(it: Platform, slug: str) -> str:
+    """The id of what a lead has asked for."""
+    return it.cap_requests.waiting(slug=slug, actor=ROOT)[0].request_id
+
+
+def _end_caps(it: Platform, slug: str, who: Actor) -> None:
+    """Allowed or not; that there have to be some is another test's matter."""
+    with contextlib.suppress(BadInput):
+        it.plans.end_override(slug, actor=who)
 
 
 FUNCTIONS: dict[str, tuple[Action, Act]] = {
@@ -99,6 +113,23 @@ FUNCTIONS: dict[str, tuple[Action, Act]] = {
             slug, cap_5h_nano=1, cap_7d_nano=2, reason="A test", actor=who
         ),
     ),
+    "end its own caps": (Action.SET_PLAN, _end_caps),
+    "ask for more room": (
+        Action.ASK_FOR_CAPS,
+        lambda it, slug, who: it.cap_requests.ask(
+            slug, cap_5h_nano=1, cap_7d_nano=2, until=_LATER, reason="A test", actor=who
+        ),
+    ),
+    "approve more room": (
+        Action.SET_PLAN,
+        lambda it, slug, who: it.cap_requests.approve(
+            slug, _request(it, slug), cap_5h_nano=1, cap_7d_nano=2, until=_LATER, actor=who
+        ),
+    ),
+    "decline more room": (
+        Action.SET_PLAN,
+        lambda it, slug, who: it.cap_requests.decline(slug, _request(it, slug), answer="No", actor=who),
+    ),
     "import usage": (
         Action.IMPORT_USAGE,
         lambda it, slug, who: import_usage(
@@ -120,6 +151,10 @@ def org(platform: Platform) -> Platform:
         platform.projects.add(slug, actor=ROOT)
         platform.members.put("old@example.com", "analyst", slug=slug, actor=ROOT)
         platform.members.put("stays@example.com", "lead", slug=slug, actor=ROOT)
+        platform.plans.set_caps(slug, cap_5h_nano=1, cap_7d_nano=2, reason="A test", actor=ROOT)
+        platform.cap_requests.ask(
+            slug, cap_5h_nano=1, cap_7d_nano=2, until=_LATER, reason="A test", actor=ROOT
+        )
     return platform
 
 

@@ -22,6 +22,7 @@ MATRIX = {
     Action.SET_KEY: (LEAD, ADMIN),
     Action.SET_FAILURE_POLICY: (LEAD, ADMIN),
     Action.MAKE_CALLS: (LEAD, ADMIN),
+    Action.ASK_FOR_CAPS: (LEAD, ADMIN),
     Action.MANAGE_MEMBERS: (LEAD, ADMIN),
     Action.CREATE_PROJECT: (ADMIN,),
     Action.SET_PLAN: (ADMIN,),
