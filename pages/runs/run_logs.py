@@ -18,7 +18,7 @@ from lib.ui.shell.page_context import PageContext, page
 
 def main() -> None:
     """Guard, inputs, load, draw."""
-    visit = page(Action.SEE_SPEND)
+    visit = page(Action.SEE_SPEND, title="Run logs")
     head = cards.header("Run logs")
     with head.right:
         chosen = filters.choose_period(default="24h")

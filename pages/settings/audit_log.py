@@ -18,7 +18,7 @@ from lib.ui.shell.page_context import PageContext, page
 
 def main() -> None:
     """Guard, inputs, load, draw."""
-    visit = page(Action.SEE_AUDIT_LOG)
+    visit = page(Action.SEE_AUDIT_LOG, title="Audit log")
     log = visit.platform.audit
     head = cards.header("Audit log")
     with head.right:

@@ -19,7 +19,7 @@ from lib.vault.states import KeyState
 
 def main() -> None:
     """Guard, inputs, load, draw."""
-    visit = page(Action.SEE_SPEND)
+    visit = page(Action.SEE_SPEND, title="Integrations")
     head = cards.header("Integrations")
     with head.right:
         project = visit.project()

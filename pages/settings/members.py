@@ -15,7 +15,7 @@ from lib.ui.shell.page_context import PageContext, page
 
 def main() -> None:
     """Guard, inputs, load, draw."""
-    visit = page(Action.MANAGE_MEMBERS)
+    visit = page(Action.MANAGE_MEMBERS, title="Members")
     head = cards.header("Members")
     with head.right:
         project = visit.project()

@@ -19,7 +19,7 @@ from lib.ui.shell.page_context import PageContext, page
 
 def main() -> None:
     """Guard, inputs, load, draw."""
-    visit = page(Action.SEE_SPEND)
+    visit = page(Action.SEE_SPEND, title="Plan")
     head = cards.header("Plan")
     with head.right:
         project = visit.project()

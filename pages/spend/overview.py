@@ -25,10 +25,10 @@ if not projects or not platform.reports.any_call(actor=viewer.actor):
     funding = platform.keys.platform_state()
     states = platform.keys.describe_all(actor=viewer.actor)
     slug = projects[0].slug if projects else None
-    has_key = bool(slug) and (funding.status != "none" or bool(states[str(slug)].version))
+    has_key = bool(slug) and bool(states[str(slug)].version)
     three = "Three steps, and the first call shows up here."
     head.context(f"No project yet. {three}" if slug is None else f"No call yet. {three}")
-    first_steps.draw(viewer, slug, has_key=has_key)
+    first_steps.draw(viewer, slug, has_key=has_key, funded=funding.status != "none")
     st.stop()
 
 with head.right:

@@ -99,8 +99,9 @@ def _facts(call: EventRow) -> dict[str, str]:
         "Request id": request,
     }
     if call.status != "ok":
-        error = [code(str(part)) for part in (call.http_status, call.error_code, call.error_type) if part]
-        rows = {"Error": " ".join(error) or escape(call.status), **rows}
+        answer = {"HTTP status": call.http_status, "Code": call.error_code, "Type": call.error_type}
+        said = {name: code(str(value)) for name, value in answer.items() if value}
+        rows = (said or {"Error": escape(call.status)}) | rows
     return rows
 
 

@@ -23,8 +23,16 @@ with Platform.from_env().run("{slug}", kind="chat") as run:
     run.finish("passed")"""
 
 
-def draw(viewer: Viewer, slug: str | None, *, has_key: bool) -> None:
-    """Three cards. ``slug``: the first project, None before there is one; ``has_key``: somebody can pay."""
+def draw(viewer: Viewer, slug: str | None, *, has_key: bool, funded: bool) -> None:
+    """Three cards.
+
+    Args:
+        viewer: who looks.
+        slug: the first project, None before there is one.
+        has_key: whether that project has a key of its own.
+        funded: whether it would be paid for with the platform's key.
+    """
+    payable = has_key or funded
     first, second, third = st.columns(3)
     titles = registry.titles()
     done = badge("Done", "green", "check")
@@ -36,18 +44,18 @@ def draw(viewer: Viewer, slug: str | None, *, has_key: bool) -> None:
         )
         _create_button(viewer, primary=slug is None)
     with second, card(height="stretch"):
-        heading("2. Choose who pays", _state(waits_for=1, ready=bool(slug), done=has_key))
+        heading("2. Choose who pays", _payer(slug, has_key=has_key, funded=funded))
         st.markdown(
             f"Platform-funded: Qodex pays, within caps. Or bring your own {titles} key: {titles} bills you, and no cap "
             "applies."
         )
-        _go_button("Choose who pays", slug, primary=bool(slug) and not has_key)
+        _go_button("Choose who pays", slug, primary=bool(slug) and not payable)
     with third, card(height="stretch"):
-        heading("3. Make a first call", _state(waits_for=2, ready=bool(slug) and has_key, done=False))
+        heading("3. Make a first call", _state(waits_for=2, ready=bool(slug) and payable, done=False))
         st.markdown(
             "Send a test call from the browser, or import the library in a worker. It appears here within seconds."
         )
-        _go_button("Send a test call", slug if has_key else None, primary=has_key)
+        _go_button("Send a test call", slug if payable else None, primary=payable)
     left, right = st.columns(2, gap="small")
     with left, card(height="stretch"):
         heading("Just looking?")
@@ -72,6 +80,13 @@ def draw_no_project(viewer: Viewer) -> None:
         )
         _create_button(viewer, primary=True)
     new_project.draw()
+
+
+def _payer(slug: str | None, *, has_key: bool, funded: bool) -> str:
+    """Without a choice the platform pays, if it can: that is no choice that anybody made."""
+    if slug and funded and not has_key:
+        return badge("Platform-funded until you choose", "violet")
+    return _state(waits_for=1, ready=bool(slug), done=has_key)
 
 
 def _state(*, waits_for: int, ready: bool, done: bool) -> str:

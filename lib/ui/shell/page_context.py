@@ -63,11 +63,12 @@ def _width(slugs: Sequence[str]) -> int:
     return max(190, 50 + 8 * max(map(len, slugs), default=0))
 
 
-def page(action: Action = Action.SEE_SPEND, *, needs_project: bool = True) -> PageContext:
+def page(action: Action = Action.SEE_SPEND, *, title: str, needs_project: bool = True) -> PageContext:
     """The first statement of a page that is for whoever may do ``action`` in at least one project.
 
     Args:
         action: what one must be allowed to do to see the page; else it says so, and stops.
+        title: of the page, which it has without a project, too.
         needs_project: False for a page that has something to show before there is any project.
     """
     viewer = guard()
@@ -79,17 +80,17 @@ def page(action: Action = Action.SEE_SPEND, *, needs_project: bool = True) -> Pa
             "ask a lead of the project or an administrator."
         )
     if not visible and needs_project:
-        _stop_without_project(viewer)
+        _stop_without_project(viewer, title)
     return PageContext(viewer.actor, viewer.local, front_door(), allowed)
 
 
-def _stop_without_project(viewer: Viewer) -> None:
-    st.title("No project yet", anchor=False)
+def _stop_without_project(viewer: Viewer, title: str) -> None:
+    st.title(title, anchor=False)
     if not viewer.may(Action.CREATE_PROJECT):
         st.caption("There is no project that you can see. Ask a lead to add you to one.")
         st.stop()
     st.caption(
-        "A project is one repository or service that Qodex tests. It has its own key, caps and numbers."
+        "No project yet. A project is one repository or service that Qodex tests. It has its own key, caps and numbers."
     )
     st.button("Create a project", type="primary", on_click=notices.open_dialog, args=(new_project.DIALOG,))
     new_project.draw()

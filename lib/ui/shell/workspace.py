@@ -93,10 +93,11 @@ def _removal() -> None:
 
 
 def _switch(label: str, icon: str, *, sample_data: bool) -> None:
-    st.page_link(
-        OVERVIEW.page,
-        label=label,
+    """A button: a link to Overview would be marked as the page that is open, beside the one that is."""
+    st.button(
+        label,
+        key="sample:switch",
         icon=f":material/{icon}:",
-        help="",
-        query_params={SAMPLE: "1"} if sample_data else {},
+        type="tertiary",
+        on_click=lambda: go(OVERVIEW, **{SAMPLE: "1" if sample_data else ""}),
     )

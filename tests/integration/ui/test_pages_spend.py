@@ -172,7 +172,7 @@ def test_the_address_narrows_every_number(dashboard: Dashboard):
     use(dashboard, "1,checkout-api,platform,gpt-5,1.50", "1,mobile-bff,byok,gpt-5-mini,0.25")
     page = dashboard.open("usage", project="mobile-bff")
     assert metrics(page)["Total spend"] == "$0.25"
-    assert "1 of 2 calls matches" in texts(page)
+    assert "1 of 2 calls." in texts(page)
     page = dashboard.open("usage", model="gpt-5", source="platform")
     assert metrics(page)["Total spend"] == "$1.50"
 
