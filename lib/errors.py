@@ -62,6 +62,16 @@ class ProjectUnknown(QodexError):
         self.slug = slug
 
 
+class ProjectArchived(QodexError):
+    """The project is archived: it has its history, and no runs."""
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(
+            f"The project {slug} is archived and takes no runs. A lead restores it in Settings > Project."
+        )
+        self.slug = slug
+
+
 class RunUnknown(QodexError):
     """No such run, or this person may not know of it."""
 

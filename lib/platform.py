@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from lib import ambient
 from lib.access.auditlog import AuditLog
 from lib.access.members import Members
+from lib.access.project_changes import ProjectChanges
 from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, local_administrator
 from lib.alerts import thresholds
@@ -88,6 +89,7 @@ class Platform:
         self.unsealed = UnsealedProjects(self.database, self.keyring)
         self.prices = PriceBook.load(settings.prices_file)
         self.projects = Projects(self.database, ProjectSeals(self.database, self.keyring))
+        self.project_changes = ProjectChanges(self.database)
         self.members = Members(self.database)
         self.audit = AuditLog(self.database)
         self.keys = Keys(self.database, store, self.projects, settings, self.actor)

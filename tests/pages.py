@@ -22,6 +22,7 @@ PAGES = {
     "integrations": "settings/integrations.py",
     "usage": "settings/usage.py",
     "plan": "settings/plan.py",
+    "project": "settings/project.py",
     "members": "settings/members.py",
     "audit_log": "settings/audit_log.py",
 }

@@ -19,6 +19,11 @@ class Tag(StrEnum):
     """What happened: colon paths, from the general to the particular. Whose key it was stands in the row."""
 
     PROJECT_CREATED = "project:created"
+    PROJECT_RENAMED = "project:renamed"
+    PROJECT_LABELLED = "project:labelled"
+    PROJECT_ARCHIVED = "project:archived"
+    PROJECT_RESTORED = "project:restored"
+    PROJECT_DELETED = "project:deleted"
     PROJECT_PLAN_SET = "project:plan:set"
     PROJECT_SEALED = "project:sealed"
     POLICY_SET = "project:key_failure:set"

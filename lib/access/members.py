@@ -135,6 +135,14 @@ class Members:
             ).all()
         return [_member(row, None if row.scope == EVERYWHERE else slug) for row in rows]
 
+    def leads(self, slug: str, *, actor: Actor) -> Sequence[str]:
+        """E-mails of the project's leads, for whoever may see the project: somebody has to be asked."""
+        with self._database.read() as connection:
+            scope, _ = _scope(connection, slug, actor, lock=False)
+            leading = members.c.role.in_([Role.LEAD.name.lower(), Role.ADMIN.name.lower()])
+            found = select(members.c.email).where(members.c.scope == scope, leading).order_by(members.c.email)
+            return connection.execute(found).scalars().all()
+
     def everybody(self, *, actor: Actor) -> Sequence[Member]:
         """Every membership, by e-mail: those of all projects, and those of each real one."""
         require(actor, Action.MANAGE_MEMBERS, None)

@@ -42,6 +42,8 @@ class Project:
     policy_set_by: str | None
     created_at: Micros
     created_by: str
+    archived_at: Micros | None = None
+    """Since when it is archived: no runs, and in no choice of projects; its history stays."""
 
     @property
     def subject(self) -> Subject:
@@ -59,6 +61,7 @@ _COLUMNS = (
     projects.c.policy_set_by,
     projects.c.created_at,
     projects.c.created_by,
+    projects.c.archived_at,
 )
 _ALL = select(*_COLUMNS).order_by(projects.c.slug)
 _ONE = select(*_COLUMNS).where(projects.c.slug == bindparam("slug"))

@@ -38,7 +38,9 @@ class Action(StrEnum):
     MAKE_CALLS = "make calls for this project"
     ASK_FOR_CAPS = "ask for more room for this project"
     MANAGE_MEMBERS = "change this project's members"
+    CHANGE_PROJECT = "change this project's title and labels, archive or restore it"
     CREATE_PROJECT = "create projects"
+    DELETE_PROJECT = "delete projects"
     SET_PLAN = "change plans and caps"
     IMPORT_USAGE = "import usage"
     MANAGE_MASTER_KEYS = "manage master keys"
@@ -53,7 +55,9 @@ NEEDED: Mapping[Action, Role] = {
     Action.MAKE_CALLS: Role.LEAD,
     Action.ASK_FOR_CAPS: Role.LEAD,
     Action.MANAGE_MEMBERS: Role.LEAD,
+    Action.CHANGE_PROJECT: Role.LEAD,
     Action.CREATE_PROJECT: Role.ADMIN,
+    Action.DELETE_PROJECT: Role.ADMIN,
     Action.SET_PLAN: Role.ADMIN,
     Action.IMPORT_USAGE: Role.ADMIN,
     Action.MANAGE_MASTER_KEYS: Role.ADMIN,

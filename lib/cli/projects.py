@@ -36,9 +36,17 @@ def show_all(session: Session, *, as_json: bool) -> None:
     if as_json:
         show_json([_public(project) for project in found])
         return
-    header = ("project", "name", "plan", "on key failure", "created", "by")
+    header = ("project", "name", "plan", "on key failure", "created", "by", "archived")
     rows = [
-        (each.slug, each.name, each.plan, each.on_key_failure, clock_time(each.created_at), each.created_by)
+        (
+            each.slug,
+            each.name,
+            each.plan,
+            each.on_key_failure,
+            clock_time(each.created_at),
+            each.created_by,
+            clock_time(each.archived_at) if each.archived_at else "",
+        )
         for each in found
     ]
     show_table(header, rows)
@@ -50,18 +58,80 @@ def show_all(session: Session, *, as_json: bool) -> None:
     "--on-key-failure", type=click.Choice(POLICIES), help="Stop, or go on with the platform-funded key."
 )
 @click.option("--plan", help="What it may spend on the platform key.")
+@click.option("--name", help="Its title.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="From now on; KEY= takes it away. Can be given several times.",
+)
 @click.pass_obj
-def change(session: Session, slug: str, on_key_failure: str | None, plan: str | None) -> None:
-    """Change a project: what happens when its key fails, or its plan."""
-    if on_key_failure is None and plan is None:
-        raise click.UsageError("Say what to change: --on-key-failure or --plan.")
-    projects = session.platform.projects
+def change(
+    session: Session,
+    slug: str,
+    on_key_failure: str | None,
+    plan: str | None,
+    name: str | None,
+    labels: tuple[str, ...],
+) -> None:
+    """Change a project: its title, its labels, what happens when its key fails, or its plan."""
+    if (on_key_failure, plan, name, labels) == (None, None, None, ()):
+        raise click.UsageError("Say what to change: --name, --label, --on-key-failure or --plan.")
+    projects, changes = session.platform.projects, session.platform.project_changes
+    pairs = [_pair(label) for label in labels]
+    if name is not None:
+        say(f"{slug} has the title {changes.rename(slug, name, actor=session.actor).name}.")
+    for key, value in pairs:
+        changes.set_label(slug, key, value, actor=session.actor)
+        say(f"{slug}: {key} is {value} from now on." if value else f"{slug} has no label {key} any more.")
     if plan is not None:
         say(f"{projects.set_plan(slug, plan, actor=session.actor).slug} is on the plan {plan}.")
     if on_key_failure is not None:
         projects.set_policy(slug, on_key_failure, actor=session.actor)
         what = "stop" if on_key_failure == "stop" else "go on with the platform-funded key"
         say(f"When the key of {slug} fails, its calls {what}.")
+
+
+@projects.command("archive")
+@click.argument("slug")
+@click.option("--destroy-key", is_flag=True, help="Remove the project's own key, too.")
+@click.pass_obj
+def archive(session: Session, slug: str, *, destroy_key: bool) -> None:
+    """Let a project take no more runs; its history and exports stay."""
+    session.platform.project_changes.archive(slug, actor=session.actor)
+    say(f"{slug} is archived.")
+    if destroy_key:
+        session.platform.keys.remove(slug, actor=session.actor)
+        say("Its key was destroyed.")
+
+
+@projects.command("restore")
+@click.argument("slug")
+@click.pass_obj
+def restore(session: Session, slug: str) -> None:
+    """Let an archived project take runs again."""
+    session.platform.project_changes.restore(slug, actor=session.actor)
+    say(f"{slug} takes runs again.")
+
+
+@projects.command("delete")
+@click.argument("slug")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def delete(session: Session, slug: str, *, yes: bool) -> None:
+    """Delete a project that was never used: no calls, no runs, no keys."""
+    if not yes:
+        click.confirm(f"Delete the project {slug}?", abort=True, err=True)
+    session.platform.project_changes.delete(slug, actor=session.actor)
+    say(f"{slug} was deleted.")
+
+
+def _pair(label: str) -> tuple[str, str]:
+    key, mark, value = label.partition("=")
+    if not mark:
+        raise click.UsageError(f"A label is KEY=VALUE, not {label!r}.")
+    return key, value
 
 
 def _public(project: Project) -> dict[str, object]:

@@ -112,6 +112,7 @@ projects = Table(
     Column("policy_set_by", String(320)),
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", String(320), nullable=False),
+    Column("archived_at", BigInteger),
     # Of releases that kept sample data in here; read by nothing any more, to be dropped by the next one.
     Column("sample", Boolean, nullable=False, server_default=text("false")),
     # The seal over what points at the project's keys (lib.vault.seals); sample data has none.
@@ -119,6 +120,16 @@ projects = Table(
     Column("seal_master_key_id", String(40)),
     Column("seal", LargeBinary),
     CheckConstraint(one_of("on_key_failure", "stop", "platform"), name="on_key_failure"),
+)
+
+project_labels = Table(
+    "project_labels",
+    metadata,
+    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(40), primary_key=True),
+    Column("since", BigInteger, primary_key=True),
+    # NULL: from then on the project has no such label. Older rows stay, so that old months do not move.
+    Column("value", String(200)),
 )
 
 accounts = Table(

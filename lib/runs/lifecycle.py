@@ -18,7 +18,7 @@ from lib.caps.cap_state import CapState, cap_snapshot, cap_snapshot_to_write
 from lib.clock import MINUTE, SECOND, Micros, from_micros, to_micros
 from lib.db import AnyRow, Database
 from lib.db.tables import RUN_KINDS, projects, provider_keys, runs
-from lib.errors import BadInput, CapExceeded, RunEnded, RunUnknown, RunWaiting
+from lib.errors import BadInput, CapExceeded, ProjectArchived, RunEnded, RunUnknown, RunWaiting
 from lib.usage.events import log_line
 from lib.usage.expiry import expire_calls
 
@@ -62,11 +62,14 @@ class RunStore:
         Raises:
             CapExceeded: a platform-funded chat or scan while the project is at its cap.
             RunWaiting: the same for a scheduled run or PR review, which now waits.
+            ProjectArchived: it takes no runs until somebody restores it.
             ProjectUnknown, BadInput, Forbidden.
         """
         _require_valid(kind, token_budget)
         with denials_logged(self._database, actor, "start a run", slug), self._database.read() as connection:
             project = find_for(connection, slug, actor, Action.MAKE_CALLS)
+        if project.archived_at is not None:
+            raise ProjectArchived(slug)
         expire_calls(self._database, project.id)
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -109,6 +112,7 @@ class RunStore:
             RunWaiting: there is still no room; it goes on waiting.
             CapExceeded: there will never be room: the caps are 0 by now. The run has ended.
             RunEnded: it does not wait (any more).
+            ProjectArchived: it waits until somebody restores its project.
         """
         with self._database.read() as connection:
             found = _find_run(connection, run_id)
@@ -117,6 +121,8 @@ class RunStore:
             raise RunUnknown
         with denials_logged(self._database, actor, "go on with a run", found.slug):
             require(actor, Action.MAKE_CALLS, project_id)
+        if found.archived_at is not None:
+            raise ProjectArchived(found.slug)
         expire_calls(self._database, project_id)
         with self._database.write() as connection:
             row = _find_run(connection, run_id, lock=True)
@@ -154,6 +160,7 @@ class RunStore:
             statement = (
                 select(runs.c.run_id, runs.c.project_id, runs.c.kind, runs.c.token_budget, projects.c.slug)
                 .join(projects, projects.c.id == runs.c.project_id)
+                .where(projects.c.archived_at.is_(None))
                 .where(runs.c.status == "waiting", runs.c.ended_at.is_(None), runs.c.project_id.in_(mine))
                 .where(or_(runs.c.resumes_at <= now, runs.c.project_id.in_(ready)))
                 .where(or_(runs.c.claimed_until.is_(None), runs.c.claimed_until <= now))
@@ -266,7 +273,7 @@ def _put_off(
 
 def _find_run(connection: Connection, run_id: str, *, lock: bool = False) -> AnyRow:
     statement = (
-        select(runs, projects.c.slug)
+        select(runs, projects.c.slug, projects.c.archived_at)
         .join(projects, projects.c.id == runs.c.project_id)
         .where(runs.c.run_id == run_id)
     )

@@ -18,7 +18,7 @@ from lib.ui.shell.guards import guard
 
 viewer = guard()
 platform = front_door()
-projects = platform.projects.list(actor=viewer.actor)
+projects = [each for each in platform.projects.list(actor=viewer.actor) if each.archived_at is None]
 
 head = cards.header("Spend overview")
 if not projects or not platform.reports.any_call(actor=viewer.actor):

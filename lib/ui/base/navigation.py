@@ -54,6 +54,7 @@ INTEGRATIONS = Place(
 )
 USAGE = Place("settings/usage.py", "Usage", "bar_chart", "usage", "Charts, filters and exports")
 PLAN = Place("settings/plan.py", "Plan", "speed", "plan", "Plan, caps and what rolls off when")
+PROJECT = Place("settings/project.py", "Project", "folder", "project", "Title, labels, archive")
 MEMBERS = Place(
     "settings/members.py", "Members", "group", "members", "Who has which role", Action.MANAGE_MEMBERS
 )
@@ -69,7 +70,7 @@ AUDIT_LOG = Place(
 SECTIONS: Mapping[str, tuple[Place, ...]] = {
     "Spend": (OVERVIEW,),
     "Runs": (RUN_LOGS,),
-    "Settings": (INTEGRATIONS, USAGE, PLAN, MEMBERS, AUDIT_LOG),
+    "Settings": (INTEGRATIONS, USAGE, PLAN, PROJECT, MEMBERS, AUDIT_LOG),
 }
 
 

@@ -98,7 +98,8 @@ def state_of_now(actor: Actor) -> object:
     platform = front_door()
     keys = platform.keys.describe_all(actor=actor)
     rooms = platform.caps.headroom_all(actor=actor)
-    return _state({slug: (key, None if key.version else rooms[slug]) for slug, key in keys.items()})
+    shown = [each.slug for each in platform.projects.list(actor=actor) if each.archived_at is None]
+    return _state({slug: (keys[slug], None if keys[slug].version else rooms[slug]) for slug in shown})
 
 
 def state_shown(found: Sequence[ProjectStatus]) -> object:

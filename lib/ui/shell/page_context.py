@@ -45,22 +45,40 @@ class PageContext(Viewer):
         """The short names of ``projects``."""
         return tuple(project.slug for project in self.projects)
 
-    def project(self) -> Project:
-        """Draw the choice of project, kept in the address as ``?project=``, and return the chosen one."""
-        named = st.query_params.get(_PROJECT)
-        if named not in self.slugs:
+    def project(self, *, archived: bool = False) -> Project:
+        """Draw the choice of project, kept in the address as ``?project=``, and return the chosen one.
+
+        Args:
+            archived: whether archived ones are among the choices.
+        """
+        choices = {each.slug: each for each in self.projects if archived or each.archived_at is None}
+        if not choices:
+            st.caption("All projects are archived. Restore one in Settings > Project.")
+            st.stop()
+        slugs, named = tuple(choices), st.query_params.get(_PROJECT)
+        if named not in slugs:
             last = st.session_state.get(_LAST_PROJECT)
-            shown = st.query_params[_PROJECT] = last if last in self.slugs else self.slugs[0]
+            shown = st.query_params[_PROJECT] = last if last in slugs else slugs[0]
             if named is not None:
                 wrong_links.add("project that you can see", shown)
-        slug = address.select("Project", _PROJECT, self.slugs, default="", width=_width(self.slugs))
+        names = {slug: _name(project) for slug, project in choices.items()}
+        width = _width(tuple(names.values()))
+        slug = address.select(
+            "Project", _PROJECT, slugs, default="", width=width, format_func=names.__getitem__
+        )
         st.session_state[_LAST_PROJECT] = slug
-        return self.projects[self.slugs.index(slug)]
+        return choices[slug]
+
+
+def _name(project: Project) -> str:
+    """The short name, with the title where it says more."""
+    title = "" if project.name == project.slug else f" · {project.name}"
+    return f"{project.slug}{title}{' (archived)' if project.archived_at else ''}"
 
 
 def _width(slugs: Sequence[str]) -> int:
     """Pixels that the longest name takes, with the arrow beside it: a choice that is cut cannot be told from others."""
-    return max(190, 50 + 8 * max(map(len, slugs), default=0))
+    return min(560, max(190, 50 + 8 * max(map(len, slugs), default=0)))
 
 
 def page(action: Action = Action.SEE_SPEND, *, title: str, needs_project: bool = True) -> PageContext:

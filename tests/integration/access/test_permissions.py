@@ -33,6 +33,7 @@ ROOT = local_administrator(Origin.COMMAND_LINE, "operator")
 ROLES = (None, Role.ANALYST, Role.MANAGER, Role.LEAD, Role.ADMIN)
 EVERYWHERE = (
     Action.CREATE_PROJECT,
+    Action.DELETE_PROJECT,
     Action.SET_PLAN,
     Action.IMPORT_USAGE,
     Action.MANAGE_MASTER_KEYS,
@@ -102,6 +103,24 @@ FUNCTIONS: dict[str, tuple[Action, Act]] = {
     ),
     "see the members": (Action.MANAGE_MEMBERS, lambda it, slug, who: it.members.list(slug=slug, actor=who)),
     "create a project": (Action.CREATE_PROJECT, lambda it, slug, who: it.projects.add("another", actor=who)),
+    "change the title": (
+        Action.CHANGE_PROJECT,
+        lambda it, slug, who: it.project_changes.rename(slug, "Another", actor=who),
+    ),
+    "set a label": (
+        Action.CHANGE_PROJECT,
+        lambda it, slug, who: it.project_changes.set_label(slug, "team", "a", actor=who),
+    ),
+    "archive the project": (
+        Action.CHANGE_PROJECT,
+        lambda it, slug, who: it.project_changes.archive(slug, actor=who),
+    ),
+    "delete the project": (
+        Action.DELETE_PROJECT,
+        lambda it, slug, who: it.project_changes.delete(slug, actor=who),
+    ),
+    "see the leads": (Action.SEE_SPEND, lambda it, slug, who: it.members.leads(slug, actor=who)),
+    "see the labels": (Action.SEE_SPEND, lambda it, slug, who: it.project_changes.labels(slug, actor=who)),
     "choose the plan": (Action.SET_PLAN, lambda it, slug, who: it.projects.set_plan(slug, "Team", actor=who)),
     "change a plan": (
         Action.SET_PLAN,

@@ -1,0 +1,1 @@
+"""Settings > Project: title, labels, archive, restore and delete."""
