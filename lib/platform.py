@@ -20,6 +20,7 @@ from lib.alerts import thresholds
 from lib.caps.plans import Plans
 from lib.caps.reading import CapsView
 from lib.caps.requests import CapRequests
+from lib.caps.spenders import Spenders
 from lib.clock import Micros
 from lib.db import Database
 from lib.db.migrate import migrate
@@ -95,6 +96,7 @@ class Platform:
         self.keys = Keys(self.database, store, self.projects, settings, self.actor)
         self.caps = CapsView(self.database, self.actor)
         self.plans = Plans(self.database)
+        self.spenders = Spenders(self.database)
         self.cap_requests = CapRequests(self.database)
         self.runs = RunLog(self.database)
         self.reports = Reports(self.database)

@@ -12,7 +12,7 @@ from lib.runs.log import RunFilter
 from lib.ui.base import wrong_links
 from lib.ui.base.wording import escape
 from lib.ui.parts import cards, forecast
-from lib.ui.plan import panel, windows
+from lib.ui.plan import panel, why, windows
 from lib.ui.shell.guards import acting
 from lib.ui.shell.page_context import PageContext, page
 
@@ -31,6 +31,7 @@ def main() -> None:
     _now(visit, project)
     panel.draw(visit, project)
     _past_and_future(visit, project)
+    why.draw(visit, project, visit.platform.caps.headroom(project.slug, actor=visit.actor))
     if not own_key:
         windows.draw_ways(project, visit.platform.plans.list())
 

@@ -1,0 +1,91 @@
+"""Why a project is near its cap: which runs, models and people spent what is in a window, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, Subquery, bindparam, func, select
+
+from lib.access.projects import find_for
+from lib.access.roles import Action, Actor
+from lib.caps.cap_state import total_at
+from lib.caps.windows import WINDOWS
+from lib.db import Database
+from lib.db.tables import accounts, runs, usage_events
+
+KINDS = ("runs", "models", "people")
+_MOST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Spender:
+    """One run, model or person: what their calls in the window count, in nano-USD, and how many they are.
+
+    ``name`` is empty for calls that belong to none; ``others`` says how many of the smallest are summed up in the row.
+    """
+
+    name: str
+    nano: int
+    calls: int
+    others: int = 0
+
+
+_BEFORE = select(total_at(bindparam("since"), usage_events.c.counted_after_nano)).where(
+    accounts.c.project_id == bindparam("project_id")
+)
+
+
+class Spenders:
+    """Reading what is in a window. It is all that counts there: the sums are the window's own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of(self, slug: str, window: str, *, actor: Actor) -> Mapping[str, Sequence[Spender]]:
+        """By kind (``KINDS``), the largest first.
+
+        Raises:
+            ProjectUnknown: no such project, or ``actor`` may not know of it.
+        """
+        with self._database.read() as connection:
+            project = find_for(connection, slug, actor, Action.SEE_SPEND)
+            since = self._database.now(connection) - WINDOWS[window]
+            calls = _calls()
+            names: dict[str, ColumnElement[str]] = {
+                "runs": calls.c.run_id,
+                "models": calls.c.model,
+                "people": calls.c.started_by,
+            }
+            asked = {"project_id": project.id, "since": since}
+            asked["before"] = connection.execute(_BEFORE, asked).scalar_one()
+            return {kind: _ranked(connection, calls, name, asked) for kind, name in names.items()}
+
+
+def _calls() -> Subquery:
+    """Each call that settled within the window, with what it counts: by how much the running total grew."""
+    total = usage_events.c.counted_after_nano
+    last = func.lag(total, 1, bindparam("before", type_=BigInteger)).over(order_by=usage_events.c.sequence)
+    of_run = (runs.c.project_id == usage_events.c.project_id) & (runs.c.run_id == usage_events.c.run_id)
+    return (
+        select(usage_events.c.run_id, usage_events.c.model, runs.c.started_by, (total - last).label("nano"))
+        .outerjoin(runs, of_run)
+        .where(
+            usage_events.c.project_id == bindparam("project_id"),
+            usage_events.c.sequence.is_not(None),
+            usage_events.c.occurred_at > bindparam("since"),
+        )
+        .subquery()
+    )
+
+
+def _ranked(
+    connection: Connection, calls: Subquery, name: ColumnElement[str], asked: Mapping[str, object]
+) -> list[Spender]:
+    nano = func.sum(calls.c.nano)
+    statement = select(func.coalesce(name, ""), nano, func.count()).group_by(name).order_by(nano.desc(), name)
+    found = [Spender(row[0], int(row[1]), row[2]) for row in connection.execute(statement, asked)]
+    rest = found[_MOST:]
+    if len(rest) < 2:  # noqa: PLR2004 - one needs no sum
+        return found
+    return [*found[:_MOST], Spender("", sum(e.nano for e in rest), sum(e.calls for e in rest), len(rest))]
