@@ -25,6 +25,7 @@ PAGES = {
     "project": "settings/project.py",
     "members": "settings/members.py",
     "audit_log": "settings/audit_log.py",
+    "guide": "help/guide.py",
 }
 
 

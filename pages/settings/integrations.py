@@ -10,6 +10,7 @@ from lib.llm import registry
 from lib.llm.provider import Provider
 from lib.providers import DEFAULT, title
 from lib.ui.base import notices, wrong_links
+from lib.ui.base.navigation import GUIDE, link
 from lib.ui.base.wording import badge, escape
 from lib.ui.integrations import call_dialog, key_actions, key_entry, key_panel
 from lib.ui.parts import cards
@@ -52,12 +53,13 @@ def main() -> None:
 
 
 def _key(visit: PageContext, provider: Provider, project: Project, state: KeyState, *, funded: bool) -> None:
-    cards.heading(f"{provider.facts.title} API key", *key_panel.badges(state, funded=funded))
+    cards.heading(f"{provider.facts.title} API key", *key_panel.badges(state, visit.now, funded=funded))
     st.markdown(key_panel.sentence(project, state, funded=funded))
     key_panel.draw_facts(visit.platform, project, state, visit, visit.now, visit.zone, funded=funded)
     checking = _buttons(visit, project, state)
     if state.version:
         st.markdown(f":small[{key_panel.provider_links(provider)}]")
+    link(GUIDE, "What happens with my key", chapter="keys")
     if checking:
         key_actions.check_again(project.slug, state.provider)
 

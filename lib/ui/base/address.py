@@ -147,7 +147,8 @@ def select(
 ) -> str:
     """A choice of one, without its label: the page's title and context say what it is."""
     key = f"address:{name}"
-    st.session_state[key] = one(name, options, default)
+    shown = format_func(default) if default else ""
+    st.session_state[key] = one(name, options, default, noun=label.lower(), shown=shown)
 
     def changed() -> None:
         put(name, st.session_state[key], default=default)

@@ -67,10 +67,13 @@ AUDIT_LOG = Place(
     Action.SEE_AUDIT_LOG,
 )
 
+GUIDE = Place("help/guide.py", "Guide", "menu_book", "guide", "How Qodex works, searched")
+
 SECTIONS: Mapping[str, tuple[Place, ...]] = {
     "Spend": (OVERVIEW,),
     "Runs": (RUN_LOGS,),
     "Settings": (INTEGRATIONS, USAGE, PLAN, PROJECT, MEMBERS, AUDIT_LOG),
+    "Help": (GUIDE,),
 }
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from lib.access.projects import Project
 from lib.access.roles import Actor
 from lib.caps.windows import TITLES, Headroom, Window
-from lib.clock import Micros, from_micros
+from lib.clock import DAY, Micros, from_micros
 from lib.llm.provider import Provider
 from lib.platform import Platform
 from lib.providers import DEFAULT, title
@@ -59,13 +59,21 @@ _CHANGES = {
 }
 
 
-def badges(state: KeyState, *, funded: bool) -> list[str]:
-    """Whose key is in use, and how it is. ``funded``: this server has a platform key."""
+ROTATE_AFTER = 90 * DAY
+
+
+def badges(state: KeyState, at: Micros, *, funded: bool) -> list[str]:
+    """Whose key is in use, how it is, and whether it is old. ``funded``: this server has a platform key."""
     if not state.is_own:
         return [badge("Platform-funded", "violet") if funded else badge("No key", "red")]
     word, color, icon = KEY_STATUS[state.health]
     own = [badge("Your key", "blue", "key")] if state.version else []
-    return [*own, badge(word, color, icon)]
+    old = state.version and state.saved_at is not None and at - state.saved_at >= ROTATE_AFTER
+    return [
+        *own,
+        badge(word, color, icon),
+        *([badge("Not rotated for 90 days", "orange", "update")] if old else []),
+    ]
 
 
 def sentence(project: Project, state: KeyState, *, funded: bool) -> str:

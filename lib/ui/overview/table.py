@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -147,7 +147,6 @@ def draw_table(
     # A line of a day or two says nothing, and hours are not known of each project.
     with_bars = unit != "hour" and max((len(each.series) for each in found), default=0) > _SHORT
     shown = {f"Per {unit}": with_bars, "Reaches its cap": any(columns["Reaches its cap"])}
-    payers = list(dict.fromkeys(name for cell in columns["Paid by"] for name in cell))
     st.dataframe(
         arrow(columns),
         hide_index=True,
@@ -159,32 +158,38 @@ def draw_table(
         placeholder="",
         alt=alt,
         column_order=[name for name in columns if shown.get(name, True)],
-        column_config={
-            "Project": st.column_config.ButtonColumn(
-                type="tertiary",
-                pinned=True,
-                alignment="left",
-                key=key,
-                on_click=leave,
-                help="Opens its Usage",
-                width=width_of("Project", *columns["Project"]),
-            ),
-            "Paid by": badge_column(
-                {name: "blue" if name.startswith("BYOK") else "violet" for name in payers}
-            ),
-            "Key": badge_column({word: color for word, color, _ in KEY_STATUS.values()}),
-            "Platform-funded": money_column(columns["Platform-funded"]),
-            "BYOK": money_column(columns["BYOK"]),
-            "Calls": count_column(),
-            f"Per {unit}": st.column_config.AreaChartColumn(color="gray", y_min=0, width=95),
-            "5-hour cap": _cap_column(),
-            "7-day cap": _cap_column(),
-            "Reaches its cap": st.column_config.TextColumn(
-                width=170,
-                help="About when, and the range that four of five outcomes lie in; empty where it is unlikely.",
-            ),
-        },
+        column_config=_config(columns, key, leave, f"Per {unit}"),
     )
+
+
+def _config(
+    columns: Mapping[str, Sequence[Any]], key: str, leave: Callable[[], None], bars: str
+) -> dict[str, Any]:
+    """How each column is drawn. ``bars``: the one with the course of the period."""
+    payers = list(dict.fromkeys(name for cell in columns["Paid by"] for name in cell))
+    return {
+        "Project": st.column_config.ButtonColumn(
+            type="tertiary",
+            pinned=True,
+            alignment="left",
+            key=key,
+            on_click=leave,
+            help="Opens its Usage",
+            width=width_of("Project", *columns["Project"]),
+        ),
+        "Paid by": badge_column({name: "blue" if name.startswith("BYOK") else "violet" for name in payers}),
+        "Key": badge_column({word: color for word, color, _ in KEY_STATUS.values()}),
+        "Platform-funded": money_column(columns["Platform-funded"]),
+        "BYOK": money_column(columns["BYOK"]),
+        "Calls": count_column(),
+        bars: st.column_config.AreaChartColumn(color="gray", y_min=0, width=95),
+        "5-hour cap": _cap_column(),
+        "7-day cap": _cap_column(),
+        "Reaches its cap": st.column_config.TextColumn(
+            width=170,
+            help="About when, and the range that four of five outcomes lie in; empty where it is unlikely.",
+        ),
+    }
 
 
 def _columns(found: Sequence[ProjectStatus], unit: str) -> dict[str, list[Any]]:

@@ -29,7 +29,7 @@ _CALL_WORDS = {
 def draw_calls(calls: Sequence[EventRow], chosen: Chosen) -> None:
     """The newest calls, oldest first, and which price table gave their costs."""
     if not calls:
-        heading("Calls", note="none was made")
+        heading("Calls", note="no model calls, $0")
         return
     shown = list(enumerate(calls, 1))[-_CALLS_SHOWN:]
     cut = f"last {len(shown)} of {len(calls)}" if len(shown) < len(calls) else str(len(calls))

@@ -147,5 +147,7 @@ def _duration(row: RunRow, chosen: Chosen) -> str:
 
 
 def _cost(row: RunRow) -> float | None:
-    """What is known of it; empty where no call has a known price."""
+    """What is known of it; $0 where no call was made, empty where no call has a known price."""
+    if not row.calls and row.ended_at is not None:
+        return 0.0
     return dollars(row.platform_nano + row.byok_nano) if row.calls > row.unpriced_calls else None

@@ -33,7 +33,6 @@ ROOT = local_administrator(Origin.COMMAND_LINE, "operator")
 ROLES = (None, Role.ANALYST, Role.MANAGER, Role.LEAD, Role.ADMIN)
 EVERYWHERE = (
     Action.CREATE_PROJECT,
-    Action.DELETE_PROJECT,
     Action.SET_PLAN,
     Action.IMPORT_USAGE,
     Action.MANAGE_MASTER_KEYS,
@@ -248,6 +247,8 @@ NEEDED = {
     "integrations": Role.ANALYST,
     "usage": Role.ANALYST,
     "plan": Role.ANALYST,
+    "project": Role.ANALYST,
+    "guide": Role.ANALYST,
     "members": Role.LEAD,
     "audit_log": Role.MANAGER,
 }
@@ -368,7 +369,7 @@ def test_a_token_that_is_not_good_enough_ends_at_the_gate(
 
 
 def test_the_sidebar_offers_the_pages_of_the_role(signed_in: Platform):
-    common = {"Overview", "Run logs", "Integrations", "Usage", "Plan"}
+    common = {"Overview", "Run logs", "Integrations", "Usage", "Plan", "Project", "Guide"}
     more: set[str] = set()
     for role, page in ((Role.ANALYST, None), (Role.MANAGER, "Audit log"), (Role.LEAD, "Members")):
         more |= {page} if page else set()

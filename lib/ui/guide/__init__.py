@@ -1,0 +1,1 @@
+"""Help > Guide: the pages of ``docs/``, and their search."""
