@@ -39,6 +39,10 @@ def _removal(visit: Visit) -> None:
     visit.open("integrations", project="search-ranking").press("Remove").sees("Remove the key")
 
 
+def _own_caps(visit: Visit) -> None:
+    visit.open("plan", project="checkout-api").press("Set own caps").sees("What this changes at once")
+
+
 def _run_of(slug: str, status: str) -> Callable[[Served], dict[str, str]]:
     def find(dashboard: Served) -> dict[str, str]:
         from lib.runs.log import RunFilter
@@ -66,7 +70,9 @@ PAGES: dict[str, tuple[str, dict[str, str]]] = {
     "integrations-failing": ("integrations", {"project": "mobile-bff"}),
     "integrations-platform": ("integrations", {"project": "checkout-api"}),
     "plan": ("plan", {"project": "checkout-api"}),
+    "project": ("project", {"project": "checkout-api"}),
     "members": ("members", {}),
+    "guide": ("guide", {"chapter": "caps"}),
     "audit-log": ("audit_log", {}),
 }
 RUNS = {
@@ -74,7 +80,12 @@ RUNS = {
     "run-budget": _run_of("checkout-api", "budget_exceeded"),
     "run-passed": _run_of("search-ranking", "passed"),
 }
-DIALOGS = {"dialog-rejected": _entry_rejected, "dialog-test-call": _test_call, "dialog-removal": _removal}
+DIALOGS = {
+    "dialog-rejected": _entry_rejected,
+    "dialog-test-call": _test_call,
+    "dialog-removal": _removal,
+    "dialog-own-caps": _own_caps,
+}
 
 
 class Camera:

@@ -24,6 +24,8 @@ _SECTION = re.compile(r"^(?=## )", re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]*)\]\((?!https?://)[^)]*\)")
 _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)\n?")
 
+_FENCE = re.compile(r"^```\w+", re.MULTILINE)  # colours of code are too faint on its grey
+
 
 @dataclass(frozen=True)
 class Section:
@@ -38,7 +40,7 @@ class Section:
 def sections(chapter: str) -> Sequence[Section]:
     """The parts of a chapter, as Markdown without its title, pictures, and links to files that are no pages."""
     whole = (ROOT / "docs" / f"{chapter}.md").read_text(encoding="utf-8")
-    plain = _LINK.sub(r"\1", _IMAGE.sub("", _TITLE.sub("", whole, count=1)))
+    plain = _FENCE.sub("```", _LINK.sub(r"\1", _IMAGE.sub("", _TITLE.sub("", whole, count=1))))
     return [_section(chapter, part) for part in _SECTION.split(plain) if part.strip()]
 
 

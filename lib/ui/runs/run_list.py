@@ -12,7 +12,7 @@ from lib.ui.base import address, paging
 from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.server import front_door
-from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars, wide_enough
+from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars, height_of, wide_enough
 from lib.ui.base.wording import (
     KIND,
     RUN_STATUS,
@@ -106,6 +106,7 @@ def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
         arrow(columns),
         hide_index=True,
         row_height=34,
+        height=height_of(len(rows), row=34, most=PAGE_ROWS),
         key=key,
         on_select=selected,
         selection_mode="single-row",
