@@ -24,6 +24,7 @@ EXAMPLES = [
     errors.BadInput(_SENTENCE),
     errors.SdkUnsupported("openai", "2.54.0", "openai>=3.0,<4"),
     errors.ProjectUnknown("checkout-api"),
+    errors.ProjectArchived("checkout-api"),
     errors.RunUnknown(),
     errors.SampleProject("checkout-api"),
     errors.Forbidden(_SENTENCE),
