@@ -212,11 +212,11 @@ class Scene:
 
     def require_works(self) -> None:
         """Other threads and processes go on, also while the exception is handled: its traceback holds our frames."""
-        assert wait_until(lambda: self.platform.database.in_use == 0, 30)
+        assert wait_until(lambda: self.platform.database.in_use == 0, 120)
         answers: list[object] = []
         thread = threading.Thread(target=lambda: answers.append(self._ask_later()))
         thread.start()
-        thread.join(60)
+        thread.join(120)
         assert answers
         self._other()
 
@@ -226,8 +226,8 @@ class Scene:
     def require_clean(self, run_id: str, *, cost_is_known: bool) -> None:
         """Nothing is open, reserved, owed or kept alive, and the calls of that run are written."""
         queue = self.platform.ledger.queue
-        assert wait_until(self._is_let_go_of, 30), "something is guarded still"
-        assert queue.flush(60)
+        assert wait_until(self._is_let_go_of, 120), "something is guarded still"
+        assert queue.flush(120, patiently=True)
         assert self.platform._heartbeat._alive == {self._later.id}
         with self.platform.database.read() as connection:
             assert connection.execute(select(func.count()).select_from(open_calls)).scalar_one() == 0

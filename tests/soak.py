@@ -279,17 +279,19 @@ class Soak:
         """Runs whose rows are not their requests, and rows of calls that never left; see ``Result``.
 
         A thread makes one call after the other. So a run that was interrupted, or whose worker died, can have one row
-        beside those of its requests, of which nobody knows how it ended; any other run has none.
+        beside those of its requests, of which nobody knows how it ended; so can each call that was cancelled before
+        an answer came. Any other run has none.
         """
         sent = Counter(seen.headers.get(RUN_HEADER) for seen in self._upstream.requests)
         written = Counter(row.run_id for row in rows)
-        unknown = {row.run_id for row in rows if row.status == "unknown"}
-        wrong = cut = 0
-        for run_id in sent.keys() | written.keys():
-            extra = written[run_id] - sent[run_id]
-            may_be_cut = run_id in unknown and endings.get(run_id) in {"error", "lost"}
-            wrong += not 0 <= extra <= may_be_cut
-            cut += extra
+        unknown = [row for row in rows if row.status == "unknown"]
+        cancelled = [row for row in unknown if row.error_code == "CancelledError"]
+        interrupted = [row for row in unknown if endings[row.run_id] in {"error", "lost"}]
+        may_be_cut = Counter(row.run_id for row in cancelled)
+        may_be_cut.update({row.run_id for row in interrupted if row not in cancelled})
+        extra = {run_id: written[run_id] - sent[run_id] for run_id in sent.keys() | written.keys()}
+        wrong = sum(not 0 <= number <= may_be_cut[run_id] for run_id, number in extra.items())
+        cut = sum(extra.values())
         return wrong, cut
 
 

@@ -40,7 +40,7 @@ pytestmark = [
 
 @pytest.fixture
 def scene(settings: Settings, upstream: ScriptedUpstream) -> Iterator[Scene]:
-    told = {"openai_api_key": Secret(PLATFORM_KEY), "db_timeout": 20.0}
+    told = {"openai_api_key": Secret(PLATFORM_KEY), "db_timeout": 60.0}
     platform = Platform(settings.model_copy(update=told), durable=False)
     with ExitStack() as stack:
         stack.callback(platform.close)
@@ -249,7 +249,7 @@ async def interrupt_task(
         assert not (is_cancelled and follower.has_come), "the cancellation was swallowed"
         return name not in UNANSWERED
     except BaseException as problem:  # noqa: BLE001 - whatever it is
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             with suppress(openai.BadRequestError):
                 await ask(client)
         await asyncio.to_thread(scene.require_works)
