@@ -253,7 +253,8 @@ async def interrupt_task(
             with suppress(openai.BadRequestError):
                 await ask(client)
         await asyncio.to_thread(scene.require_works)
-        follower.require_left_by(problem, kind)
+        if not isinstance(problem, openai.BadRequestError):  # it ended before the cancellation could
+            follower.require_left_by(problem, kind)
         return False
     finally:
         del task, follower.interrupt
