@@ -34,14 +34,13 @@ _WRITTEN_IS_PART = (
     "coalesce(cached_input_tokens, 0) + coalesce(cache_write_tokens, 0) + "
     "coalesce(cache_write_1h_tokens, 0) <= input_tokens"
 )
-# By the column that brings its rule with it: SQLite takes a rule only together with a column.
-_RULES = {
-    "cache_write_1h_tokens": (
-        ("written", "cache_write_tokens >= 0 AND cache_write_1h_tokens >= 0"),
-        ("written_is_part", _WRITTEN_IS_PART),
-    ),
-    "fees_nano": (("fees", "fees_nano >= 0"),),
-}
+# SQLite takes a rule only together with a column, and reads the whole table for it: so all come with one.
+_BRINGS_RULES = "fees_nano"
+_RULES = (
+    ("written", "cache_write_tokens >= 0 AND cache_write_1h_tokens >= 0"),
+    ("written_is_part", _WRITTEN_IS_PART),
+    ("fees", "fees_nano >= 0"),
+)
 _BEYOND = """(cost_nano * 1000000 - (input_tokens - cached_input_tokens) * price_input
     - cached_input_tokens * price_cached_input - output_tokens * price_output)"""
 _WRITTEN = f"(({_BEYOND} + price_input / 8) / (price_input / 4))"
@@ -76,15 +75,14 @@ def upgrade() -> None:
     connection = op.get_bind()
     if connection.dialect.name == "sqlite":
         for name, kind in _COLUMNS:
-            brought = "".join(f" {_constraint(*rule)}" for rule in _RULES.get(name, ()))
+            brought = "".join(f" {_constraint(*rule)}" for rule in _RULES) if name == _BRINGS_RULES else ""
             op.execute(f"ALTER TABLE usage_events ADD COLUMN {name} {kind}{brought}")
         op.execute(_RECOVER)
         return
     add_columns(connection)
     op.execute(_RECOVER)  # what was written meanwhile
-    for rules in _RULES.values():
-        for rule, _sql in rules:
-            op.execute(f"ALTER TABLE usage_events VALIDATE CONSTRAINT ck_usage_events_{rule}")
+    for rule, _sql in _RULES:
+        op.execute(f"ALTER TABLE usage_events VALIDATE CONSTRAINT ck_usage_events_{rule}")
 
 
 def _constraint(rule: str, sql: str) -> str:
@@ -95,7 +93,7 @@ def add_columns(connection: sa.Connection) -> None:
     if has_column(connection, "usage_events", _COLUMNS[-1][0]):
         return
     changes = [f"ADD COLUMN {name} {kind}" for name, kind in _COLUMNS]
-    changes += [f"ADD {_constraint(*rule)} NOT VALID" for rules in _RULES.values() for rule in rules]
+    changes += [f"ADD {_constraint(*rule)} NOT VALID" for rule in _RULES]
     connection.execute(sa.text(f"ALTER TABLE usage_events {', '.join(changes)}"))
 
 
