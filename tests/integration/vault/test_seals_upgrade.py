@@ -139,6 +139,30 @@ def test_without_a_master_key_the_upgrade_seals_nothing_and_calls_stop_until_an_
     platform.close()
 
 
+def test_what_a_program_of_before_changes_after_the_upgrade_is_locked_until_an_operator_seals_it(
+    upgraded: Platform, old_url: str
+) -> None:
+    """As docs/operators.md has it: a project that it creates, and a policy that it sets, have no seal of their own."""
+    columns = (
+        "(id, slug, name, plan, created_at, created_by) VALUES ('late', 'late', 'late', 'Starter', 1, 'x')"
+    )
+    rows(upgraded, f"INSERT INTO projects {columns}")
+    rows(upgraded, "INSERT INTO accounts (project_id) VALUES ('late')")
+    rows(upgraded, "UPDATE projects SET on_key_failure = 'platform' WHERE slug = 'own'")
+    for slug in ("late", "own"):
+        with pytest.raises(KeyLocked, match="older version"):
+            upgraded.keys.resolve(slug)
+    assert upgraded.keys.resolve("funded").source == "platform"
+    environment = {"DATABASE_URL": old_url, "QODEX_MASTER_KEYS": text_of(MASTER)}
+    status = CliRunner().invoke(cli, ["master", "status"], env=environment)
+    assert status.exit_code == 1
+    assert "late is locked" in status.output
+    assert CliRunner().invoke(cli, ["master", "seal", "--yes"], env=environment).exit_code == 0
+    assert CliRunner().invoke(cli, ["master", "status"], env=environment).exit_code == 0
+    assert upgraded.keys.resolve("late").source == "platform"
+    assert upgraded.keys.resolve("own").secret.reveal() == KEY
+
+
 def test_a_key_that_did_not_open_before_does_not_open_afterwards(old_url: str, tmp_path: Path) -> None:
     platform = Platform(settings_of(old_url, tmp_path, OTHER))
     assert platform.keys.describe("own").status == "locked"
