@@ -123,7 +123,7 @@ class KeyMalformed(QodexError):
 class KeyRejected(QodexError):
     """The provider refused the key. Nothing was saved; a key in use stays in use.
 
-    Attributes: the upstream's ``status`` (HTTP), ``code``, ``message`` (scrubbed) and ``request_id``.
+    Attributes: the upstream's ``status`` (HTTP), ``code``, ``message`` (redacted) and ``request_id``.
     """
 
     def __init__(

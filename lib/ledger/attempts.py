@@ -80,7 +80,7 @@ class AttemptResult:
     error_code: str | None = None
     error_type: str | None = None
     error_message: str | None = None
-    """Scrubbed and cut to length; safe to show."""
+    """Redacted and cut to length; safe to show."""
 
     upstream_request_id: str | None = None
     latency_ms: int | None = None

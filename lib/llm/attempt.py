@@ -24,9 +24,17 @@ from lib.ledger.settlement_queue import Hold
 from lib.llm.answers import AnswerUsage, StreamParser
 from lib.llm.error_answers import ErrorAnswer
 from lib.llm.lease import Lease
-from lib.llm.redaction import Cleaner, Headers, clean_body, clean_error, clean_headers, scrub, without_charset
+from lib.llm.redaction import (
+    Cleaner,
+    Headers,
+    clean_body,
+    clean_error,
+    clean_headers,
+    redact_text,
+    without_charset,
+)
 from lib.llm.reservation import Reservation
-from lib.llm.upstream_request import Plan, Trace, build, forget_key
+from lib.llm.upstream_request import Trace, UpstreamRequest, build, strip_authorization
 from lib.secret import Secret
 
 LARGEST_ERROR_BODY = 1024 * 1024
@@ -68,7 +76,7 @@ class Refusal:
 class Attempt:
     """One attempt from its opening to its settlement."""
 
-    def __init__(self, plan: Plan, reservation: Reservation) -> None:
+    def __init__(self, plan: UpstreamRequest, reservation: Reservation) -> None:
         self.reservation = reservation
         self.plan = plan
         self.timeouts = dict(plan.timeouts)
@@ -124,7 +132,7 @@ class Attempt:
             self._sent = True
             if self._left:
                 raise LeaseLost("The call was not sent: its worker is ending.")
-        forget_key(self.plan.provider, event, details)
+        strip_authorization(self.plan.provider, event, details)
 
     async def trace_async(self, event: str, details: dict[str, Any]) -> None:
         """``trace`` for clients on asyncio."""
@@ -312,11 +320,11 @@ class Attempt:
 
 def _safe(text: str | None) -> str | None:
     """Foreign text that the parser has cleaned."""
-    return None if text is None else scrub(text)
+    return None if text is None else redact_text(text)
 
 
 def _told_of(error: BaseException, secret: Secret | None) -> dict[str, str]:
     """What the run log says about a failure of the connection."""
     said = str(error) if isinstance(error, httpx2.HTTPError | QodexError) else ""
-    message = scrub(said, *([secret] if secret else [])) or f"No answer ({type(error).__name__})."
+    message = redact_text(said, *([secret] if secret else [])) or f"No answer ({type(error).__name__})."
     return {"error_type": "connection", "error_code": type(error).__name__, "error_message": message}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
 
-from lib.llm.redaction import scrub
+from lib.llm.redaction import redact_text
 from lib.secret import Secret
 
 LARGEST_ERROR_BODY = 64 * 1024
@@ -37,7 +37,7 @@ ErrorKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """One error answer, understood. Every text in it is scrubbed and cut: safe to show, log and store."""
+    """One error answer, understood. Every text in it is redacted and cut: safe to show, log and store."""
 
     kind: ErrorKind
     status: int
@@ -62,10 +62,10 @@ def is_web_page(body: bytes, headers: Mapping[str, str]) -> bool:
 
 
 def label(value: object, *secrets: Secret) -> str | None:
-    """A foreign code or type, scrubbed and cut; None where it is no text and no number."""
+    """A foreign code or type, redacted and cut; None where it is no text and no number."""
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         return None
-    return scrub(str(value), *secrets, limit=_LONGEST_LABEL) or None
+    return redact_text(str(value), *secrets, limit=_LONGEST_LABEL) or None
 
 
 def no_message(status: int) -> str:

@@ -34,7 +34,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 @without_variables
-def scrub(text: str, *secrets: Secret, limit: int = LONGEST_MESSAGE) -> str:
+def redact_text(text: str, *secrets: Secret, limit: int = LONGEST_MESSAGE) -> str:
     """Return foreign text without keys, invisible characters and line breaks, at most ``limit`` long.
 
     Keys go before the cut, which might leave a half that no longer looks like one; and again after
@@ -43,7 +43,7 @@ def scrub(text: str, *secrets: Secret, limit: int = LONGEST_MESSAGE) -> str:
     visible = "".join(_visible(character) for character in redact(text, *secrets))
     plain = redact(" ".join(visible.split()), *secrets)
     for secret in secrets:
-        plain = without_key(plain, secret.reveal())
+        plain = redact_key(plain, secret.reveal())
     return plain if len(plain) <= limit else plain[: limit - 1] + "…"
 
 
@@ -55,10 +55,10 @@ def _visible(character: str) -> str:
 
 
 @without_variables
-def without_key(text: str, key: str) -> str:
+def redact_key(text: str, key: str) -> str:
     """Hide all pieces of the key in a text that has no business to hold any, backwards and encoded ones too."""
     for form, stretch in _forms(key):
-        text = without_pieces(text, form, round(_SHORTEST_PIECE * stretch))
+        text = redact_pieces(text, form, round(_SHORTEST_PIECE * stretch))
     return text
 
 
@@ -76,7 +76,7 @@ def _forms(key: str) -> Iterator[tuple[str, float]]:
 
 
 @without_variables
-def without_pieces(text: str, key: str, shortest: int = _SHORTEST_PIECE) -> str:
+def redact_pieces(text: str, key: str, shortest: int = _SHORTEST_PIECE) -> str:
     """Hide whatever ``text`` has in common with ``key``, where it is long enough to be no accident."""
     kept, at = [], 0
     for start, end in sorted(_pieces(text, key, shortest)):
@@ -113,7 +113,7 @@ def _alike(left: str, right: str) -> int:
 def clean_error(error: BaseException, request: httpx2.Request | None, secret: Secret | None) -> BaseException:
     """A failure with nothing of ours in it: a new error of its type, or the old one without its past."""
     if isinstance(error, httpx2.RequestError):
-        return type(error)(scrub(str(error), *_given(secret)), request=request)
+        return type(error)(redact_text(str(error), *_given(secret)), request=request)
     if isinstance(error, QodexError) or is_from_outside(error):
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
@@ -190,9 +190,9 @@ def _decoded(body: bytes, charset: str) -> str | None:
 
 def _clean_text(text: str, secret: Secret) -> str:
     """``text`` as it is, unless the key or a piece of it is in there."""
-    if redact(text, secret) == text and without_key(text, secret.reveal()) == text:
+    if redact(text, secret) == text and redact_key(text, secret.reveal()) == text:
         return text
-    return scrub(text, secret, limit=_LONGEST_TEXT)
+    return redact_text(text, secret, limit=_LONGEST_TEXT)
 
 
 class Cleaner:
@@ -235,9 +235,9 @@ class Cleaner:
             return raw
         text = plain.decode("utf-8", "surrogateescape")
         if error:
-            clean = redact(without_key(text, key), secret)
+            clean = redact(redact_key(text, key), secret)
         else:
-            clean = without_pieces(without_pieces(text, key, _LONGER_PIECE), key[::-1], _LONGER_PIECE)
+            clean = redact_pieces(redact_pieces(text, key, _LONGER_PIECE), key[::-1], _LONGER_PIECE)
         return raw if clean == text else clean.encode("utf-8", "surrogateescape")
 
 

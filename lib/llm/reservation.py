@@ -70,7 +70,7 @@ class Reservation:
         raise refusal
 
     def forget_key(self) -> None:
-        """It has been sent, or never will be."""
+        """Forget the key: the request has been sent, or never will be."""
         if self._call is not None:
             self._call = replace(self._call, secret=_FORGOTTEN)
 

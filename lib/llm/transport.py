@@ -30,7 +30,7 @@ from lib.llm.http import inner_transport
 from lib.llm.provider import Provider
 from lib.llm.redaction import clean_error
 from lib.llm.reservation import Reservation
-from lib.llm.upstream_request import Desk, hurry
+from lib.llm.upstream_request import RequestGuard, shorten_timeouts
 from lib.runs.lifecycle import StartedRun
 from lib.settings import Settings
 
@@ -83,15 +83,15 @@ class MeteredTransport(httpx2.BaseTransport):
 
     def __init__(self, provider: Provider, ledger: Ledger, settings: Settings, run: StartedRun) -> None:
         self._ledger = ledger
-        self._desk = Desk(provider, settings)
+        self._guard = RequestGuard(provider, settings)
         self._connections = _Connections(settings, settings.provider(provider.facts.name).base_url)
         self._run = run
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request of the SDK's, on whoever's key the ledger says."""
-        if self._desk.must_read(request):
+        if self._guard.must_read(request):
             request.read()
-        plan = self._desk.plan(request)
+        plan = self._guard.plan(request)
         failed: Attempt | None = None
         response: httpx2.Response | None = None
         while True:
@@ -150,7 +150,7 @@ class MeteredTransport(httpx2.BaseTransport):
 
     def _read_error(self, attempt: Attempt, answer: httpx2.Response) -> tuple[bytes, BaseException | None]:
         """As much of an error's body as is of interest; the status alone would do."""
-        hurry(attempt.timeouts)
+        shorten_timeouts(attempt.timeouts)
         until = time.monotonic() + ERROR_PATIENCE
         body, interrupted = bytearray(), None
         try:

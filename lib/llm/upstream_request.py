@@ -38,7 +38,7 @@ _DROPPED = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class UpstreamRequest:
     """One request as it would leave, without the key. It can be sent more than once if ``replayable``."""
 
     provider: Provider
@@ -60,7 +60,7 @@ class Plan:
         return int((sum(self.timeouts.values()) + _ADDED_LEASE) * SECOND)
 
 
-class Desk:
+class RequestGuard:
     """Looks at every request to a provider before it may leave. One for each client."""
 
     def __init__(self, provider: Provider, settings: Settings) -> None:
@@ -72,7 +72,7 @@ class Desk:
         kind = request.headers.get("content-type", "application/json")
         return self._provider.must_read(self._path(request), kind)
 
-    def plan(self, request: httpx2.Request) -> Plan:
+    def plan(self, request: httpx2.Request) -> UpstreamRequest:
         """Make the plan of a request whose body is in memory (or never will be).
 
         Raises:
@@ -85,7 +85,7 @@ class Desk:
         if body is None:  # a stream keeps the framing that the caller's own library gave it
             framing = (b"content-length", b"transfer-encoding")
             headers += [pair for pair in request.headers.raw if pair[0].lower() in framing]
-        return Plan(
+        return UpstreamRequest(
             provider=self._provider,
             method=request.method,
             url=request.url,
@@ -144,7 +144,7 @@ def _clamped(timeouts: dict[str, float | None]) -> dict[str, float]:
 
 
 @without_variables
-def build(plan: Plan, call: OpenCall, timeouts: dict[str, float], trace: Trace) -> httpx2.Request:
+def build(plan: UpstreamRequest, call: OpenCall, timeouts: dict[str, float], trace: Trace) -> httpx2.Request:
     """Make the request that leaves. It holds the key: keep no reference to it.
 
     Args:
@@ -174,7 +174,7 @@ Trace = Callable[[str, dict[str, Any]], None] | Callable[[str, dict[str, Any]], 
 
 
 @without_variables
-def forget_key(provider: Provider, event: str, details: dict[str, Any]) -> None:
+def strip_authorization(provider: Provider, event: str, details: dict[str, Any]) -> None:
     """Take the key out of httpcore2's own request once its headers are on the wire.
 
     It lives on inside the response, the connection and every frame between, for as long as the answer takes.
@@ -187,6 +187,6 @@ def forget_key(provider: Provider, event: str, details: dict[str, Any]) -> None:
         ]
 
 
-def hurry(timeouts: dict[str, float]) -> None:
+def shorten_timeouts(timeouts: dict[str, float]) -> None:
     """An error answer is not worth waiting for as long as an answer is."""
     timeouts["read"] = min(timeouts["read"], _ERROR_WAIT)

@@ -26,7 +26,7 @@ from lib.llm.error_answers import (
     label,
     no_message,
 )
-from lib.llm.redaction import Cleaner, scrub
+from lib.llm.redaction import Cleaner, redact_text
 from lib.pricing.prices import Tokens
 from lib.secret import Secret
 
@@ -96,7 +96,7 @@ def classify_error(status: int, body: bytes, headers: Mapping[str, str], *secret
         status=status,
         code=label(reason, *secrets),
         type=None,
-        message=scrub(str(text or ""), *secrets) or no_message(status),
+        message=redact_text(str(text or ""), *secrets) or no_message(status),
         request_id=request_id_of(headers, *secrets),
         is_web_page=is_web_page(body, headers),
         is_outcome_unknown=hides_the_outcome(status) and not told,
@@ -104,7 +104,7 @@ def classify_error(status: int, body: bytes, headers: Mapping[str, str], *secret
 
 
 def request_id_of(headers: Mapping[str, str], *secrets: Secret) -> str | None:
-    return scrub(headers.get("toy-trace", ""), *secrets) or None
+    return redact_text(headers.get("toy-trace", ""), *secrets) or None
 
 
 def text_of(body: bytes) -> str:

@@ -20,7 +20,7 @@ from lib.llm.error_answers import (
     label,
     no_message,
 )
-from lib.llm.redaction import scrub
+from lib.llm.redaction import redact_text
 from lib.secret import Secret
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
@@ -62,7 +62,7 @@ def classify_error(status: int, body: bytes, headers: Mapping[str, str], *secret
         status=status,
         code=label(code, *secrets),
         type=label(kind, *secrets),
-        message=scrub(message, *secrets) or no_message(status),
+        message=redact_text(message, *secrets) or no_message(status),
         request_id=request_id_of(headers, *secrets),
         is_web_page=web_page,
         is_outcome_unknown=hides_the_outcome(status) and not _is_providers_own(status, kind, body),
@@ -88,7 +88,7 @@ def _is_object(body: bytes) -> bool:
 
 def request_id_of(headers: Mapping[str, str], *secrets: Secret) -> str | None:
     """Return the provider's id of the request, to quote to its support; None where it is no plain id."""
-    name = scrub(headers.get("x-request-id", ""), *secrets)
+    name = redact_text(headers.get("x-request-id", ""), *secrets)
     return name if _REQUEST_ID.fullmatch(name) else None
 
 

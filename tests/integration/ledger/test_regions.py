@@ -10,7 +10,7 @@ import pytest
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.llm.openai.provider import OpenAI
-from lib.llm.upstream_request import Desk
+from lib.llm.upstream_request import RequestGuard
 from lib.pricing.prices import PriceBook, Tokens
 from lib.settings import Settings
 from tests.spending import ADMIN, LEASE, Shop, open_shop
@@ -76,4 +76,4 @@ def test_of_a_model_whose_date_nobody_knows_the_cost_is_unknown_and_the_ceiling_
 )
 def test_the_region_is_that_of_the_host_that_a_request_goes_to(base: str, region: str) -> None:
     request = httpx2.Request("POST", f"{base}/responses", json={"model": "gpt-5.5", "input": "Hi"})
-    assert Desk(OpenAI(), Settings(openai_base_url=base)).plan(request).profile.region == region
+    assert RequestGuard(OpenAI(), Settings(openai_base_url=base)).plan(request).profile.region == region

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lib.llm.openai.errors import classify_error, request_id_of
-from lib.llm.redaction import scrub
+from lib.llm.redaction import redact_text
 from lib.secret import Secret
 from tests.upstream_behaviours import BEHAVIOURS
 
@@ -150,7 +150,7 @@ def test_a_request_id_that_is_no_plain_id_is_dropped(name):
 
 def test_the_key_is_hidden_before_the_text_is_cut():
     for before in range(440, 500):
-        cut = scrub("x" * before + KEY * 3, Secret(KEY))
+        cut = redact_text("x" * before + KEY * 3, Secret(KEY))
         assert len(cut) <= 500
         assert "sk-" not in cut
         assert "test" not in cut
@@ -158,7 +158,7 @@ def test_the_key_is_hidden_before_the_text_is_cut():
 
 def test_a_key_broken_up_by_invisible_characters_is_hidden():
     for invisible in ("\u200b", "\x00", "\u202e", "\u00ad", "\ufeff"):
-        assert "planted" not in scrub(invisible.join(KEY), Secret(KEY))
+        assert "planted" not in redact_text(invisible.join(KEY), Secret(KEY))
 
 
 @given(
@@ -170,7 +170,7 @@ def test_a_key_broken_up_by_invisible_characters_is_hidden():
 @example(key=KEY, at=3, length=100, around="")
 def test_no_piece_of_eight_characters_of_the_key_survives(key, at, length, around):
     piece = key[at : at + length]
-    shown = scrub(around + piece + around, Secret(key))
+    shown = redact_text(around + piece + around, Secret(key))
     shown = shown.replace("[key hidden]", "\n")
     assert not any(key[i : i + 8] in shown for i in range(len(key) - 7))
 
@@ -178,7 +178,7 @@ def test_no_piece_of_eight_characters_of_the_key_survives(key, at, length, aroun
 @given(st.text(max_size=2000))
 @example("a\u202eb\u2066c\x1b[31m\x00\r\n\u2028\ud800")
 def test_foreign_text_becomes_one_visible_line_of_limited_length(text):
-    shown = scrub(text)
+    shown = redact_text(text)
     assert len(shown) <= 500
     assert shown == shown.strip()
     assert not {unicodedata.category(character) for character in shown} & {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
@@ -186,7 +186,7 @@ def test_foreign_text_becomes_one_visible_line_of_limited_length(text):
 
 def test_plain_text_is_left_alone():
     plain = "Rate limit reached for gpt-5 in organization on requests per min. Größe: 3 µs — ok 👍"
-    assert scrub(plain, Secret(KEY)) == plain
+    assert redact_text(plain, Secret(KEY)) == plain
 
 
 GATEWAY = [408, 444, 460, 499, 500, 501, 502, 503, 504, 507, 520, 522, 524, 529, 598]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from lib.llm.redaction import Cleaner, clean_body, clean_headers, scrub
+from lib.llm.redaction import Cleaner, clean_body, clean_headers, redact_text
 from lib.secret import HIDDEN, Secret, redact
 
 KEY = "sk-test-Abc123_def-GHI456jkl789MNO0"
@@ -39,8 +39,8 @@ def longest_shared(text: str, written: str) -> int:
 @pytest.mark.parametrize("way", WAYS)
 def test_an_error_says_no_piece_of_the_key_however_it_is_written(way):
     written = WAYS[way](KEY)
-    assert HIDDEN in scrub(f"No: {written}!", Secret(KEY))
-    assert longest_shared(scrub(f"No: {written}!", Secret(KEY)), written) < 12
+    assert HIDDEN in redact_text(f"No: {written}!", Secret(KEY))
+    assert longest_shared(redact_text(f"No: {written}!", Secret(KEY)), written) < 12
     body = clean_body(json.dumps({"error": {"message": written}}).encode(), "application/json", Secret(KEY))
     assert HIDDEN.encode() in body
     ((_, value),) = clean_headers([(b"x-echo", written.encode())], Secret(KEY))
