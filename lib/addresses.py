@@ -57,6 +57,27 @@ def clean_upstream(text: str) -> str:
     return text.strip().rstrip("/")
 
 
+def require_mail_server(text: str) -> None:
+    """Return if it is the address of a mail server, ``smtp://`` or ``smtps://``. Raises ValueError."""
+    problem = ValueError("write it like smtps://user:password@host:465 or smtp://user:password@host:587")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise problem from None
+    after = parts.path.strip("/") or parts.query or parts.fragment
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or port == 0 or after:
+        raise problem
+
+
+def is_public(address: _Address) -> bool:
+    """Whether an address is of the internet at large, and not of a network of one's own, however it is written."""
+    return all(
+        each.is_global and not (each.is_multicast or each.is_reserved)
+        for each in (address, _inner_address(address))
+    )
+
+
 def _require_https(parts: SplitResult) -> None:
     if parts.scheme == "http" and not is_loopback(_host(parts)):
         raise ValueError("http:// is only for this machine (localhost); use https://")
@@ -85,7 +106,9 @@ def is_link_local(host: str) -> bool:
 
 
 def _inner_address(address: _Address) -> _Address:
-    """The IPv4 address that an IPv6 one stands for: mapped, compatible or through NAT64."""
+    """The IPv4 address that an IPv6 one stands for: mapped, compatible, through NAT64 or 6to4."""
+    if isinstance(address, ipaddress.IPv6Address) and address.sixtofour:
+        return address.sixtofour
     if isinstance(address, ipaddress.IPv6Address) and (
         address in _NAT64 or address.ipv4_mapped or int(address) >> 32 == 0
     ):

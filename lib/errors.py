@@ -252,6 +252,10 @@ class BudgetExceeded(QodexError):
         self.budget, self.used = budget, used
 
 
+class AddressLocked(QodexError):
+    """The address of an alert does not open here; nothing was sent to it."""
+
+
 class RunEnded(QodexError):
     """A call was made through a run that has ended already."""
 

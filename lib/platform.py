@@ -46,6 +46,8 @@ from lib.vault.seals import ProjectSeals
 from lib.vault.unsealed import UnsealedProjects, seal_existing
 
 if TYPE_CHECKING:
+    from lib.alerts.alerts import Alerts
+    from lib.alerts.watch import Watch
     from lib.caps.forecasts import Forecasts
 
 log = logging.getLogger(__name__)
@@ -111,6 +113,20 @@ class Platform:
         from lib.caps.forecasts import Forecasts  # noqa: PLC0415 - numpy, which a worker need not load
 
         return Forecasts(self.database, self.caps, self.settings.zone)
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        """What is told to whom, and the sending of it."""
+        from lib.alerts.alerts import Alerts  # noqa: PLC0415 - a worker only notices, it sends nothing
+
+        return Alerts(self.database, self.keyring, self.settings)
+
+    @cached_property
+    def alert_watch(self) -> Watch:
+        """Looks for what no single call shows, and writes what is to be told of it."""
+        from lib.alerts.watch import Watch  # noqa: PLC0415 - numpy, as above
+
+        return Watch(self.database, self.caps, self.forecasts)
 
     @classmethod
     def from_env(cls, *, actor: Actor | None = None) -> Self:

@@ -193,6 +193,22 @@ class Settings(BaseSettings):
         [], validation_alias="QODEX_ADMINS", description="e-mails of the first administrators"
     )
 
+    smtp_url: SecretText = Field(
+        None,
+        validation_alias="QODEX_SMTP_URL",
+        description="mail server for alerts: `smtps://user:password@host:465`, or `smtp://…:587` with STARTTLS. "
+        "None: no mail",
+    )
+    mail_from: str | None = Field(
+        None, validation_alias="QODEX_MAIL_FROM", description="sender of the alerts' mail, an e-mail address"
+    )
+    notify_private_hosts: Annotated[list[str], NoDecode] = Field(
+        [],
+        validation_alias="QODEX_NOTIFY_PRIVATE_HOSTS",
+        description="hosts of one's own network that alerts may be sent to: names, addresses or networks "
+        "(`10.0.0.0/8`), comma-separated",
+    )
+
     is_sample: ClassVar[bool] = False
     """The settings of the sample deployment (lib.sample): nothing that is asked of it leaves this machine."""
 
@@ -242,7 +258,7 @@ class Settings(BaseSettings):
         """The reporting time zone."""
         return ZoneInfo(self.timezone)
 
-    @field_validator("email_domains", "admins", mode="before")
+    @field_validator("email_domains", "admins", "notify_private_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return _list(value)
@@ -256,6 +272,18 @@ class Settings(BaseSettings):
     @classmethod
     def _plain_addresses(cls, value: list[str]) -> list[str]:
         return _cleaned(clean_email, value)
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_server(cls, value: Secret | None) -> Secret | None:
+        if value is not None:
+            addresses.require_mail_server(value.reveal())
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _sender(cls, value: str | None) -> str | None:
+        return _cleaned(clean_email, [value])[0] if value else None
 
     @field_validator("cookie_secret")
     @classmethod

@@ -23,6 +23,7 @@ PAGES = {
     "usage": "settings/usage.py",
     "plan": "settings/plan.py",
     "project": "settings/project.py",
+    "alerts": "settings/alerts.py",
     "members": "settings/members.py",
     "audit_log": "settings/audit_log.py",
     "guide": "help/guide.py",

@@ -16,6 +16,7 @@ from lib.access.projects import Project, clean_name, find_for
 from lib.access.roles import Action, Actor
 from lib.clock import Micros
 from lib.db import Database
+from lib.db.alert_tables import ALERT_TABLES
 from lib.db.tables import members, project_labels, projects, provider_keys, runs, usage_events
 from lib.errors import BadInput
 
@@ -73,6 +74,8 @@ class ProjectChanges:
                     f"The project {slug} has calls, runs or keys: its history stays. Archive it instead."
                 )
             connection.execute(delete(members).where(members.c.scope == before.id))
+            for table in ALERT_TABLES:  # which stand for the platform as well, so no foreign key does it
+                connection.execute(delete(table).where(table.c.project_id == before.id))
             connection.execute(delete(projects).where(projects.c.id == before.id))
             self._record(connection, actor, Tag.PROJECT_DELETED, before, {"title": before.name}, None)
 

@@ -17,6 +17,7 @@ from lib.cli.forecast import forecast
 from lib.cli.keys import keys
 from lib.cli.master import master
 from lib.cli.members import members
+from lib.cli.notify import notify
 from lib.cli.projects import projects
 from lib.cli.runs import runs
 from lib.cli.session import Guarded, Session
@@ -37,7 +38,7 @@ def cli(context: click.Context, *, debug: bool) -> None:
     context.obj = context.with_resource(Session(debug=debug))
 
 
-for command in (projects, keys, members, runs, usage, caps, plans, master, db, demo, doctor):
+for command in (projects, keys, members, runs, usage, caps, plans, master, notify, db, demo, doctor):
     cli.add_command(command)
 usage.add_command(forecast)
 

@@ -131,3 +131,13 @@ alert_opt_outs = Table(
     Column("email", String(320), primary_key=True),
     Column("set_at", BigInteger, nullable=False),
 )
+
+ALERT_TABLES = (
+    alert_states,
+    alert_events,
+    alert_deliveries,
+    alert_channels,
+    alert_settings,
+    alert_mutes,
+    alert_opt_outs,
+)

@@ -21,11 +21,12 @@ from lib.access.audit import Subject, Tag
 from lib.access.denied_attempts import denials_logged
 from lib.access.roles import Action, Actor, require
 from lib.db import Database
-from lib.db.tables import deployment, projects, provider_keys
+from lib.db.tables import alert_channels, deployment, projects, provider_keys
 from lib.errors import BadInput, MasterKeyInUse, MasterKeyMissing
 from lib.secret import Secret
 from lib.settings import Settings
 from lib.vault import keyfile, masters
+from lib.vault.alert_addresses import AddressSafe, sealed_with
 from lib.vault.masters import Keyring
 from lib.vault.rewrap import Rewrap
 from lib.vault.states import MasterKeys, MasterKeyState, Rotated, RotationPlan, StoredKey
@@ -54,11 +55,13 @@ _SEALED_PROJECTS = (
     .where(projects.c.seal_master_key_id.is_not(None))
     .order_by(projects.c.slug)
 )
+_IDS_OF_ADDRESSES = select(alert_channels.c.master_key_id).distinct()
 _IDS = union(
     select(provider_keys.c.master_key_id)
     .join(projects, projects.c.id == provider_keys.c.project_id)
     .where(provider_keys.c.sealed_data_key.is_not(None)),
     select(projects.c.seal_master_key_id).where(projects.c.seal_master_key_id.is_not(None)),
+    select(alert_channels.c.master_key_id),
 )
 
 
@@ -69,6 +72,7 @@ class Masters:
         self._database = database
         self._keyring = keyring
         self._rewrap = Rewrap(database, keyring)
+        self._addresses = AddressSafe(database, keyring)
         self._variable = settings.master_keys
         self._path = settings.master_key_file
 
@@ -78,7 +82,8 @@ class Masters:
         with self._database.read() as connection:
             keys = Counter(row.master_key_id for row in connection.execute(_SEALED))
             sealed = Counter(row.seal_master_key_id for row in connection.execute(_SEALED_PROJECTS))
-        known = dict.fromkeys([*self._ids(), *keys, *sealed])
+            addresses = set(map(str, connection.execute(_IDS_OF_ADDRESSES).scalars()))
+        known = dict.fromkeys([*self._ids(), *keys, *sealed, *sorted(addresses)])
         locked, altered = self._locked()
         return MasterKeys(
             source=masters.VARIABLE if self._variable else str(self._path),
@@ -155,6 +160,7 @@ class Masters:
                 resealed, changed = resealed + done.resealed, True
                 if progress:
                     progress(resealed)
+        changed = bool(self._addresses.rewrap()) or changed
         named = [key for keys in left.values() for key in keys]
         to = self._keyring.first.id
         if changed:
@@ -226,6 +232,8 @@ class Masters:
             )
         slugs = connection.execute(_SEALED_PROJECTS.where(projects.c.seal_master_key_id == key_id)).scalars()
         _require_none("project", key_id, list(slugs))
+        addresses = sealed_with(connection, key_id)
+        _require_none("alert address", key_id, ["Settings > Alerts"] * addresses)
 
     # --- what all of them need ---------------------------------------------------------------------
 
@@ -281,8 +289,9 @@ class Masters:
 def _require_none(what: str, key_id: str, slugs: list[str]) -> None:
     """Raises MasterKeyInUse where there are some."""
     if slugs:
-        names = ", ".join(slugs[:_NAMED]) + (", …" if len(slugs) > _NAMED else "")
-        found = f"1 {what} is" if len(slugs) == 1 else f"{len(slugs):,} {what}s are"
+        names = ", ".join(dict.fromkeys(slugs[:_NAMED])) + (", …" if len(slugs) > _NAMED else "")
+        plural = f"{what}es" if what.endswith("s") else f"{what}s"
+        found = f"1 {what} is" if len(slugs) == 1 else f"{len(slugs):,} {plural} are"
         raise MasterKeyInUse(f"{found} sealed with {key_id} ({names}). Rotate first. Nothing was changed.")
 
 

@@ -71,6 +71,7 @@ PAGES: dict[str, tuple[str, dict[str, str]]] = {
     "integrations-platform": ("integrations", {"project": "checkout-api"}),
     "plan": ("plan", {"project": "checkout-api"}),
     "project": ("project", {"project": "checkout-api"}),
+    "alerts": ("alerts", {"project": "checkout-api"}),
     "members": ("members", {}),
     "guide": ("guide", {"chapter": "caps"}),
     "audit-log": ("audit_log", {}),

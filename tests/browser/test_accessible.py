@@ -13,7 +13,18 @@ from tests.browser.sample import sample_of
 from tests.browser.visit import PATIENCE, Served, Visit, served
 from tests.upstream import GOOD_KEY
 
-PAGES = ["", "usage", "run_logs", "integrations", "plan", "project", "members", "audit_log", "guide"]
+PAGES = [
+    "",
+    "usage",
+    "run_logs",
+    "integrations",
+    "plan",
+    "project",
+    "alerts",
+    "members",
+    "audit_log",
+    "guide",
+]
 STATES = {"integrations": {"project": "mobile-bff"}, "plan": {"project": "payments-core"}}
 BACKGROUNDS: dict[Literal["light", "dark"], str] = {"light": "rgb(255, 255, 255)", "dark": "rgb(16, 21, 28)"}
 # Half faded in, a text has half its contrast.

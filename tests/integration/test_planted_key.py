@@ -7,6 +7,7 @@ at DEBUG, in what was raised with all that hangs on it, in what was returned, an
 from __future__ import annotations
 
 import io
+import json
 import logging
 import pickle
 import re
@@ -20,10 +21,13 @@ import pytest
 from sqlalchemy import event, inspect, text
 
 from lib.access.roles import Actor, Origin, Role
+from lib.alerts.alerts import Alerts
 from lib.errors import KeyMalformed, KeyRejected, KeyUnchecked, QodexError
 from lib.exchange.export import export_usage
 from lib.reports.models import UsageFilter
+from lib.secret import Secret
 from lib.vault.rate_limit import PER_PERSON
+from tests.receivers import receiving
 
 if TYPE_CHECKING:
     from lib.platform import Platform
@@ -268,4 +272,38 @@ def test_checking_replacing_and_removing_leave_no_more_than_the_last_four(plante
     upstream.keys[PLANTED] = "good"
     planted.keys.save("checkout", PLANTED)
     planted.keys.remove("checkout")
+    nothing_leaked(planted, caplog)
+
+
+# --- alerts ----------------------------------------------------------------------------------------
+
+
+def test_alerts_of_a_key_that_fails_say_no_more_than_the_last_four(planted, upstream, caplog):
+    planted.keys.save("checkout", PLANTED)
+    named = planted.settings.model_copy(update={"notify_private_hosts": ["127.0.0.1"]})
+    alerts = Alerts(planted.database, planted.keyring, named)
+    with receiving() as receiver:
+        alerts.channels.add("checkout", "webhook", Secret(receiver.url), actor=planted.actor)
+        for told in ("echo", "good", "out_of_money"):
+            _call(planted, upstream, told)
+        assert alerts.sender.once() == (3, 0)
+    assert [json.loads(post.body)["type"] for post in receiver.posts] == [
+        "key.failing",
+        "key.recovered",
+        "key.failing",
+    ]
+    assert [leaked(post.body + str(post.headers)) for post in receiver.posts] == [set()] * 3
+    nothing_leaked(planted, caplog)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize("kind", ["slack", "webhook", "chat"])
+def test_an_address_that_is_a_secret_is_nowhere(planted, caplog, kind):
+    scheme = "jsons" if kind == "chat" else "https"
+    address = Secret(f"{scheme}://hooks.invalid/services/{PLANTED}")
+    channel, _ = planted.alerts.channels.add("checkout", kind, address, actor=planted.actor)
+    answer = planted.alerts.history.send_test("checkout", channel.id, actor=planted.actor)
+    told = planted.alerts.history.recent("checkout", actor=planted.actor)
+    assert not answer.ok
+    assert leaked(repr(channel) + repr(answer) + repr(told)) == set()
     nothing_leaked(planted, caplog)

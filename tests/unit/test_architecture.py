@@ -58,7 +58,7 @@ HOMES = {
     "altair": ["lib/ui/charts/"],
     "pandas": [],  # only Streamlit needs it
     "genai_prices": ["lib/pricing/"],
-    "numpy": ["lib/caps/", "lib/exchange/"],
+    "numpy": ["lib/caps/", "lib/exchange/", "lib/alerts/watch.py"],
     "sqlalchemy": [
         f"lib/{room}/"
         for room in (

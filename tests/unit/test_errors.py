@@ -47,6 +47,7 @@ EXAMPLES = [
     errors.CapExceeded(_SENTENCE, window="5h", returns_at=_WHEN),
     errors.RunWaiting(_SENTENCE, run_id="r-1", resumes_at=_WHEN),
     errors.BudgetExceeded(budget=200_000, used=200_001),
+    errors.AddressLocked(_SENTENCE),
     errors.RunEnded(_SENTENCE),
     errors.NotMetered(_SENTENCE),
     errors.PriceUnknown("gpt-9"),

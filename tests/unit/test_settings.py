@@ -18,6 +18,9 @@ from lib.secret import Secret
 from lib.settings import ROOT, Settings
 
 VARIABLES = {
+    "QODEX_SMTP_URL",
+    "QODEX_MAIL_FROM",
+    "QODEX_NOTIFY_PRIVATE_HOSTS",
     "DATABASE_URL",
     "QODEX_DB_POOL",
     "QODEX_DB_TIMEOUT",

@@ -58,6 +58,9 @@ PROJECT = Place("settings/project.py", "Project", "folder", "project", "Title, l
 MEMBERS = Place(
     "settings/members.py", "Members", "group", "members", "Who has which role", Action.MANAGE_MEMBERS
 )
+ALERTS = Place(
+    "settings/alerts.py", "Alerts", "notifications", "alerts", "What is told to whom, what was told"
+)
 AUDIT_LOG = Place(
     "settings/audit_log.py",
     "Audit log",
@@ -72,7 +75,7 @@ GUIDE = Place("help/guide.py", "Guide", "menu_book", "guide", "How Qodex works, 
 SECTIONS: Mapping[str, tuple[Place, ...]] = {
     "Spend": (OVERVIEW,),
     "Runs": (RUN_LOGS,),
-    "Settings": (INTEGRATIONS, USAGE, PLAN, PROJECT, MEMBERS, AUDIT_LOG),
+    "Settings": (INTEGRATIONS, USAGE, PLAN, PROJECT, ALERTS, MEMBERS, AUDIT_LOG),
     "Help": (GUIDE,),
 }
 

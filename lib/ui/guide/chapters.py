@@ -12,6 +12,7 @@ from lib.settings import ROOT
 CHAPTERS: Mapping[str, str] = {
     "keys": "What happens with my key",
     "caps": "Caps",
+    "alerts": "Alerts",
     "exports": "Exports and imports",
     "workers": "Writing a worker",
     "operators": "For operators",

@@ -174,5 +174,5 @@ def save(act: str, dialog: str, change: Callable[[], Any], done: str, *, allowed
         return
     notices.close_dialog()
     loaders.forget()
-    notices.say(done)
+    notices.toast(done)
     st.rerun()

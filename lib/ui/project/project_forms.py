@@ -93,10 +93,10 @@ def restore(project: Project) -> None:
     try:
         front_door().project_changes.restore(project.slug, actor=acting())
     except QodexError as problem:
-        notices.say(escape(problem.sentence), icon="error")
+        notices.toast(escape(problem.sentence), icon="error")
         return
     loaders.forget()
-    notices.say(f"{escape(project.slug)} takes runs again.")
+    notices.toast(f"{escape(project.slug)} takes runs again.")
 
 
 def _deleting(project: Project) -> None:
@@ -110,7 +110,7 @@ def _deleting(project: Project) -> None:
             return
         notices.close_dialog()
         loaders.forget()
-        notices.say(f"{escape(project.slug)} was deleted.")
+        notices.toast(f"{escape(project.slug)} was deleted.")
         go(OVERVIEW)
 
 
@@ -123,5 +123,5 @@ def act(change: Callable[[], object], done: str, failure: st.delta_generator.Del
         return
     notices.close_dialog()
     loaders.forget()
-    notices.say(done)
+    notices.toast(done)
     st.rerun()

@@ -21,6 +21,7 @@ from lib.exchange.import_usage import import_usage
 from lib.platform import Platform
 from lib.reports.models import UsageFilter
 from lib.runs.log import RunFilter
+from lib.secret import Secret
 from lib.settings import Settings
 from lib.ui.base.server import real_front_door
 from tests.pages import PAGES, Dashboard, buttons, from_main, texts
@@ -36,6 +37,7 @@ EVERYWHERE = (
     Action.SET_PLAN,
     Action.IMPORT_USAGE,
     Action.MANAGE_MASTER_KEYS,
+    Action.SET_PLATFORM_ALERTS,
 )
 """What is the organisation's: a role in one project is not enough."""
 
@@ -101,6 +103,24 @@ FUNCTIONS: dict[str, tuple[Action, Act]] = {
         lambda it, slug, who: it.members.remove("old@example.com", slug=slug, actor=who),
     ),
     "see the members": (Action.MANAGE_MEMBERS, lambda it, slug, who: it.members.list(slug=slug, actor=who)),
+    "see what was told": (Action.SEE_SPEND, lambda it, slug, who: it.alerts.history.recent(slug, actor=who)),
+    "see its channels": (Action.SET_ALERTS, lambda it, slug, who: it.alerts.channels.list(slug, actor=who)),
+    "add a channel": (
+        Action.SET_ALERTS,
+        lambda it, slug, who: it.alerts.channels.add(slug, "email", Secret("a@example.com"), actor=who),
+    ),
+    "change its alerts": (
+        Action.SET_ALERTS,
+        lambda it, slug, who: it.alerts.preferences.set(slug, percents=[50], quiet=None, actor=who),
+    ),
+    "mute an alert": (
+        Action.SET_ALERTS,
+        lambda it, slug, who: it.alerts.preferences.mute(slug, "key.old", None, actor=who),
+    ),
+    "add a channel of the platform": (
+        Action.SET_PLATFORM_ALERTS,
+        lambda it, slug, who: it.alerts.channels.add(None, "email", Secret("a@example.com"), actor=who),
+    ),
     "create a project": (Action.CREATE_PROJECT, lambda it, slug, who: it.projects.add("another", actor=who)),
     "change the title": (
         Action.CHANGE_PROJECT,
@@ -235,7 +255,7 @@ def test_what_an_analyst_tries_and_may_not_is_in_the_audit_log(org: Platform, na
     with pytest.raises((Forbidden, ProjectUnknown)):
         act(org, "own", who)
     rows, total = org.audit.list(AuditFilter(actions=("access:refused",)), actor=ROOT)
-    reading = action is Action.SEE_AUDIT_LOG or name == "see the members"
+    reading = action is Action.SEE_AUDIT_LOG or name in {"see the members", "see its channels"}
     assert [row.actor for row in rows] == ([] if reading else [who.name]), total
 
 
@@ -249,6 +269,7 @@ NEEDED = {
     "plan": Role.ANALYST,
     "project": Role.ANALYST,
     "guide": Role.ANALYST,
+    "alerts": Role.ANALYST,
     "members": Role.LEAD,
     "audit_log": Role.MANAGER,
 }
@@ -328,10 +349,19 @@ def test_another_project_is_not_shown_whatever_the_address_says(signed_in: Platf
 
 def test_who_may_look_is_offered_nothing_to_change(signed_in: Platform):
     who = member(signed_in, Role.MANAGER)
-    for name in ("integrations", "plan", "overview"):
+    for name in ("integrations", "plan", "alerts", "overview"):
         page = visit(who.name, name, project="own")
         offered = {button.label for button in page.button if not button.disabled}
-        assert not offered & {"Add your key", "Replace", "Check again", "Create a project", "Add a member"}
+        assert not offered & {
+            "Add your key",
+            "Replace",
+            "Check again",
+            "Create a project",
+            "Add a member",
+            "Add a channel",
+            "Save",
+            "Send again",
+        }
         assert name == "overview" or "Send a test call" not in offered
 
 
@@ -369,7 +399,7 @@ def test_a_token_that_is_not_good_enough_ends_at_the_gate(
 
 
 def test_the_sidebar_offers_the_pages_of_the_role(signed_in: Platform):
-    common = {"Overview", "Run logs", "Integrations", "Usage", "Plan", "Project", "Guide"}
+    common = {"Overview", "Run logs", "Integrations", "Usage", "Plan", "Project", "Alerts", "Guide"}
     more: set[str] = set()
     for role, page in ((Role.ANALYST, None), (Role.MANAGER, "Audit log"), (Role.LEAD, "Members")):
         more |= {page} if page else set()

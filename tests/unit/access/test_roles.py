@@ -25,6 +25,8 @@ MATRIX = {
     Action.ASK_FOR_CAPS: (LEAD, ADMIN),
     Action.MANAGE_MEMBERS: (LEAD, ADMIN),
     Action.CHANGE_PROJECT: (LEAD, ADMIN),
+    Action.SET_ALERTS: (LEAD, ADMIN),
+    Action.SET_PLATFORM_ALERTS: (ADMIN,),
     Action.CREATE_PROJECT: (ADMIN,),
     Action.DELETE_PROJECT: (ADMIN,),
     Action.SET_PLAN: (ADMIN,),

@@ -1,0 +1,101 @@
+"""One POST to an address that a person has typed: no redirect, no proxy, no private network, within a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx2
+
+from lib.alerts.channels.answer import DEADLINE_SECONDS, Answer
+from lib.alerts.channels.guard import HostRefused, addresses_of
+
+_LONGEST_ANSWER = 2_000
+_GONE = 410
+_TOO_MANY = 429
+_LONGEST_WAIT = 86_400.0
+_PORTS = {"https": 443, "http": 80}
+
+
+@dataclass(frozen=True)
+class Posted:
+    """The other side's answer: its status (None where there was none), how it begins, and what was said of it."""
+
+    status: int | None
+    begin: str
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Poster:
+    """Posts to hosts that are public, or that the operator has named. ``certificates`` checks https."""
+
+    private_hosts: Sequence[str] = ()
+    certificates: ssl.SSLContext | None = None
+    seconds: float = DEADLINE_SECONDS
+
+    def post(self, url: str, body: str, headers: Mapping[str, str]) -> Posted:
+        """Send ``body``; raises nothing."""
+        return asyncio.run(self._within(url, body, headers))
+
+    async def _within(self, url: str, body: str, headers: Mapping[str, str]) -> Posted:
+        try:
+            async with asyncio.timeout(self.seconds):
+                return await self._post(url, body, headers)
+        except HostRefused as refused:
+            return _nothing(str(refused))
+        except TimeoutError:
+            return _nothing(f"No answer within {self.seconds:g} s.")
+        except httpx2.HTTPError as problem:
+            return _nothing(f"No connection, or none that lasted ({type(problem).__name__}).")
+
+    async def _post(self, url: str, body: str, headers: Mapping[str, str]) -> Posted:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        found = await asyncio.to_thread(addresses_of, host, port, self.private_hosts)
+        # To the address that was checked: the name might lead elsewhere the next time it is resolved.
+        numbered = f"[{found[0]}]" if ":" in found[0] else found[0]
+        target = urlunsplit((parts.scheme, f"{numbered}:{port}", parts.path or "/", parts.query, ""))
+        named = {"Host": parts.netloc.rpartition("@")[2], "User-Agent": "Qodex-Alerts", **headers}
+        client = httpx2.AsyncClient(
+            verify=self.certificates or True, trust_env=False, follow_redirects=False, timeout=self.seconds
+        )
+        async with (
+            client,
+            client.stream(
+                "POST", target, content=body.encode(), headers=named, extensions={"sni_hostname": host}
+            ) as answer,
+        ):
+            begin = await _begin(answer)
+        return Posted(answer.status_code, begin, _answer(answer))
+
+
+async def _begin(answer: httpx2.Response) -> str:
+    """How the body begins: a page of an error may be endless."""
+    content = b""
+    async for piece in answer.aiter_raw():
+        content += piece
+        if len(content) >= _LONGEST_ANSWER:
+            break
+    return content[:_LONGEST_ANSWER].decode(errors="replace")
+
+
+def _answer(answer: httpx2.Response) -> Answer:
+    status = answer.status_code
+    if answer.is_success:
+        return Answer(ok=True, said=str(status))
+    if answer.is_redirect:
+        return Answer(ok=False, said=f"{status}: it redirects, which is not followed.")
+    after = _seconds(answer.headers.get("retry-after")) if status == _TOO_MANY else None
+    return Answer(ok=False, said=str(status), gone=status == _GONE, retry_after=after)
+
+
+def _seconds(text: str | None) -> float | None:
+    return min(float(text), _LONGEST_WAIT) if text and text.isascii() and text.isdigit() else None
+
+
+def _nothing(said: str) -> Posted:
+    return Posted(None, "", Answer(ok=False, said=said))

@@ -1,0 +1,78 @@
+"""Which thresholds are told, and the hours in which only what is critical is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from lib.alerts.preferences import Preferences
+from lib.errors import QodexError
+from lib.ui.base import notices
+from lib.ui.base.server import front_door
+from lib.ui.base.wording import escape
+from lib.ui.parts import cards
+from lib.ui.shell.guards import acting
+
+_OFFERED = (50, 80, 95)
+_HOURS = list(range(24))
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How alerts of a project, or of the platform (``slug`` None), are wanted."""
+
+    slug: str | None
+    preferences: Preferences
+
+    def draw(self) -> None:
+        """The form; saved with one button."""
+        cards.heading("When they are told")
+        with st.form(f"wishes:{self.slug}", border=False):
+            percents = self._thresholds() if self.slug is not None else list(self.preferences.thresholds)
+            quiet = self._quiet()
+            st.caption(
+                "What is not urgent comes in one daily digest at 08:00. Webhooks get each alert at once."
+            )
+            sent = st.form_submit_button("Save")
+        if sent:
+            self._save(percents, quiet)
+
+    def _thresholds(self) -> list[int]:
+        st.markdown("Part of a cap that is used")
+        chosen = self.preferences.thresholds
+        offered = sorted({*_OFFERED, *chosen})
+        with st.container(horizontal=True, gap="small"):
+            ticked = [
+                st.checkbox(f"{each}%", value=each in chosen, key=f"wishes:{self.slug}:{each}")
+                for each in offered
+            ]
+        st.caption("The first refusal at a cap is always told, with when room returns.")
+        return [each for each, on in zip(offered, ticked, strict=True) if on]
+
+    def _quiet(self) -> tuple[int, int] | None:
+        begin, end = self.preferences.quiet_from, self.preferences.quiet_until
+        on = st.checkbox(
+            "Quiet hours: only what is critical", value=begin is not None, key=f"wishes:{self.slug}:quiet"
+        )
+        with st.container(horizontal=True, gap="small"):
+            first = self._hour("From", 22 if begin is None else begin)
+            last = self._hour("Until", 7 if end is None else end)
+        return (first, last) if on else None
+
+    def _hour(self, label: str, value: int) -> int:
+        key = f"wishes:{self.slug}:{label}"
+        chosen = st.selectbox(
+            label, _HOURS, index=value, format_func=lambda hour: f"{hour:02}:00", key=key, width=110
+        )
+        return int(chosen)
+
+    def _save(self, percents: Sequence[int], quiet: tuple[int, int] | None) -> None:
+        try:
+            front_door().alerts.preferences.set(self.slug, percents=percents, quiet=quiet, actor=acting())
+        except QodexError as problem:
+            st.error(escape(str(problem)), icon=":material/error:")
+            return
+        notices.toast("Saved.")
+        st.rerun()

@@ -1,0 +1,71 @@
+"""Settings > Alerts: what is told to whom, and what was told."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lib.access.projects import Project
+from lib.access.roles import Action
+from lib.ui.alerts import channels, kinds_table, told, wishes
+from lib.ui.base import address
+from lib.ui.base.wording import escape
+from lib.ui.parts import cards
+from lib.ui.shell.page_context import PageContext, page
+
+_WHOSE = {"": "Of a project", "platform": "Of the platform"}
+
+
+def main() -> None:
+    """Guard, inputs, load, draw."""
+    visit = page(Action.SEE_SPEND, title="Alerts")
+    head = cards.header("Alerts")
+    with head.right:
+        project = _whose(visit)
+    slug = project.slug if project else None
+    head.context(_context(slug, visit))
+    alerts, actor = visit.platform.alerts, visit.actor
+    may_set = project is None or visit.may(Action.SET_ALERTS, project.id)
+    preferences = alerts.preferences.get(slug, actor=actor)
+    found = alerts.history.recent(slug, actor=actor)
+    if may_set:
+        _settings(visit, slug, wishes.Wishes(slug, preferences))
+    with cards.card():
+        told.draw(slug, found, visit, may_send=may_set)
+    if may_set:
+        with cards.card():
+            kinds_table.draw(slug, preferences, visit)
+    else:
+        st.caption("Leads of the project choose what is told to whom.")
+
+
+def _whose(visit: PageContext) -> Project | None:
+    """The project, or None for the platform, which administrators may choose."""
+    with st.container(horizontal=True, gap="xsmall", width="content"):
+        if visit.may(Action.SET_PLATFORM_ALERTS):
+            of = address.select(
+                "Whose alerts", "of", list(_WHOSE), default="", width=150, format_func=_WHOSE.__getitem__
+            )
+            if of:
+                return None
+        return visit.project()
+
+
+def _context(slug: str | None, visit: PageContext) -> str:
+    if slug is None:
+        return "Who is told of the platform key, and of everything in all projects"
+    zone = visit.platform.settings.timezone
+    return f"Who is told what about {escape(slug)}, and what was told · hours of {escape(zone)}"
+
+
+def _settings(visit: PageContext, slug: str | None, wanted: wishes.Wishes) -> None:
+    found = visit.platform.alerts.channels.list(slug, actor=visit.actor)
+    cards.attention(channels.attention_of(found, visit), titled=False)
+    left, right = st.columns([8, 5], gap="small")
+    with left, cards.card(height="stretch"):
+        channels.draw(slug, found, wanted.preferences, visit)
+    with right, cards.card(height="stretch"):
+        wanted.draw()
+    channels.draw_dialogs(slug, found)
+
+
+main()
