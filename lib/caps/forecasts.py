@@ -17,7 +17,7 @@ from lib.caps.forecast_scores import TrackRecord, keep_forecasts, track_record
 from lib.caps.hourly import DAYS_BACK, HourlySpend, hourly_spend
 from lib.caps.month_end import Range, rest_of_month
 from lib.caps.reading import CapsView, Outlook
-from lib.caps.time_to_cap import AHEAD_HOURS, TimeToCap, spend_paths, time_to_cap
+from lib.caps.time_to_cap import AHEAD_HOURS, TimeToCap, new_spend_range, spend_paths, time_to_cap
 from lib.caps.windows import WINDOWS
 from lib.clock import DAY, HOUR, MINUTE, Micros
 from lib.db import Database
@@ -56,6 +56,16 @@ class CapForecast:
 
 
 @dataclass(frozen=True)
+class HeldForecast:
+    """What a window will hold at ``at``, nano-USD: in four of five cases between low and high; at most its cap."""
+
+    at: Micros
+    low_nano: int
+    middle_nano: int
+    high_nano: int
+
+
+@dataclass(frozen=True)
 class MonthForecast:
     """What a calendar month will have cost at its end, nano-USD; ``expected`` is None without enough history."""
 
@@ -91,6 +101,26 @@ class Forecasts:
         """Forecast a window of each of several projects, by slug."""
         now, spent = self._hourly(slugs, ("platform",), actor)
         return {slug: self._of_cap(slug, windows[slug], spent[slug], now, actor) for slug in slugs}
+
+    def held(self, slug: str, window: str, *, actor: Actor) -> list[HeldForecast]:
+        """Forecast what ``window`` (5h or 7d) of a project will hold over 48 hours, from now; empty without history.
+
+        Raises:
+            ProjectUnknown: no such project, or the actor may not know of it.
+        """
+        now, found = self._hourly([slug], ("platform",), actor)
+        spent = found[slug]
+        paths = None if spent.is_idle else spend_paths(spent.history(self._zone))
+        if paths is None:
+            return []
+        waits = [0, *(spent.until + hours * HOUR - now for hours in AHEAD_HOURS)]
+        outlooks = self._caps.forecast(slug, waits, actor=actor)
+        new = new_spend_range(np.maximum(0.0, paths - spent.under_way), WINDOWS[window] // HOUR)
+        columns = np.hstack((np.zeros((3, 1)), new)).T
+        return [
+            HeldForecast(each.at, *(_at_most_cap(each, window, nano) for nano in column))
+            for each, column in zip(outlooks, columns, strict=True)
+        ]
 
     def month(self, slugs: Sequence[str], sources: Sequence[str], *, actor: Actor) -> MonthForecast:
         """Forecast what this month will have cost these projects together, on these ledgers (platform, byok)."""
@@ -139,6 +169,11 @@ class Forecasts:
             ids = visible_ids(connection, actor, slugs) if slugs else []
             found = hourly_spend(connection, ids, sources, now - DAYS_BACK * DAY, now)
         return now, {slug: found[project_id] for slug, project_id in zip(slugs, ids, strict=True)}
+
+
+def _at_most_cap(outlook: Outlook, window: str, new_nano: float) -> int:
+    """What is spent anew is never more than what is free."""
+    return outlook.taken_nano[window] + min(round(new_nano), outlook.free_nano[window])
 
 
 def _free(outlook: Outlook, window: str) -> float:

@@ -32,10 +32,14 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """The room of each window at an instant to come, if nothing new is spent; nano-USD, by window."""
+    """The room of each window at an instant to come, if nothing new is spent; nano-USD, by window.
+
+    ``taken_nano``: what is used and reserved then.
+    """
 
     at: Micros
     free_nano: Mapping[str, int]
+    taken_nano: Mapping[str, int]
 
 
 class CapsView:
@@ -182,13 +186,8 @@ def _outlook(at: CapState, moment: Micros, totals: Mapping[Micros, int]) -> Outl
     caps: Mapping[str, int] = at.caps.nano
     if at.caps.later is not None and moment >= at.caps.later[0]:
         caps = at.caps.later[1]
-    return Outlook(
-        moment,
-        {
-            name: max(0, caps[name] - (at.counted - totals[moment - length]) - at.reserved)
-            for name, length in WINDOWS.items()
-        },
-    )
+    taken = {name: at.counted - totals[moment - length] + at.reserved for name, length in WINDOWS.items()}
+    return Outlook(moment, {name: max(0, caps[name] - nano) for name, nano in taken.items()}, taken)
 
 
 def _totals(connection: Connection, project_id: str, moments: Sequence[Micros]) -> dict[Micros, int]:

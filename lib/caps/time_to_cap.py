@@ -73,6 +73,17 @@ def time_to_cap(paths: Floats, free_now: float, room: Sequence[float], length_ho
     return TimeToCap(float((when <= SOON_HOURS).mean()), float(np.isfinite(when).mean()), early, middle, late)
 
 
+def new_spend_range(paths: Floats, length_hours: int) -> Floats:
+    """Return what of the coming spend a window holds at each of ``AHEAD_HOURS`` (columns).
+
+    The rows are the low and high end of the middle 80 % of the outcomes, and between them the median.
+    """
+    hours = np.array([0, *AHEAD_HOURS], dtype=np.float64)
+    spent = np.hstack((np.zeros((len(paths), 1)), paths))
+    held = np.sort(_held(spent, hours, length_hours)[:, 1:], axis=0)
+    return held[[round(share * (len(held) - 1)) for share in (_LOW, _MIDDLE, _HIGH)]]
+
+
 def _held(spent: Floats, hours: Floats, length: int) -> Floats:
     """What of the new spend is in the window at each hour: what was spent a window's length ago has left it."""
     asked = np.maximum(0.0, hours - length)

@@ -66,7 +66,8 @@ def _past_and_future(visit: PageContext, project: Project) -> None:
         return
     left, right = st.columns([8, 5])
     with left:
-        windows.draw_week(points, room.windows["7d"], spent, visit.zone)
+        ahead = forecast.held_forecast(slug, "7d", visit.actor)
+        windows.draw_week(points, room.windows["7d"], spent, visit.zone, ahead=ahead)
     with right:
         windows.draw_outlook(caps.forecast(slug, list(windows.AHEAD.values()), actor=visit.actor), visit.zone)
 

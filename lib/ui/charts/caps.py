@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import altair as alt
 
+from lib.caps.forecasts import HeldForecast
 from lib.caps.reading import Point
 from lib.clock import from_micros
 from lib.pricing.amounts import NANO, usd
@@ -61,28 +62,54 @@ def _part(x: alt.X, since: str, until: str, slot: str, *, opacity: float = 1.0) 
 _HELD = "In the 7-day window"
 
 
-def consumption(points: Sequence[Point], *, cap_nano: int, zone: ZoneInfo) -> Chart:
-    """What the 7-day window held over time, against its cap; the last point is now."""
+def consumption(
+    points: Sequence[Point], *, cap_nano: int, zone: ZoneInfo, ahead: Sequence[HeldForecast] = ()
+) -> Chart:
+    """What the 7-day window held over time, against its cap; the last point is now.
+
+    ``ahead``: what it will hold, from now on, drawn as a band.
+    """
     highest, now = max(point.nano for point in points), points[-1]
-    top, held = max(highest, cap_nano), wording.moneys(*(point.nano for point in points))
+    top = max(highest, cap_nano, *(each.high_nano for each in ahead), 0)
+    instants = [*points, *(Point(each.at, each.middle_nano) for each in ahead)]
+    held = wording.moneys(*(point.nano for point in points))
+    words = [*held, *(_expected(each) for each in ahead)]
+    gap, before = [None] * len(ahead), [None] * len(points)
     columns: Columns = {
-        **_columns(points, zone),
-        "USD": [dollars(point.nano) for point in points],
-        **theme.tooltip_columns({_HELD: held}),
+        **_columns(instants, zone),
+        "USD": [*(dollars(point.nano) for point in points), *gap],
+        "Shown": [dollars(point.nano) for point in instants],
+        **{
+            name: [*before, *(dollars(nano) for nano in values)]
+            for name, values in {
+                "Low": [each.low_nano for each in ahead],
+                "Middle": [each.middle_nano for each in ahead],
+                "High": [each.high_nano for each in ahead],
+            }.items()
+        },
+        **theme.tooltip_columns({_HELD: words}),
     }
     facts: Facts = {
-        **theme.listed("Midnights", _midnights(points, zone, _WIDE)),
+        **theme.listed("Midnights", _midnights(instants, zone, _WIDE)),
         **theme.listed("Steps", _steps_to(top)),
         "Top": dollars(top) * 1.12 or 1.0,
         "Cap": dollars(cap_nano),
         "Cap_words": f"7-day cap {wording.money(cap_nano)}",
         "Now": f"Now {held[-1]}",
+        "Now_at": float(now.at // 1000),
     }
     described = (
         "Platform-funded spend in the rolling 7-day window, in USD, against the cap of "
         f"{wording.money(cap_nano)}: now {wording.money(now.nano)}, at most {wording.money(highest)}."
     )
+    if ahead:
+        described += f" In 48 hours {_expected(ahead[-1])}."
     return Chart(columns, _consumption(), described, 290, facts=facts)
+
+
+def _expected(each: HeldForecast) -> str:
+    low, middle, high = wording.moneys(each.low_nano, each.middle_nano, each.high_nano)
+    return f"about {middle} ({low} to {high})"
 
 
 @cache
@@ -90,9 +117,17 @@ def _consumption() -> Spec:
     # A smaller tick count, also the theme's, would thin the values out and take the cap's own label away.
     y = _up_to_top(theme.labelled("Steps", labelOverlap=False, tickCount=2 * _MOST_STEPS))
     x = _instants()
-    spent, last = _ledger(x, y("USD:Q")), f"datum.At === {theme.extent('At')}[1]"
+    last = f"datum.At === {theme.fact('Now_at')} && isValid(datum.USD)"
+    spent = _ledger(x, y("USD:Q")).transform_filter("isValid(datum.USD)")
+    coming = theme.in_slot(PLATFORM).transform_filter("isValid(datum.Low)")
     now = alt.Chart().transform_filter(last).transform_calculate(Words=theme.fact("Now"))
     return theme.drawing(
+        coming.mark_area(opacity=0.2, tooltip=False).encode(
+            x=x, y=y("Low:Q"), y2="High", color=theme.color()
+        ),
+        coming.mark_line(strokeWidth=1.5, strokeDash=[4, 3], tooltip=False).encode(
+            x=x, y=y("Middle:Q"), color=theme.color()
+        ),
         spent.mark_area(opacity=0.14, **_STEPS),
         spent.mark_line(strokeWidth=1.8, **_STEPS),
         *_cap_line(y("Cap:Q")),
@@ -100,7 +135,7 @@ def _consumption() -> Spec:
         theme.annotation(now, "Limit", align="right", dx=4, dy=-12, weight=600).encode(
             x=x, y=y("USD:Q"), text="Words:N"
         ),
-        theme.nearest_point_tooltip(x, y("USD:Q"), theme.tooltip([_HELD], {"At": "Time"})),
+        theme.nearest_point_tooltip(x, y("Shown:Q"), theme.tooltip([_HELD], {"At": "Time"})),
     )
 
 

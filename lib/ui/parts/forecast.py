@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 from lib.access.roles import Actor
-from lib.caps.forecasts import CapForecast, MonthForecast
+from lib.caps.forecasts import CapForecast, HeldForecast, MonthForecast
 from lib.clock import Micros, from_micros
 from lib.ui.base import loaders
 from lib.ui.base.server import front_door
@@ -24,6 +24,11 @@ def cap_forecasts(windows: Mapping[str, str], actor: Actor) -> dict[str, CapFore
         if slugs
         else {}
     )
+
+
+def held_forecast(slug: str, window: str, actor: Actor) -> list[HeldForecast]:
+    """Forecast what a window of a project will hold over 48 hours; empty where nothing is known."""
+    return loaders.cached_for_a_minute(front_door().forecasts.held, slug, window, actor=actor)
 
 
 def cap_sentence(found: CapForecast, zone: ZoneInfo) -> str:

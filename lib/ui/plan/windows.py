@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from lib.access.projects import Project
-from lib.caps.forecasts import CapForecast
+from lib.caps.forecasts import CapForecast, HeldForecast
 from lib.caps.plans import Plan
 from lib.caps.reading import Outlook, Point
 from lib.caps.windows import TITLES, Headroom, Window
@@ -147,13 +147,20 @@ def _rolls_off(window: Window, now: Micros, zone: ZoneInfo) -> str:
 # --- the past week, and what comes back ------------------------------------------------------------
 
 
-def draw_week(points: Sequence[Point], window: Window, spent: Totals, zone: ZoneInfo) -> None:
-    """What the 7-day window held during the last 7 days; and what of the spend counts."""
+def draw_week(
+    points: Sequence[Point], window: Window, spent: Totals, zone: ZoneInfo, *, ahead: Sequence[HeldForecast]
+) -> None:
+    """What the 7-day window held during the last 7 days, and what it will probably hold; and what counts."""
     with cards.card(height="stretch"):
         cards.heading(
             "Spend in the last 7 days, USD", note=f"rolling sum, platform-funded only; times in {zone.key}"
         )
-        theme.show(caps.consumption(points, cap_nano=window.cap_nano, zone=zone))
+        theme.show(caps.consumption(points, cap_nano=window.cap_nano, zone=zone, ahead=ahead))
+        if ahead:
+            st.caption(
+                "Dashed: what it will probably hold over the next 48 hours; in four of five cases it stays within "
+                "the band. New spend ends at the cap."
+            )
         st.caption(_what_counts(window.used_nano - window.unknown_nano, spent))
 
 

@@ -83,6 +83,17 @@ def test_steady_spend_reaches_the_cap_when_the_room_is_used(shop: Shop, clock: C
     assert abs(found.median - (NOON + 6 * HOUR)) <= HOUR
 
 
+def test_what_a_window_will_hold_begins_with_now_and_ends_at_the_cap(shop: Shop, clock: Clock):
+    shop.add(cap_7d=106 * AN_HOUR)
+    assert made(shop).held("shop", "7d", actor=ADMIN) == []
+    spend_each_hour(shop, clock, hours=100)
+    first, *rest = made(shop).held("shop", "7d", actor=ADMIN)
+    assert (first.at, first.low_nano, first.high_nano) == (NOON, 100 * AN_HOUR, 100 * AN_HOUR)
+    assert all(each.low_nano <= each.middle_nano <= each.high_nano <= 106 * AN_HOUR for each in rest)
+    assert rest[2].middle_nano == 103 * AN_HOUR
+    assert rest[-1].at == NOON - NOON % HOUR + 48 * HOUR
+
+
 def test_imports_move_no_forecast_of_a_cap(shop: Shop, clock: Clock):
     shop.add(cap_7d=106 * AN_HOUR)
     spend_each_hour(shop, clock, hours=100)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from lib.caps.forecasts import HeldForecast
 from lib.caps.reading import Point
 from lib.clock import HOUR, to_micros
 from lib.reports.models import DayRow, HourRow, Totals
@@ -390,6 +391,18 @@ def test_the_last_point_says_what_the_window_holds_now():
     chart = caps.consumption(week(1, 3, 2), cap_nano=10**10, zone=UTC_ZONE)
     assert "now $2.00, at most $3.00" in chart.alt
     assert chart.facts["Now"] == "Now $2.00"
+
+
+def test_what_will_be_held_is_a_band_from_now_on_in_the_same_drawing():
+    now, later = week(1, 3, 2), NOW + 48 * HOUR
+    ahead = [HeldForecast(NOW, *[2 * 10**9] * 3), HeldForecast(later, 10**9, 3 * 10**9, 4 * 10**9)]
+    chart = caps.consumption(now, cap_nano=10**10, zone=UTC_ZONE, ahead=ahead)
+    assert chart.spec is caps.consumption(now, cap_nano=10**10, zone=UTC_ZONE).spec
+    assert chart.columns["USD"] == [1.0, 3.0, 2.0, None, None]
+    assert chart.columns["Low"] == [None, None, None, 2.0, 1.0]
+    assert chart.columns["High"] == [None, None, None, 2.0, 4.0]
+    assert chart.facts["Now_at"] == NOW // 1000
+    assert chart.alt.endswith("In 48 hours about $3.00 ($1.00 to $4.00).")
 
 
 def test_hours_are_told_apart_also_where_the_clock_shows_one_twice():
