@@ -65,7 +65,7 @@ def test_each_step_is_in_the_audit_log_with_who_and_how_many_and_no_secret(serve
     ]
     resealed = server.log("key:resealed")
     assert [(who, slug, told) for _, who, slug, told in resealed] == [
-        ("olga", slug, {"master_key_id": made.id, "version": 1}) for slug in SLUGS
+        ("olga", slug, {"provider": "openai", "master_key_id": made.id, "version": 1}) for slug in SLUGS
     ]
     rows = repr(server.vault.sql("SELECT * FROM audit_log"))
     for line in server.path.read_text().splitlines():
