@@ -141,7 +141,7 @@ class Result:
     requests: int
     rows: int
     unknown: int
-    wrong_runs: int
+    wrong_runs: list[str]
     cut_before_leaving: int
     """Calls of workers that died, or were interrupted, between their opening and the last byte of their request."""
     open_calls: int
@@ -275,7 +275,7 @@ class Soak:
             events=self._happened,
         )
 
-    def _compare(self, rows: Sequence[Any], endings: dict[str, str]) -> tuple[int, int]:
+    def _compare(self, rows: Sequence[Any], endings: dict[str, str]) -> tuple[list[str], int]:
         """Runs whose rows are not their requests, and rows of calls that never left; see ``Result``.
 
         A thread makes one call after the other. So a run that was interrupted, or whose worker died, can have one row
@@ -290,7 +290,11 @@ class Soak:
         may_be_cut = Counter(row.run_id for row in cancelled)
         may_be_cut.update({row.run_id for row in interrupted if row not in cancelled})
         extra = {run_id: written[run_id] - sent[run_id] for run_id in sent.keys() | written.keys()}
-        wrong = sum(not 0 <= number <= may_be_cut[run_id] for run_id, number in extra.items())
+        wrong = [
+            f"{endings.get(run_id)}: {number} rows too many, of {[(row.status, row.error_code) for row in rows if row.run_id == run_id]}"
+            for run_id, number in extra.items()
+            if not 0 <= number <= may_be_cut[run_id]
+        ]
         cut = sum(extra.values())
         return wrong, cut
 
@@ -321,7 +325,7 @@ def faults(found: Result) -> list[str]:
     return [
         fault
         for fault, is_there in {
-            "the rows of a run are not its requests": found.wrong_runs > 0,
+            "the rows of a run are not its requests": bool(found.wrong_runs),
             "calls are open": found.open_calls > 0,
             "something is reserved": found.reserved > 0,
             "an account is not the sum of its events": found.wrong_accounts > 0,
