@@ -88,6 +88,8 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length", 0))
             body = self.rfile.read(length).decode()
+            if len(body.encode()) < length:
+                return  # its sender was killed: half a request is none
             headers = {name.lower(): value for name, value in self.headers.items()}
             receiver.posts.append(Post(self.path, headers, body))
             with suppress(OSError):
