@@ -130,6 +130,20 @@ class Interrupter:
             self.interrupt()
 
 
+def apart(act: Callable[[], object]) -> None:
+    """Do it in a generator, which has a state of exceptions of its own.
+
+    What a tracing hook raises in the last line of an ``except`` block leaves the block's exception behind as the one
+    that is being handled, for good: the hook comes where no signal is handled.
+    """
+
+    def generator() -> Iterator[None]:
+        act()
+        yield
+
+    next(generator())
+
+
 def raising(kind: type[BaseException]) -> Callable[[], object]:
     """What a signal handler does that ends a piece of work."""
 

@@ -22,6 +22,7 @@ from sqlalchemy import text
 from lib.db import Database
 from lib.db.blocks.limits import Limits
 from lib.db.raw_execute import raw_execute
+from tests.interruptions import apart
 
 ROOT = Path(__file__).resolve().parents[3]
 ADD = text("INSERT INTO notes (who) VALUES ('inside')")
@@ -77,7 +78,7 @@ def interrupted(
     interrupter = Interrupter(kind, at)
     try:
         sys.settrace(interrupter)
-        act()
+        apart(act)
     except kind:
         sys.settrace(None)
         then()

@@ -26,7 +26,7 @@ from lib.platform import Platform, Run
 from lib.secret import Secret
 from lib.settings import Settings
 from tests.calls import CALLS, SAY, ask
-from tests.interruptions import Interrupter, Place, Scene, TimeLimit, other_process, raising, sampled
+from tests.interruptions import Interrupter, Place, Scene, TimeLimit, apart, other_process, raising, sampled
 from tests.upstream import PLATFORM_KEY, ScriptedUpstream
 
 CHAT = CALLS["chat stream"]
@@ -140,7 +140,7 @@ def interrupted_call(scene: Scene, kind: type[BaseException], name: str, place: 
             keep_alive(patch)
         try:
             with follower.following():
-                act(client)
+                apart(partial(act, client))
             is_answered = name not in UNANSWERED
         except BaseException as problem:  # noqa: BLE001 - whatever it is
             scene.require_works()
@@ -157,11 +157,17 @@ def test_an_exception_at_any_line_of_a_call(scene: Scene, kind: type[BaseExcepti
 
 def interrupted_run(scene: Scene, kind: type[BaseException], _: str, place: Place | None) -> Call:
     follower, run_id, is_answered = Interrupter(place, raising(kind)), "", False
-    try:
-        with follower.following(), scene.platform.run("shop") as run:
+
+    def act() -> None:
+        nonlocal run_id, is_answered
+        with scene.platform.run("shop") as run:
             run_id = run.id
             ask(run.openai.with_options(max_retries=0, default_headers={"x-run": run.id}))
             is_answered = True
+
+    try:
+        with follower.following():
+            apart(act)
     except BaseException as problem:  # noqa: BLE001 - whatever it is
         scene.require_works()
         follower.require_left_by(problem, kind)
