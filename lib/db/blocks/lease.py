@@ -146,10 +146,9 @@ class Lease:
     def _finish(self, error: BaseException | None) -> None:
         if self._kept is None or self._kind.bare:
             return
-        if error is None:  # a reader's, too: psycopg forgets what it has prepared when it rolls back
-            self._parts.side.commit(self._kept.driver)
-        else:
-            self._parts.side.rollback(self._kept.driver)
+        side = self._parts.side
+        end = side.rollback if error is not None else side.commit if self._kind.write else side.end_read
+        end(self._kept.driver)
 
     def _on_live_connection(self, act: Callable[[Any], T]) -> T:
         """Do the first thing on a connection; on a new one where the server has ended the old one meanwhile."""

@@ -36,6 +36,9 @@ class Driver(Protocol):
     def rollback(self, driver: Any) -> None:
         """Undo what was written, and leave the connection fit for the next transaction."""
 
+    def end_read(self, driver: Any) -> None:
+        """End a transaction that was to read only; nothing that it wrote stays."""
+
     def close(self, driver: Any) -> None:
         """Close it, whatever state it is in."""
 

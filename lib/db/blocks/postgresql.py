@@ -85,6 +85,10 @@ class PostgreSQL:
         driver.rollback()
         driver.seconds = _patience(self._limits.seconds)
 
+    def end_read(self, driver: Any) -> None:
+        """End a transaction that the server lets only read. Rolled back, psycopg would forget what it has prepared."""
+        self.commit(driver)
+
     def close(self, driver: Any) -> None:
         """Whatever state it is in: the server undoes what has not committed."""
         try:

@@ -65,6 +65,10 @@ class SQLite:
         """Undo what was written, and leave the connection fit for the next transaction."""
         driver.rollback()
 
+    def end_read(self, driver: Any) -> None:
+        """End a transaction that was to read only; nothing that it wrote stays."""
+        driver.rollback()
+
     def close(self, driver: Any) -> None:
         """Whatever state it is in. Statements that are still held somewhere would keep its locks: so first undo."""
         try:

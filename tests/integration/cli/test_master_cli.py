@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lib.cli import cli
+from lib.secret import Secret
 from lib.vault.masters import id_of
 from tests.upstream import GOOD_KEY, ScriptedUpstream
 
@@ -68,7 +69,7 @@ def test_the_four_commands_in_their_order_change_the_master_key(run: Run, path: 
 
 def test_no_command_but_new_for_the_environment_shows_a_master_key(run: Run, path: Path) -> None:
     run("master", "new")
-    lines = [line for line in path.read_text().splitlines() if id_of(line)]
+    lines = [line for line in path.read_text().splitlines() if id_of(Secret(line))]
     ((old, _, _), _) = master_keys(run)
     words = (["status"], ["status", "--json"], ["rotate", "--yes"], ["retire", old, "--yes"], ["status"])
     told = "".join(run("master", *each).output for each in words)
@@ -116,9 +117,10 @@ def test_for_the_environment_the_line_is_on_standard_output_and_the_order_is_tol
     assert path.read_text().strip() == old
     both = f"{new},{old}"
     assert (
-        f"Sealed 1 key with {id_of(new)}" in run("master", "rotate", "--yes", QODEX_MASTER_KEYS=both).stderr
+        f"Sealed 1 key with {id_of(Secret(new))}"
+        in run("master", "rotate", "--yes", QODEX_MASTER_KEYS=both).stderr
     )
-    told = run("master", "retire", str(id_of(old)), QODEX_MASTER_KEYS=both)
+    told = run("master", "retire", str(id_of(Secret(old))), QODEX_MASTER_KEYS=both)
     assert "take entry 2 out of\nQODEX_MASTER_KEYS on every server" in told.stderr
     shown = json.loads(run("master", "status", "--json", QODEX_MASTER_KEYS=new).stdout)
     assert (shown["source"], shown["locked"]) == ("QODEX_MASTER_KEYS", [])
