@@ -54,7 +54,8 @@ class OpenAI:
         "gpt-4.1-nano",
         "o4-mini",
     )
-    first_call = 'run.openai.responses.create(model="gpt-5-mini", input="Say hello")'
+    first_call = """run.openai.responses.create(
+    model="gpt-5-mini", input="Say hello")"""
     key_headers = frozenset({"authorization"})
     account_headers = frozenset({"openai-organization", "openai-project"})
     harmless_queries: frozenset[str] = frozenset()

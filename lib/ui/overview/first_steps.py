@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from textwrap import indent
 
 import streamlit as st
 
@@ -66,7 +67,7 @@ def draw(viewer: Viewer, slug: str | None, *, has_key: bool, funded: bool) -> No
         workspace.draw_offer(viewer.actor)
     with right, card(height="stretch"):
         heading("From a worker", note="the same first call in Python")
-        call = registry.provider(DEFAULT).first_call
+        call = indent(registry.provider(DEFAULT).first_call, " " * 4).lstrip()
         st.code(_WORKER.format(slug=slug or "my-project", call=call), language=None)
     new_project.draw()
 
