@@ -39,7 +39,9 @@ pytestmark = [
 
 
 @pytest.fixture
-def scene(settings: Settings, upstream: ScriptedUpstream) -> Iterator[Scene]:
+def scene(settings: Settings, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    # pytest's would keep the frames of a finalizer that was interrupted, and what they hold, until the test ends.
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     told = {"openai_api_key": Secret(PLATFORM_KEY), "db_timeout": 60.0}
     platform = Platform(settings.model_copy(update=told), durable=False)
     with ExitStack() as stack:
