@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -61,7 +62,7 @@ def run(environment: dict[str, str]) -> Run:
     return run
 
 
-def shown(result: Result) -> object:
+def shown(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
@@ -126,6 +127,50 @@ def test_a_failure_is_one_sentence_on_standard_error(run: Run, words: list[str],
 )
 def test_a_command_that_makes_no_sense_ends_with_2(run: Run, words: list[str]) -> None:
     assert run(*words, status=2).stdout == ""
+
+
+def test_a_project_gets_a_title_and_labels(run: Run) -> None:
+    told = run(
+        "projects",
+        "set",
+        "checkout-api",
+        "--name",
+        "Checkout API",
+        "--label",
+        "owner=ann",
+        "--label",
+        "team=pay",
+    )
+    assert "checkout-api has the title Checkout API." in told.stderr
+    assert "checkout-api: owner is ann from now on." in told.stderr
+    assert [each["name"] for each in shown(run("projects", "list", "--json"))] == ["Checkout API"]
+    assert "has no label owner any more" in run("projects", "set", "checkout-api", "--label", "owner=").stderr
+
+
+def test_a_label_that_is_none_changes_nothing(run: Run) -> None:
+    told = run("projects", "set", "checkout-api", "--name", "New", "--label", "owner", status=2)
+    assert "A label is KEY=VALUE, not 'owner'." in told.stderr
+    assert [each["name"] for each in shown(run("projects", "list", "--json"))] == ["Checkout"]
+
+
+def test_an_archived_project_is_restored_and_one_that_was_used_is_not_deleted(run: Run) -> None:
+    run("keys", "set", "checkout-api", typed=GOOD_KEY)
+    assert run("projects", "archive", "checkout-api", "--destroy-key").stderr.endswith(
+        "Its key was destroyed.\n"
+    )
+    [project] = shown(run("projects", "list", "--json"))
+    assert project["archived_at"]
+    run("projects", "restore", "checkout-api")
+    [project] = shown(run("projects", "list", "--json"))
+    assert not project["archived_at"]
+    assert run("projects", "delete", "checkout-api", "--yes", status=1).stderr
+
+
+def test_a_project_that_was_never_used_is_deleted_after_a_confirmation(run: Run) -> None:
+    run("projects", "delete", "checkout-api", typed="n\n", status=1)
+    assert len(shown(run("projects", "list", "--json"))) == 1
+    run("projects", "delete", "checkout-api", typed="y\n")
+    assert shown(run("projects", "list", "--json")) == []
 
 
 def test_members_are_listed_for_a_project_for_all_projects_and_altogether(run: Run) -> None:
