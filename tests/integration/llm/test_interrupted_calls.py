@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -39,9 +40,16 @@ pytestmark = [
 
 
 @pytest.fixture
-def scene(settings: Settings, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    # pytest's would keep the frames of a finalizer that was interrupted, and what they hold, until the test ends.
+def scene(
+    settings: Settings,
+    upstream: ScriptedUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> Iterator[Scene]:
+    # pytest keeps what it shows until the test ends, and with it the frames of interruptions and what they hold:
+    # those that came into a finalizer, and those that were logged.
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    caplog.set_level(logging.CRITICAL + 1)
     told = {"openai_api_key": Secret(PLATFORM_KEY), "db_timeout": 60.0}
     platform = Platform(settings.model_copy(update=told), durable=False)
     with ExitStack() as stack:
