@@ -31,16 +31,28 @@ class ProjectChanges:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def rename(self, slug: str, title: str, *, actor: Actor) -> Project:
-        """Give the project another title; its short name never changes. Raises BadInput, Forbidden."""
-        title = clean_name(title)
-        with self._changing(slug, actor, "change the title") as (connection, before):
-            after = replace(before, name=title)
-            connection.execute(update(projects).where(projects.c.id == before.id).values(name=title))
-            self._record(
-                connection, actor, Tag.PROJECT_RENAMED, after, {"title": before.name}, {"title": title}
-            )
-        return after
+    def describe(
+        self, slug: str, *, title: str | None = None, labels: Mapping[str, str] | None = None, actor: Actor
+    ) -> None:
+        """Give the project another title, labels from now on, or both at once; its short name never changes.
+
+        Args:
+            slug: which project.
+            title: None leaves it.
+            labels: by name; an empty value takes one away. What was before stays as it was.
+            actor: who asks.
+
+        Raises:
+            BadInput: the title, a name or a value cannot be used, or there are too many labels. Nothing is changed.
+            Forbidden: that takes the role lead.
+        """
+        title = None if title is None else clean_name(title)
+        pairs = [_clean_label(name, value) for name, value in (labels or {}).items()]
+        with self._changing(slug, actor, "describe the project") as (connection, project):
+            if title is not None:
+                self._rename(connection, project, title, actor)
+            for name, value in pairs:
+                self._set_label(connection, project, name, value, actor)
 
     def archive(self, slug: str, *, actor: Actor) -> Project:
         """No more runs, and out of every choice of projects; history, exports and the key stay.
@@ -84,36 +96,6 @@ class ProjectChanges:
         with self._database.read() as connection:
             return _is_empty(connection, find_for(connection, slug, actor, Action.SEE_SPEND).id)
 
-    def set_label(self, slug: str, name: str, value: str, *, actor: Actor) -> None:
-        """Give the project a label from now on; an empty value takes it away. What was before stays as it was.
-
-        Raises:
-            BadInput: the name or the value cannot be used, or there are too many labels.
-            Forbidden: that takes the role lead.
-        """
-        name, value = name.strip(), value.strip()
-        if not _LABEL.fullmatch(name):
-            raise BadInput(
-                "A label's name has small letters, digits, dots, hyphens and underlines, such as cost_centre."
-            )
-        if len(value) > _LONGEST_VALUE or not value.isprintable():
-            raise BadInput(f"A label's value has at most {_LONGEST_VALUE} characters, on one line.")
-        with self._changing(slug, actor, "change a label") as (connection, project):
-            now = self._database.now(connection)
-            before = _labels(connection, project.id, now)
-            if before.get(name, "") == value:
-                return
-            if value and name not in before and len(before) >= _MOST_LABELS:
-                raise BadInput(f"A project has at most {_MOST_LABELS} labels.")
-            here = (project_labels.c.project_id == project.id) & (project_labels.c.name == name)
-            connection.execute(delete(project_labels).where(here, project_labels.c.since >= now))
-            row = {"project_id": project.id, "name": name, "since": now, "value": value or None}
-            connection.execute(insert(project_labels), row)
-            was = {"label": name, "value": before.get(name)}
-            self._record(
-                connection, actor, Tag.PROJECT_LABELLED, project, was, {"label": name, "value": value}
-            )
-
     def labels(self, slug: str, *, actor: Actor, at: Micros | None = None) -> Mapping[str, str]:
         """The labels of the project, by name: now, or at that instant."""
         with self._database.read() as connection:
@@ -126,6 +108,27 @@ class ProjectChanges:
     ) -> Iterator[tuple[Connection, Project]]:
         with denials_logged(self._database, actor, what, slug), self._database.write() as connection:
             yield connection, find_for(connection, slug, actor, action, lock=True)
+
+    def _rename(self, connection: Connection, before: Project, title: str, actor: Actor) -> None:
+        after = replace(before, name=title)
+        connection.execute(update(projects).where(projects.c.id == before.id).values(name=title))
+        self._record(connection, actor, Tag.PROJECT_RENAMED, after, {"title": before.name}, {"title": title})
+
+    def _set_label(
+        self, connection: Connection, project: Project, name: str, value: str, actor: Actor
+    ) -> None:
+        now = self._database.now(connection)
+        before = _labels(connection, project.id, now)
+        if before.get(name, "") == value:
+            return
+        if value and name not in before and len(before) >= _MOST_LABELS:
+            raise BadInput(f"A project has at most {_MOST_LABELS} labels.")
+        here = (project_labels.c.project_id == project.id) & (project_labels.c.name == name)
+        connection.execute(delete(project_labels).where(here, project_labels.c.since >= now))
+        row = {"project_id": project.id, "name": name, "since": now, "value": value or None}
+        connection.execute(insert(project_labels), row)
+        was = {"label": name, "value": before.get(name)}
+        self._record(connection, actor, Tag.PROJECT_LABELLED, project, was, {"label": name, "value": value})
 
     def _set_archived(
         self, connection: Connection, actor: Actor, before: Project, at: Micros | None
@@ -147,6 +150,17 @@ class ProjectChanges:
     ) -> None:
         now = self._database.now(connection)
         audit.record(connection, now, actor, tag, project.subject, before=before, after=after)
+
+
+def _clean_label(name: str, value: str) -> tuple[str, str]:
+    name, value = name.strip(), value.strip()
+    if not _LABEL.fullmatch(name):
+        raise BadInput(
+            "A label's name has small letters, digits, dots, hyphens and underlines, such as cost_centre."
+        )
+    if len(value) > _LONGEST_VALUE or not value.isprintable():
+        raise BadInput(f"A label's value has at most {_LONGEST_VALUE} characters, on one line.")
+    return name, value
 
 
 def _is_empty(connection: Connection, project_id: str) -> bool:

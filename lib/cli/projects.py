@@ -79,11 +79,12 @@ def change(
     if (on_key_failure, plan, name, labels) == (None, None, None, ()):
         raise click.UsageError("Say what to change: --name, --label, --on-key-failure or --plan.")
     projects, changes = session.platform.projects, session.platform.project_changes
-    pairs = [_pair(label) for label in labels]
+    pairs = dict(_pair(label) for label in labels)
+    if name is not None or pairs:
+        changes.describe(slug, title=name, labels=pairs, actor=session.actor)
     if name is not None:
-        say(f"{slug} has the title {changes.rename(slug, name, actor=session.actor).name}.")
-    for key, value in pairs:
-        changes.set_label(slug, key, value, actor=session.actor)
+        say(f"{slug} has the title {name.strip()}.")
+    for key, value in pairs.items():
         say(f"{slug}: {key} is {value} from now on." if value else f"{slug} has no label {key} any more.")
     if plan is not None:
         say(f"{projects.set_plan(slug, plan, actor=session.actor).slug} is on the plan {plan}.")

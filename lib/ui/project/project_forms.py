@@ -27,8 +27,8 @@ def draw_title(project: Project, *, allowed: bool) -> None:
         failure = st.container()
         sent = st.form_submit_button("Save title", disabled=not allowed)
     if sent:
-        change = front_door().project_changes.rename
-        act(lambda: change(project.slug, title or "", actor=acting()), "Title saved.", failure)
+        change = front_door().project_changes.describe
+        act(lambda: change(project.slug, title=title or "", actor=acting()), "Title saved.", failure)
 
 
 def draw_labels(project: Project, labels: Mapping[str, str], *, allowed: bool) -> None:
@@ -48,8 +48,8 @@ def draw_labels(project: Project, labels: Mapping[str, str], *, allowed: bool) -
         failure = st.container()
         sent = st.form_submit_button("Set label", help="An empty value takes the label away.")
     if sent:
-        change = front_door().project_changes.set_label
-        act(lambda: change(project.slug, typed, wanted, actor=acting()), "Label saved.", failure)
+        change = front_door().project_changes.describe
+        act(lambda: change(project.slug, labels={typed: wanted}, actor=acting()), "Label saved.", failure)
 
 
 def draw_archiving(project: Project, key: KeyState) -> None:
@@ -71,7 +71,10 @@ def _archiving(project: Project, key: KeyState) -> None:
         f"**{escape(project.slug)}** takes no more runs, and leaves Overview and the choices of projects. Runs in "
         "progress go on. Its history and exports stay, and a lead can restore it."
     )
-    destroyed = bool(key.version) and st.checkbox(f"Destroy its key {key_name(key.last4)}", key="archive:key")
+    destroyed = bool(key.version) and st.checkbox(
+        f"Destroy its key {key_name(key.last4)}; runs in progress go on with the platform key",
+        key="archive:key",
+    )
     failure = st.container()
     if notices.confirmed("Archive", ARCHIVING):
         act(

@@ -124,11 +124,11 @@ FUNCTIONS: dict[str, tuple[Action, Act]] = {
     "create a project": (Action.CREATE_PROJECT, lambda it, slug, who: it.projects.add("another", actor=who)),
     "change the title": (
         Action.CHANGE_PROJECT,
-        lambda it, slug, who: it.project_changes.rename(slug, "Another", actor=who),
+        lambda it, slug, who: it.project_changes.describe(slug, title="Another", actor=who),
     ),
     "set a label": (
         Action.CHANGE_PROJECT,
-        lambda it, slug, who: it.project_changes.set_label(slug, "team", "a", actor=who),
+        lambda it, slug, who: it.project_changes.describe(slug, labels={"team": "a"}, actor=who),
     ),
     "archive the project": (
         Action.CHANGE_PROJECT,

@@ -85,12 +85,12 @@ def test_a_project_that_was_used_is_not_deleted_and_one_that_was_not_is_gone(
 def test_a_label_holds_from_when_it_is_set_and_older_months_do_not_move(
     shop: Shop, changes: ProjectChanges, clock: Clock
 ) -> None:
-    changes.set_label("shop", "cost_centre", "4711", actor=ADMIN)
+    changes.describe("shop", labels={"cost_centre": "4711"}, actor=ADMIN)
     clock.now += DAY
-    changes.set_label("shop", "cost_centre", "0815", actor=ADMIN)
-    changes.set_label("shop", "owner", "Ada", actor=ADMIN)
+    changes.describe("shop", labels={"cost_centre": "0815"}, actor=ADMIN)
+    changes.describe("shop", labels={"owner": "Ada"}, actor=ADMIN)
     clock.now += DAY
-    changes.set_label("shop", "owner", "", actor=ADMIN)
+    changes.describe("shop", labels={"owner": ""}, actor=ADMIN)
     assert changes.labels("shop", actor=ADMIN) == {"cost_centre": "0815"}
     assert changes.labels("shop", actor=ADMIN, at=NOON + DAY) == {"cost_centre": "0815", "owner": "Ada"}
     assert changes.labels("shop", actor=ADMIN, at=NOON) == {"cost_centre": "4711"}
@@ -103,13 +103,26 @@ def test_a_label_holds_from_when_it_is_set_and_older_months_do_not_move(
 )
 def test_what_is_no_label_is_refused(changes: ProjectChanges, name: str, value: str) -> None:
     with pytest.raises(BadInput):
-        changes.set_label("shop", name, value, actor=ADMIN)
+        changes.describe("shop", labels={name: value}, actor=ADMIN)
+
+
+@pytest.mark.parametrize(
+    "labels", [{"owner": "Ada", "No label": "1"}, {f"label-{n}": "1" for n in range(21)}]
+)
+def test_a_title_and_labels_are_changed_together_or_not_at_all(
+    shop: Shop, changes: ProjectChanges, labels: dict[str, str]
+) -> None:
+    before = shop.projects.get("shop", actor=ADMIN)
+    with pytest.raises(BadInput):
+        changes.describe("shop", title="Another", labels=labels, actor=ADMIN)
+    assert shop.projects.get("shop", actor=ADMIN) == before
+    assert changes.labels("shop", actor=ADMIN) == {}
 
 
 def test_a_title_changes_and_the_short_name_never(shop: Shop, changes: ProjectChanges) -> None:
-    changes.rename("shop", "The *shop*", actor=ADMIN)
+    changes.describe("shop", title="The *shop*", actor=ADMIN)
     project = shop.projects.get("shop", actor=ADMIN)
     assert (project.slug, project.name) == ("shop", "The *shop*")
     stranger = Actor("stranger@example.com", Origin.BROWSER, None, {"another": Role.LEAD})
     with pytest.raises(ProjectUnknown):
-        changes.rename("shop", "Mine", actor=stranger)
+        changes.describe("shop", title="Mine", actor=stranger)
