@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import delete, func, select, update
 
 from lib.access.roles import Origin, local_administrator
 from lib.alerts import kinds, outbox
@@ -53,12 +53,17 @@ _WAITING = (
     .group_by(runs.c.project_id, projects.c.slug)
 )
 
+_FIRED = select(alert_states.c.project_id, alert_states.c.subject, alert_states.c.since).where(
+    alert_states.c.state == "fired"
+)
+
 
 class Watch:
     """Looks around, and writes what is to be told."""
 
     def __init__(self, database: Database, caps: CapsView, forecasts: Forecasts) -> None:
         self._database, self._caps, self._forecasts = database, caps, forecasts
+        self._fired: dict[tuple[str, str], Micros] = {}
 
     def look(self) -> None:
         """Look once. Each thing that is told is written in a short transaction of its own."""
@@ -67,10 +72,10 @@ class Watch:
             ids = {row.slug: row.id for row in connection.execute(select(projects.c.slug, projects.c.id))}
             keys = connection.execute(_KEYS).all()
             waiting = connection.execute(_WAITING).all()
-            armed_not = self._fired(connection, "waiting")
+            self._fired = {(row.project_id, row.subject): row.since for row in connection.execute(_FIRED)}
         for key in keys:
             self._key(key, now)
-        self._runs(waiting, armed_not, now)
+        self._runs(waiting, now)
         if ids:
             self._spend(ids, now)
         self._forget(now)
@@ -91,7 +96,7 @@ class Watch:
                 key.project_id, f"key.unused:{key.provider}:{key.version}:{used}", kinds.KEY_UNUSED, data, now
             )
 
-    def _runs(self, waiting: Sequence[AnyRow], told: set[str], now: Micros) -> None:
+    def _runs(self, waiting: Sequence[AnyRow], now: Micros) -> None:
         for row in waiting:
             if now - row.since >= WAITED:
                 data = {
@@ -101,6 +106,7 @@ class Watch:
                     "returns_at": row.returns_at,
                 }
                 self._tell(row.project_id, "waiting", kinds.RUNS_WAITING, data, now)
+        told = {project_id for project_id, subject in self._fired if subject == "waiting"}
         for project_id in told - {row.project_id for row in waiting}:
             self._arm(project_id, "waiting", now)
 
@@ -165,29 +171,19 @@ class Watch:
         *,
         again_after: Micros | None = None,
     ) -> None:
-        with self._database.read() as connection:
-            known = outbox.state_of(connection, project_id, about)
-        if known is not None and known.state == "fired" and now < known.since + (again_after or now):
+        fired_at = self._fired.get((project_id, about))
+        if fired_at is not None and (again_after is None or now < fired_at + again_after):
             return  # nearly always: no transaction for it
         with self._database.write() as connection:
             if outbox.fire_once(connection, project_id, about, now, again_after=again_after):
                 outbox.record(connection, project_id, kind, now, data)
 
     def _arm(self, project_id: str, about: str, now: Micros) -> None:
-        with self._database.read() as connection:
-            known = outbox.state_of(connection, project_id, about)
-        if known is None or known.state == "armed":
+        if (project_id, about) not in self._fired:
             return
         this = (alert_states.c.project_id == project_id) & (alert_states.c.subject == about)
         with self._database.write() as connection:
             connection.execute(update(alert_states).where(this).values(state="armed", since=now))
-
-    @staticmethod
-    def _fired(connection: Connection, about: str) -> set[str]:
-        found = select(alert_states.c.project_id).where(
-            alert_states.c.subject == about, alert_states.c.state == "fired"
-        )
-        return set(connection.execute(found).scalars())
 
     def _forget(self, now: Micros) -> None:
         """What was told long ago stands in no list any more."""
