@@ -59,13 +59,20 @@ class DeliveryQueue:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def is_due(self) -> bool:
+        """Whether there is anything to send now. It only reads: senders ask every few seconds."""
+        with self._database.read() as connection:
+            return connection.execute(_due(self._database.now(connection))).first() is not None
+
     def take(self) -> Taken | None:
         """The next message to send, None where nothing is due that nobody else sends."""
         with self._database.write() as connection:
             if not self._database.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             now = self._database.now(connection)
-            while (first := connection.execute(_due(now)).first()) is not None:
+            while (
+                first := connection.execute(_due(now).with_for_update(skip_locked=True)).first()
+            ) is not None:
                 taken = _take(connection, first, now)
                 if taken is not None:
                     return taken
@@ -100,7 +107,6 @@ def _due(now: Micros) -> Select[AnyRow]:
         .where(_d.state == "due", _d.next_at <= now, ~busy)
         .order_by(_d.next_at, _d.event_id)
         .limit(1)
-        .with_for_update(skip_locked=True)
     )
     return statement
 

@@ -64,6 +64,8 @@ class Sender:
             return 0, 0
         while self._addressing.address_new():
             pass
+        if not self._queue.is_due():
+            return 0, 0
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             counts = [each.result() for each in [pool.submit(self._drain) for _ in range(_AT_ONCE)]]
         return sum(sent for sent, _ in counts), sum(failed for _, failed in counts)

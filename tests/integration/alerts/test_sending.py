@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from lib.alerts import kinds, outbox
 from lib.alerts.alerts import Alerts
 from lib.alerts.queue import GIVES_UP_AFTER, MOST_AN_HOUR, RETRIES
 from lib.clock import DAY, HOUR, MINUTE, SECOND, Micros, from_micros
+from lib.db import Database
+from lib.db.blocks.limits import Limits
 from lib.db.tables import alert_channels, alert_deliveries
 from lib.errors import BadInput, Forbidden
 from lib.secret import Secret
@@ -85,6 +88,16 @@ def test_one_event_goes_once_to_each_recipient(desk: Desk) -> None:
     assert [desk.alerts.sender.once() for _ in range(2)] == [(2, 0), (0, 0)]
     assert desk.receiver.accepted == [event_id]
     assert desk.subjects() == ["[Qodex] shop: the key •••• x4Tz fails"]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_a_sender_with_nothing_to_send_does_not_wait_for_the_writer(desk: Desk) -> None:
+    other = Database(desk.shop.url, limits=Limits(seconds=1.0))
+    with desk.shop.database.write():
+        sender = Alerts(other, desk.shop.keyring, desk.settings).sender
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(sender.once).result() == (0, 0)
+    other.close()
 
 
 def test_the_platforms_channels_get_what_happens_to_every_project(desk: Desk) -> None:
