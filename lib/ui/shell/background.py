@@ -4,24 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
+from lib.alerts.sender import EVERY_SECONDS, LOOK_SECONDS
 from lib.errors import QodexError
+from lib.platform import Platform
 from lib.ui.base.server import real_front_door
 
 log = logging.getLogger(__name__)
 
-EVERY_SECONDS_ALERTS = 5
-WATCH_SECONDS = 600
-FIRST_SECONDS, EVERY_SECONDS = 120, 1200
-"""A forecast is kept once an hour however often this is done, and by whichever dashboard comes first."""
+
+@dataclass(frozen=True)
+class _Job:
+    """Something done again and again; ``failed`` is what the log says where it could not be done."""
+
+    act: Callable[[Platform], object]
+    failed: str
+    first_seconds: float
+    every_seconds: float
+
+    async def go_on(self) -> None:
+        await asyncio.sleep(self.first_seconds)
+        while True:
+            await asyncio.to_thread(self._do)
+            await asyncio.sleep(self.every_seconds)
+
+    def _do(self) -> None:
+        try:
+            self.act(real_front_door())
+        except QodexError as problem:
+            log.warning("%s: %s", self.failed, problem)
+        except Exception:
+            log.exception("%s.", self.failed)
+
+
+_JOBS = (
+    _Job(lambda it: it.alerts.sender.once(), "No alerts were sent this time", EVERY_SECONDS, EVERY_SECONDS),
+    _Job(lambda it: it.alert_watch.look(), "Nothing was looked for this time", LOOK_SECONDS, LOOK_SECONDS),
+    # A forecast is kept once an hour however often this is done, and by whichever dashboard comes first.
+    _Job(lambda it: it.forecasts.keep(), "No forecasts were kept this time", 120, 1200),
+)
 
 
 @asynccontextmanager
 async def background_work() -> AsyncIterator[None]:
     """Work on in the background inside the block."""
-    tasks = [asyncio.create_task(each()) for each in (_keep_on, _look_around, _send_alerts)]
+    tasks = [asyncio.create_task(job.go_on()) for job in _JOBS]
     try:
         yield
     finally:
@@ -29,49 +59,3 @@ async def background_work() -> AsyncIterator[None]:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-
-
-async def _keep_on() -> None:
-    await asyncio.sleep(FIRST_SECONDS)
-    while True:
-        await asyncio.to_thread(_keep_forecasts)
-        await asyncio.sleep(EVERY_SECONDS)
-
-
-async def _look_around() -> None:
-    while True:
-        await asyncio.sleep(WATCH_SECONDS)
-        await asyncio.to_thread(_look)
-
-
-def _look() -> None:
-    try:
-        real_front_door().alert_watch.look()
-    except QodexError as problem:
-        log.warning("Nothing was looked for this time: %s", problem)
-    except Exception:
-        log.exception("Nothing was looked for this time.")
-
-
-async def _send_alerts() -> None:
-    while True:
-        await asyncio.sleep(EVERY_SECONDS_ALERTS)
-        await asyncio.to_thread(_send_what_is_due)
-
-
-def _send_what_is_due() -> None:
-    try:
-        real_front_door().alerts.sender.once()
-    except QodexError as problem:
-        log.warning("No alerts were sent this time: %s", problem)
-    except Exception:
-        log.exception("No alerts were sent this time.")
-
-
-def _keep_forecasts() -> None:
-    try:
-        real_front_door().forecasts.keep()
-    except QodexError as problem:
-        log.warning("No forecasts were kept this time: %s", problem)
-    except Exception:
-        log.exception("No forecasts were kept this time.")
