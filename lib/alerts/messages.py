@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.alerts import kinds
-from lib.alerts.sentences import WORDS, Place
+from lib.alerts.sentences import WORDS, Event, Site
 from lib.clock import Micros, iso
+from lib.formatting import count
 from lib.pricing.amounts import plain_usd
 
 _LISTED = 20
@@ -35,16 +36,16 @@ class Message:
     data: Mapping[str, Any]
 
 
-def message_of(row: Any, data: Mapping[str, Any], place: Place, now: Micros) -> Message:
+def message_of(row: Any, data: Mapping[str, Any], site: Site, now: Micros) -> Message:
     """The message of one event.
 
     Args:
         row: of ``alert_events``: ``event_id``, ``kind``, ``severity`` and ``at``.
         data: what it holds, read.
-        place: where links lead.
+        site: where links lead.
         now: when it is sent; what is to come is said from there.
     """
-    said = WORDS[row.kind](data, place, now)
+    said = WORDS[row.kind](Event(data, site, now))
     project = data.get("project")
     return Message(
         message_id=row.event_id,
@@ -55,29 +56,26 @@ def message_of(row: Any, data: Mapping[str, Any], place: Place, now: Micros) -> 
         title=said.title,
         text=said.text,
         facts=said.facts,
-        link=place.link(said.page, project, **(said.more or {})),
+        link=site.link(said.page, project, **(said.more or {})),
         link_title=said.page_title,
         data=_public(data),
     )
 
 
 def together(
-    message_id: str, messages: Sequence[Message], place: Place, now: Micros, *, digest: bool
+    message_id: str, messages: Sequence[Message], site: Site, now: Micros, *, digest: bool
 ) -> Message:
     """Several messages in one: the day's digest, or what was more than a channel gets in an hour."""
-    count = len(messages)
-    several = f"{count} more alerts" if count != 1 else "1 more alert"
-    title = (
-        (f"Daily digest: {count} alerts" if count != 1 else "Daily digest: 1 alert") if digest else several
-    )
+    number = len(messages)
+    title = f"Daily digest: {count(number, 'alert')}" if digest else count(number, "more alert")
     why = (
         "What happened and was not urgent."
         if digest
         else "This channel has had as many messages as it gets in an hour; these are the rest."
     )
-    lines = [f"{place.time(each.at)} · {each.title}" for each in messages[:_LISTED]]
-    if count > _LISTED:
-        lines.append(f"and {count - _LISTED} more")
+    lines = [f"{site.time(each.at)} · {each.title}" for each in messages[:_LISTED]]
+    if number > _LISTED:
+        lines.append(f"and {number - _LISTED} more")
     projects = {each.project for each in messages}
     only = projects.pop() if len(projects) == 1 else None
     return Message(
@@ -89,10 +87,10 @@ def together(
         title=title,
         text="\n".join([why, *lines]),
         facts=(),
-        link=place.link("alerts", only),
+        link=site.link("alerts", only),
         link_title="Open Alerts",
         data={
-            "count": count,
+            "count": number,
             "alerts": [
                 {"id": each.message_id, "type": each.kind, "timestamp": iso(each.at), **each.data}
                 for each in messages

@@ -19,7 +19,7 @@ from lib.alerts.channels.http import Poster
 from lib.alerts.channels.mail import Mailer
 from lib.alerts.messages import Message, message_of, together
 from lib.alerts.queue import DeliveryQueue, Taken
-from lib.alerts.sentences import LOCAL_URL, Place
+from lib.alerts.sentences import LOCAL_URL, Site
 from lib.clock import Micros
 from lib.db import AnyRow, Database
 from lib.db.tables import alert_events
@@ -48,7 +48,7 @@ class Sender:
         trusted = certificates.read(settings.ca_file) if settings.ca_file else None
         self._mailer = Mailer(settings.smtp_url, settings.mail_from, trusted)
         self._poster = Poster(tuple(settings.notify_private_hosts), trusted)
-        self._place = Place(settings.public_url or LOCAL_URL, settings.zone)
+        self._site = Site(settings.public_url or LOCAL_URL, settings.zone)
         self._addressing = Addressing(
             database, settings.zone, tuple(settings.admins), mails=self._mailer.is_set_up
         )
@@ -137,8 +137,8 @@ class Sender:
         messages = [self.message_of(row, now) for row in rows]
         if taken.bundle is None:
             return messages[0]
-        return together(taken.message_id, messages, self._place, now, digest=taken.bundle == "digest")
+        return together(taken.message_id, messages, self._site, now, digest=taken.bundle == "digest")
 
     def message_of(self, event: AnyRow, now: Micros) -> Message:
         """The message of one event."""
-        return message_of(event, json.loads(event.data), self._place, now)
+        return message_of(event, json.loads(event.data), self._site, now)

@@ -10,11 +10,10 @@ from zoneinfo import ZoneInfo
 
 from lib.alerts import kinds
 from lib.caps.windows import TITLES
-from lib.clock import DAY, HOUR, MINUTE, Micros, from_micros
-from lib.pricing.amounts import usd
+from lib.clock import DAY, HOUR, MINUTE, Micros
+from lib.formatting import money, weekday_time
 
 LOCAL_URL = "http://localhost:8501"
-_CENT = 10_000_000
 _WHY_KEY = {
     "rejected": "The provider rejects it.",
     "out_of_money": "Its account at the provider is out of money.",
@@ -22,7 +21,7 @@ _WHY_KEY = {
 
 
 @dataclass(frozen=True)
-class Place:
+class Site:
     """Where the links lead, and whose time the sentences say."""
 
     url: str
@@ -35,12 +34,37 @@ class Place:
 
     def time(self, moment: Micros) -> str:
         """A moment as people read it, with its zone."""
-        at = from_micros(moment).astimezone(self.zone)
-        return f"{at:%a} {at.day} {at:%b, %H:%M} {at:%Z}"
+        return weekday_time(moment, self.zone)
 
 
 @dataclass(frozen=True)
-class Said:
+class Event:
+    """What happened, and when and for where it is put into words.
+
+    Args:
+        data: what the event holds, by name.
+        site: where links lead, and whose time it is.
+        now: when it is sent; what is to come is said from there.
+    """
+
+    data: Mapping[str, Any]
+    site: Site
+    now: Micros
+
+    def __getitem__(self, name: str) -> Any:
+        return self.data[name]
+
+    def get(self, name: str) -> Any:
+        """What it holds under that name, None where it holds none."""
+        return self.data.get(name)
+
+    def time(self, name: str) -> str:
+        """The moment under that name, as people read it."""
+        return self.site.time(self.data[name])
+
+
+@dataclass(frozen=True)
+class AlertText:
     """The words of one event, and the page that its link leads to."""
 
     title: str
@@ -51,13 +75,8 @@ class Said:
     more: Mapping[str, str] | None = None
 
 
-def dollars(nano: int) -> str:
-    """An amount as people read it."""
-    return f"${usd(nano):,.2f}" if nano == 0 or abs(nano) >= _CENT else f"${usd(nano):.4f}"
-
-
 def wait(micros: Micros) -> str:
-    """How long until something, in words."""
+    """How long until something, in whole minutes, rounded up: a message is not read in the second it was made."""
     minutes = max(1, -(-micros // MINUTE))
     if minutes < HOUR // MINUTE:
         return f"{minutes} min"
@@ -68,78 +87,77 @@ def wait(micros: Micros) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
-def _cap_facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    reserved = data["reserved_nano"]
-    free = max(0, data["cap_nano"] - data["used_nano"] - reserved)
-    held = [("Reserved by running calls", dollars(reserved))] if reserved else []
-    return [("Used", dollars(data["used_nano"])), *held, ("Room left", dollars(free))]
+def _cap_facts(event: Event) -> list[tuple[str, str]]:
+    reserved = event["reserved_nano"]
+    free = max(0, event["cap_nano"] - event["used_nano"] - reserved)
+    held = [("Reserved by running calls", money(reserved))] if reserved else []
+    return [("Used", money(event["used_nano"])), *held, ("Room left", money(free))]
 
 
-def _threshold(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    project, title = data["project"], TITLES[data["window"]]
-    held = ", running calls included" if data["reserved_nano"] else ""
+def _threshold(event: Event) -> AlertText:
+    project, title = event["project"], TITLES[event["window"]]
+    held = ", running calls included" if event["reserved_nano"] else ""
     room = ""
-    if data["rolls_off_at"] is not None and data["rolls_off_nano"]:
+    if event["rolls_off_at"] is not None and event["rolls_off_nano"]:
         room = (
-            f" The next {dollars(data['rolls_off_nano'])} leave the window in "
-            f"{wait(data['rolls_off_at'] - now)} ({place.time(data['rolls_off_at'])})."
+            f" The next {money(event['rolls_off_nano'])} leave the window in "
+            f"{wait(event['rolls_off_at'] - event.now)} ({event.time('rolls_off_at')})."
         )
-    return Said(
-        f"{project}: {data['percent']}% of the {title} cap is used",
-        f"{project} has used {data['percent']}% of its {title} cap of {dollars(data['cap_nano'])}{held}; "
-        f"it has just passed {data['threshold_percent']}%.{room}",
-        _cap_facts(data),
+    return AlertText(
+        f"{project}: {event['percent']}% of the {title} cap is used",
+        f"{project} has used {event['percent']}% of its {title} cap of {money(event['cap_nano'])}{held}; "
+        f"it has just passed {event['threshold_percent']}%.{room}",
+        _cap_facts(event),
         "plan",
         "Open Plan",
     )
 
 
-def _reached(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    project, title, waiting = data["project"], TITLES[data["window"]], data["runs_waiting"]
+def _reached(event: Event) -> AlertText:
+    project, title, waiting = event["project"], TITLES[event["window"]], event["runs_waiting"]
     runs = {0: "No run waits.", 1: "1 run waits."}.get(waiting, f"{waiting} runs wait.")
-    returns = data["returns_at"]
+    returns = event["returns_at"]
     room = (
-        f"Room returns in {wait(returns - now)} ({place.time(returns)})."
-        if returns > now
+        f"Room returns in {wait(returns - event.now)} ({event.site.time(returns)})."
+        if returns > event.now
         else "Room is back."
     )
-    return Said(
+    return AlertText(
         f"{project}: the {title} cap is reached",
-        f"{project} has no room in its {title} cap of {dollars(data['cap_nano'])}: something was refused for the "
+        f"{project} has no room in its {title} cap of {money(event['cap_nano'])}: something was refused for the "
         f"first time. {room} {runs} You can wait, add the project's own key, or ask for another plan.",
-        _cap_facts(data),
+        _cap_facts(event),
         "plan",
         "Open Plan",
     )
 
 
-def _cap_forecast(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    project, title = data["project"], TITLES[data["window"]]
-    del now
-    latest = place.time(data["latest"]) if data["latest"] is not None else "later than in 48 hours"
-    return Said(
-        f"{project}: the {title} cap will be reached at about {place.time(data['median'])}",
-        f"If {project} goes on as before it reaches its {title} cap of {dollars(data['cap_nano'])} at about "
-        f"{place.time(data['median'])} (between {place.time(data['earliest'])} and {latest}); within 5 hours with "
-        f"a chance of {data['chance_percent']}%. Used so far: {data['percent']}%.",
+def _cap_forecast(event: Event) -> AlertText:
+    project, title = event["project"], TITLES[event["window"]]
+    latest = event.time("latest") if event["latest"] is not None else "later than in 48 hours"
+    return AlertText(
+        f"{project}: the {title} cap will be reached at about {event.time('median')}",
+        f"If {project} goes on as before it reaches its {title} cap of {money(event['cap_nano'])} at about "
+        f"{event.time('median')} (between {event.time('earliest')} and {latest}); within 5 hours with "
+        f"a chance of {event['chance_percent']}%. Used so far: {event['percent']}%.",
         (),
         "plan",
         "Open Plan",
     )
 
 
-def _runs_waiting(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    project, count = data["project"], data["runs"]
+def _runs_waiting(event: Event) -> AlertText:
+    project, count = event["project"], event["runs"]
     runs = f"{count} runs wait" if count != 1 else "1 run waits"
-    returns = data["returns_at"]
+    returns = event["returns_at"]
     room = (
-        f"Room returns at {place.time(returns)}."
-        if returns and returns > now
+        f"Room returns at {event.site.time(returns)}."
+        if returns and returns > event.now
         else "There may be room by now."
     )
-    return Said(
+    return AlertText(
         f"{project}: {runs} for room in a cap",
-        f"{runs} in {project}, the first of them since {place.time(data['since'])}. {room}",
+        f"{runs} in {project}, the first of them since {event.time('since')}. {room}",
         (),
         "run_logs",
         "Open Run logs",
@@ -147,59 +165,54 @@ def _runs_waiting(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
     )
 
 
-def _key_failing(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    del place, now
-    code = f" ({data['code']})" if data.get("code") else ""
-    return Said(
-        f"{data['project']}: the key •••• {data['last4']} fails",
-        f"A call with the key •••• {data['last4']} of {data['project']} has failed{code} after it had worked. "
-        f"{_WHY_KEY.get(data['why'], '')} What runs do now is the project's choice on Integrations.",
+def _key_failing(event: Event) -> AlertText:
+    code = f" ({event['code']})" if event.get("code") else ""
+    return AlertText(
+        f"{event['project']}: the key •••• {event['last4']} fails",
+        f"A call with the key •••• {event['last4']} of {event['project']} has failed{code} after it had worked. "
+        f"{_WHY_KEY.get(event['why'], '')} What runs do now is the project's choice on Integrations.",
         (),
         "integrations",
         "Open Integrations",
     )
 
 
-def _key_recovered(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    del now
-    return Said(
-        f"{data['project']}: the key •••• {data['last4']} works again",
-        f"A call with the key •••• {data['last4']} of {data['project']} has succeeded. It had failed since "
-        f"{place.time(data['since'])}.",
+def _key_recovered(event: Event) -> AlertText:
+    return AlertText(
+        f"{event['project']}: the key •••• {event['last4']} works again",
+        f"A call with the key •••• {event['last4']} of {event['project']} has succeeded. It had failed since "
+        f"{event.time('since')}.",
         (),
         "integrations",
         "Open Integrations",
     )
 
 
-def _key_locked(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    del place, now
-    return Said(
-        f"{data['project']}: {'its key is' if data['last4'] else 'it is'} locked, and its calls stop",
-        str(data["why"]),
+def _key_locked(event: Event) -> AlertText:
+    return AlertText(
+        f"{event['project']}: {'its key is' if event['last4'] else 'it is'} locked, and its calls stop",
+        str(event["why"]),
         (),
         "integrations",
         "Open Integrations",
     )
 
 
-def _key_old(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    del now
-    return Said(
-        f"{data['project']}: the key •••• {data['last4']} is {data['days']} days old",
-        f"The key •••• {data['last4']} of {data['project']} was saved on {place.time(data['since'])} by "
-        f"{data['saved_by']}. Replace it as your rules for keys ask.",
+def _key_old(event: Event) -> AlertText:
+    return AlertText(
+        f"{event['project']}: the key •••• {event['last4']} is {event['days']} days old",
+        f"The key •••• {event['last4']} of {event['project']} was saved on {event.time('since')} by "
+        f"{event['saved_by']}. Replace it as your rules for keys ask.",
         (),
         "integrations",
         "Open Integrations",
     )
 
 
-def _key_unused(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    del now
-    return Said(
-        f"{data['project']}: the key •••• {data['last4']} has not been used for {data['days']} days",
-        f"No call of {data['project']} has used the key •••• {data['last4']} since {place.time(data['since'])}. "
+def _key_unused(event: Event) -> AlertText:
+    return AlertText(
+        f"{event['project']}: the key •••• {event['last4']} has not been used for {event['days']} days",
+        f"No call of {event['project']} has used the key •••• {event['last4']} since {event.time('since')}. "
         "Remove it here and at the provider if nobody needs it.",
         (),
         "integrations",
@@ -207,24 +220,22 @@ def _key_unused(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
     )
 
 
-def _run_stopped(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    del place, now
-    return Said(
-        f"{data['project']}: a run used up its token budget",
-        f"Run {data['run_id']} of {data['project']} used {data['used']:,} of its own {data['budget']:,} tokens and "
+def _run_stopped(event: Event) -> AlertText:
+    return AlertText(
+        f"{event['project']}: a run used up its token budget",
+        f"Run {event['run_id']} of {event['project']} used {event['used']:,} of its own {event['budget']:,} tokens and "
         "stopped before the next call. Its work is kept; this is not a test failure.",
         (),
         "run_logs",
         "Open the run",
-        {"run": data["run_id"]},
+        {"run": event["run_id"]},
     )
 
 
-def _unpriced(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    del place, now
-    return Said(
-        f"{data['project']}: calls of {data['model']} have no price",
-        f"A call of {data['project']} to {data['model']} has been answered, and its cost is unknown: the price table "
+def _unpriced(event: Event) -> AlertText:
+    return AlertText(
+        f"{event['project']}: calls of {event['model']} have no price",
+        f"A call of {event['project']} to {event['model']} has been answered, and its cost is unknown: the price table "
         "does not know what it is billed. Its tokens are counted. An operator can add a price (QODEX_PRICES_FILE).",
         (),
         "usage",
@@ -232,34 +243,31 @@ def _unpriced(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
     )
 
 
-def _jump(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    del place, now
-    return Said(
-        f"{data['project']}: {dollars(data['spent_nano'])} in an hour",
-        f"{data['project']} spent {dollars(data['spent_nano'])} in the last full hour, {data['times']} times the "
-        f"{dollars(data['usual_nano'])} of a usual busy hour.",
+def _jump(event: Event) -> AlertText:
+    return AlertText(
+        f"{event['project']}: {money(event['spent_nano'])} in an hour",
+        f"{event['project']} spent {money(event['spent_nano'])} in the last full hour, {event['times']} times the "
+        f"{money(event['usual_nano'])} of a usual busy hour.",
         (),
         "usage",
         "Open Usage",
     )
 
 
-def _channel_off(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    del place, now
-    return Said(
-        f"A channel of {data.get('project') or 'the platform'} was switched off",
-        f"Alerts no longer go to {data['channel']}: {data['why']} Switch it on again once it works.",
+def _channel_off(event: Event) -> AlertText:
+    return AlertText(
+        f"A channel of {event.get('project') or 'the platform'} was switched off",
+        f"Alerts no longer go to {event['channel']}: {event['why']} Switch it on again once it works.",
         (),
         "alerts",
         "Open Alerts",
     )
 
 
-def _platform_failing(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    del place, now
-    return Said(
-        f"The platform key •••• {data['last4']} fails",
-        f"A call with the platform-funded key •••• {data['last4']} has failed. {_WHY_KEY.get(data['why'], '')} "
+def _platform_failing(event: Event) -> AlertText:
+    return AlertText(
+        f"The platform key •••• {event['last4']} fails",
+        f"A call with the platform-funded key •••• {event['last4']} has failed. {_WHY_KEY.get(event['why'], '')} "
         "The calls of all projects without a key of their own stop until an operator mends it.",
         (),
         "",
@@ -267,29 +275,28 @@ def _platform_failing(data: Mapping[str, Any], place: Place, now: Micros) -> Sai
     )
 
 
-def _platform_recovered(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    del place, now
-    return Said(
-        f"The platform key •••• {data['last4']} works again",
-        f"A call with the platform-funded key •••• {data['last4']} has succeeded.",
+def _platform_recovered(event: Event) -> AlertText:
+    return AlertText(
+        f"The platform key •••• {event['last4']} works again",
+        f"A call with the platform-funded key •••• {event['last4']} has succeeded.",
         (),
         "",
         "Open Overview",
     )
 
 
-def _test(data: Mapping[str, Any], place: Place, now: Micros) -> Said:
-    whose = f"Alerts of {data['project']}" if data.get("project") else "Alerts of the platform"
-    return Said(
+def _test(event: Event) -> AlertText:
+    whose = f"Alerts of {event['project']}" if event.get("project") else "Alerts of the platform"
+    return AlertText(
         "A test from Qodex: it arrives",
-        f"{whose} reach you here. {data['who']} sent this at {place.time(now)}; nothing has happened.",
+        f"{whose} reach you here. {event['who']} sent this at {event.site.time(event.now)}; nothing has happened.",
         (),
         "alerts",
         "Open Alerts",
     )
 
 
-WORDS: Mapping[str, Callable[[Mapping[str, Any], Place, Micros], Said]] = {
+WORDS: Mapping[str, Callable[[Event], AlertText]] = {
     kinds.CAP_THRESHOLD.name: _threshold,
     kinds.CAP_REACHED.name: _reached,
     kinds.CAP_FORECAST.name: _cap_forecast,

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from lib.formatting import count
 from lib.ui.base import address, wrong_links
-from lib.ui.base.wording import count, escape
+from lib.ui.base.wording import escape
 from lib.ui.guide.chapters import CHAPTERS, Section, search, sections
 from lib.ui.parts import cards
 from lib.ui.shell.guards import guard

@@ -8,9 +8,9 @@ import streamlit as st
 
 from lib.access.roles import Action
 from lib.errors import RunUnknown
+from lib.formatting import count
 from lib.ui.base import address, filters, paging, wrong_links
 from lib.ui.base.filters import Chosen
-from lib.ui.base.wording import count
 from lib.ui.parts import cards
 from lib.ui.runs import run_card, run_list
 from lib.ui.shell.page_context import PageContext, page

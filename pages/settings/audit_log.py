@@ -8,9 +8,9 @@ import streamlit as st
 
 from lib.access.auditlog import AuditFilter
 from lib.access.roles import Action
+from lib.formatting import count
 from lib.ui.audit import audit_list
 from lib.ui.base import address, filters, paging, wrong_links
-from lib.ui.base.wording import count
 from lib.ui.parts import cards
 from lib.ui.shell.guards import acting_later
 from lib.ui.shell.page_context import PageContext, page

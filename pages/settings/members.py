@@ -6,8 +6,9 @@ import streamlit as st
 
 from lib.access.members import Member
 from lib.access.roles import Action
+from lib.formatting import count
 from lib.ui.base import address, notices, wrong_links
-from lib.ui.base.wording import count, escape
+from lib.ui.base.wording import escape
 from lib.ui.members import member_forms
 from lib.ui.parts import cards
 from lib.ui.shell.page_context import PageContext, page

@@ -6,8 +6,9 @@ import streamlit as st
 
 from lib.access.projects import Project
 from lib.access.roles import Action
+from lib.formatting import when
 from lib.ui.base import notices, wrong_links
-from lib.ui.base.wording import badge, escape, when
+from lib.ui.base.wording import badge, escape
 from lib.ui.parts import cards
 from lib.ui.project import project_forms
 from lib.ui.shell.page_context import PageContext, page

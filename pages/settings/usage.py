@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from lib.formatting import count
 from lib.ui.base import address, filters, loaders, wrong_links
 from lib.ui.base.server import front_door
-from lib.ui.base.wording import count
 from lib.ui.charts import buckets
 from lib.ui.overview.first_steps import draw_no_project
 from lib.ui.parts import cards, spend_card

@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from lib.access.roles import Action
+from lib.formatting import count
 from lib.reports.models import UsageFilter
 from lib.ui.base import filters, loaders, notices, wrong_links
 from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import front_door
-from lib.ui.base.wording import count
 from lib.ui.charts import buckets
 from lib.ui.overview import attention, first_steps, metrics, project_page, table
 from lib.ui.parts import cards, forecast, spend_card

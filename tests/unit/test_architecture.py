@@ -32,6 +32,7 @@ LAYERS = [
     },
     {"db"},
     {"pricing", "access"},
+    {"formatting"},
     {"vault", "usage"},
     {"caps", "reports"},
     {"runs", "exchange"},

@@ -10,13 +10,14 @@ import streamlit as st
 from lib.alerts.channel_list import Channel
 from lib.alerts.preferences import Preferences
 from lib.errors import QodexError
+from lib.formatting import count
 from lib.secret import Secret
 from lib.ui.alerts.choosing import choose
 from lib.ui.alerts.words import FROM, KINDS, kind_title
 from lib.ui.base import notices
 from lib.ui.base.badges import badge_column
 from lib.ui.base.server import front_door
-from lib.ui.base.wording import code, count, escape
+from lib.ui.base.wording import code, escape
 from lib.ui.parts import cards
 from lib.ui.parts.cards import Attention
 from lib.ui.shell.guards import acting

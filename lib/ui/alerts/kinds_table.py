@@ -10,12 +10,13 @@ from lib.alerts.kinds import KINDS, TEST, Kind
 from lib.alerts.preferences import Preferences
 from lib.clock import DAY, HOUR
 from lib.errors import QodexError
+from lib.formatting import exact
 from lib.ui.alerts.choosing import choose
 from lib.ui.alerts.words import COLORS, SEVERITIES
 from lib.ui.base import notices
 from lib.ui.base.badges import badge_column
 from lib.ui.base.server import front_door
-from lib.ui.base.wording import escape, exact
+from lib.ui.base.wording import escape
 from lib.ui.parts import cards
 from lib.ui.shell.guards import acting
 from lib.ui.shell.page_context import PageContext

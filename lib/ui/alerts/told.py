@@ -10,12 +10,13 @@ import streamlit as st
 
 from lib.alerts.history import Delivery, Told
 from lib.errors import QodexError
+from lib.formatting import count, exact
 from lib.ui.alerts.choosing import choose
 from lib.ui.alerts.words import COLORS, SEVERITIES, kind_title
 from lib.ui.base import notices
 from lib.ui.base.badges import badge_column
 from lib.ui.base.server import front_door
-from lib.ui.base.wording import count, escape, exact
+from lib.ui.base.wording import escape
 from lib.ui.parts import cards
 from lib.ui.shell.guards import acting
 from lib.ui.shell.page_context import PageContext

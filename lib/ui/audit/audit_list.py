@@ -13,11 +13,12 @@ from lib.access import audit
 from lib.access.auditlog import AuditFilter, AuditRow
 from lib.clock import iso
 from lib.exchange.columns import escape_formula
+from lib.formatting import ago, count, exact_seconds, money
 from lib.providers import title
 from lib.ui.base import address, paging
 from lib.ui.base.filters import Chosen
 from lib.ui.base.tables import arrow, wide_enough
-from lib.ui.base.wording import ago, count, exact_seconds, key_name, money
+from lib.ui.base.wording import key_name
 
 FILTERS = ("project", "what", "by")
 PAGE_ROWS = 25

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from lib.ui.base.wording import MINUS, Decimals, decimals, money
+from lib.formatting import MINUS, Decimals, decimals, money
 
 _CENT = 10_000_000  # nano-USD
 _NEW = 100  # times what was before: from there on the percents say nothing

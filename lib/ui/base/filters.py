@@ -12,10 +12,10 @@ import streamlit as st
 from lib.access.roles import Actor
 from lib.clock import DAY, HOUR, Micros
 from lib.errors import BadInput
+from lib.formatting import span
 from lib.reports.models import UsageFilter
 from lib.ui.base import address, wrong_links
 from lib.ui.base.server import front_door, now
-from lib.ui.base.wording import span
 from lib.usage.comparison import MONTHS, compared_with
 from lib.usage.periods import FIRST_DAY, PRESETS, Period, custom, day_of, midnight, preset, zone_named
 

@@ -8,9 +8,9 @@ from typing import Any, overload
 import pyarrow as pa
 import streamlit as st
 
+from lib.formatting import decimals
 from lib.pricing.amounts import NANO
 from lib.reports.models import Totals
-from lib.ui.base.wording import decimals
 
 _HEADER = 35  # pixels, with the border
 _PAD, _CHARACTER = 18, 6.9  # pixels, of a cell
@@ -69,7 +69,7 @@ def _decimals(values: Sequence[float | None]) -> int:
 
 
 def count_column() -> Any:
-    """Whole numbers as ``wording.count`` writes them, in every browser; and drawn faster than ``localized``."""
+    """Whole numbers as ``formatting.count`` writes them, in every browser; and drawn faster than ``localized``."""
     return st.column_config.NumberColumn(format="%,d")
 
 

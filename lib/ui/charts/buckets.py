@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
+from lib import formatting
 from lib.access.roles import Actor
 from lib.clock import HOUR, Micros, from_micros
 from lib.reports.models import DayRow, HourRow, Totals, UsageFilter
-from lib.ui.base import loaders, wording
+from lib.ui.base import loaders
 from lib.ui.base.filters import Chosen
 from lib.ui.base.server import front_door
 
@@ -74,8 +75,8 @@ def hours(rows: Sequence[HourRow], zone: ZoneInfo, now: Micros) -> TimeSeries:
 
 def _hour(row: HourRow, zone: ZoneInfo) -> Bucket:
     at = from_micros(row.at).astimezone(zone)
-    label = wording.short_day(at.date()) if at.hour == 0 else f"{at:%H:%M}"
-    words = wording.weekday_time(row.at, zone)
+    label = formatting.short_day(at.date()) if at.hour == 0 else f"{at:%H:%M}"
+    words = formatting.weekday_time(row.at, zone)
     return Bucket(key=at.isoformat(), label=label, words=words, first=at.date(), last=at.date()).add(row)
 
 
@@ -110,7 +111,7 @@ def _folded(
 
 
 _LABELS: dict[str, Callable[[date], str]] = {
-    "day": wording.short_day,
+    "day": formatting.short_day,
     "week": lambda day: f"{day.day} {day:%b}",
     "month": lambda day: f"{day:%b %Y}",
 }
@@ -119,9 +120,9 @@ _LABELS: dict[str, Callable[[date], str]] = {
 def _span(first: date, last: date) -> str:
     """``Mon 16 Nov to Sun 22 Nov 2026``."""
     if first == last:
-        return f"{wording.short_day(last)} {last.year}"
+        return f"{formatting.short_day(last)} {last.year}"
     year = "" if first.year == last.year else f" {first.year}"
-    return f"{wording.short_day(first)}{year} to {wording.short_day(last)} {last.year}"
+    return f"{formatting.short_day(first)}{year} to {formatting.short_day(last)} {last.year}"
 
 
 _HOURS_OF_A_DAY = 26

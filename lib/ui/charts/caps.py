@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 
 import altair as alt
 
+from lib import formatting
 from lib.caps.forecasts import HeldForecast
 from lib.caps.reading import Point
 from lib.clock import from_micros
 from lib.pricing.amounts import NANO, usd
-from lib.ui.base import wording
 from lib.ui.base.tables import dollars
 from lib.ui.charts import theme
 from lib.ui.charts.theme import PLATFORM, Chart, Columns, Facts, Spec
@@ -36,8 +36,8 @@ def window_bar(name: str, *, used_nano: int, reserved_nano: int, cap_nano: int) 
     }
     facts: Facts = {"End": max(cap, used + reserved) or 1.0, **theme.listed("Steps", _steps_to(cap_nano))}
     described = (
-        f"{name}: {wording.money(used_nano)} used and {wording.money(reserved_nano)} reserved "
-        f"of {wording.money(cap_nano)}."
+        f"{name}: {formatting.money(used_nano)} used and {formatting.money(reserved_nano)} reserved "
+        f"of {formatting.money(cap_nano)}."
     )
     return Chart(columns, _window_bar(), described, 46, facts=facts)
 
@@ -72,7 +72,7 @@ def consumption(
     highest, now = max(point.nano for point in points), points[-1]
     top = max(highest, cap_nano, *(each.high_nano for each in ahead), 0)
     instants = [*points, *(Point(each.at, each.middle_nano) for each in ahead)]
-    held = wording.moneys(*(point.nano for point in points))
+    held = formatting.moneys(*(point.nano for point in points))
     words = [*held, *(_expected(each) for each in ahead)]
     gap, before = [None] * len(ahead), [None] * len(points)
     columns: Columns = {
@@ -94,13 +94,13 @@ def consumption(
         **theme.listed("Steps", _steps_to(top)),
         "Top": dollars(top) * 1.12 or 1.0,
         "Cap": dollars(cap_nano),
-        "Cap_words": f"7-day cap {wording.money(cap_nano)}",
+        "Cap_words": f"7-day cap {formatting.money(cap_nano)}",
         "Now": f"Now {held[-1]}",
         "Now_at": float(now.at // 1000),
     }
     described = (
         "Platform-funded spend in the rolling 7-day window, in USD, against the cap of "
-        f"{wording.money(cap_nano)}: now {wording.money(now.nano)}, at most {wording.money(highest)}."
+        f"{formatting.money(cap_nano)}: now {formatting.money(now.nano)}, at most {formatting.money(highest)}."
     )
     if ahead:
         described += f" In 48 hours {_expected(ahead[-1])}."
@@ -108,7 +108,7 @@ def consumption(
 
 
 def _expected(each: HeldForecast) -> str:
-    low, middle, high = wording.moneys(each.low_nano, each.middle_nano, each.high_nano)
+    low, middle, high = formatting.moneys(each.low_nano, each.middle_nano, each.high_nano)
     return f"about {middle} ({low} to {high})"
 
 
@@ -147,8 +147,8 @@ def cap_use(
     seven = [_ratio(point.nano, caps["7d"]) for point in seven_days]
     # Rounded down, as everywhere: 100% only when nothing fits any more.
     said = {
-        "5-hour cap": [wording.percent_down(point.nano, caps["5h"]) for point in five_hours],
-        "7-day cap": [wording.percent_down(point.nano, caps["7d"]) for point in seven_days],
+        "5-hour cap": [formatting.percent_down(point.nano, caps["5h"]) for point in five_hours],
+        "7-day cap": [formatting.percent_down(point.nano, caps["7d"]) for point in seven_days],
     }
     shown: Columns = {"5 hours": five, "7 days": seven}
     columns: Columns = {**_columns(five_hours, zone), **shown, **theme.tooltip_columns(said)}
@@ -156,7 +156,7 @@ def cap_use(
         **theme.listed("Midnights", _midnights(five_hours, zone, _HALF)),
         "Top": max(1.15, *five, *seven),
         "Cap": 1.0,
-        "Cap_words": f"Cap: {wording.money(caps['5h'])} in 5 hours, {wording.money(caps['7d'])} in 7 days",
+        "Cap_words": f"Cap: {formatting.money(caps['5h'])} in 5 hours, {formatting.money(caps['7d'])} in 7 days",
     }
     table: Columns = {"Time": columns["Time"], **said}
     described = (
@@ -185,7 +185,7 @@ def _cap_use() -> Spec:
 def _columns(points: Sequence[Point], zone: ZoneInfo) -> Columns:
     return {
         "At": [point.at // 1000 for point in points],
-        "Time": [wording.weekday_time(point.at, zone) for point in points],
+        "Time": [formatting.weekday_time(point.at, zone) for point in points],
     }
 
 
@@ -226,7 +226,7 @@ def _midnights(points: Sequence[Point], zone: ZoneInfo, most: int) -> dict[float
         return {at // 1000: f"{from_micros(at).astimezone(zone):%H:%M}" for at in hours}
     every = -(-((end - day).days + 1) // most)
     days = [day + timedelta(days=after) for after in range(0, (end - day).days + 1, every)]
-    return {midnight(day, zone) // 1000: wording.short_day(day) for day in days}
+    return {midnight(day, zone) // 1000: formatting.short_day(day) for day in days}
 
 
 def _steps_to(nano: int) -> dict[float, str]:

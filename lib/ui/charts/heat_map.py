@@ -7,8 +7,8 @@ from functools import cache
 
 import altair as alt
 
+from lib import formatting
 from lib.reports.weekly import HourOfWeek
-from lib.ui.base import wording
 from lib.ui.base.tables import dollars
 from lib.ui.charts import theme
 from lib.ui.charts.theme import BYOK, PLATFORM, Chart, Columns, Spec
@@ -26,12 +26,12 @@ def heat_map(cells: Sequence[HourOfWeek]) -> Chart:
         "Hour": [cell.clock for cell in cells],
         "Average": [dollars(cell.average_nano) for cell in cells],
         "When": [f"{DAYS[cell.weekday]}, {cell.clock}" for cell in cells],
-        "Of": [wording.count(cell.hours, "hour") for cell in cells],
+        "Of": [formatting.count(cell.hours, "hour") for cell in cells],
         **theme.tooltip_columns(_said(cells)),
     }
     top = max(cells, key=lambda cell: cell.average_nano)
     described = "Spend of an average hour in USD, by weekday and hour."
-    figures = f"Highest: {wording.money(top.average_nano)}, {DAYS[top.weekday]} {top.clock}."
+    figures = f"Highest: {formatting.money(top.average_nano)}, {DAYS[top.weekday]} {top.clock}."
     return Chart(columns, _cells(), described, 250, _table(cells, clocks), figures)
 
 
@@ -41,8 +41,8 @@ def _said(cells: Sequence[HourOfWeek]) -> dict[str, list[str]]:
         BYOK: [cell.byok_nano // max(cell.hours, 1) for cell in cells],
         "Average": [cell.average_nano for cell in cells],
     }
-    places = wording.decimals(nano for column in amounts.values() for nano in column)
-    return {name: [wording.money(nano, places) for nano in column] for name, column in amounts.items()}
+    places = formatting.decimals(nano for column in amounts.values() for nano in column)
+    return {name: [formatting.money(nano, places) for nano in column] for name, column in amounts.items()}
 
 
 @cache

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import altair as alt
 
+from lib import formatting
 from lib.reports.models import Totals
-from lib.ui.base import wording
 from lib.ui.base.comparing import money_adding_up
 from lib.ui.base.tables import cell, known
 from lib.ui.charts import theme
@@ -24,7 +24,7 @@ _MILLION = 1_000_000
 def spend(series: TimeSeries) -> Chart:
     """Stacked bars, platform below and BYOK above; the bar that is not over is marked. Bars can be clicked."""
     rows, heading = series.rows, _heading(series)
-    shares = [wording.share(row.platform_nano, row.total_nano) or "no spend" for row in rows]
+    shares = [formatting.share(row.platform_nano, row.total_nano) or "no spend" for row in rows]
     words = by_source(rows, partial(amount_in_words, decimals_of(rows)))
     columns: Columns = {
         **_bands(series, _WIDE),
@@ -35,7 +35,7 @@ def spend(series: TimeSeries) -> Chart:
     described = f"Spend per {series.unit} in USD, platform-funded below and BYOK above."
     table: Columns = {heading: columns["When"], **by_source(rows, cell)}
     platform, byok = sum(row.platform_nano for row in rows), sum(row.byok_nano for row in rows)
-    platform_words, byok_words = wording.moneys(platform, byok)
+    platform_words, byok_words = formatting.moneys(platform, byok)
     spent = f"{platform_words} platform-funded and {byok_words} BYOK"
     figures = f"{_stretch(series)}: {spent}. {_highest(rows)}"
     drawn = _spend(heading, clickable=series.unit != "hour")
@@ -93,7 +93,7 @@ def tokens(series: TimeSeries) -> Chart:
     bands = _bands(series, _HALF)
     columns: Columns = {**bands, **parts, "Total": sums, **theme.tooltip_columns(_counts(parts))}
     table: Columns = {_heading(series): columns["When"], **parts}
-    figures = f"{_stretch(series)}: {wording.count(sum(sums), 'token')} in all."
+    figures = f"{_stretch(series)}: {formatting.count(sum(sums), 'token')} in all."
     return Chart(columns, _tokens(_heading(series), unit), described, 230, table, figures)
 
 
@@ -123,9 +123,9 @@ def failures(series: TimeSeries, words: Mapping[str, str]) -> Chart:
     columns: Columns = {**bands, **parts, "Total": failed, **theme.tooltip_columns(_counts(said))}
     table: Columns = {_heading(series): columns["When"], **answered, **parts}
     described = f"Calls per {series.unit} that were not answered in full, by status."
-    named = ", ".join(f"{wording.count(sum(counts))} {name.lower()}" for name, counts in parts.items())
-    calls = wording.count(sum(answered["Calls"]), "call")
-    figures = f"{_stretch(series)}: {wording.count(sum(failed))} of {calls}: {named}."
+    named = ", ".join(f"{formatting.count(sum(counts))} {name.lower()}" for name, counts in parts.items())
+    calls = formatting.count(sum(answered["Calls"]), "call")
+    figures = f"{_stretch(series)}: {formatting.count(sum(failed))} of {calls}: {named}."
     return Chart(columns, _failures(_heading(series), slots, tuple(said)), described, 230, table, figures)
 
 
@@ -169,21 +169,21 @@ def amount(sums: Totals, source: str) -> float:
     return cell(sums, source) or 0.0
 
 
-def decimals_of(rows: Sequence[Totals]) -> wording.Decimals:
+def decimals_of(rows: Sequence[Totals]) -> formatting.Decimals:
     """The decimals of all amounts of one chart: what the smallest of its two ledgers needs."""
-    return wording.decimals(known(row, source) for row in rows for source in ("platform", "byok"))
+    return formatting.decimals(known(row, source) for row in rows for source in ("platform", "byok"))
 
 
-def amount_in_words(places: wording.Decimals, sums: Totals, source: str) -> str:
+def amount_in_words(places: formatting.Decimals, sums: Totals, source: str) -> str:
     """What a tooltip says; both ledgers add up to the total that stands beside them."""
     if not source:
-        return wording.money(known(sums), places)
+        return formatting.money(known(sums), places)
     words = money_adding_up(known(sums, "platform"), known(sums, "byok"), places=places)
     return words[source == "byok"]
 
 
 def _counts(numbers: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:
-    return {name: [wording.count(number) for number in column] for name, column in numbers.items()}
+    return {name: [formatting.count(number) for number in column] for name, column in numbers.items()}
 
 
 def _bands(series: TimeSeries, most: int) -> Columns:
@@ -201,7 +201,7 @@ def _stretch(series: TimeSeries) -> str:
     if not series.rows:
         return f"No {series.unit}s"
     first, last = series.rows[0], series.rows[-1]
-    number = wording.count(len(series.rows), series.unit)
+    number = formatting.count(len(series.rows), series.unit)
     return f"{number}, {first.words} to {last.words}"
 
 
@@ -209,4 +209,4 @@ def _highest(rows: Sequence[Bucket]) -> str:
     if not rows:
         return ""
     top = max(rows, key=lambda row: row.total_nano)
-    return f"Highest: {wording.money(top.total_nano)}, {top.words}."
+    return f"Highest: {formatting.money(top.total_nano)}, {top.words}."

@@ -7,8 +7,8 @@ from functools import cache, partial
 
 import altair as alt
 
+from lib import formatting
 from lib.reports.models import Totals
-from lib.ui.base import wording
 from lib.ui.base.tables import cell, known
 from lib.ui.charts import theme
 from lib.ui.charts.over_time import amount, amount_in_words, by_source, decimals_of
@@ -62,11 +62,11 @@ def _added(found: Iterable[Totals]) -> Totals:
     return together
 
 
-def _sum(sums: Totals, places: wording.Decimals, more: str = "") -> str:
-    words = f"{wording.money(known(sums), places)}{more}"
+def _sum(sums: Totals, places: formatting.Decimals, more: str = "") -> str:
+    words = f"{formatting.money(known(sums), places)}{more}"
     if not sums.unpriced_calls or known(sums) is None:
         return words
-    return f"{words}, {wording.count(sums.unpriced_calls, 'call')} unknown"
+    return f"{words}, {formatting.count(sums.unpriced_calls, 'call')} unknown"
 
 
 @cache

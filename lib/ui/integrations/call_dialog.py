@@ -5,24 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from lib.errors import QodexError
+from lib.formatting import count, latency, money
 from lib.llm import registry
 from lib.platform import TestCall
 from lib.providers import DEFAULT, title
 from lib.ui.base import loaders, notices
 from lib.ui.base.navigation import RUN_LOGS, link
 from lib.ui.base.server import front_door
-from lib.ui.base.wording import (
-    SOURCE_COLOR,
-    badge,
-    code,
-    count,
-    escape,
-    latency,
-    money,
-    payer,
-    quote,
-    run_status,
-)
+from lib.ui.base.wording import SOURCE_COLOR, badge, code, escape, payer, quote, run_status
 from lib.ui.parts.cards import card, facts
 from lib.ui.shell.guards import acting
 from lib.usage.event_row import EventRow

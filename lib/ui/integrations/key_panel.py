@@ -10,6 +10,7 @@ from lib.access.projects import Project
 from lib.access.roles import Actor
 from lib.caps.windows import TITLES, Headroom, Window
 from lib.clock import DAY, Micros, from_micros
+from lib.formatting import ago, count, day, exact, money, percent_down
 from lib.llm.provider import Provider
 from lib.platform import Platform
 from lib.providers import DEFAULT, title
@@ -17,21 +18,7 @@ from lib.reports.models import UsageFilter
 from lib.runs.log import RunFilter
 from lib.ui.base import loaders
 from lib.ui.base.server import front_door
-from lib.ui.base.wording import (
-    FAILURE,
-    KEY_STATUS,
-    ago,
-    badge,
-    code,
-    count,
-    day,
-    escape,
-    exact,
-    key_code,
-    money,
-    percent_down,
-    quote,
-)
+from lib.ui.base.wording import FAILURE, KEY_STATUS, badge, code, escape, key_code, quote
 from lib.ui.parts.cards import Attention, facts
 from lib.ui.parts.key_attention import failing_key, failing_platform_key
 from lib.ui.shell.guards import Viewer

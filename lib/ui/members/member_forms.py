@@ -11,11 +11,12 @@ import streamlit as st
 from lib.access.members import Member
 from lib.access.roles import Role
 from lib.errors import QodexError
+from lib.formatting import count, exact
 from lib.ui.base import notices
 from lib.ui.base.badges import badge_column
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow
-from lib.ui.base.wording import count, escape, exact
+from lib.ui.base.wording import escape
 from lib.ui.shell.guards import acting
 from lib.ui.shell.page_context import PageContext
 

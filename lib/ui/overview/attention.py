@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from lib.access.roles import Action, Actor, allows
 from lib.caps.forecasts import CapForecast
 from lib.caps.windows import NEAR_CAP, TITLES, Window
+from lib.formatting import count, duration, exact, money
 from lib.platform import Platform
 from lib.providers import DEFAULT, known
 from lib.reports import spikes
@@ -17,7 +18,7 @@ from lib.ui.base import loaders
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import INTEGRATIONS, PLAN, USAGE
 from lib.ui.base.server import front_door
-from lib.ui.base.wording import count, duration, escape, exact, money
+from lib.ui.base.wording import escape
 from lib.ui.overview.table import ProjectStatus
 from lib.ui.parts.cards import Attention
 from lib.ui.parts.forecast import cap_sentence

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from lib.access.roles import Actor
 from lib.caps.windows import NEAR_CAP, Headroom
 from lib.clock import MINUTE
+from lib.formatting import count
 from lib.reports.models import Totals
 from lib.ui.base import loaders
 from lib.ui.base.comparing import change, difference
 from lib.ui.base.filters import Chosen
-from lib.ui.base.wording import count
 from lib.ui.overview.table import ProjectStatus
 from lib.ui.parts import spend_card
 from lib.ui.parts.cards import Metric

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
+from lib.formatting import count
 from lib.ui.base import address, paging
-from lib.ui.base.wording import count
 from lib.ui.overview.table import ProjectStatus
 
 PAGE_ROWS = 50

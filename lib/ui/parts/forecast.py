@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 from lib.access.roles import Actor
 from lib.caps.forecasts import CapForecast, HeldForecast, MonthForecast
 from lib.clock import Micros, from_micros
+from lib.formatting import exact, money, moneys
 from lib.ui.base import loaders
 from lib.ui.base.server import front_door
-from lib.ui.base.wording import escape, exact, money, moneys
+from lib.ui.base.wording import escape
 
 _ENOUGH_TO_JUDGE = 20
 _SOURCES = {"platform": "platform-funded", "byok": "BYOK"}

@@ -6,12 +6,13 @@ from zoneinfo import ZoneInfo
 
 from lib.access.projects import Project
 from lib.access.roles import Actor
+from lib.formatting import count, weekday_time
 from lib.providers import title
 from lib.reports.models import UsageFilter
 from lib.ui.base import loaders
 from lib.ui.base.navigation import RUN_LOGS
 from lib.ui.base.server import front_door
-from lib.ui.base.wording import count, escape, key_name, weekday_time
+from lib.ui.base.wording import escape, key_name
 from lib.ui.parts.cards import Attention
 from lib.vault.states import KeyState, PlatformKeyState
 

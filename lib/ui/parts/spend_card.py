@@ -7,12 +7,13 @@ from functools import partial
 
 import streamlit as st
 
+from lib.formatting import count, decimals, money
 from lib.llm import registry
 from lib.reports.models import Totals
 from lib.ui.base import filters
 from lib.ui.base.comparing import change, money_adding_up
 from lib.ui.base.tables import known
-from lib.ui.base.wording import SOURCE, SOURCE_COLOR, count, decimals, money
+from lib.ui.base.wording import SOURCE, SOURCE_COLOR
 from lib.ui.charts import over_time, theme
 from lib.ui.charts.buckets import TimeSeries
 from lib.ui.parts.cards import Metric, as_table, card, draw_table

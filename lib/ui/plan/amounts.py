@@ -12,8 +12,9 @@ import streamlit as st
 from lib.caps.windows import TITLES, Headroom, Window
 from lib.clock import Micros
 from lib.errors import BadInput
+from lib.formatting import money
 from lib.pricing.amounts import parse_usd, plain_usd
-from lib.ui.base.wording import badge, escape, money
+from lib.ui.base.wording import badge, escape
 from lib.usage.periods import day_of, midnight
 
 Amounts = Mapping[str, int]

@@ -8,8 +8,9 @@ from lib.access.projects import Project
 from lib.access.roles import Action
 from lib.caps.plans import Override
 from lib.caps.requests import CapRequest
+from lib.formatting import exact
 from lib.ui.base import notices
-from lib.ui.base.wording import badge, escape, exact
+from lib.ui.base.wording import badge, escape
 from lib.ui.parts import cards
 from lib.ui.plan import plan_dialogs, request_dialogs
 from lib.ui.plan.plan_dialogs import caps_of, in_words

@@ -11,9 +11,10 @@ from lib.access.projects import Project
 from lib.caps.plans import Override, Plan
 from lib.caps.windows import TITLES
 from lib.errors import QodexError
+from lib.formatting import count, money
 from lib.ui.base import loaders, notices
 from lib.ui.base.server import front_door
-from lib.ui.base.wording import count, escape, money
+from lib.ui.base.wording import escape
 from lib.ui.plan import amounts
 from lib.ui.plan.amounts import Amounts
 from lib.ui.shell.guards import acting

@@ -10,11 +10,11 @@ import streamlit as st
 from lib.access.projects import Project
 from lib.caps.spenders import Spender
 from lib.caps.windows import TITLES, Headroom
+from lib.formatting import count, share
 from lib.ui.base import address, loaders
 from lib.ui.base.navigation import RUN_LOGS, go
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, count_column, dollars, money_column, wide_enough
-from lib.ui.base.wording import count, share
 from lib.ui.parts import cards
 from lib.ui.shell.page_context import PageContext
 

@@ -13,11 +13,12 @@ from lib.caps.plans import Plan
 from lib.caps.reading import Outlook, Point
 from lib.caps.windows import TITLES, Headroom, Window
 from lib.clock import DAY, HOUR, MINUTE, Micros, from_micros
+from lib.formatting import count, duration, exact, money, moneys, zone_label
 from lib.llm import registry
 from lib.reports.models import Totals
 from lib.ui.base import tables
 from lib.ui.base.navigation import INTEGRATIONS, RUN_LOGS, USAGE, link
-from lib.ui.base.wording import badge, count, duration, escape, exact, key_name, money, moneys, zone_label
+from lib.ui.base.wording import badge, escape, key_name
 from lib.ui.charts import caps, theme
 from lib.ui.parts import cards
 from lib.ui.parts.cards import Attention

@@ -8,6 +8,7 @@ import streamlit as st
 
 from lib.access.roles import Actor
 from lib.clock import from_micros
+from lib.formatting import count, duration, exact_seconds, weekday_time
 from lib.providers import title
 from lib.runs.log import LogLine, RunDetail, RunRow
 from lib.ui.base.filters import Chosen
@@ -19,15 +20,11 @@ from lib.ui.base.wording import (
     SOURCE_COLOR,
     badge,
     code,
-    count,
-    duration,
     escape,
-    exact_seconds,
     key_name,
     payer,
     quote,
     run_status,
-    weekday_time,
 )
 from lib.ui.parts.cards import card, facts, heading
 from lib.ui.runs.calls_table import draw_calls

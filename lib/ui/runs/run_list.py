@@ -7,24 +7,14 @@ from typing import Any
 
 import streamlit as st
 
+from lib.formatting import ago, count, duration, exact
 from lib.runs.log import RunFilter, RunRow
 from lib.ui.base import address, paging
 from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars, height_of, wide_enough
-from lib.ui.base.wording import (
-    KIND,
-    RUN_STATUS,
-    SOURCE,
-    ago,
-    count,
-    duration,
-    escape,
-    exact,
-    payer,
-    run_status,
-)
+from lib.ui.base.wording import KIND, RUN_STATUS, SOURCE, escape, payer, run_status
 from lib.ui.shell.guards import acting
 
 FILTERS = ("project", "kind", "status", "source", "q")

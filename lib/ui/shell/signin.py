@@ -11,9 +11,10 @@ import streamlit as st
 from lib.access.roles import Actor, Origin
 from lib.access.sessions import Rules, Sessions, Token, read_token
 from lib.errors import SessionEnded, SignInRefused
+from lib.formatting import count
 from lib.settings import COMMAND
 from lib.ui.base.server import real_front_door
-from lib.ui.base.wording import count, escape
+from lib.ui.base.wording import escape
 from lib.web.signin import OUTCOME
 
 _FAILED = {

@@ -10,11 +10,12 @@ from lib.access.roles import Actor
 from lib.clock import HOUR
 from lib.errors import QodexError
 from lib.exchange.daily_summary import about_rows
+from lib.formatting import count, moneys, size
 from lib.reports.models import Totals, UsageFilter
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import export_desk, front_door, real_front_door
-from lib.ui.base.wording import SOURCE, count, escape, moneys, size
+from lib.ui.base.wording import SOURCE, escape
 from lib.ui.parts.cards import card, facts, heading
 from lib.ui.shell import signin
 from lib.ui.shell.guards import acting

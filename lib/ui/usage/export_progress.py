@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from lib.formatting import count, moneys, size
 from lib.ui.base.server import export_desk
-from lib.ui.base.wording import SOURCE, count, escape, moneys, size
+from lib.ui.base.wording import SOURCE, escape
 from lib.ui.parts.cards import facts
 from lib.web.export_files import ExportFile
 from lib.web.export_jobs import KEPT_SECONDS, ExportJob

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from lib.access.roles import Actor
+from lib.formatting import count, money, share
 from lib.llm import registry
 from lib.reports.models import DayRow, Totals, UsageFilter
 from lib.ui.base import address, loaders
@@ -15,7 +16,7 @@ from lib.ui.base.comparing import cents_adding_up, change, points
 from lib.ui.base.filters import Chosen
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, cell, count_column, dollars, height_of, in_cents, known, money_column
-from lib.ui.base.wording import KIND, SOURCE, count, escape, money, share
+from lib.ui.base.wording import KIND, SOURCE, escape
 from lib.ui.parts import spend_card
 from lib.ui.parts.cards import Metric
 

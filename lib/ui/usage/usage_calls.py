@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from lib.access.roles import Actor
+from lib.formatting import count, day_time, latency, weekday_time
 from lib.reports.calls import CostlyCall, CostlyRun, LatestCalls, Spread
 from lib.reports.models import UsageFilter
 from lib.ui.base import loaders
@@ -16,7 +17,7 @@ from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import RUN_LOGS, go
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars, height_of, wide_enough
-from lib.ui.base.wording import count, day_time, latency, payer, weekday_time
+from lib.ui.base.wording import payer
 from lib.ui.parts import cards
 from lib.ui.parts.cards import Metric
 

@@ -9,12 +9,13 @@ import streamlit as st
 
 from lib.access.roles import Actor
 from lib.caps.windows import WINDOWS
+from lib.formatting import count, share
 from lib.reports import weekly
 from lib.reports.models import Totals, UsageFilter
 from lib.ui.base import loaders
 from lib.ui.base.filters import Chosen
 from lib.ui.base.server import front_door
-from lib.ui.base.wording import count, escape, share
+from lib.ui.base.wording import escape
 from lib.ui.charts import caps as cap_charts
 from lib.ui.charts import heat_map, over_time, rankings, theme
 from lib.ui.charts.buckets import TimeSeries

@@ -14,7 +14,7 @@ from lib.alerts.channels import chat, slack, webhook
 from lib.alerts.channels.http import Poster
 from lib.alerts.channels.mail import NOT_SET_UP, Mailer
 from lib.alerts.messages import Message, message_of
-from lib.alerts.sentences import Place
+from lib.alerts.sentences import Site
 from lib.secret import Secret
 from tests.receivers import Receiver, mail_server, receiving
 from tests.unit.alerts.test_messages import DATA, NOW
@@ -31,7 +31,7 @@ def receiver() -> Iterator[Receiver]:
 
 def message(kind: str = "cap.threshold") -> Message:
     row = SimpleNamespace(event_id="msg_1234", kind=kind, severity="critical", at=NOW)
-    return message_of(row, DATA[kind], Place("https://qodex.example.com", ZoneInfo("UTC")), NOW)
+    return message_of(row, DATA[kind], Site("https://qodex.example.com", ZoneInfo("UTC")), NOW)
 
 
 # --- webhooks --------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ import pytest
 
 from lib.clock import DAY, HOUR, MINUTE, Micros, iso, parse_iso
 from lib.exchange.import_usage import import_usage
+from lib.formatting import MINUS
 from lib.ui.base import filters, loaders
-from lib.ui.base.wording import MINUS
 from lib.ui.parts.spend_card import WHAT_BYOK_IS
 from tests.pages import ADMIN, Dashboard, texts
 

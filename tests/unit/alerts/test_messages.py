@@ -11,11 +11,12 @@ from lib.alerts import messages
 from lib.alerts.channels.slack import payload_of
 from lib.alerts.kinds import KINDS
 from lib.alerts.messages import message_of, together
-from lib.alerts.sentences import Place, wait
+from lib.alerts.sentences import Site, wait
 from lib.clock import DAY, HOUR, MINUTE
+from lib.formatting import money
 
 NOW = 1_790_000_000_000_000
-PLACE = Place("https://qodex.example.com", ZoneInfo("UTC"))
+SITE = Site("https://qodex.example.com", ZoneInfo("UTC"))
 CAP = {
     "project": "payments",
     "window": "5h",
@@ -52,7 +53,7 @@ DATA = {
 
 def message(kind: str, **more: object) -> messages.Message:
     row = SimpleNamespace(event_id="msg_1", kind=kind, severity="warning", at=NOW)
-    return message_of(row, {**DATA[kind], **more}, PLACE, NOW)
+    return message_of(row, {**DATA[kind], **more}, SITE, NOW)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -100,14 +101,18 @@ def test_slack_gets_blocks_with_a_button_and_nothing_that_it_would_read_as_marku
 
 
 def test_many_alerts_are_told_in_one_that_lists_the_first_and_counts_the_rest():
-    found = together("msg_2", [message("key.recovered")] * 37, PLACE, NOW, digest=False)
+    found = together("msg_2", [message("key.recovered")] * 37, SITE, NOW, digest=False)
     assert found.title == "37 more alerts"
     assert found.text.endswith("and 17 more")
     assert len(found.data["alerts"]) == 37
     assert (
-        together("msg_2", [message("key.recovered")], PLACE, NOW, digest=True).title
-        == "Daily digest: 1 alert"
+        together("msg_2", [message("key.recovered")], SITE, NOW, digest=True).title == "Daily digest: 1 alert"
     )
+
+
+@pytest.mark.parametrize("nano", [0, 40_000, 4_200_000, 9_960_000, 1_234_560_000_000])
+def test_amounts_are_said_as_pages_say_them(nano):
+    assert ("Used", money(nano)) in message("cap.reached", used_nano=nano).facts
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.formatting import MINUS, money
 from lib.ui.base import comparing
-from lib.ui.base.wording import MINUS, money
 
 CENT = 10_000_000
 
