@@ -82,10 +82,25 @@ def _calls() -> Subquery:
 def _ranked(
     connection: Connection, calls: Subquery, name: ColumnElement[str], asked: Mapping[str, object]
 ) -> list[Spender]:
-    nano = func.sum(calls.c.nano)
-    statement = select(func.coalesce(name, ""), nano, func.count()).group_by(name).order_by(nano.desc(), name)
-    found = [Spender(row[0], int(row[1]), row[2]) for row in connection.execute(statement, asked)]
-    rest = found[_MOST:]
-    if len(rest) < 2:  # noqa: PLR2004 - one needs no sum
+    nano, number = func.sum(calls.c.nano), func.count()
+    statement = (
+        select(
+            func.coalesce(name, "").label("name"),
+            nano.label("nano"),
+            number.label("calls"),
+            func.count().over().label("names"),
+            func.sum(nano).over().label("all_nano"),
+            func.sum(number).over().label("all_calls"),
+        )
+        .group_by(name)
+        .order_by(nano.desc(), name)
+        .limit(_MOST + 1)
+    )
+    rows = connection.execute(statement, asked).all()
+    found = [Spender(row.name, int(row.nano), row.calls) for row in rows]
+    if not rows or rows[0].names <= _MOST + 1:  # one more needs no sum
         return found
-    return [*found[:_MOST], Spender("", sum(e.nano for e in rest), sum(e.calls for e in rest), len(rest))]
+    del found[_MOST:]
+    nano_left = int(rows[0].all_nano) - sum(each.nano for each in found)
+    calls_left = int(rows[0].all_calls) - sum(each.calls for each in found)
+    return [*found, Spender("", nano_left, calls_left, rows[0].names - _MOST)]

@@ -6,6 +6,7 @@ import streamlit as st
 
 from lib.access.projects import Project
 from lib.access.roles import Action
+from lib.caps.windows import Headroom
 from lib.clock import DAY
 from lib.reports.models import UsageFilter
 from lib.runs.log import RunFilter
@@ -30,8 +31,9 @@ def main() -> None:
     own_key = bool(visit.platform.keys.describe(project.slug, actor=visit.actor).version)
     _now(visit, project)
     panel.draw(visit, project)
-    _past_and_future(visit, project)
-    why.draw(visit, project, visit.platform.caps.headroom(project.slug, actor=visit.actor))
+    room = visit.platform.caps.headroom(project.slug, actor=visit.actor)
+    _past_and_future(visit, project, room)
+    why.draw(visit, project, room)
     if not own_key:
         windows.draw_ways(project, visit.platform.plans.list())
 
@@ -54,9 +56,8 @@ def _now(visit: PageContext, project: Project) -> None:
             windows.draw_window(window, room.at, visit.zone, forecast=found, applies=not key.version)
 
 
-def _past_and_future(visit: PageContext, project: Project) -> None:
+def _past_and_future(visit: PageContext, project: Project, room: Headroom) -> None:
     caps, slug = visit.platform.caps, project.slug
-    room = caps.headroom(slug, actor=visit.actor)
     week = UsageFilter(projects=(slug,), since=room.at - 7 * DAY + 1, until=room.at + 1)
     # The week ends this very moment, so there is nothing to keep of it.
     spent = visit.platform.reports.totals(week, actor=visit.actor)
