@@ -62,28 +62,28 @@ class Addressing:
         return len(events)
 
     def _address(self, connection: Connection, event: AnyRow, now: Micros) -> None:
-        wishes = {each: preferences_of(connection, each, now) for each in (event.project_id, PLATFORM)}
+        preferences = {each: preferences_of(connection, each, now) for each in (event.project_id, PLATFORM)}
         rows = [
             {
                 "project_id": event.project_id,
                 "event_id": event.event_id,
                 "target": target,
                 "state": "due",
-                **self._when(event, wishes[whose], now, machine=machine),
+                **self._when(event, preferences[whose], now, machine=machine),
             }
-            for target, whose, machine in self._recipients(connection, event, wishes[event.project_id])
-            if event.kind not in wishes[whose].muted
+            for target, whose, machine in self._recipients(connection, event, preferences[event.project_id])
+            if event.kind not in preferences[whose].muted
         ]
         if rows:
             connection.execute(insert(alert_deliveries), rows)
-        muted = int(event.kind in wishes[event.project_id].muted)
+        muted = int(event.kind in preferences[event.project_id].muted)
         this = (alert_events.c.project_id == event.project_id) & (alert_events.c.event_id == event.event_id)
         connection.execute(update(alert_events).where(this).values(addressed_at=now, muted=muted))
 
     def _recipients(
-        self, connection: Connection, event: AnyRow, wishes: Preferences
+        self, connection: Connection, event: AnyRow, preferences: Preferences
     ) -> Iterator[tuple[str, str, bool]]:
-        """Each target, whose wishes count for it, and whether it is a machine. The platform's channels get all."""
+        """Each target, whose preferences count for it, and whether it is a machine. The platform's channels get all."""
         channels = connection.execute(
             select(alert_channels)
             .where(alert_channels.c.project_id.in_({event.project_id, PLATFORM}))
@@ -93,7 +93,7 @@ class Addressing:
             if RANKS[event.severity] >= RANKS[channel.least_severity]:
                 yield channel.channel_id, channel.project_id, channel.kind == "webhook"
         if self.mails:
-            for email in sorted(self._people(connection, event.project_id) - wishes.without_mail):
+            for email in sorted(self._people(connection, event.project_id) - preferences.without_mail):
                 yield f"{MAIL}{email}", event.project_id, False
 
     def _people(self, connection: Connection, project_id: str) -> set[str]:
@@ -110,7 +110,9 @@ class Addressing:
         own = {row.email for row in rows if row.scope == project_id}
         return own or {row.email for row in rows if row.role == "lead"} or admins
 
-    def _when(self, event: AnyRow, wishes: Preferences, now: Micros, *, machine: bool) -> dict[str, object]:
+    def _when(
+        self, event: AnyRow, preferences: Preferences, now: Micros, *, machine: bool
+    ) -> dict[str, object]:
         """At once, at the end of the quiet hours, or with the next digest; machines want each at once.
 
         What is due at once is due since it happened, so that what happened first is told first.
@@ -120,7 +122,7 @@ class Addressing:
             return {"next_at": at_once, "bundle": None}
         if event.severity == INFO:
             return {"next_at": _next(now, DIGEST_HOUR, self.zone), "bundle": "digest"}
-        after = _after_quiet(now, (wishes.quiet_from, wishes.quiet_until), self.zone)
+        after = _after_quiet(now, (preferences.quiet_from, preferences.quiet_until), self.zone)
         return {"next_at": at_once if after == now else after, "bundle": None}
 
 

@@ -42,7 +42,7 @@ class Delivery:
 
 
 @dataclass(frozen=True)
-class Told:
+class SentAlert:
     """One event: what happened, and its deliveries where the actor may see them."""
 
     event_id: str
@@ -61,7 +61,7 @@ class History:
     def __init__(self, database: Database, sender: Sender) -> None:
         self._database, self._sender = database, sender
 
-    def recent(self, slug: str | None, *, actor: Actor, limit: int = 20) -> list[Told]:
+    def recent(self, slug: str | None, *, actor: Actor, limit: int = 20) -> list[SentAlert]:
         """The last events, the newest first; whoever sees the project's spend may see them, leads whom they went to."""
         with self._database.read() as connection:
             whose = owner(connection, slug, actor, Action.SEE_SPEND)
@@ -74,7 +74,7 @@ class History:
             may_see = whose.id == PLATFORM or allows(actor, Action.SET_ALERTS, whose.id)
             deliveries = _deliveries(connection, whose, rows) if may_see else {}
             now = self._database.now(connection)
-        return [self._told(row, deliveries.get(row.event_id, ()), now) for row in rows]
+        return [self._sent_alert(row, deliveries.get(row.event_id, ()), now) for row in rows]
 
     def send_again(self, slug: str | None, event_id: str, target: str, *, actor: Actor) -> None:
         """Send an event once more to one recipient, under the same id. Raises BadInput where it never went there."""
@@ -137,9 +137,9 @@ class History:
             connection.execute(insert(alert_deliveries), row)
         return answer
 
-    def _told(self, row: AnyRow, deliveries: Sequence[Delivery], now: Micros) -> Told:
+    def _sent_alert(self, row: AnyRow, deliveries: Sequence[Delivery], now: Micros) -> SentAlert:
         message = self._sender.message_of(row, now)
-        return Told(
+        return SentAlert(
             row.event_id,
             row.kind,
             row.severity,

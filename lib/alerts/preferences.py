@@ -169,7 +169,7 @@ def _look_in_silence(connection: Connection, whose: Owner, now: Micros) -> None:
         return
     account = select(accounts.c.project_id).where(accounts.c.project_id == whose.id)
     connection.execute(account.with_for_update())
-    thresholds.look(connection, whose.id, now, silently=True)
+    thresholds.evaluate(connection, whose.id, now, silently=True)
 
 
 def _clean_thresholds(percents: Sequence[int]) -> list[int]:

@@ -32,7 +32,7 @@ from lib.vault.masters import Keyring
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 5.0
-LOOK_SECONDS = 600.0
+WATCH_SECONDS = 600.0
 _AT_ONCE = 4
 """Messages that one process sends at the same time: a receiver that hangs holds up its own channel alone."""
 
@@ -74,16 +74,16 @@ class Sender:
         self,
         stop: threading.Event,
         *,
-        look: Callable[[], None],
+        check: Callable[[], None],
         told: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Go on sending until ``stop`` is set, and ``look`` around every few minutes; an outage is waited for."""
-        looked = -LOOK_SECONDS
+        """Go on sending until ``stop`` is set, and ``check`` every few minutes; an outage is waited for."""
+        checked = -WATCH_SECONDS
         while not stop.is_set():
             try:
-                if time.monotonic() - looked >= LOOK_SECONDS:
-                    looked = time.monotonic()
-                    look()
+                if time.monotonic() - checked >= WATCH_SECONDS:
+                    checked = time.monotonic()
+                    check()
                 counts = self.once()
             except QodexError as problem:
                 log.warning("No alerts were sent this time: %s", problem)

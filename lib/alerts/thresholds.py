@@ -57,7 +57,7 @@ _MARK = (
         alert_cap_7d_nano=bindparam("cap_7d"),
     )
 )
-_LOOK_SOON = (
+_EVALUATE_SOON = (
     update(accounts)
     .where(accounts.c.project_id == bindparam("project"))
     .values(alert_after=bindparam("after"))
@@ -87,7 +87,7 @@ def subject(name: str, percent: int) -> str:
     return f"cap:{name}:{percent}"
 
 
-def look(
+def evaluate(
     connection: Connection, project_id: str, now: Micros, *, just_counted: int = 0, silently: bool = False
 ) -> None:
     """Tell of the thresholds that have been crossed, arm those that are low enough, and set the account's marks.
@@ -103,17 +103,17 @@ def look(
     crossed: dict[str, _Mark] = {}
     marks = []
     for mark in _known(connection, at):
-        seen = _seen(at, mark, just_counted)
-        marks.append(seen)
-        if seen != mark or mark.since == 0:
-            since = seen.since or at.now
-            outbox.put_state(connection, project_id, seen.subject, seen.state, since, seen.cap_nano)
-        if seen != mark and seen.state == "fired" and seen.cap_nano == mark.cap_nano:
-            crossed[seen.window] = seen  # the highest of them comes last
+        after = _evaluated(at, mark, just_counted)
+        marks.append(after)
+        if after != mark or mark.since == 0:
+            since = after.since or at.now
+            outbox.put_state(connection, project_id, after.subject, after.state, since, after.cap_nano)
+        if after != mark and after.state == "fired" and after.cap_nano == mark.cap_nano:
+            crossed[after.window] = after  # the highest of them comes last
     _set_marks(connection, at, marks)
     if not silently:
         for mark in crossed.values():
-            _tell(connection, at, mark)
+            _fire(connection, at, mark)
 
 
 def _known(connection: Connection, at: CapState) -> list[_Mark]:
@@ -138,7 +138,7 @@ def thresholds(connection: Connection, project_id: str) -> Sequence[int]:
     return sorted(int(percent) for percent in row.thresholds.split(",") if percent)
 
 
-def _seen(at: CapState, mark: _Mark, just_counted: int) -> _Mark:
+def _evaluated(at: CapState, mark: _Mark, just_counted: int) -> _Mark:
     """The threshold as it is now."""
     cap, taken = at.caps.nano[mark.window], at.used(mark.window) + at.reserved
     over = mark.percent < FULL and cap > 0 and FULL * taken >= mark.percent * cap
@@ -176,7 +176,7 @@ def _armed_again(connection: Connection, at: CapState, mark: _Mark) -> Micros:
     return max(mark.since + QUIET, falls_below_at(connection, at, mark.window, low), at.now + _SOONEST)
 
 
-def _tell(connection: Connection, at: CapState, mark: _Mark) -> None:
+def _fire(connection: Connection, at: CapState, mark: _Mark) -> None:
     data = _figures(at, window(connection, at, mark.window)) | {"threshold_percent": mark.percent}
     severity = kinds.severity_of_threshold(mark.percent)
     outbox.record(connection, at.project_id, kinds.CAP_THRESHOLD, at.now, data, severity=severity)
@@ -220,7 +220,7 @@ def refused(connection: Connection, project: Subject, now: Micros, problem: CapE
     }
     outbox.record(connection, project.project_id, kinds.CAP_REACHED, now, data)
     # The next settlement is to look when it can be armed again.
-    raw_execute(connection, _LOOK_SOON, {"project": project.project_id, "after": now})
+    raw_execute(connection, _EVALUATE_SOON, {"project": project.project_id, "after": now})
 
 
 def _is_fired(connection: Connection, project: Subject, about: str) -> bool:

@@ -23,7 +23,7 @@ from lib.db import AnyRow, Database
 from lib.db.tables import alert_deliveries, alert_events, alert_states, projects, provider_keys, runs
 from lib.pricing.amounts import NANO
 
-LOOKER = local_administrator(Origin.WORKER, "alerts")
+WATCHER = local_administrator(Origin.WORKER, "alerts")
 OLD_DAYS, UNUSED_DAYS = 180, 30
 WAITED: Micros = HOUR
 """How long a run waits before that is told."""
@@ -65,7 +65,7 @@ class Watch:
         self._database, self._caps, self._forecasts = database, caps, forecasts
         self._fired: dict[tuple[str, str], Micros] = {}
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Look once. Each thing that is told is written in a short transaction of its own."""
         with self._database.read() as connection:
             now = self._database.now(connection)
@@ -78,7 +78,7 @@ class Watch:
         self._runs(waiting, now)
         if ids:
             self._spend(ids, now)
-        self._forget(now)
+        self._purge(now)
 
     # --- keys and runs -----------------------------------------------------------------------------
 
@@ -87,12 +87,12 @@ class Watch:
         age = (now - key.saved_at) // DAY
         if age >= OLD_DAYS:
             data = told | {"days": age, "since": key.saved_at, "saved_by": key.saved_by}
-            self._tell(key.project_id, f"key.old:{key.provider}:{key.version}", kinds.KEY_OLD, data, now)
+            self._fire(key.project_id, f"key.old:{key.provider}:{key.version}", kinds.KEY_OLD, data, now)
         used = key.used_at or key.saved_at
         idle = (now - used) // DAY
         if idle >= UNUSED_DAYS:
             data = told | {"days": idle, "since": used}
-            self._tell(
+            self._fire(
                 key.project_id, f"key.unused:{key.provider}:{key.version}:{used}", kinds.KEY_UNUSED, data, now
             )
 
@@ -105,7 +105,7 @@ class Watch:
                     "since": row.since,
                     "returns_at": row.returns_at,
                 }
-                self._tell(row.project_id, "waiting", kinds.RUNS_WAITING, data, now)
+                self._fire(row.project_id, "waiting", kinds.RUNS_WAITING, data, now)
         told = {project_id for project_id, subject in self._fired if subject == "waiting"}
         for project_id in told - {row.project_id for row in waiting}:
             self._arm(project_id, "waiting", now)
@@ -113,12 +113,12 @@ class Watch:
     # --- spend -------------------------------------------------------------------------------------
 
     def _spend(self, ids: Mapping[str, str], now: Micros) -> None:
-        rooms = self._caps.headroom_all(actor=LOOKER)
+        rooms = self._caps.headroom_all(actor=WATCHER)
         slugs = [slug for slug in ids if slug in rooms]
         windows = {slug: rooms[slug].nearest.name for slug in slugs}
-        for slug, found in self._forecasts.caps(slugs, windows, actor=LOOKER).items():
+        for slug, found in self._forecasts.caps(slugs, windows, actor=WATCHER).items():
             self._forecast(ids[slug], rooms[slug], found, now)
-        hours = self._forecasts.hourly(slugs, ("platform", "byok"), actor=LOOKER)
+        hours = self._forecasts.hourly(slugs, ("platform", "byok"), actor=WATCHER)
         for slug, spent in hours.items():
             self._jump(ids[slug], slug, spent, now)
 
@@ -140,7 +140,7 @@ class Watch:
             "latest": found.latest,
             "chance_percent": int(100 * found.chance_soon),
         }
-        self._tell(project_id, about, kinds.CAP_FORECAST, data, now)
+        self._fire(project_id, about, kinds.CAP_FORECAST, data, now)
 
     def _jump(self, project_id: str, slug: str, spent: HourlySpend, now: Micros) -> None:
         """The last full hour against the busy hours of the week before it."""
@@ -157,11 +157,11 @@ class Watch:
             "usual_nano": round(usual),
             "times": int(last / usual),
         }
-        self._tell(project_id, "jump", kinds.SPEND_JUMP, data, now, again_after=DAY)
+        self._fire(project_id, "jump", kinds.SPEND_JUMP, data, now, again_after=DAY)
 
     # --- writing -----------------------------------------------------------------------------------
 
-    def _tell(
+    def _fire(
         self,
         project_id: str,
         about: str,
@@ -185,7 +185,7 @@ class Watch:
         with self._database.write() as connection:
             connection.execute(update(alert_states).where(this).values(state="armed", since=now))
 
-    def _forget(self, now: Micros) -> None:
+    def _purge(self, now: Micros) -> None:
         """What was told long ago stands in no list any more."""
         old = select(alert_events.c.event_id).where(alert_events.c.at < now - KEPT).limit(1)
         with self._database.read() as connection:

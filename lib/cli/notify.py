@@ -8,7 +8,7 @@ import threading
 import click
 
 from lib.alerts.channel_list import Channel
-from lib.alerts.history import Told
+from lib.alerts.history import SentAlert
 from lib.cli.output import clock_time, counted, json_option, plain, say, show_json, show_table
 from lib.cli.session import Session
 from lib.errors import BadInput
@@ -30,7 +30,7 @@ def run(session: Session) -> None:
         signal.signal(number, lambda *_: stop.set())
     say("Sending alerts. Stop it with Ctrl-C.")
     platform = session.platform
-    platform.alerts.sender.run(stop, look=platform.alert_watch.look, told=_say_counts)
+    platform.alerts.sender.run(stop, check=platform.alert_watch.check, told=_say_counts)
     say("Stopped.")
 
 
@@ -38,7 +38,7 @@ def run(session: Session) -> None:
 @click.pass_obj
 def once(session: Session) -> None:
     """Send what is due now, and end: for cron. The exit status is 1 where a message was not accepted."""
-    session.platform.alert_watch.look()
+    session.platform.alert_watch.check()
     sent, failed = session.platform.alerts.sender.once()
     _say_counts(sent, failed)
     if failed:
@@ -95,7 +95,7 @@ def _show_channels(found: list[Channel], *, as_json: bool) -> None:
     show_table(header, rows)
 
 
-def _rows(told: Told) -> list[tuple[object, ...]]:
+def _rows(told: SentAlert) -> list[tuple[object, ...]]:
     first = (clock_time(told.at), told.severity, told.title)
     if not told.deliveries:
         return [(*first, "nobody", "muted" if told.muted else "", "")]

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, exists, select, update
 from lib.access import audit
 from lib.access.audit import Subject, Tag
 from lib.access.roles import Actor
-from lib.alerts import happenings
+from lib.alerts import triggers
 from lib.clock import HOUR, Micros
 from lib.db import AnyRow
 from lib.db.tables import accounts, open_calls, projects, provider_keys, runs
@@ -154,7 +154,7 @@ class KeySelector:
             connection.execute(_LOCK_ACCOUNT, {"project": run.project_id})
             first = _set_locked(connection, run, now)
         if first or run.version is None:
-            happenings.note_key_locked(connection, subject, run.last4, locked, now)
+            triggers.note_key_locked(connection, subject, run.last4, locked, now)
         key = {"provider": provider, "version": run.version}
         self._record(connection, subject, now, locked, key, first=first)
         if not (locked.genuine and self._keys.falls_back(run, provider)):

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, or_, select,
 
 from lib.access.audit import Subject
 from lib.access.roles import Actor
-from lib.alerts import happenings, thresholds
+from lib.alerts import thresholds, triggers
 from lib.caps.admission import require_headroom
 from lib.caps.cap_state import cap_snapshot_to_write
 from lib.clock import Micros, from_micros
@@ -211,8 +211,8 @@ class Ledger:
             run_limits.note_excess(connection, call, call.ceiling_nano, row.cost_nano, now)
             if due:
                 counted = call.ceiling_nano if row.cost_nano is None else row.cost_nano
-                thresholds.look(connection, call.project_id, now, just_counted=counted or 0)
-            happenings.note_unpriced(connection, Subject(call.project_id, call.project), row, now)
+                thresholds.evaluate(connection, call.project_id, now, just_counted=counted or 0)
+            triggers.note_unpriced(connection, Subject(call.project_id, call.project), row, now)
             if call.key_version is not None:
                 key_health.note_own_key(connection, call, outcome, now)
         if news:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, Connection, and_, update
 
-from lib.alerts import happenings
+from lib.alerts import triggers
 from lib.clock import Micros
 from lib.db import AnyRow
 from lib.db.tables import runs
@@ -41,7 +41,7 @@ def stop_run(connection: Connection, run: AnyRow, now: Micros, by: str, problem:
     if run.stopped_by is None:
         first = update(runs).where(this_run(run), runs.c.stopped_by.is_(None)).values(stopped_by=by)
         if connection.execute(first).rowcount and isinstance(problem, BudgetExceeded):
-            happenings.note_run_stopped(connection, run, problem, now)
+            triggers.note_run_stopped(connection, run, problem, now)
     log_line(connection, run.project_id, run.run_id, now, f"{by}:stopped", problem.sentence)
 
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from lib.access.projects import Project
 from lib.access.roles import Action
-from lib.ui.alerts import channels, kinds_table, told, wishes
+from lib.ui.alerts import channels, delivery_list, kinds_table, preference_form
 from lib.ui.base import address
 from lib.ui.base.wording import escape
 from lib.ui.parts import cards
@@ -28,9 +28,9 @@ def main() -> None:
     preferences = alerts.preferences.get(slug, actor=actor)
     found = alerts.history.recent(slug, actor=actor)
     if may_set:
-        _settings(visit, slug, wishes.Wishes(slug, preferences))
+        _settings(visit, slug, preference_form.PreferenceForm(slug, preferences))
     with cards.card():
-        told.draw(slug, found, visit, may_send=may_set)
+        delivery_list.draw(slug, found, visit, may_send=may_set)
     if may_set:
         with cards.card():
             kinds_table.draw(slug, preferences, visit)
@@ -57,7 +57,7 @@ def _context(slug: str | None, visit: PageContext) -> str:
     return f"Who is told what about {escape(slug)}, and what was told · hours of {escape(zone)}"
 
 
-def _settings(visit: PageContext, slug: str | None, wanted: wishes.Wishes) -> None:
+def _settings(visit: PageContext, slug: str | None, wanted: preference_form.PreferenceForm) -> None:
     found = visit.platform.alerts.channels.list(slug, actor=visit.actor)
     cards.attention(channels.attention_of(found, visit), titled=False)
     left, right = st.columns([8, 5], gap="small")

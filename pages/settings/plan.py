@@ -13,7 +13,7 @@ from lib.runs.log import RunFilter
 from lib.ui.base import wrong_links
 from lib.ui.base.wording import escape
 from lib.ui.parts import cards, forecast
-from lib.ui.plan import panel, why, windows
+from lib.ui.plan import panel, window_spend, windows
 from lib.ui.shell.guards import acting
 from lib.ui.shell.page_context import PageContext, page
 
@@ -33,7 +33,7 @@ def main() -> None:
     panel.draw(visit, project)
     room = visit.platform.caps.headroom(project.slug, actor=visit.actor)
     _past_and_future(visit, project, room)
-    why.draw(visit, project, room)
+    window_spend.draw(visit, project, room)
     if not own_key:
         windows.draw_ways(project, visit.platform.plans.list())
 

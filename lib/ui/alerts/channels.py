@@ -13,7 +13,7 @@ from lib.errors import QodexError
 from lib.formatting import count
 from lib.secret import Secret
 from lib.ui.alerts.choosing import choose
-from lib.ui.alerts.words import FROM, KINDS, kind_title
+from lib.ui.alerts.labels import FROM, KINDS, kind_title
 from lib.ui.base import notices
 from lib.ui.base.badges import badge_column
 from lib.ui.base.server import front_door

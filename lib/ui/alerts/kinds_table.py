@@ -12,7 +12,7 @@ from lib.clock import DAY, HOUR
 from lib.errors import QodexError
 from lib.formatting import exact
 from lib.ui.alerts.choosing import choose
-from lib.ui.alerts.words import COLORS, SEVERITIES
+from lib.ui.alerts.labels import COLORS, SEVERITIES
 from lib.ui.base import notices
 from lib.ui.base.badges import badge_column
 from lib.ui.base.server import front_door

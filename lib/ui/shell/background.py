@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from lib.alerts.sender import EVERY_SECONDS, LOOK_SECONDS
+from lib.alerts.sender import EVERY_SECONDS, WATCH_SECONDS
 from lib.errors import QodexError
 from lib.platform import Platform
 from lib.ui.base.server import real_front_door
@@ -42,7 +42,7 @@ class _Job:
 
 _JOBS = (
     _Job(lambda it: it.alerts.sender.once(), "No alerts were sent this time", EVERY_SECONDS, EVERY_SECONDS),
-    _Job(lambda it: it.alert_watch.look(), "Nothing was looked for this time", LOOK_SECONDS, LOOK_SECONDS),
+    _Job(lambda it: it.alert_watch.check(), "Nothing was looked for this time", WATCH_SECONDS, WATCH_SECONDS),
     # A forecast is kept once an hour however often this is done, and by whichever dashboard comes first.
     _Job(lambda it: it.forecasts.keep(), "No forecasts were kept this time", 120, 1200),
 )

@@ -27,7 +27,7 @@ def shop(database_url: str, clock: Clock) -> Iterator[Shop]:
 def look(shop: Shop, *kinds: str) -> list[Told]:
     """Look around twice, as two senders would; all that was ever told."""
     for _ in range(2):
-        Watch(shop.database, shop.view, Forecasts(shop.database, shop.view, ZoneInfo("UTC"))).look()
+        Watch(shop.database, shop.view, Forecasts(shop.database, shop.view, ZoneInfo("UTC"))).check()
     return told(shop.database, *kinds)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import streamlit as st
 
-from lib.alerts.history import Delivery, Told
+from lib.alerts.history import Delivery, SentAlert
 from lib.errors import QodexError
 from lib.formatting import count, exact
 from lib.ui.alerts.choosing import choose
-from lib.ui.alerts.words import COLORS, SEVERITIES, kind_title
+from lib.ui.alerts.labels import COLORS, SEVERITIES, kind_title
 from lib.ui.base import notices
 from lib.ui.base.badges import badge_column
 from lib.ui.base.server import front_door
@@ -25,7 +25,7 @@ _STATES = {"sent": "Accepted", "due": "On its way", "failed": "Given up", "dropp
 _STATE_COLORS = {"Accepted": "green", "On its way": "gray", "Given up": "red", "Dropped": "gray"}
 
 
-def draw(slug: str | None, found: Sequence[Told], visit: PageContext, *, may_send: bool) -> None:
+def draw(slug: str | None, found: Sequence[SentAlert], visit: PageContext, *, may_send: bool) -> None:
     """The last alerts; the chosen one is told whole, with its deliveries."""
     cards.heading("What was told", note=f"the last {len(found)}" if len(found) > 1 else "")
     if not found:
@@ -49,7 +49,7 @@ def draw(slug: str | None, found: Sequence[Told], visit: PageContext, *, may_sen
         _one(slug, found[picked], visit, may_send=may_send)
 
 
-def _summary(each: Told, *, may_see: bool) -> str:
+def _summary(each: SentAlert, *, may_see: bool) -> str:
     if each.muted:
         return "Muted"
     if not each.deliveries or not may_see:
@@ -58,7 +58,7 @@ def _summary(each: Told, *, may_see: bool) -> str:
     return ", ".join(f"{number} {_STATES[state].lower()}" for state, number in states.items())
 
 
-def _one(slug: str | None, each: Told, visit: PageContext, *, may_send: bool) -> None:
+def _one(slug: str | None, each: SentAlert, visit: PageContext, *, may_send: bool) -> None:
     st.markdown(f"**{escape(each.title)}**  \n{escape(each.text)}")
     if not each.deliveries:
         return

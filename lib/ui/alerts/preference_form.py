@@ -20,7 +20,7 @@ _HOURS = list(range(24))
 
 
 @dataclass(frozen=True)
-class Wishes:
+class PreferenceForm:
     """How alerts of a project, or of the platform (``slug`` None), are wanted."""
 
     slug: str | None
@@ -29,7 +29,7 @@ class Wishes:
     def draw(self) -> None:
         """The form; saved with one button."""
         cards.heading("When they are told")
-        with st.form(f"wishes:{self.slug}", border=False):
+        with st.form(f"preferences:{self.slug}", border=False):
             percents = self._thresholds() if self.slug is not None else list(self.preferences.thresholds)
             quiet = self._quiet()
             st.caption(
@@ -45,7 +45,7 @@ class Wishes:
         offered = sorted({*_OFFERED, *chosen})
         with st.container(horizontal=True, gap="small"):
             ticked = [
-                st.checkbox(f"{each}%", value=each in chosen, key=f"wishes:{self.slug}:{each}")
+                st.checkbox(f"{each}%", value=each in chosen, key=f"preferences:{self.slug}:{each}")
                 for each in offered
             ]
         st.caption("The first refusal at a cap is always told, with when room returns.")
@@ -54,7 +54,9 @@ class Wishes:
     def _quiet(self) -> tuple[int, int] | None:
         begin, end = self.preferences.quiet_from, self.preferences.quiet_until
         on = st.checkbox(
-            "Quiet hours: only what is critical", value=begin is not None, key=f"wishes:{self.slug}:quiet"
+            "Quiet hours: only what is critical",
+            value=begin is not None,
+            key=f"preferences:{self.slug}:quiet",
         )
         with st.container(horizontal=True, gap="small"):
             first = self._hour("From", 22 if begin is None else begin)
@@ -62,7 +64,7 @@ class Wishes:
         return (first, last) if on else None
 
     def _hour(self, label: str, value: int) -> int:
-        key = f"wishes:{self.slug}:{label}"
+        key = f"preferences:{self.slug}:{label}"
         chosen = st.selectbox(
             label, _HOURS, index=value, format_func=lambda hour: f"{hour:02}:00", key=key, width=110
         )

@@ -57,7 +57,7 @@ def _table(kind: str, found: Sequence[Spender], total: int, project: Project) ->
     }
 
     def leave() -> None:
-        for row in st.session_state[f"why:{kind}"].selection.rows:
+        for row in st.session_state[f"window_spend:{kind}"].selection.rows:
             if found[row].name:
                 go(RUN_LOGS, project=project.slug, run=found[row].name)
 
@@ -67,7 +67,7 @@ def _table(kind: str, found: Sequence[Spender], total: int, project: Project) ->
         hide_index=True,
         row_height=34,
         placeholder="",
-        key=f"why:{kind}",
+        key=f"window_spend:{kind}",
         on_select=leave if opens else "ignore",
         selection_mode="single-row",
         alt=f"{title} by what is counted, the largest first",
