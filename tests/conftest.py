@@ -11,6 +11,7 @@ import ipaddress
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Files of tests live in memory where there is room; ``--basetemp`` names another place."""
     if not config.option.basetemp:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", scratch_folder())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """No test leaves an exception behind as the one being handled (tests.interruptions.apart says how that happens)."""
+    before = sys.exc_info()[1]
+    yield
+    assert sys.exc_info()[1] is before, "This test left an exception behind: run what it traces in `apart`."
 
 
 # --- a closed world --------------------------------------------------------------------------------

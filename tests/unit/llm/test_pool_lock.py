@@ -12,6 +12,7 @@ import pytest
 from lib.llm.http import inner_transport
 from lib.llm.pool_lock import make_interruptible
 from lib.settings import Settings
+from tests.interruptions import apart
 
 
 class Interrupted(Exception):
@@ -57,7 +58,7 @@ def interrupt_at_line(pool: Any, number: int) -> bool:
 
     sys.settrace(trace)
     try:
-        act()
+        apart(act)
     except Interrupted:
         sys.settrace(None)
         assert takes_a_turn(pool)  # while it is handled, too
