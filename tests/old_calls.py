@@ -1,7 +1,7 @@
 """Workers of earlier schemas: programs that send the statements which those versions send for a call, and nothing else.
 
-``old_calls.json`` holds them as they were recorded from the real code of each version, on PostgreSQL; on SQLite they
-are the same but for casts and row locks. ``python -m tests.old_calls URL SCHEMA PROJECT RUN FOLDER`` makes calls until
+``old_calls.json`` holds them as they were recorded from the real code of each version (tests/record_calls.py), on
+PostgreSQL; on SQLite they are the same but for casts, row locks and an operator. ``python -m tests.old_calls URL SCHEMA PROJECT RUN FOLDER`` makes calls until
 ``FOLDER/stop`` is there. ``FOLDER/RUN`` gets the id of each call between its opening and its settling: what the
 provider has seen.
 """
@@ -81,6 +81,7 @@ class _SQLite:
 
     def run(self, statement: str, values: dict[str, Any]) -> dict[str, Any]:
         statement = re.sub(r"%\((\w+)\)s(::\w+)?", r":\1", statement).replace(" FOR UPDATE OF accounts", "")
+        statement = statement.replace("IS DISTINCT FROM", "IS NOT")
         rows = self._connection.execute(statement, values).fetchall()
         return dict(rows[0]) if rows else {}
 
@@ -91,7 +92,9 @@ class OldWorker:
     def __init__(self, url: str, schema: str, project: str, run: str, *, seconds: int = WAIT_SECONDS) -> None:
         self._database: Any = (_SQLite if url.startswith("sqlite") else _PostgreSQL)(url, seconds)
         self._statements = {
-            name: [_RECORDED["statements"][number] for number in numbers]
+            name: [
+                (_RECORDED["statements"][number], _RECORDED["own"].get(str(number), {})) for number in numbers
+            ]
             for name, numbers in _RECORDED["schemas"][schema].items()
         }
         self._values = _RECORDED["values"] | {"project": project, "project_id": project}
@@ -111,8 +114,8 @@ class OldWorker:
     def _send(self, part: str, values: dict[str, Any]) -> None:
         with self._database.transaction():
             values = values | _moments(self._database.now())
-            for statement in self._statements[part]:
-                found = self._database.run(statement, values)
+            for statement, own in self._statements[part]:
+                found = self._database.run(statement, values | own)
                 if "last_settled_at" in found and part == "settling":
                     values |= {
                         "sequence": found["sequence"],
@@ -133,6 +136,12 @@ def _moments(now: int) -> dict[str, int]:
         "hour_at": now - now % _HOUR,
         "day_at": now - now % (24 * _HOUR),
     }
+
+
+_OF_A_CALL = ["project", "project_id", "run", "run_id", "event", "event_id", "upstream_request_id"]
+_RETURNED = ["sequence", "counted_after_nano", "unknown_after_nano"]
+GIVEN = frozenset((*_OF_A_CALL, *_RETURNED, *_moments(0)))
+"""The values that a worker does not take from the recording."""
 
 
 def main(url: str, schema: str, project: str, run: str, folder: str) -> None:
