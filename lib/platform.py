@@ -92,7 +92,7 @@ class Platform:
         self.unsealed = UnsealedProjects(self.database, self.keyring)
         self.prices = PriceBook.load(settings.prices_file)
         self.projects = Projects(self.database, ProjectSeals(self.database, self.keyring))
-        self.project_changes = ProjectChanges(self.database)
+        self.project_changes = ProjectChanges(self.database, rollups.day_start)
         self.members = Members(self.database)
         self.audit = AuditLog(self.database)
         self.keys = Keys(self.database, store, self.projects, settings, self.actor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -26,20 +26,27 @@ _MOST_LABELS = 20
 
 
 class ProjectChanges:
-    """Change a project. Each function checks the actor's rights itself and is in the audit log."""
+    """Change a project. Each function checks the actor's rights itself and is in the audit log.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: where projects are.
+        day_start: when the day of an instant began, in the reporting time zone: labels hold from there on.
+    """
+
+    def __init__(self, database: Database, day_start: Callable[[Connection, Micros], Micros]) -> None:
         self._database = database
+        self._day_start = day_start
 
     def describe(
         self, slug: str, *, title: str | None = None, labels: Mapping[str, str] | None = None, actor: Actor
     ) -> None:
-        """Give the project another title, labels from now on, or both at once; its short name never changes.
+        """Give the project another title, labels from today on, or both at once; its short name never changes.
 
         Args:
             slug: which project.
             title: None leaves it.
-            labels: by name; an empty value takes one away. What was before stays as it was.
+            labels: by name; an empty value takes one away. They hold from the beginning of today in the reporting
+                time zone; earlier days stay as they were.
             actor: who asks.
 
         Raises:
@@ -123,9 +130,12 @@ class ProjectChanges:
             return
         if value and name not in before and len(before) >= _MOST_LABELS:
             raise BadInput(f"A project has at most {_MOST_LABELS} labels.")
+        # A whole day has one value: reports answer it from the totals of the day, and nobody's calls of one
+        # day are split between two cost centres.
+        since = self._day_start(connection, now)
         here = (project_labels.c.project_id == project.id) & (project_labels.c.name == name)
-        connection.execute(delete(project_labels).where(here, project_labels.c.since >= now))
-        row = {"project_id": project.id, "name": name, "since": now, "value": value or None}
+        connection.execute(delete(project_labels).where(here, project_labels.c.since >= since))
+        row = {"project_id": project.id, "name": name, "since": since, "value": value or None}
         connection.execute(insert(project_labels), row)
         was = {"label": name, "value": before.get(name)}
         self._record(connection, actor, Tag.PROJECT_LABELLED, project, was, {"label": name, "value": value})

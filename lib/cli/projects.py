@@ -64,7 +64,7 @@ def show_all(session: Session, *, as_json: bool) -> None:
     "labels",
     multiple=True,
     metavar="KEY=VALUE",
-    help="From now on; KEY= takes it away. Can be given several times.",
+    help="From today on; KEY= takes it away. Can be given several times.",
 )
 @click.pass_obj
 def change(
@@ -85,7 +85,7 @@ def change(
     if name is not None:
         say(f"{slug} has the title {name.strip()}.")
     for key, value in pairs.items():
-        say(f"{slug}: {key} is {value} from now on." if value else f"{slug} has no label {key} any more.")
+        say(f"{slug}: {key} is {value} from today on." if value else f"{slug} has no label {key} any more.")
     if plan is not None:
         say(f"{projects.set_plan(slug, plan, actor=session.actor).slug} is on the plan {plan}.")
     if on_key_failure is not None:

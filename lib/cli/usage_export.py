@@ -15,6 +15,7 @@ from lib.cli.output import counted, progress, say
 from lib.cli.session import Session
 from lib.db.tables import EVENT_STATUSES, RUN_KINDS, SOURCES
 from lib.exchange.export import FORMATS, ExportResult, export_usage
+from lib.reports.labels import split
 from lib.reports.models import UsageFilter
 from lib.usage.periods import midnight, zone_named
 
@@ -37,6 +38,13 @@ from lib.usage.periods import midnight, zone_named
     multiple=True,
     type=click.Choice(EVENT_STATUSES),
     help="Only calls that ended so.",
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Only projects with this label on the day of the call; KEY= without it. May be given again.",
 )
 @click.option("--tz", "zone", help="Time zone of the days; QODEX_TIMEZONE by default.")
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="csv", show_default=True)
@@ -84,6 +92,9 @@ def export(
 
 def _filter(session: Session, *, zone: str | None, **asked: Any) -> UsageFilter:
     days = zone_named(zone or session.platform.settings.timezone)
+    for label in asked["labels"]:
+        if "=" not in label:
+            raise click.UsageError(f"A label is KEY=VALUE, not {label!r}.")
     for name in ("since", "until"):
         asked[name] = midnight(asked[name], days) if asked[name] else None
     return UsageFilter(**asked, zone=days.key)
@@ -93,6 +104,9 @@ def _say_what_no_call_has(session: Session, wanted: UsageFilter) -> None:
     """A model or provider is free text, so a slip of the pen would look like a period without calls."""
     known = session.platform.reports.filter_options(actor=session.actor)
     pairs = (("model", wanted.models, known.models), ("provider", wanted.providers, known.providers))
+    for name, value in map(split, wanted.labels):
+        if value and value not in known.labels.get(name, ()):
+            say(f"No project ever had the label {name}={value}.")
     for noun, names, have in pairs:
         for name in sorted(set(names) - set(have)):
             say(f"No call of any project names the {noun} {name}.")

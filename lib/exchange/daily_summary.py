@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import chain
 from typing import Any
@@ -19,9 +20,11 @@ from lib.db.tables import usage_daily_totals
 from lib.exchange.columns import DAILY_HEADER, escape_formula
 from lib.exchange.csv_writer import Writable, write_csv
 from lib.pricing.amounts import plain_usd
+from lib.reports.labels import spans
 from lib.reports.models import DailyRow, Totals, UsageFilter
 from lib.reports.queries import aggregate_segment, combine, sums_of
-from lib.reports.segments import Segment, plan, plan_days
+from lib.reports.segments import Segment
+from lib.reports.spend import segments_of
 from lib.usage.periods import day_of, days_between, midnight, zone_named
 from lib.usage.rollups import zone_of
 
@@ -58,11 +61,11 @@ def single_days(connection: Connection, wanted: UsageFilter, ids: Sequence[str])
     """All rows by date, project, source, provider and model, those of a day at a time."""
     zone, rollup_zone = zone_named(wanted.zone), zone_of(connection)
     for since, until in _spans(connection, wanted, ids, zone, rollup_zone):
-        if zone.key == rollup_zone.key:
-            segments = plan(since, until, rollup_zone)
-        else:
-            segments = plan_days(since, until, zone)
-        parts = [aggregate_segment(segment, wanted, ids, _KEYS) for segment in segments]
+        parts = [
+            aggregate_segment(segment, wanted, ids, _KEYS)
+            for span in spans(connection, replace(wanted, since=since, until=until))
+            for segment in segments_of(connection, span, ids, zone)
+        ]
         found = [
             DailyRow(
                 day_of(since, zone), row.slug, row.source, row.provider, row.model, Totals(**sums_of(row))

@@ -25,6 +25,11 @@ class UsageFilter:
     since: Micros | None = None
     until: Micros | None = None
     zone: str = "UTC"
+    labels: Sequence[str] = ()
+    """Each ``NAME=VALUE``, of the call's project on the day of the call; ``NAME=`` is without that label.
+
+    Values of one name are alternatives, several names have to match at once.
+    """
 
 
 class SpendTotals(NamedTuple):
@@ -150,3 +155,5 @@ class FilterOptions:
 
     models: list[str]
     providers: list[str]
+    labels: dict[str, list[str]]
+    """By name all values that a project ever had."""

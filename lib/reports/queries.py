@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    CompoundSelect,
     Select,
     Table,
     case,
@@ -30,12 +31,14 @@ from lib.db.tables import (
     usage_hourly,
     usage_hourly_totals,
 )
+from lib.reports.labels import labelled
 from lib.reports.models import FIELDS, UsageFilter
 from lib.reports.segments import Segment
 from lib.usage.measures import added_by_event
 from lib.usage.rollup_totals import FAILURES
 from lib.usage.rollups import QUARTER
 
+_MOST_PARTS = 100
 UNPRICED = ("platform_unpriced_calls", "byok_unpriced_calls")
 
 
@@ -90,12 +93,20 @@ def combine(parts: Sequence[Select[Any]], by: Sequence[str], names: Sequence[str
     """The sums of several segments together, by project's slug in place of its id."""
     if len(parts) == 1 and "project_id" not in by:
         return parts[0]
-    inner = union_all(*parts).subquery()
+    inner = union_of(parts).subquery()
     keys = [projects.c.slug if name == "project_id" else inner.c[name] for name in by]
     statement = select(*keys, *(func.sum(inner.c[name]).label(name) for name in names)).select_from(inner)
     if "project_id" in by:
         statement = statement.join(projects, projects.c.id == inner.c.project_id)
     return statement.group_by(*keys) if keys else statement
+
+
+def union_of(parts: Sequence[Select[Any]]) -> CompoundSelect[Any]:
+    """All rows of all parts; SQLite takes 500 in one statement, so many are put together in steps."""
+    if len(parts) <= _MOST_PARTS:
+        return union_all(*parts)
+    steps = [parts[start : start + _MOST_PARTS] for start in range(0, len(parts), _MOST_PARTS)]
+    return union_of([select(union_all(*step).subquery()) for step in steps])
 
 
 def _table(segment: Segment, wanted: UsageFilter, by: Sequence[str]) -> tuple[Table, str]:
@@ -143,6 +154,8 @@ def _narrowed(
     for name, values in one_of.items():
         if values:
             statement = statement.where(table.c[name].in_(values))
+    if wanted.labels:
+        statement = statement.where(*labelled(table.c.project_id, table.c[moment], wanted.labels))
     if since is not None:
         statement = statement.where(table.c[moment] >= since)
     if until is not None:

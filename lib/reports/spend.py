@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import BigInteger, Connection, exists, func, literal, select
 
 from lib.access.projects import visible_ids
 from lib.access.roles import Actor
 from lib.clock import HOUR, Micros
 from lib.db import AnyRow, Database
-from lib.db.tables import usage_daily_totals, usage_hourly_totals, usage_models
+from lib.db.tables import projects, usage_daily_totals, usage_hourly_totals, usage_models
 from lib.errors import BadInput
+from lib.reports.labels import labelled, spans, values_of
 from lib.reports.models import (
     FIELDS,
     DayRow,
@@ -32,7 +33,7 @@ from lib.reports.models import (
     UsageFilter,
 )
 from lib.reports.queries import UNPRICED, aggregate_segment, combine, sums_of
-from lib.reports.segments import Segment, plan, plan_days, plan_hours
+from lib.reports.segments import Grain, Segment, plan, plan_days, plan_hours
 from lib.usage.expiry import sweep
 from lib.usage.periods import day_of, days_between, hours_between, zone_named
 from lib.usage.rollups import zone_of
@@ -82,13 +83,9 @@ class Reports:
             raise BadInput("Hours need a period with a beginning and an end.")
         starts = hours_between(wanted.since, wanted.until, zone_named(wanted.zone))
         whole = all(start % HOUR == 0 for start in starts)
-        segments = (
-            list(plan_hours(wanted.since, wanted.until))
-            if whole
-            else [Segment("event", wanted.since, wanted.until)]
-        )
         hours = [HourRow(at=start) for start in starts]
-        for row in self._sums(wanted, actor, ("at",), segments=segments) if starts else ():
+        grain: Grain = "hour" if whole else "event"
+        for row in self._sums(wanted, actor, ("at",), grain=grain) if starts else ():
             hours[bisect_right(starts, row.at) - 1].add_sums(sums_of(row))
         return hours
 
@@ -96,11 +93,8 @@ class Reports:
         """What was spent in each hour of UTC that has usage, by its beginning. Needs ``since`` and ``until``."""
         if wanted.since is None or wanted.until is None:
             raise BadInput("Hours need a period with a beginning and an end.")
-        segments = list(plan_hours(wanted.since, wanted.until))
         hours: dict[Micros, SpendTotals] = {}
-        for at, platform, byok in self._sums(
-            wanted, actor, ("at",), segments=segments, names=SpendTotals._fields
-        ):
+        for at, platform, byok in self._sums(wanted, actor, ("at",), grain="hour", names=SpendTotals._fields):
             hour = at - at % HOUR
             hours[hour] = hours.get(hour, _NOTHING).plus(platform, byok)
         return hours
@@ -136,12 +130,22 @@ class Reports:
         return {slug: calls for slug, calls in found.items() if calls}
 
     def filter_options(self, *, actor: Actor) -> FilterOptions:
-        """Models and providers that occur."""
+        """Models and providers that occur, and labels."""
         with self._database.read() as connection:
             ids = visible_ids(connection, actor, ())
             found = select(usage_models.c.provider, usage_models.c.model).distinct()
             rows = connection.execute(found.where(usage_models.c.project_id.in_(ids))).all()
-        return FilterOptions(sorted({row.model for row in rows}), sorted({row.provider for row in rows}))
+            labels = values_of(connection, ids)
+        models, providers = ({getattr(row, name) for row in rows} for name in ("model", "provider"))
+        return FilterOptions(sorted(models), sorted(providers), labels)
+
+    def labelled(self, labels: Sequence[str], at: Micros, *, actor: Actor) -> set[str]:
+        """The projects that have these labels at that instant, by slug; ``labels`` as in a filter."""
+        with self._database.read() as connection:
+            moment = literal(at, BigInteger)
+            found = select(projects.c.slug).where(*labelled(projects.c.id, moment, labels))
+            ids = visible_ids(connection, actor, ())
+            return set(connection.execute(found.where(projects.c.id.in_(ids))).scalars())
 
     def _sums(
         self,
@@ -150,28 +154,45 @@ class Reports:
         by: Sequence[str],
         *,
         zone: ZoneInfo | None = None,
-        segments: Sequence[Segment] | None = None,
+        grain: Grain = "day",
         names: Sequence[str] = FIELDS,
     ) -> Sequence[AnyRow]:
-        """The sums ``names`` by the columns ``by``, over the period of the filter or over these ``segments`` of it.
+        """The sums ``names`` by the columns ``by``, over the period of the filter.
 
-        With ``zone``, ``at`` is an instant of the day that a row belongs to; of segments, one of its hour (or
-        of its quarter of an hour, where events answer).
+        With ``zone``, ``at`` is an instant of the day that a row belongs to; by hours, one of its hour; by events,
+        one of its quarter of an hour.
         """
         sweep(self._database)
         with self._database.read() as connection:
             ids = visible_ids(connection, actor, wanted.projects)
-            if segments is None:
-                segments = _segments(connection, wanted, ids, zone)
-            if not segments or not ids:
-                return []
-            parts = [aggregate_segment(segment, wanted, ids, by, names) for segment in segments]
-            return connection.execute(combine(parts, by, names)).all()
+            parts = [
+                aggregate_segment(segment, wanted, ids, by, names)
+                for span in (spans(connection, wanted) if ids else ())
+                for segment in segments_of(connection, span, ids, zone, grain)
+            ]
+            return connection.execute(combine(parts, by, names)).all() if parts else []
 
 
-def _segments(
-    connection: Connection, wanted: UsageFilter, ids: Sequence[str], zone: ZoneInfo | None
+def segments_of(
+    connection: Connection,
+    wanted: UsageFilter,
+    ids: Sequence[str],
+    zone: ZoneInfo | None = None,
+    grain: Grain = "day",
 ) -> list[Segment]:
+    """The segments of the filter's period.
+
+    Args:
+        connection: of one read.
+        wanted: the period.
+        ids: of which projects.
+        zone: whose days the sums are wanted by; None where they are not wanted by day.
+        grain: the largest that may answer.
+    """
+    if grain == "event":
+        return [Segment("event", wanted.since, wanted.until)]
+    if grain == "hour":
+        return list(plan_hours(wanted.since, wanted.until))
     rollup_zone = zone_of(connection)
     if zone is None or zone.key == rollup_zone.key:
         return plan(wanted.since, wanted.until, rollup_zone)

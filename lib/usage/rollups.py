@@ -76,6 +76,12 @@ def zone_of(connection: Connection) -> ZoneInfo:
     return ZoneInfo(connection.execute(_ZONE).scalar_one())
 
 
+def day_start(connection: Connection, at: Micros) -> Micros:
+    """When the day that holds the instant began, in the zone of the daily roll-up."""
+    zone = zone_of(connection)
+    return midnight(day_of(at, zone), zone)
+
+
 class Rollups:
     """Adds events to their hour and day. One per process; it remembers the zone, and notices a change."""
 

@@ -31,7 +31,9 @@ def main() -> None:
         cards.heading("Leads", note="they set keys, members and all of this page")
         _leads(visit, project)
     with cards.card():
-        cards.heading("Labels", note="each holds from the moment it is set; what was before stays")
+        cards.heading(
+            "Labels", note="each holds from the day it is set, in the reporting time zone; earlier days stay"
+        )
         labels = visit.platform.project_changes.labels(project.slug, actor=visit.actor)
         project_forms.draw_labels(project, labels, allowed=may_change)
     with cards.card():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from lib.access.roles import Action
@@ -31,11 +33,15 @@ if not projects or not platform.reports.any_call(actor=viewer.actor):
     first_steps.draw(viewer, slug, has_key=has_key, funded=funding.status != "none")
     st.stop()
 
-with head.right:
+with head.right, st.container(horizontal=True, horizontal_alignment="right", gap="xsmall"):
+    labels = filters.choose_labels(loaders.cached(platform.reports.filter_options, actor=viewer.actor).labels)
     chosen = filters.choose_period()
 wrong_links.draw()
-wanted = UsageFilter(since=chosen.period.since, until=chosen.period.until, zone=chosen.zone.key)
-head.context(f"{table.all_projects(len(projects))} · {chosen.label}{live.note(chosen)}")
+wanted = UsageFilter(
+    labels=labels, since=chosen.period.since, until=chosen.period.until, zone=chosen.zone.key
+)
+every, projects = len(projects), table.labelled(projects, wanted, chosen.now, viewer.actor)
+head.context(f"{table.all_projects(every, len(projects))} · {chosen.label}{live.note(chosen)}")
 
 series = buckets.time_series(wanted, chosen, viewer.actor)
 statuses = table.project_statuses(platform, projects, wanted, series, viewer.actor)
@@ -77,4 +83,5 @@ else:
 
 new_project.draw()
 if not notices.is_open(new_project.DIALOG):
-    live.watch(wanted, chosen, state=table.state_of_now, seen=table.state_shown(statuses))
+    only = frozenset(project.slug for project in projects) if labels else None
+    live.watch(wanted, chosen, state=partial(table.state_of_now, only=only), seen=table.state_shown(statuses))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property
@@ -13,6 +14,7 @@ from lib.access.roles import Actor
 from lib.clock import DAY, HOUR, Micros
 from lib.errors import BadInput
 from lib.formatting import span
+from lib.reports.labels import split
 from lib.reports.models import UsageFilter
 from lib.ui.base import address, wrong_links
 from lib.ui.base.server import front_door, now
@@ -126,6 +128,21 @@ def choose_period(*, default: str = "30d") -> Chosen:
             _choose_days(at, zone)
         address.select("Time zone", "zone", _zones(zone.key), default=_default_zone(), width=_width(zone.key))
     return Chosen(name, _period(name, zone, at), at)
+
+
+def choose_labels(known: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Draw the choice of labels, ``known`` by name; nothing where there are none. What it returns is a filter's."""
+    options = [f"{name}={value}" for name, values in known.items() for value in (*values, "")]
+    noun = "label that you can see"
+    if not options:
+        return tuple(address.many("label", options, noun=noun))
+    return tuple(address.select_many("Labels", "label", options, noun=noun, format_func=label_in_words))
+
+
+def label_in_words(label: str) -> str:
+    """``cost_centre: 4711``, ``no cost_centre``; ``label`` as in a filter."""
+    name, value = split(label)
+    return f"{name}: {value}" if value else f"no {name}"
 
 
 def narrow_to(first: date, last: date) -> None:

@@ -14,7 +14,7 @@ from lib.settings import ROOT
 SAMPLE = "sample"
 """In the address of pages that show the sample data: ``sample=1``."""
 
-KEPT = ("project", "period", "from", "to", "zone", SAMPLE)
+KEPT = ("project", "label", "period", "from", "to", "zone", SAMPLE)
 """What a link to another page takes along from the address."""
 
 

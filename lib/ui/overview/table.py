@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -15,6 +15,8 @@ from lib.access.projects import Project
 from lib.access.roles import Actor
 from lib.caps.forecasts import CapForecast
 from lib.caps.windows import Headroom
+from lib.clock import Micros
+from lib.formatting import count
 from lib.platform import Platform
 from lib.reports.models import ProjectRow, UsageFilter
 from lib.ui.base import loaders
@@ -50,9 +52,20 @@ class ProjectStatus:
         return self.headroom.nearest.percent if self.headroom else -1
 
 
-def all_projects(number: int) -> str:
-    """The context line's beginning."""
+def all_projects(number: int, shown: int) -> str:
+    """The context line's beginning, where ``shown`` of them are looked at."""
+    if shown < number:
+        return f"{shown} of {count(number, 'project')}"
     return "1 project" if number == 1 else f"All {number} projects"
+
+
+def labelled(projects: Sequence[Project], wanted: UsageFilter, at: Micros, actor: Actor) -> list[Project]:
+    """The projects that the filter's labels are about: those that have them now, or had with usage of the period."""
+    if not wanted.labels:
+        return list(projects)
+    used = loaders.cached(front_door().reports.by_project, wanted, actor=actor)
+    have = front_door().reports.labelled(wanted.labels, at, actor=actor)
+    return [each for each in projects if each.slug in used or each.slug in have]
 
 
 def project_statuses(
@@ -93,12 +106,13 @@ def _spend_by_bar(wanted: UsageFilter, series: TimeSeries, actor: Actor) -> dict
     return found
 
 
-def state_of_now(actor: Actor) -> object:
-    """What changes without a call: keys, and room that returns."""
+def state_of_now(actor: Actor, *, only: Collection[str] | None = None) -> object:
+    """What changes without a call: keys, and room that returns. ``only``: of these projects."""
     platform = front_door()
     keys = platform.keys.describe_all(actor=actor)
     rooms = platform.caps.headroom_all(actor=actor)
     shown = [each.slug for each in platform.projects.list(actor=actor) if each.archived_at is None]
+    shown = [slug for slug in shown if only is None or slug in only]
     return _state({slug: (keys[slug], None if keys[slug].version else rooms[slug]) for slug in shown})
 
 

@@ -92,6 +92,7 @@ def _filter_in_words(wanted: UsageFilter, projects: int) -> str:
         ("model", wanted.models),
         ("run kind", wanted.kinds),
         ("status", wanted.statuses),
+        ("label", wanted.labels),
     ):
         if chosen:
             words.append(f"{noun} {', '.join(chosen)}" if len(chosen) < 4 else count(len(chosen), noun))  # noqa: PLR2004

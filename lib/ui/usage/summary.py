@@ -11,7 +11,7 @@ from lib.access.roles import Actor
 from lib.formatting import count, money, share
 from lib.llm import registry
 from lib.reports.models import DayRow, Totals, UsageFilter
-from lib.ui.base import address, loaders
+from lib.ui.base import address, filters, loaders
 from lib.ui.base.comparing import cents_adding_up, change, points
 from lib.ui.base.filters import Chosen
 from lib.ui.base.server import front_door
@@ -20,7 +20,7 @@ from lib.ui.base.wording import KIND, SOURCE, escape
 from lib.ui.parts import spend_card
 from lib.ui.parts.cards import Metric
 
-FILTERS = ("project", "source", "provider", "model", "kind", "status")
+FILTERS = ("project", "label", "source", "provider", "model", "kind", "status")
 STATUSES = {
     "ok": "Answered",
     "error": "Error answer",
@@ -48,6 +48,7 @@ def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter
         statuses=tuple(
             address.select_many("Status", "status", list(STATUSES), format_func=STATUSES.__getitem__)
         ),
+        labels=filters.choose_labels(known.labels),
         since=chosen.period.since,
         until=chosen.period.until,
         zone=chosen.zone.key,

@@ -9,8 +9,9 @@ import pytest
 from lib.access.auditlog import AuditFilter, AuditLog
 from lib.access.project_changes import ProjectChanges
 from lib.access.roles import Actor, Origin, Role
-from lib.clock import DAY
+from lib.clock import DAY, HOUR
 from lib.errors import BadInput, ProjectArchived, ProjectUnknown, RunWaiting
+from lib.usage import rollups
 from tests.spending import ADMIN, NOON, Clock, Shop, open_shop
 
 
@@ -22,7 +23,7 @@ def shop(database_url: str, clock: Clock) -> Iterator[Shop]:
 
 @pytest.fixture
 def changes(shop: Shop) -> ProjectChanges:
-    return ProjectChanges(shop.database)
+    return ProjectChanges(shop.database, rollups.day_start)
 
 
 def actions(shop: Shop) -> list[str]:
@@ -82,9 +83,12 @@ def test_a_project_that_was_used_is_not_deleted_and_one_that_was_not_is_gone(
     shop.add("unused")
 
 
-def test_a_label_holds_from_when_it_is_set_and_older_months_do_not_move(
+def test_a_label_holds_from_the_day_it_is_set_and_older_months_do_not_move(
     shop: Shop, changes: ProjectChanges, clock: Clock
 ) -> None:
+    midnight = NOON - NOON % DAY
+    changes.describe("shop", labels={"cost_centre": "of this morning"}, actor=ADMIN)
+    clock.now += HOUR
     changes.describe("shop", labels={"cost_centre": "4711"}, actor=ADMIN)
     clock.now += DAY
     changes.describe("shop", labels={"cost_centre": "0815"}, actor=ADMIN)
@@ -92,9 +96,20 @@ def test_a_label_holds_from_when_it_is_set_and_older_months_do_not_move(
     clock.now += DAY
     changes.describe("shop", labels={"owner": ""}, actor=ADMIN)
     assert changes.labels("shop", actor=ADMIN) == {"cost_centre": "0815"}
-    assert changes.labels("shop", actor=ADMIN, at=NOON + DAY) == {"cost_centre": "0815", "owner": "Ada"}
-    assert changes.labels("shop", actor=ADMIN, at=NOON) == {"cost_centre": "4711"}
-    assert changes.labels("shop", actor=ADMIN, at=NOON - 1) == {}
+    assert changes.labels("shop", actor=ADMIN, at=midnight + DAY) == {"cost_centre": "0815", "owner": "Ada"}
+    for at in (midnight, midnight + DAY - 1):
+        assert changes.labels("shop", actor=ADMIN, at=at) == {"cost_centre": "4711"}
+    assert changes.labels("shop", actor=ADMIN, at=midnight - 1) == {}
+
+
+def test_the_day_of_a_label_begins_where_the_reporting_time_zone_says(
+    shop: Shop, changes: ProjectChanges
+) -> None:
+    rollups.set_zone(shop.database, "Asia/Kolkata")
+    changes.describe("shop", labels={"owner": "Ada"}, actor=ADMIN)
+    midnight = NOON - NOON % DAY - 5 * HOUR - HOUR // 2
+    assert changes.labels("shop", actor=ADMIN, at=midnight) == {"owner": "Ada"}
+    assert changes.labels("shop", actor=ADMIN, at=midnight - 1) == {}
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_project_gets_a_title_and_labels(run: Run) -> None:
         "team=pay",
     )
     assert "checkout-api has the title Checkout API." in told.stderr
-    assert "checkout-api: owner is ann from now on." in told.stderr
+    assert "checkout-api: owner is ann from today on." in told.stderr
     assert [each["name"] for each in shown(run("projects", "list", "--json"))] == ["Checkout API"]
     assert "has no label owner any more" in run("projects", "set", "checkout-api", "--label", "owner=").stderr
 
@@ -417,6 +417,16 @@ def test_a_model_that_no_call_names_is_said_beside_the_empty_export(run: Run) ->
     assert len(slip.stdout.split()) == 1
     run("usage", "export", "--status", "fine", status=2)
     run("usage", "export", "--kind", "dinner", status=2)
+
+
+def test_an_export_by_label_has_the_calls_of_the_days_on_which_the_project_had_it(run: Run) -> None:
+    run("usage", "import", "-", typed=f"{HEADER}\n{GOOD}")  # long before today
+    run("projects", "set", "checkout-api", "--label", "cost_centre=4711")
+    assert len(run("usage", "export", "--label", "cost_centre=4711").stdout.split()) == 1
+    assert len(run("usage", "export", "--label", "cost_centre=").stdout.split()) == 2
+    slip = run("usage", "export", "--label", "cost_centre=4712")
+    assert slip.stderr == "No project ever had the label cost_centre=4712.\n"
+    run("usage", "export", "--label", "4711", status=2)
 
 
 def test_an_export_that_fails_leaves_no_file_and_no_piece_of_one(
