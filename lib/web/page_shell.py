@@ -2,7 +2,8 @@
 
 Streamlit's own looks for its server below the page first (``/usage/_stcore/health``), two refused requests on each
 load, and has an inline script, which our content policy blocks unless it knows its hash. What
-it lacks for people is in ``static/page_shell.js``: our words for a server that is gone, and rows that open by a click.
+it lacks for people is in ``static/page_shell.js`` and ``.css``: our words for a server that is gone, and rows that open
+by a click.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from starlette.routing import Route
 
 # The dashboard is served at the root of its host name, so there is nothing to look for.
 _SERVER = "<script>window.__streamlit = {BACKEND_BASE_URL: window.location.origin}</script>"
-_OURS = Path(__file__).parent / "static" / "page_shell.js"
+_OURS = Path(__file__).parent / "static"
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -31,7 +32,8 @@ class PageShell:
     """
 
     def __init__(self, index: Path) -> None:
-        ours = f"<script>\n{_OURS.read_text(encoding='utf-8')}</script>"
+        script, style = ((_OURS / f"page_shell.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
+        ours = f"<script>\n{script}</script>\n    <style>\n{style}</style>"
         head, mark, rest = index.read_text(encoding="utf-8").partition("<script")
         self.html = f"{head}{_SERVER}\n    {ours}\n    {mark}{rest}".replace(
             "<title>Streamlit</title>", "<title>Qodex</title>"

@@ -111,13 +111,13 @@ def test_a_chart_turns_into_its_table_and_back(page: Page, in_use: Served):
 
 def test_the_costliest_run_leads_to_its_log(page: Page, in_use: Served):
     visit = Visit(page, in_use.address).open("usage")
-    click_in(page, page.get_by_test_id("stDataFrame").first, 80, _HEADER + _ROW / 2)
+    click_in(page, page.get_by_test_id("stDataFrame").first, 300, _HEADER + _ROW / 2)
     page.wait_for_url("**/run_logs?*", timeout=PATIENCE)
     visit.sees("payments-core")
     assert asked(page)["project"] == "payments-core"
 
 
-def test_in_a_sorted_table_a_name_leads_to_the_project_that_it_names(page: Page, in_use: Served):
+def test_in_a_sorted_table_a_row_leads_to_the_project_that_it_names(page: Page, in_use: Served):
     visit = Visit(page, in_use.address).open("")
     table = page.get_by_test_id("stDataFrame").first
     click_in(page, table, 80, _HEADER / 2)  # by name: checkout-api is the first
@@ -127,23 +127,53 @@ def test_in_a_sorted_table_a_name_leads_to_the_project_that_it_names(page: Page,
     assert asked(page)["project"] == "checkout-api"
 
 
-@pytest.mark.parametrize(("path", "row"), [("", 38), ("run_logs", 34)], ids=["overview", "run logs"])
-@pytest.mark.parametrize("way", ["a click anywhere", "Enter"])
-def test_a_row_opens_in_every_table_that_leads_on(path: str, row: int, way: str, page: Page, in_use: Served):
+_LEADING_ON = pytest.mark.parametrize(
+    ("path", "height", "name", "column"),
+    [("", 38, "project", 1), ("run_logs", 34, "run", 2)],
+    ids=["overview", "run logs"],
+)
+
+
+@_LEADING_ON
+@pytest.mark.parametrize("way", ["a click anywhere", "a double click", "Enter"])
+def test_the_row_that_is_pointed_at_opens_and_no_other(
+    path: str, height: int, name: str, column: int, way: str, page: Page, in_use: Served
+):
     visit = Visit(page, in_use.address).open(path)
-    table = page.get_by_test_id("stDataFrame").first
+    table = when_drawn(page, page.get_by_test_id("stDataFrame").first)
+    third = table.locator(f"#glide-cell-{column}-2").inner_text()
     if way == "Enter":
-        when_drawn(page, table).locator("canvas").first.focus()
+        table.locator("canvas").first.focus()  # the first cell
         for key in ("ArrowDown", "ArrowRight", "ArrowDown", "Enter"):
             page.keyboard.press(key)
     else:
-        click_in(page, table, 330, _HEADER + 1.5 * row)
+        box = table.bounding_box()
+        assert box
+        where = (box["x"] + 330, box["y"] + _HEADER + 2.5 * height)
+        page.mouse.click(*where, click_count=2 if "double" in way else 1)
     page.wait_for_url("**/run_logs?run=*" if path else "**/usage?*", timeout=PATIENCE)
     visit.settle()
-    if path:
-        visit.sees(f"Run {asked(page)['run']}")
-    else:
-        assert asked(page)["project"]
+    assert asked(page)[name] == third
+
+
+@_LEADING_ON
+def test_a_table_whose_rows_open_shows_no_checkboxes_and_sorts_by_its_header(
+    path: str, height: int, name: str, column: int, page: Page, in_use: Served
+):
+    Visit(page, in_use.address).open(path)
+    table = when_drawn(page, page.get_by_test_id("stDataFrame").first)
+    room = table.locator("xpath=ancestor::*[@data-testid='stElementContainer']").last.bounding_box()
+    box = table.bounding_box()
+    assert box
+    assert room
+    # The boxes are the first 32 pixels; what is left of the room is cut off.
+    assert (room["x"] - box["x"], room["x"] + room["width"]) == (32, box["x"] + box["width"])
+    address = page.url
+    page.mouse.click(room["x"] + 40, room["y"] + _HEADER / 2)
+    when_drawn(page, table)
+    assert page.url == address
+    cells = [table.locator(f"#glide-cell-1-{row}").inner_text() for row in range(3)]
+    assert cells == sorted(cells)
 
 
 @pytest.mark.parametrize("path", ["", "usage"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib.ui.base.tables import arrow, height_of
+from lib.ui.base.tables import arrow, height_of, row_opens
 
 _ROW, _MOST = 34, 20
 
@@ -30,10 +30,8 @@ def choose(
         hide_index=True,
         row_height=_ROW,
         height=height_of(len(ids), row=_ROW, most=_MOST),
-        on_select="rerun",
-        selection_mode="single-row",
         placeholder="",
-        key=f"choose:{key}",
+        **row_opens(f"choose:{key}"),
         alt=alt,
         column_config=dict(config),
     )

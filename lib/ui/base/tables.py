@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 import pyarrow as pa
@@ -94,6 +94,30 @@ def _length(value: object) -> int:
 def arrow(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
     """Columns as the browser takes them. Given as lists, they would take a detour through pandas, ten times as long."""
     return pa.table(dict(columns))
+
+
+def row_opens(
+    key: str, opened: Callable[[int], None] | None = None, *, closed: Callable[[], None] | None = None
+) -> dict[str, Any]:
+    """Arguments of ``st.dataframe`` for a table whose rows open: by a click anywhere in them and by Enter.
+
+    What makes it so is in ``lib/web/static/page_shell.js``, for tables of such a key.
+
+    Args:
+        key: of the table.
+        opened: called with the row's place before the page runs again; without it the table returns the selection.
+        closed: called when the row that is open is chosen once more.
+    """
+    name = f"opens:{key}"
+
+    def selected() -> None:
+        rows = st.session_state[name].selection.rows
+        if rows and opened:
+            opened(rows[0])
+        elif closed:
+            closed()
+
+    return {"key": name, "on_select": selected if opened else "rerun", "selection_mode": "single-row"}
 
 
 def draw(columns: Mapping[str, Sequence[Any]], *, height: int, alt: str) -> None:

@@ -15,7 +15,7 @@ from lib.formatting import count, exact
 from lib.ui.base import notices
 from lib.ui.base.badges import badge_column
 from lib.ui.base.server import front_door
-from lib.ui.base.tables import arrow
+from lib.ui.base.tables import arrow, row_opens
 from lib.ui.base.wording import escape
 from lib.ui.shell.guards import acting
 from lib.ui.shell.page_context import PageContext
@@ -44,9 +44,7 @@ def draw_table(found: Sequence[Member], visit: PageContext) -> Member | None:
         arrow(columns),
         hide_index=True,
         row_height=34,
-        on_select="rerun",
-        selection_mode="single-row",
-        key=table_key(found),
+        **row_opens(table_key(found)),
         alt=f"{count(len(found), 'member')}; choose one to change the role or to remove them",
         column_config={"Role": badge_column(COLORS)},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -23,7 +23,16 @@ from lib.ui.base import loaders
 from lib.ui.base.badges import badge_column
 from lib.ui.base.navigation import USAGE, go
 from lib.ui.base.server import front_door
-from lib.ui.base.tables import arrow, cell, count_column, dollars, height_of, money_column, width_of
+from lib.ui.base.tables import (
+    arrow,
+    cell,
+    count_column,
+    dollars,
+    height_of,
+    money_column,
+    row_opens,
+    width_of,
+)
 from lib.ui.base.wording import KEY_STATUS, payer
 from lib.ui.charts.buckets import TimeSeries
 from lib.ui.parts.forecast import cap_forecasts, short
@@ -146,15 +155,10 @@ def draw_table(
     alt: str,
     zone: ZoneInfo,
 ) -> None:
-    """The projects; a name leads to the project's Usage."""
-    key = "overview:project"
+    """The projects; a row leads to the project's Usage."""
 
-    def leave() -> None:
-        go(USAGE, project=found[st.session_state[key].row].project.slug)
-
-    def leave_by_row() -> None:
-        for row in st.session_state[f"{key}:row"].selection.rows:
-            go(USAGE, project=found[row].project.slug)
+    def leave(row: int) -> None:
+        go(USAGE, project=found[row].project.slug)
 
     columns = _columns(found, unit)
     columns["Reaches its cap"] = [short(forecasts.get(each.project.slug), zone) for each in found]
@@ -166,29 +170,21 @@ def draw_table(
         hide_index=True,
         row_height=38,
         height=height_of(len(found), row=38, most=20),
-        key=f"{key}:row",
-        on_select=leave_by_row,
-        selection_mode="single-row",
+        **row_opens("overview", leave),
         placeholder="",
         alt=alt,
         column_order=[name for name in columns if shown.get(name, True)],
-        column_config=_config(columns, key, leave, f"Per {unit}"),
+        column_config=_config(columns, f"Per {unit}"),
     )
 
 
-def _config(
-    columns: Mapping[str, Sequence[Any]], key: str, leave: Callable[[], None], bars: str
-) -> dict[str, Any]:
+def _config(columns: Mapping[str, Sequence[Any]], bars: str) -> dict[str, Any]:
     """How each column is drawn. ``bars``: the one with the course of the period."""
     payers = list(dict.fromkeys(name for cell in columns["Paid by"] for name in cell))
     return {
-        "Project": st.column_config.ButtonColumn(
-            type="tertiary",
+        "Project": st.column_config.TextColumn(
             pinned=True,
-            alignment="left",
-            key=key,
-            on_click=leave,
-            help="Opens its Usage",
+            help="A row opens the project's Usage",
             width=width_of("Project", *columns["Project"]),
         ),
         "Paid by": badge_column({name: "blue" if name.startswith("BYOK") else "violet" for name in payers}),

@@ -14,7 +14,7 @@ from lib.formatting import count, share
 from lib.ui.base import address, loaders
 from lib.ui.base.navigation import RUN_LOGS, go
 from lib.ui.base.server import front_door
-from lib.ui.base.tables import arrow, count_column, dollars, money_column, wide_enough
+from lib.ui.base.tables import arrow, count_column, dollars, money_column, row_opens, wide_enough
 from lib.ui.parts import cards
 from lib.ui.shell.page_context import PageContext
 
@@ -56,20 +56,18 @@ def _table(kind: str, found: Sequence[Spender], total: int, project: Project) ->
         "Calls": [each.calls for each in found],
     }
 
-    def leave() -> None:
-        for row in st.session_state[f"window_spend:{kind}"].selection.rows:
-            if found[row].name:
-                go(RUN_LOGS, project=project.slug, run=found[row].name)
+    def leave(row: int) -> None:
+        if found[row].name:
+            go(RUN_LOGS, project=project.slug, run=found[row].name)
 
     opens = kind == "runs" and any(each.name for each in found)
+    key = f"window_spend:{kind}"
     st.dataframe(
         arrow(columns),
         hide_index=True,
         row_height=34,
         placeholder="",
-        key=f"window_spend:{kind}",
-        on_select=leave if opens else "ignore",
-        selection_mode="single-row",
+        **(row_opens(key, leave) if opens else {"key": key}),
         alt=f"{title} by what is counted, the largest first",
         column_config=wide_enough(
             columns, {"Counted": money_column(columns["Counted"]), "Calls": count_column()}, title

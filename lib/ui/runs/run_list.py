@@ -13,7 +13,15 @@ from lib.ui.base import address, paging
 from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.server import front_door
-from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars, height_of, wide_enough
+from lib.ui.base.tables import (
+    arrow,
+    call_cost_column,
+    count_column,
+    dollars,
+    height_of,
+    row_opens,
+    wide_enough,
+)
 from lib.ui.base.wording import KIND, RUN_STATUS, SOURCE, escape, payer, run_status
 from lib.ui.shell.guards import acting
 
@@ -21,7 +29,6 @@ FILTERS = ("project", "kind", "status", "source", "q")
 PAGE_ROWS = 15
 LIVE_SECONDS = 5
 _NAMED = 3
-_KEY = "runs:table"
 
 
 def choose(projects: Sequence[str], chosen: Chosen) -> RunFilter:
@@ -69,12 +76,13 @@ def which(wanted: RunFilter, projects: int) -> str:
 def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
     """The runs, newest first; choosing one opens its card below."""
     names = [row.run_id for row in rows]
-    key = f"{_KEY}:{names[0]}:{len(names)}"
     shown = address.text("run", 40)
 
-    def selected() -> None:
-        picked = st.session_state[key].selection.rows
-        address.put_silently("run", names[picked[0]] if picked else None)
+    def opened(row: int) -> None:
+        address.put_silently("run", names[row])
+
+    def closed() -> None:
+        address.put_silently("run", None)
 
     states = [
         run_status(row.status, stopped_by=row.stopped_by, failed_calls=row.failed_calls) for row in rows
@@ -97,9 +105,7 @@ def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
         hide_index=True,
         row_height=34,
         height=height_of(len(rows), row=34, most=PAGE_ROWS),
-        key=key,
-        on_select=selected,
-        selection_mode="single-row",
+        **row_opens(f"runs:{names[0]}:{len(names)}", opened, closed=closed),
         placeholder="",
         selection_default={"selection": {"rows": [names.index(shown)]}} if shown in names else None,
         alt=f"{count(len(rows), 'run')}, newest first; choose one to see its calls",

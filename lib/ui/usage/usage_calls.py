@@ -16,7 +16,15 @@ from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import RUN_LOGS, go
 from lib.ui.base.server import front_door
-from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars, height_of, wide_enough
+from lib.ui.base.tables import (
+    arrow,
+    call_cost_column,
+    count_column,
+    dollars,
+    height_of,
+    row_opens,
+    wide_enough,
+)
 from lib.ui.base.wording import payer
 from lib.ui.parts import cards
 from lib.ui.parts.cards import Metric
@@ -124,27 +132,13 @@ def payer_word(source: str) -> str:
 def _table(columns: dict[str, list[Any]], noun: str, logs: list[tuple[str, str | None]]) -> None:
     key = f"usage:costliest-{noun}"
 
-    def open_run(row: int) -> None:
+    def leave(row: int) -> None:
         project, run_id = logs[row]
         if run_id:
             go(RUN_LOGS, project=project, run=run_id)
 
-    def leave() -> None:
-        open_run(st.session_state[key].row)
-
-    def leave_by_row() -> None:
-        for row in st.session_state[f"{key}:row"].selection.rows:
-            open_run(row)
-
     config = {
-        "Run": st.column_config.ButtonColumn(
-            type="tertiary",
-            alignment="left",
-            key=key,
-            on_click=leave,
-            help="Opens its run log",
-            width=115,
-        ),
+        "Run": st.column_config.TextColumn(help="A row opens its run's log", width=115),
         "Cost": call_cost_column(columns["Cost"]),
         "Paid by": badge_column(_PAYERS),
         "Calls": count_column(),
@@ -155,9 +149,7 @@ def _table(columns: dict[str, list[Any]], noun: str, logs: list[tuple[str, str |
         hide_index=True,
         row_height=34,
         height=height_of(len(logs), row=34, most=10),
-        key=f"{key}:row",
-        on_select=leave_by_row if any(run_id for _, run_id in logs) else "ignore",
-        selection_mode="single-row",
+        **(row_opens(key, leave) if any(run_id for _, run_id in logs) else {"key": key}),
         placeholder="",
         alt=f"The {len(logs)} costliest {noun}",
         column_config=wide_enough(columns, config, "Project", "Cost", "Model", "Tokens"),

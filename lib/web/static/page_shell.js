@@ -25,35 +25,27 @@
         new MutationObserver(look).observe(document.body, { childList: true, subtree: true, characterData: true });
     });
 
-    // A row opens by its checkbox alone, or by Shift and Space where one stands in it. Enter and a click anywhere in
-    // it do the same; where rows cannot be chosen, nothing happens.
-    const inTable = (event) => event.target instanceof Element && event.target.closest("[data-testid=stDataFrame]");
-    const cell = () => document.activeElement?.closest?.("td[role=gridcell]");
-    const open = () => {
-        if (!cell() || cell().closest("tr")?.getAttribute("aria-selected") === "true") return;
-        const keys = { key: " ", code: "Space", keyCode: 32, shiftKey: true, bubbles: true, cancelable: true };
-        cell().dispatchEvent(new KeyboardEvent("keydown", keys));
-    };
-    // Where the arrow keys have led to is known some frames later: when it does not change any more.
-    const openAtRest = (last, tries) => setTimeout(() => {
-        if (cell() && cell().id === last) open();
-        else if (tries) openAtRest(cell()?.id, tries - 1);
-    }, 120);
+    // A row of a table that opens rows (``tables.row_opens``; without its checkboxes, page_shell.css) opens by a click
+    // anywhere in it and by Enter: both choose the row in which the table's own cursor stands, as Shift and Space do.
+    const inTable = (event) => event.target instanceof Element
+        && event.target.closest("[class*=' st-key-opens-'] [data-testid=stDataFrame]");
+    const choose = (place) => place.dispatchEvent(new KeyboardEvent("keydown", {
+        key: " ", code: "Space", keyCode: 32, shiftKey: true, bubbles: true, cancelable: true,
+    }));
     document.addEventListener("keydown", (event) => {
         if (event.key !== "Enter" || !inTable(event) || !event.target.closest("canvas, td")) return;
         event.preventDefault();
         event.stopPropagation();
-        openAtRest(null, 8);
+        if (!event.repeat) choose(event.target);
     }, true);
-    // Which cell a click has led to is known some frames later; where it led to no other one, it was for a checkbox, a
-    // button or a header.
-    const openOther = (before, frames) => {
-        if (cell() && cell().id !== before) open();
-        else if (frames) requestAnimationFrame(() => openOther(before, frames - 1));
-    };
-    let before = null;
-    document.addEventListener("pointerdown", () => { before = cell()?.id; }, true);
+    // A click on the header sorts, one that drags marks cells, and the second of a double click would take back the first.
+    let pressed = { x: 0, y: 0 };
+    document.addEventListener("pointerdown", ({ clientX: x, clientY: y }) => { pressed = { x, y }; }, true);
     document.addEventListener("click", (event) => {
-        if (inTable(event)) openOther(before, 20);
+        const table = inTable(event), moved = Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y);
+        if (!table || !event.target.closest(".dvn-scroller") || event.detail > 1 || moved > 5) return;
+        const [cells, header] = table.querySelectorAll(".dvn-underlay canvas");
+        if (event.clientY < header.getBoundingClientRect().bottom) return;
+        setTimeout(() => choose(cells), 0);  // once the table itself has moved its cursor there
     });
 })();

@@ -112,7 +112,7 @@ def test_who_lost_the_right_while_the_dialog_was_open_is_refused(
 
 def choose(shop: Dashboard, page: AppTest, row: int) -> AppTest:
     """Click a row of the table of members."""
-    key = member_forms.table_key(shop.platform.members.list(slug="shop", actor=ADMIN))
+    key = "opens:" + member_forms.table_key(shop.platform.members.list(slug="shop", actor=ADMIN))
     page.session_state[key] = {"selection": {"rows": [row], "columns": [], "cells": []}}
     return page.run()
 
