@@ -19,24 +19,22 @@ class Kind:
     """It concerns the platform as a whole, and goes to administrators alone."""
 
 
-CAP_THRESHOLD = Kind("cap.threshold", "Part of a cap is used", WARNING)
-CAP_REACHED = Kind("cap.reached", "A cap is reached", CRITICAL)
-CAP_FORECAST = Kind("cap.forecast", "A cap is likely to be reached", WARNING)
-KEY_FAILING = Kind("key.failing", "The key fails", CRITICAL)
-KEY_RECOVERED = Kind("key.recovered", "The key works again", INFO)
-KEY_LOCKED = Kind("key.locked", "The key is locked", CRITICAL)
-KEY_OLD = Kind("key.old", "The key is old", INFO)
-KEY_UNUSED = Kind("key.unused", "The key is not used", INFO)
-RUN_STOPPED = Kind("run.budget_exceeded", "A run used up its token budget", INFO)
-RUNS_WAITING = Kind("runs.waiting", "Runs wait for room", WARNING)
-UNPRICED = Kind("usage.unpriced", "Calls of a model without a price", WARNING)
-SPEND_JUMP = Kind("spend.jump", "Spend jumped", WARNING)
-CHANNEL_OFF = Kind("channel.off", "A channel was switched off", WARNING)
-PLATFORM_KEY_FAILING = Kind("platform.key_failing", "The platform key fails", CRITICAL, of_platform=True)
-PLATFORM_KEY_RECOVERED = Kind(
-    "platform.key_recovered", "The platform key works again", INFO, of_platform=True
-)
-TEST = Kind("test", "A test", CRITICAL)
+CAP_THRESHOLD = Kind("cap.threshold", "Cap threshold crossed", WARNING)
+CAP_REACHED = Kind("cap.reached", "Cap reached", CRITICAL)
+CAP_FORECAST = Kind("cap.forecast", "Cap likely to be reached", WARNING)
+KEY_FAILING = Kind("key.failing", "Key failing", CRITICAL)
+KEY_RECOVERED = Kind("key.recovered", "Key working again", INFO)
+KEY_LOCKED = Kind("key.locked", "Key locked", CRITICAL)
+KEY_OLD = Kind("key.old", "Key not rotated", INFO)
+KEY_UNUSED = Kind("key.unused", "Key unused", INFO)
+RUN_STOPPED = Kind("run.budget_exceeded", "Run stopped by its token budget", INFO)
+RUNS_WAITING = Kind("runs.waiting", "Runs waiting for room", WARNING)
+UNPRICED = Kind("usage.unpriced", "Calls without a price", WARNING)
+SPEND_JUMP = Kind("spend.jump", "Spend jump", WARNING)
+CHANNEL_OFF = Kind("channel.off", "Channel switched off", WARNING)
+PLATFORM_KEY_FAILING = Kind("platform.key_failing", "Platform key failing", CRITICAL, of_platform=True)
+PLATFORM_KEY_RECOVERED = Kind("platform.key_recovered", "Platform key working again", INFO, of_platform=True)
+TEST = Kind("test", "Test", CRITICAL)
 
 KINDS = {
     kind.name: kind

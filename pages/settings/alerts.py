@@ -52,9 +52,9 @@ def _whose(visit: PageContext) -> Project | None:
 
 def _context(slug: str | None, visit: PageContext) -> str:
     if slug is None:
-        return "Who is told of the platform key, and of everything in all projects"
+        return "Alerts about the platform key and all projects"
     zone = visit.platform.settings.timezone
-    return f"Who is told what about {escape(slug)}, and what was told · hours of {escape(zone)}"
+    return f"Alerts about {escape(slug)} · times in {escape(zone)}"
 
 
 def _settings(visit: PageContext, slug: str | None, wanted: preference_form.PreferenceForm) -> None:

@@ -18,12 +18,12 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def test_a_webhook_is_added_tested_and_removed_and_nothing_shows_its_address(dashboard: Served, page: Page):
-    visit = Visit(page, dashboard.address).open("alerts", project="checkout-api").sees("Nobody is told")
+    visit = Visit(page, dashboard.address).open("alerts", project="checkout-api").sees("no channel was added")
     visit.press("Add a channel").sees("An incoming webhook")
     page.get_by_text("Webhook", exact=True).first.click()
     visit.fill("Address", "https://hooks.invalid/services/secret-path-abcd").press("Add")
     visit.sees("It is shown this once").press("Done").closed()
-    visit.sees_no("Nobody is told", "whsec_")
+    visit.sees_no("no channel was added", "whsec_")
     table = page.get_by_test_id("stDataFrame").first
     table.click(position={"x": 18, "y": 52})
     visit.press("Send a test").sees("did not accept the test: The host has no address")

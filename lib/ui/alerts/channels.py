@@ -46,9 +46,9 @@ def attention_of(found: Sequence[Channel], visit: PageContext) -> list[Attention
     if not visit.platform.alerts.mails and not any(each.off_at is None for each in found):
         lines.append(
             Attention(
-                "Nobody is told",
+                "No channel",
                 "orange",
-                "There is no channel, and this server sends no mail (QODEX_SMTP_URL). Alerts stand on this page only.",
+                "Alerts appear on this page only: no channel was added, and this server sends no mail (QODEX_SMTP_URL).",
             )
         )
     return lines
@@ -56,7 +56,7 @@ def attention_of(found: Sequence[Channel], visit: PageContext) -> list[Attention
 
 def draw(slug: str | None, found: Sequence[Channel], preferences: Preferences, visit: PageContext) -> None:
     """The channels as a table; what is done with the chosen one stands below."""
-    cards.heading("Where alerts go", note=count(len(found), "channel") if found else "")
+    cards.heading("Channels", note=count(len(found), "channel") if found else "")
     _mail(slug, preferences, visit)
     if found:
         channel = _table(found)
@@ -65,7 +65,7 @@ def draw(slug: str | None, found: Sequence[Channel], preferences: Preferences, v
         else:
             _buttons(slug, channel)
     else:
-        st.caption("No channel yet. Add Slack, another chat, an address or a webhook.")
+        st.caption("No channel yet. Add Slack, another chat, an e-mail address or a webhook.")
     notices.opener("Add a channel", ADDING, "add", "secondary" if found else "primary")
 
 

@@ -27,18 +27,18 @@ _STATE_COLORS = {"Accepted": "green", "On its way": "gray", "Given up": "red", "
 
 def draw(slug: str | None, found: Sequence[SentAlert], visit: PageContext, *, may_send: bool) -> None:
     """The last alerts; the chosen one is told whole, with its deliveries."""
-    cards.heading("What was told", note=f"the last {len(found)}" if len(found) > 1 else "")
+    cards.heading("Recent alerts", note=f"the last {len(found)}" if len(found) > 1 else "")
     if not found:
-        st.caption("Nothing yet. An alert stands here as soon as something happens that is told.")
+        st.caption("No alerts yet. They appear here as soon as one fires.")
         return
     columns: dict[str, list[Any]] = {
         "When": [exact(each.at, visit.zone, now=visit.now) for each in found],
         "Severity": [[SEVERITIES[each.severity]] for each in found],
         "Alert": [each.title for each in found],
-        "Told": [_summary(each, may_see=may_send) for each in found],
+        "Sent to": [_summary(each, may_see=may_send) for each in found],
     }
     if not may_send:
-        del columns["Told"]
+        del columns["Sent to"]
     picked = choose(
         columns,
         ids=[each.event_id for each in found],
@@ -53,7 +53,7 @@ def _summary(each: SentAlert, *, may_see: bool) -> str:
     if each.muted:
         return "Muted"
     if not each.deliveries or not may_see:
-        return "Nobody"
+        return "No channel"
     states = Counter(delivery.state for delivery in each.deliveries)
     return ", ".join(f"{number} {_STATES[state].lower()}" for state, number in states.items())
 

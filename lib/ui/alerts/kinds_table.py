@@ -1,4 +1,4 @@
-"""The kinds of alerts: how urgent each is, and what is muted."""
+"""The types of alerts: how urgent each is, and what is muted."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _HOW = {"info": "In the daily digest", "warning": "At once, outside quiet hours"
 
 def draw(slug: str | None, preferences: Preferences, visit: PageContext) -> None:
     """The table; the chosen kind can be muted for a while."""
-    cards.heading("What is told", note="choose one to mute it; what is muted still stands on this page")
+    cards.heading("Alert types", note="choose one to mute it; muted alerts still appear on this page")
     shown = [kind for kind in KINDS.values() if kind is not TEST and (slug is None or not kind.of_platform)]
     columns: dict[str, list[Any]] = {
         "Alert": [kind.title for kind in shown],
         "Severity": [[SEVERITIES[kind.severity]] for kind in shown],
-        "Told": [_HOW[kind.severity] for kind in shown],
+        "Sent": [_HOW[kind.severity] for kind in shown],
         "Muted until": [_until(kind, preferences, visit) for kind in shown],
     }
     picked = choose(
         columns,
         ids=[kind.name for kind in shown],
-        alt="What is told, how urgent it is and what is muted; choose one to mute it",
+        alt="Alert types, their severity and what is muted; choose one to mute it",
         config={"Severity": badge_column(COLORS)},
     )
     if picked is not None:
@@ -57,7 +57,7 @@ def _mute(slug: str | None, kind: Kind, preferences: Preferences, visit: PageCon
             st.selectbox("For", list(_SPANS), label_visibility="collapsed", width=130, key=f"mute:{slug}")
         )
         muting = st.button("Mute", icon=":material/notifications_off:")
-        ending = kind.name in preferences.muted and st.button("Tell again", icon=":material/notifications:")
+        ending = kind.name in preferences.muted and st.button("Unmute", icon=":material/notifications:")
     if not (muting or ending):
         return
     until = None if ending else visit.now + _SPANS[span]
@@ -66,5 +66,5 @@ def _mute(slug: str | None, kind: Kind, preferences: Preferences, visit: PageCon
     except QodexError as problem:
         st.error(escape(str(problem)), icon=":material/error:")
         return
-    notices.toast("It is told again." if ending else f"Muted for {span}.")
+    notices.toast("No longer muted." if ending else f"Muted for {span}.")
     st.rerun()

@@ -28,19 +28,17 @@ class PreferenceForm:
 
     def draw(self) -> None:
         """The form; saved with one button."""
-        cards.heading("When they are told")
+        cards.heading("When alerts are sent")
         with st.form(f"preferences:{self.slug}", border=False):
             percents = self._thresholds() if self.slug is not None else list(self.preferences.thresholds)
             quiet = self._quiet()
-            st.caption(
-                "What is not urgent comes in one daily digest at 08:00. Webhooks get each alert at once."
-            )
+            st.caption("Info alerts come in one daily digest at 08:00. Webhooks get every alert at once.")
             sent = st.form_submit_button("Save")
         if sent:
             self._save(percents, quiet)
 
     def _thresholds(self) -> list[int]:
-        st.markdown("Part of a cap that is used")
+        st.markdown("Cap thresholds")
         chosen = self.preferences.thresholds
         offered = sorted({*_OFFERED, *chosen})
         with st.container(horizontal=True, gap="small"):
@@ -48,13 +46,13 @@ class PreferenceForm:
                 st.checkbox(f"{each}%", value=each in chosen, key=f"preferences:{self.slug}:{each}")
                 for each in offered
             ]
-        st.caption("The first refusal at a cap is always told, with when room returns.")
+        st.caption("Reaching a cap always sends an alert that says when room returns.")
         return [each for each, on in zip(offered, ticked, strict=True) if on]
 
     def _quiet(self) -> tuple[int, int] | None:
         begin, end = self.preferences.quiet_from, self.preferences.quiet_until
         on = st.checkbox(
-            "Quiet hours: only what is critical",
+            "Quiet hours: critical alerts only",
             value=begin is not None,
             key=f"preferences:{self.slug}:quiet",
         )

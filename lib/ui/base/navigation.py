@@ -59,7 +59,11 @@ MEMBERS = Place(
     "settings/members.py", "Members", "group", "members", "Who has which role", Action.MANAGE_MEMBERS
 )
 ALERTS = Place(
-    "settings/alerts.py", "Alerts", "notifications", "alerts", "What is told to whom, what was told"
+    "settings/alerts.py",
+    "Alerts",
+    "notifications",
+    "alerts",
+    "Channels, thresholds, quiet hours and recent alerts",
 )
 AUDIT_LOG = Place(
     "settings/audit_log.py",
