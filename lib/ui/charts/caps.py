@@ -239,7 +239,7 @@ def _steps_to(nano: int) -> dict[float, str]:
     size = next(size for size in sizes if amount / size <= _MOST_STEPS)
     even = [size * index for index in range(int(amount / size) + 1)]
     steps = [*(step for step in even if amount - step >= size / 2), amount]
-    places = _places(steps, nano)
+    places = _places(even, nano)
     return {float(step): f"${step:,.{places}f}" for step in steps}
 
 
