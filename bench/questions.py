@@ -12,6 +12,7 @@ from lib.clock import DAY, HOUR, SECOND
 from lib.platform import Platform
 from lib.reports.models import UsageFilter
 from lib.runs.log import RunFilter
+from lib.usage.comparison import compared_with
 from lib.usage.periods import Period, custom, day_of, preset
 
 HOT = "project-001"
@@ -38,7 +39,10 @@ def over(period: Period, *projects: str, **more: object) -> UsageFilter:
 def of_pages(platform: Platform) -> Questions:
     """Everything that the two pages ask with their own period and no filter, or with one project chosen."""
     reports, caps = platform.reports, platform.caps
-    wanted, before, one = over(month()), over(month().previous()), over(month(), HOT)
+    wanted, one = over(month()), over(month(), HOT)
+    before = over(compared_with("30d", month(), END))
+    six = tuple(sorted(reports.by_project(wanted, actor=ACTOR))[:6])
+
     today = END - END % DAY
     week = over(Period(today - 8 * DAY, today, ZoneInfo("UTC")))
     hours = over(Period(END - 28 * DAY - END % HOUR, END - END % HOUR, ZoneInfo("UTC")))
@@ -63,6 +67,9 @@ def of_pages(platform: Platform) -> Questions:
         ),
         "Choices of the filters": lambda: reports.filter_options(actor=ACTOR),
         "By model": lambda: reports.by_model(wanted, actor=ACTOR),
+        "By model before": lambda: reports.by_model(before, actor=ACTOR),
+        "By project before": lambda: reports.by_project(before, actor=ACTOR),
+        "Six projects by model": lambda: reports.by_project_and_model(over(month(), *six), actor=ACTOR),
         "One project by model": lambda: reports.by_model(one, actor=ACTOR),
         "One model by day": lambda: reports.by_day(over(month(), models=("gpt-5",)), actor=ACTOR),
         "By hour of 4 weeks": lambda: reports.by_utc_hour(hours, actor=ACTOR),

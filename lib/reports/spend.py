@@ -105,6 +105,13 @@ class Reports:
         found = [ModelRow(model=row.model, **sums_of(row)) for row in rows]
         return sorted(found, key=lambda row: (-row.total_nano, -row.calls, row.model))
 
+    def by_project_and_model(
+        self, wanted: UsageFilter, *, actor: Actor
+    ) -> dict[tuple[str, tuple[str, str]], Totals]:
+        """The sums of each model in each project: by its slug, and by provider and model."""
+        rows = self._sums(wanted, actor, ("project_id", "provider", "model"))
+        return {(row.slug, (row.provider, row.model)): Totals(**sums_of(row)) for row in rows}
+
     def by_project(self, wanted: UsageFilter, *, actor: Actor) -> dict[str, ProjectRow]:
         """The sums of each project that has usage, by slug."""
         rows = self._sums(wanted, actor, ("project_id",))

@@ -136,6 +136,26 @@ def test_a_day_that_a_zone_skipped_is_no_day_of_any_view(database, kept):
         assert [(row.day, row.totals.calls) for row in daily] == calls
 
 
+@settings(max_examples=20)
+@given(drawn=events, wanted=filters)
+def test_the_sums_of_each_model_of_each_project_are_the_sums_of_the_projects_and_of_the_models(
+    database, drawn, wanted
+):
+    put_anew(database, drawn)
+    wanted, reports = UsageFilter(**wanted), Reports(database)
+    projects, models = defaultdict(Totals), defaultdict(Totals)
+    for (project, (provider, model)), sums in reports.by_project_and_model(wanted, actor=ADMIN).items():
+        assert provider == "openai"
+        projects[project].add(sums)
+        models[model].add(sums)
+    assert {slug: vars(row) for slug, row in reports.by_project(wanted, actor=ADMIN).items()} == {
+        slug: {**vars(sums), "project": slug} for slug, sums in projects.items()
+    }
+    assert {row.model: row.total_nano for row in reports.by_model(wanted, actor=ADMIN)} == {
+        model: sums.total_nano for model, sums in models.items()
+    }
+
+
 @settings(max_examples=40)
 @given(drawn=events, wanted=filters)
 def test_every_view_is_the_plain_sum_over_the_events(database, drawn, wanted):
