@@ -9,7 +9,7 @@ from lib.ui.base import address, filters, loaders, wrong_links
 from lib.ui.base.server import front_door
 from lib.ui.charts import buckets
 from lib.ui.overview.first_steps import draw_no_project
-from lib.ui.parts import cards, spend_card
+from lib.ui.parts import cards, changes_card, spend_card
 from lib.ui.shell import live
 from lib.ui.shell.guards import guard
 from lib.ui.usage import export_card, summary, usage_calls, usage_charts
@@ -45,6 +45,7 @@ spend_card.draw_what_byok_is(sums)
 
 series = buckets.time_series(wanted, chosen, viewer.actor)
 spend_card.draw(series, title="Spend per {unit} by source, USD")
+changes_card.draw(wanted, sums, previous, chosen, viewer.actor)
 usage_charts.draw(wanted, series, sums, projects, chosen, viewer.actor)
 usage_calls.draw(wanted, chosen, viewer.actor)
 

@@ -14,7 +14,7 @@ from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import front_door
 from lib.ui.charts import buckets
 from lib.ui.overview import attention, first_steps, metrics, project_page, table
-from lib.ui.parts import cards, forecast, spend_card
+from lib.ui.parts import cards, changes_card, forecast, spend_card
 from lib.ui.shell import live, new_project
 from lib.ui.shell.guards import guard
 
@@ -62,6 +62,7 @@ else:
     cards.empty("No calls in this period. Choose a longer period.")
 if month := forecast.month_lines([project.slug for project in projects], viewer.actor):
     st.caption(month)
+changes_card.draw(wanted, sums, previous, chosen, viewer.actor)
 
 with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
     with st.container(width="stretch"):

@@ -111,20 +111,36 @@ def test_a_chart_turns_into_its_table_and_back(page: Page, in_use: Served):
 
 def test_the_costliest_run_leads_to_its_log(page: Page, in_use: Served):
     visit = Visit(page, in_use.address).open("usage")
-    click_in(page, page.get_by_test_id("stDataFrame").first, 300, _HEADER + _ROW / 2)
+    click_in(page, page.get_by_test_id("stDataFrame").nth(1), 300, _HEADER + _ROW / 2)
     page.wait_for_url("**/run_logs?*", timeout=PATIENCE)
     visit.sees("payments-core")
     assert asked(page)["project"] == "payments-core"
 
 
+def test_a_change_leads_to_the_usage_of_its_project_or_model(page: Page, in_use: Served):
+    for by in ("project", "model"):
+        visit = Visit(page, in_use.address).open("", period="30d")
+        if by == "model":
+            visit.choose("What changed, by", "By model")
+        click_in(page, page.get_by_test_id("stDataFrame").first, 200, _HEADER + _ROW / 2)
+        page.wait_for_url(f"**/usage?*{by}=*", timeout=PATIENCE)
+        visit.settle()
+
+
 def test_in_a_sorted_table_a_row_leads_to_the_project_that_it_names(page: Page, in_use: Served):
     visit = Visit(page, in_use.address).open("")
-    table = page.get_by_test_id("stDataFrame").first
+    table = page.get_by_test_id("stDataFrame").last
     click_in(page, table, 80, _HEADER / 2)  # by name: checkout-api is the first
     click_in(page, table, 80, _HEADER + 19)
     page.wait_for_url("**/usage?*", timeout=PATIENCE)
     visit.settle()
     assert asked(page)["project"] == "checkout-api"
+
+
+def leading_on(page: Page, path: str) -> Locator:
+    """The table of the page; on Overview what changed stands before the projects."""
+    tables = page.get_by_test_id("stDataFrame")
+    return tables.first if path else tables.last
 
 
 _LEADING_ON = pytest.mark.parametrize(
@@ -140,7 +156,7 @@ def test_the_row_that_is_pointed_at_opens_and_no_other(
     path: str, height: int, name: str, column: int, way: str, page: Page, in_use: Served
 ):
     visit = Visit(page, in_use.address).open(path)
-    table = when_drawn(page, page.get_by_test_id("stDataFrame").first)
+    table = when_drawn(page, leading_on(page, path))
     third = table.locator(f"#glide-cell-{column}-2").inner_text()
     if way == "Enter":
         table.locator("canvas").first.focus()  # the first cell
@@ -161,7 +177,7 @@ def test_a_table_whose_rows_open_shows_no_checkboxes_and_sorts_by_its_header(
     path: str, height: int, name: str, column: int, page: Page, in_use: Served
 ):
     Visit(page, in_use.address).open(path)
-    table = when_drawn(page, page.get_by_test_id("stDataFrame").first)
+    table = when_drawn(page, leading_on(page, path))
     room = table.locator("xpath=ancestor::*[@data-testid='stElementContainer']").last.bounding_box()
     box = table.bounding_box()
     assert box

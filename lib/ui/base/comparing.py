@@ -24,6 +24,20 @@ def change(now: int, before: int) -> str | None:
     return f"{MINUS if size < 0 else '+'}{abs(size):,}%" if size else "0.0%"
 
 
+def signed_money(nano: int, places: Decimals | None = None) -> str:
+    """``+$3.10``, ``-$2.90`` (with a true minus sign), ``$0.00``: by how much an amount in nano-USD changed."""
+    return _signed(nano, money(nano, places))
+
+
+def signed_moneys_adding_up(*parts: int) -> list[str]:
+    """Changes in nano-USD, rounded so that they give their rounded sum."""
+    return [_signed(part, text) for part, text in zip(parts, money_adding_up(*parts), strict=True)]
+
+
+def _signed(nano: int, text: str) -> str:
+    return f"+{text}" if nano > 0 else text
+
+
 def difference(now: int, before: int) -> str:
     """Signed change of a small number: ``+2``, ``-1`` (with a true minus sign), ``±0``."""
     size = now - before

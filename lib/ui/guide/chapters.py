@@ -12,6 +12,7 @@ from lib.settings import ROOT
 CHAPTERS: Mapping[str, str] = {
     "keys": "What happens with my key",
     "caps": "Caps",
+    "usage": "Reading Overview and Usage",
     "alerts": "Alerts",
     "exports": "Exports and imports",
     "workers": "Writing a worker",
