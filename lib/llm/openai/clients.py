@@ -14,7 +14,7 @@ import httpx2
 import openai
 from openai import DEFAULT_TIMEOUT, NotGiven, Timeout
 
-from lib.errors import NotMetered, QodexError, RunEnded
+from lib.errors import NotMetered
 from lib.ledger.ledger import Ledger
 from lib.ledger.settlement_queue import Hold
 from lib.llm.async_transport import MeteredAsyncTransport
@@ -22,15 +22,16 @@ from lib.llm.http import install_log_redaction
 from lib.llm.openai import sdk
 from lib.llm.openai.sdk import Carried
 from lib.llm.provider import Provider
+from lib.llm.sdk_clients import AsyncRunClient, CopyRules, RunClient
 from lib.llm.transport import MeteredTransport
 from lib.llm.upstream_request import PLACEHOLDER_KEY
 from lib.runs.lifecycle import StartedRun
 from lib.settings import Settings
 
 T = TypeVar("T")
-_RUN_ENDED = "This run has ended. Start another one for more calls."
-_NOT_GIVEN = NotGiven()
-_IGNORED = frozenset({"api_key", "organization", "project", "webhook_secret", "_enforce_credentials"})
+_COPIES = CopyRules(
+    NotGiven, frozenset({"api_key", "organization", "project", "webhook_secret", "_enforce_credentials"})
+)
 
 
 class _Options(TypedDict, total=False):
@@ -43,38 +44,6 @@ class _Options(TypedDict, total=False):
     default_query: Mapping[str, object] | None
 
 
-class _RunClient(httpx2.Client):
-    """Sends the requests of one run, and keeps the run going while somebody has it."""
-
-    hold: Hold | None = None
-    run_has_ended = False
-
-    def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """Send one request. Raises Carried with what is an error of ours."""
-        try:
-            if self.run_has_ended:
-                raise RunEnded(_RUN_ENDED)
-            return super().send(request, **options)
-        except QodexError as error:
-            raise Carried(error) from None
-
-
-class _AsyncRunClient(httpx2.AsyncClient):
-    """``_RunClient`` for asyncio."""
-
-    hold: Hold | None = None
-    run_has_ended = False
-
-    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """Send one request. Raises Carried with what is an error of ours."""
-        try:
-            if self.run_has_ended:
-                raise RunEnded(_RUN_ENDED)
-            return await super().send(request, **options)
-        except QodexError as error:
-            raise Carried(error) from None
-
-
 def make_client(
     provider: Provider, ledger: Ledger, settings: Settings, run: StartedRun, *, hold: Hold | None = None
 ) -> MeteredOpenAI:
@@ -82,8 +51,7 @@ def make_client(
     sdk.require_supported()
     install_log_redaction()  # the HTTP stack writes down headers, and a provider may repeat the key in them
     transport = MeteredTransport(provider, ledger, settings, run)
-    client = _RunClient(transport=transport, trust_env=False, follow_redirects=False, timeout=DEFAULT_TIMEOUT)
-    client.hold = hold
+    client = RunClient(transport, DEFAULT_TIMEOUT, Carried, hold)
     return MeteredOpenAI(base_url=settings.openai_base_url, http_client=client)
 
 
@@ -94,17 +62,8 @@ def make_async_client(
     sdk.require_supported()
     install_log_redaction()
     transport = MeteredAsyncTransport(provider, ledger, settings, run)
-    client = _AsyncRunClient(
-        transport=transport, trust_env=False, follow_redirects=False, timeout=DEFAULT_TIMEOUT
-    )
-    client.hold = hold
+    client = AsyncRunClient(transport, DEFAULT_TIMEOUT, Carried, hold)
     return MeteredAsyncOpenAI(base_url=settings.openai_base_url, http_client=client)
-
-
-def end_run(client: MeteredOpenAI | MeteredAsyncOpenAI) -> None:
-    """Refuse what is asked of the client from now on, and of its copies: its run has ended."""
-    transport: Any = client._client  # noqa: SLF001 - shared by all copies
-    transport.run_has_ended = True
 
 
 def _refuse_websocket(*_: object, **__: object) -> NoReturn:
@@ -159,53 +118,6 @@ def _forget_environment(client: Any, headers: Mapping[str, str] | None) -> None:
     client._ambient_authorizations = frozenset()  # noqa: SLF001
 
 
-def _copied_options(client: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """What a copy is made of.
-
-    Raises:
-        NotMetered: it would go elsewhere, or by another way.
-    """
-    if options.get("base_url") and str(options["base_url"]).rstrip("/") == str(client.base_url).rstrip("/"):
-        del options["base_url"]
-    kept = {
-        "timeout",
-        "max_retries",
-        "default_headers",
-        "set_default_headers",
-        "default_query",
-        "set_default_query",
-    }
-    refused = [
-        name
-        for name, value in options.items()
-        if name not in kept | _IGNORED
-        and value is not None
-        and not isinstance(value, NotGiven)
-        and value != {}
-    ]
-    if refused:
-        raise NotMetered(f"{refused[0]} cannot be changed: the request would bypass metering.")
-    return {
-        "base_url": client.base_url,
-        "http_client": client._client,  # noqa: SLF001 - the copy shares it, as the SDK's own copies do
-        "timeout": _given(options.get("timeout", _NOT_GIVEN), client.timeout),
-        "max_retries": _given(options.get("max_retries", _NOT_GIVEN), client.max_retries),
-        "default_headers": _merged(client._custom_headers, options, "default_headers"),  # noqa: SLF001
-        "default_query": _merged(client._custom_query, options, "default_query"),  # noqa: SLF001
-    }
-
-
-def _given(value: Any, otherwise: Any) -> Any:
-    return otherwise if isinstance(value, NotGiven) else value
-
-
-def _merged(current: Mapping[str, Any], options: dict[str, Any], name: str) -> dict[str, Any]:
-    added, replacing = options.get(name), options.get(f"set_{name}")
-    if added is not None and replacing is not None:
-        raise ValueError(f"The `{name}` and `set_{name}` arguments are mutually exclusive")
-    return dict(replacing) if replacing is not None else {**current, **(added or {})}
-
-
 @_guard
 class MeteredOpenAI(openai.OpenAI):
     """``openai.OpenAI`` for one run. Made by ``make_client``; ``with_options`` makes metered copies."""
@@ -216,7 +128,7 @@ class MeteredOpenAI(openai.OpenAI):
 
     def copy(self, **options: Any) -> Self:
         """A copy with other options. Keys are chosen by Qodex; another address or way is refused (NotMetered)."""
-        return type(self)(**_copied_options(self, options))
+        return type(self)(**_COPIES.options(self, options))
 
     with_options = copy
 
@@ -244,7 +156,7 @@ class MeteredAsyncOpenAI(openai.AsyncOpenAI):
 
     def copy(self, **options: Any) -> Self:
         """A copy with other options. Keys are chosen by Qodex; another address or way is refused (NotMetered)."""
-        return type(self)(**_copied_options(self, options))
+        return type(self)(**_COPIES.options(self, options))
 
     with_options = copy
 

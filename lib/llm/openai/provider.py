@@ -16,7 +16,7 @@ from lib.llm.openai import clients, key_check
 from lib.llm.openai.clients import MeteredAsyncOpenAI, MeteredOpenAI
 from lib.llm.openai.endpoints import CHAT, METERED
 from lib.llm.openai.errors import classify_error, request_id_of
-from lib.llm.openai.key_format import clean_key
+from lib.llm.openai.key_format import KEY_FORMAT
 from lib.llm.openai.regions import region_of
 from lib.llm.openai.requests import parse_request, with_output_limit, with_standard_tier, with_stream_usage
 from lib.llm.openai.responses import parser_for
@@ -24,6 +24,7 @@ from lib.llm.openai.test_call import send_test_prompt
 from lib.llm.probe import Probe
 from lib.llm.provider import KeyHint, Links
 from lib.llm.redaction import Cleaner
+from lib.llm.sdk_clients import end_run
 from lib.providers import OPENAI
 from lib.runs.lifecycle import StartedRun
 from lib.secret import Secret
@@ -62,7 +63,7 @@ class OpenAI:
 
     def clean_key(self, text: str) -> Secret:
         """Return the key in what was pasted."""
-        return clean_key(text)
+        return KEY_FORMAT.clean(text)
 
     async def check(self, probe: Probe, secret: Secret) -> Verdict:
         """Ask whether the key may run models."""
@@ -137,7 +138,7 @@ class OpenAI:
 
     def end_run(self, client: MeteredOpenAI | MeteredAsyncOpenAI) -> None:
         """Refuse what is asked of the client and its copies from now on."""
-        clients.end_run(client)
+        end_run(client)
 
     def send_test_prompt(self, client: openai.OpenAI, model: str, prompt: str) -> str | None:
         """Return the answer's text, if there was one."""

@@ -12,7 +12,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from lib.ledger.attempts import RequestProfile
-from lib.llm.ambiguity import AmbiguousJSON, parse_object
+from lib.llm.formats.json_body import (
+    LONGEST_NAME,
+    MOST_TOKENS,
+    is_count,
+    model_name,
+    parse_body,
+    with_field,
+)
 from lib.llm.openai.billable import (
     Fields,
     asked_tier,
@@ -24,8 +31,6 @@ from lib.llm.openai.billable import (
 from lib.llm.openai.endpoints import CHAT, EMBEDDINGS, METERED, RESPONSES, is_free, is_list_of_models
 
 _LIMIT_FIELDS = {CHAT: ("max_completion_tokens", "max_tokens"), RESPONSES: ("max_output_tokens",)}
-_LONGEST_NAME = 200
-_MOST_TOKENS = 1_000_000_000  # more than any model writes, and small enough for every sum
 _STANDARD_TIER = "default"
 _NO_CEILING = "this endpoint has no known cost ceiling"
 _SHARED = "it reaches what the provider's account keeps, which projects on the platform key share"
@@ -42,14 +47,14 @@ def parse_request(method: str, path: str, body: bytes, headers: Mapping[str, str
     """
     if is_list_of_models(method, path):
         return _profile("models", body, free=True)
-    fields, ambiguous = _parse_body(body, headers) if method == "POST" else (None, None)
+    fields, ambiguous = parse_body(body, headers) if method == "POST" else (None, None)
     if method == "POST" and path == "moderations":
         return _profile(path, body, fields, free=True)
     if is_free(method, path):
-        return _profile(path[:_LONGEST_NAME], body, fields, free=True, cost_unbounded=_SHARED)
+        return _profile(path[:LONGEST_NAME], body, fields, free=True, cost_unbounded=_SHARED)
     if method != "POST" or path not in METERED:
         return _profile(
-            path[:_LONGEST_NAME], body, fields, cost_unbounded=_NO_CEILING, answer_tells_cost=False
+            path[:LONGEST_NAME], body, fields, cost_unbounded=_NO_CEILING, answer_tells_cost=False
         )
     if fields is None:
         return _profile(path, body, cost_unbounded=ambiguous, answer_tells_cost=False)
@@ -79,7 +84,7 @@ def _metered(path: str, body: bytes, fields: Fields, headers: Mapping[str, str])
 def with_output_limit(body: bytes, endpoint: str, limit: int) -> bytes:
     """Return the body with an output limit, for a request that ``parse_request`` found to have none."""
     names = _LIMIT_FIELDS.get(endpoint)
-    return _with_field(body, names[0], limit) if names else body
+    return with_field(body, names[0], limit) if names else body
 
 
 def with_standard_tier(body: bytes, endpoint: str) -> bytes:
@@ -87,17 +92,17 @@ def with_standard_tier(body: bytes, endpoint: str) -> bytes:
     if endpoint not in {CHAT, RESPONSES}:
         return body  # embeddings have no tier
     named = b'"service_tier"' in body and json.loads(body).get("service_tier")
-    return body if named == _STANDARD_TIER else _with_field(body, "service_tier", _STANDARD_TIER)
+    return body if named == _STANDARD_TIER else with_field(body, "service_tier", _STANDARD_TIER)
 
 
 def with_stream_usage(body: bytes) -> bytes:
     """Return a chat stream's body so that its last event tells the usage; the same object if it asks already."""
     if b'"stream_options"' not in body and b"\\u" not in body:
-        return _with_field(body, "stream_options", {"include_usage": True})
+        return with_field(body, "stream_options", {"include_usage": True})
     options = json.loads(body).get("stream_options")
     if not isinstance(options, dict | None) or (options and options.get("include_usage") is True):
         return body
-    return _with_field(body, "stream_options", {**(options or {}), "include_usage": True})
+    return with_field(body, "stream_options", {**(options or {}), "include_usage": True})
 
 
 def _profile(endpoint: str, body: bytes, fields: Fields | None = None, **told: Any) -> RequestProfile:
@@ -110,33 +115,15 @@ def _profile(endpoint: str, body: bytes, fields: Fields | None = None, **told: A
     }
     return RequestProfile(
         endpoint=endpoint,
-        model=_model_name(fields),
+        model=model_name(fields),
         input_bytes=len(body),
         streaming=bool(fields) and (fields or {}).get("stream") is True,
         **(plain | told),
     )
 
 
-def _parse_body(body: bytes, headers: Mapping[str, str]) -> tuple[Fields | None, str | None]:
-    """The body's object, or None and why it is none (multipart, compressed, broken, readable in two ways)."""
-    kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        return None, "its body is not plain JSON"
-    try:
-        return parse_object(body), None
-    except AmbiguousJSON as problem:
-        return None, str(problem)
-
-
-def _model_name(fields: Fields | None) -> str:
-    """A name that any database can store; empty for anything else."""
-    name = fields.get("model") if fields else None
-    usable = isinstance(name, str) and name.isprintable() and len(name) <= _LONGEST_NAME
-    return str(name) if usable else ""
-
-
 def _why_no_model(fields: Fields) -> str | None:
-    return None if _model_name(fields).strip() else "it names no model"
+    return None if model_name(fields).strip() else "it names no model"
 
 
 def _output_bound(endpoint: str, fields: Fields) -> tuple[int | None, int, str | None]:
@@ -145,26 +132,11 @@ def _output_bound(endpoint: str, fields: Fields) -> tuple[int | None, int, str |
         return 0, 1, None
     limits = [fields[name] for name in _LIMIT_FIELDS[endpoint] if fields.get(name) is not None]
     counts = [fields[name] for name in ("n", "best_of") if fields.get(name) is not None]
-    if not all(_is_count(limit) for limit in limits):
+    if not all(is_count(limit) for limit in limits):
         return None, 1, "its output limit is not a whole number"
-    if not all(_is_count(count) and count for count in counts):
+    if not all(is_count(count) and count for count in counts):
         return None, 1, "its number of choices is not a whole number"
     if not isinstance(fields.get("stream"), bool | None):
         return None, 1, "whether it streams is neither true nor false"
-    limit = min(max(limits), _MOST_TOKENS) if limits else None
-    return limit, min(max(counts, default=1), _MOST_TOKENS), None
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _with_field(body: bytes, name: str, value: Any) -> bytes:
-    """Add a field; the caller's own bytes stay as they are unless the field is there already (as null, say)."""
-    if f'"{name}"'.encode() in body or b"\\u" in body:  # a name may be written in escapes, too
-        fields = json.loads(body)
-        fields[name] = value
-        return json.dumps(fields, separators=(",", ":")).encode()
-    start = body.rstrip()[:-1].rstrip()
-    comma = b"" if start.endswith(b"{") else b","
-    return b"%s%s%s}" % (start, comma, json.dumps({name: value}, separators=(",", ":")).encode()[1:-1])
+    limit = min(max(limits), MOST_TOKENS) if limits else None
+    return limit, min(max(counts, default=1), MOST_TOKENS), None

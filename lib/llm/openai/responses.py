@@ -14,6 +14,7 @@ from typing import Any
 
 from lib.ledger.attempts import RequestProfile
 from lib.llm.answers import EventParser, JSONParser, StreamParser, Unparsed, cleaned
+from lib.llm.formats.server_sent_events import EVENT_END, LINE_END, LONGEST_END, data_of
 from lib.llm.openai.endpoints import CHAT, RESPONSES
 from lib.llm.openai.usage import ParsedUsage, finished, has_usage
 from lib.llm.redaction import Cleaner
@@ -22,9 +23,6 @@ _REPORT_USAGE = re.compile(rf"{CHAT}|{RESPONSES}(/compact)?|embeddings|completio
 _BINARY = re.compile(r"(audio|image|video)/|application/(octet-stream|pdf|zip)")
 _LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
 
-# Two line ends in a row; "\r\n" is one line end, and the last "\r" may get its "\n" later: an empty line.
-_EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
-_LINE_END = re.compile(rb"\r\n|\n|\r")
 # Most events hold a few letters of text and are not worth parsing. Inside JSON text quotes are escaped, so
 # that a model cannot write these by saying them.
 _RELEVANT = re.compile(
@@ -68,7 +66,7 @@ def parser_for(
 class SSEParser(EventParser):
     """Parses the server-sent events that are relevant. Without a ``profile`` it counts nothing."""
 
-    END, LONGEST_END = _EVENT_END, 4
+    END, LONGEST_END = EVENT_END, LONGEST_END
     usage: ParsedUsage
 
     def __init__(self, profile: RequestProfile | None, cleaner: Cleaner, *, drop_usage: bool) -> None:
@@ -86,8 +84,8 @@ class SSEParser(EventParser):
         if not relevant and usage.model is not None and b"[DONE]" not in event:
             self._note_writing(event)
             return self._clean(event)
-        event, content = cleaned(event, _data, self._clean, usage.tells_error)
-        if _data(event).strip() == b"[DONE]":
+        event, content = cleaned(event, data_of, self._clean, usage.tells_error)
+        if data_of(event).strip() == b"[DONE]":
             usage.final = usage.whole = True
             return event
         usage.update_from(content, is_all=content.get("type") in _LAST_EVENTS)
@@ -118,11 +116,5 @@ def _without_usage(event: bytes, content: dict[str, Any]) -> bytes:
     if not content.get("choices"):
         return b""
     rest = {name: value for name, value in content.items() if name != "usage"}
-    lines = [line for line in _LINE_END.split(event) if line and not line.startswith(b"data:")]
+    lines = [line for line in LINE_END.split(event) if line and not line.startswith(b"data:")]
     return b"\n".join([*lines, b"data: " + json.dumps(rest, separators=(",", ":")).encode(), b"", b""])
-
-
-def _data(event: bytes) -> bytes:
-    lines = _LINE_END.split(event.removeprefix(b"\xef\xbb\xbf"))
-    values = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
-    return b"\n".join(values)

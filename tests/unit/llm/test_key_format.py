@@ -9,7 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lib.errors import KeyMalformed
-from lib.llm.openai.key_format import clean_key
+from lib.llm.openai.key_format import KEY_FORMAT
+
+clean_key = KEY_FORMAT.clean
 
 KEY = "sk-test-planted-key-7777"
 OTHER = "sk-test-another-key-8888"
