@@ -50,6 +50,17 @@ OPENAI = ProviderFacts(
     packages=frozenset({"openai"}),
 )
 
+ANTHROPIC = ProviderFacts(
+    name="anthropic",
+    title="Anthropic",
+    base_url="https://api.anthropic.com",
+    url_variable="ANTHROPIC_BASE_URL",
+    key_variable="QODEX_ANTHROPIC_API_KEY",
+    ambient_key_variable="ANTHROPIC_API_KEY",
+    key_shape=r"sk-ant-[A-Za-z0-9_*.…-]{5,}[A-Za-z0-9_*…-]",
+    packages=frozenset({"anthropic"}),
+)
+
 DEFAULT = OPENAI.name
 """Whose key or call is meant where none is named: commands, files and rows that are older than the second one."""
 

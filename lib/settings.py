@@ -24,7 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from lib import addresses, ambient, certificates
 from lib.emails import clean_domain, clean_email
 from lib.errors import BadInput, SettingsError
-from lib.providers import OPENAI, known
+from lib.providers import ANTHROPIC, OPENAI, known
 from lib.secret import Secret
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -140,6 +140,16 @@ class Settings(BaseSettings):
         OPENAI.base_url,
         validation_alias=OPENAI.url_variable,
         description="upstream; https, or http on loopback only; never link-local",
+    )
+    anthropic_api_key: PlatformKey = Field(
+        None,
+        validation_alias=AliasChoices(ANTHROPIC.key_variable, ANTHROPIC.ambient_key_variable),
+        description="the platform-funded key for Anthropic; `ANTHROPIC_API_KEY` is read too, with a warning",
+    )
+    anthropic_base_url: BaseURL = Field(
+        ANTHROPIC.base_url,
+        validation_alias=ANTHROPIC.url_variable,
+        description="upstream, without `/v1`; https, or http on loopback only; never link-local",
     )
     timezone: str = Field("UTC", validation_alias="QODEX_TIMEZONE", description="reporting time zone")
     https_proxy: str | None = Field(

@@ -227,7 +227,10 @@ def settings(database_url: str, master_key: str, upstream: ScriptedUpstream) -> 
     from lib.settings import Settings
 
     return Settings(
-        database_url=database_url, master_keys=Secret(master_key), openai_base_url=upstream.base_url
+        database_url=database_url,
+        master_keys=Secret(master_key),
+        openai_base_url=upstream.base_url,
+        anthropic_base_url=upstream.root_url,
     )
 
 

@@ -1,4 +1,6 @@
-"""A provider to test against: a real HTTP/1.1 server on loopback that answers as OpenAI does, and misbehaves on demand.
+"""A provider to test against: a real HTTP/1.1 server on loopback that answers as the real ones do, and misbehaves on demand.
+
+Who names a version of Anthropic's interface is answered as Anthropic does, anybody else as OpenAI.
 
 In a test::
 
@@ -27,6 +29,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from tests import upstream_anthropic
 from tests.upstream_answers import Answer, Usage, answer, no_key, wrong_key
 from tests.upstream_behaviours import BEHAVIOURS, Behaviour, Told, behaviour
 
@@ -34,9 +37,18 @@ GOOD_KEY = "sk-test-good-key-0001"
 OTHER_KEY = "sk-test-good-key-0002"
 PLATFORM_KEY = "sk-test-platform-key-0003"
 WRONG_KEY = "sk-test-wrong-key-0009"
+CLAUDE_KEY = "sk-ant-test-good-key-0001"
+CLAUDE_OTHER_KEY = "sk-ant-test-good-key-0002"
+CLAUDE_PLATFORM_KEY = "sk-ant-test-platform-0003"
+CLAUDE_WRONG_KEY = "sk-ant-test-wrong-key-0009"
+_GOOD_KEYS = (GOOD_KEY, OTHER_KEY, PLATFORM_KEY, CLAUDE_KEY, CLAUDE_OTHER_KEY, CLAUDE_PLATFORM_KEY)
 REPLY = "Hello from the scripted upstream."
 
 __all__ = [
+    "CLAUDE_KEY",
+    "CLAUDE_OTHER_KEY",
+    "CLAUDE_PLATFORM_KEY",
+    "CLAUDE_WRONG_KEY",
     "GOOD_KEY",
     "OTHER_KEY",
     "PLATFORM_KEY",
@@ -63,6 +75,10 @@ class Seen:
     def json(self) -> Any:
         return json.loads(self.body)
 
+    @property
+    def is_anthropic(self) -> bool:
+        return "anthropic-version" in self.headers
+
 
 class _Script:
     """What the server is told to do and what it saw; shared by its threads."""
@@ -73,7 +89,7 @@ class _Script:
         self.reset()
 
     def reset(self) -> None:
-        self.keys: dict[str, Told] = {GOOD_KEY: "good", OTHER_KEY: "good", PLATFORM_KEY: "good"}
+        self.keys: dict[str, Told] = dict.fromkeys(_GOOD_KEYS, "good")
         self.usage: dict[str, Usage] = {}
         self.reply = REPLY
         self.requests: list[Seen] = []
@@ -89,10 +105,11 @@ class _Script:
                 if _applies(waiting, seen):
                     return self.count, self.queued.pop(place)
             if seen.key is None:
-                return self.count, no_key()
+                return self.count, upstream_anthropic.no_key() if seen.is_anthropic else no_key()
             told = self.keys.get(seen.key)
             if told is None:
-                return self.count, wrong_key(seen.key)
+                wrong = upstream_anthropic.wrong_key() if seen.is_anthropic else wrong_key(seen.key)
+                return self.count, wrong
             chosen = behaviour(told)
             return self.count, chosen if _applies(chosen, seen) else BEHAVIOURS["good"]
 
@@ -130,6 +147,10 @@ class _Script:
             asked = None
         model = str(asked.get("model")) if isinstance(asked, dict) else ""
         usage = self.usage.get(model) or self.usage.get("*") or Usage()
+        if seen.is_anthropic:
+            return upstream_anthropic.answer(
+                seen.method, seen.path, asked, number=number, reply=self.reply, usage=usage
+            )
         return answer(
             seen.method,
             seen.path,
@@ -219,11 +240,11 @@ class _Handler(BaseHTTPRequestHandler):
     # --- how it is answered
 
     def _headers(self, number: int, how: Behaviour, seen: Seen) -> dict[str, str]:
-        common = {
-            "x-request-id": f"req_{number:08x}",
-            "content-type": "application/json",
-            "openai-version": "2020-10-01",
-        }
+        request_id = f"req_{number:08x}"
+        own = {"x-request-id": request_id, "openai-version": "2020-10-01"}
+        if seen.is_anthropic:
+            own = {"request-id": request_id, "anthropic-workspace-id": "wrkspc_test"}
+        common = {"content-type": "application/json"} | own
         return common | {name: self._fill(value, seen) for name, value in how.headers.items()}
 
     def _fill(self, text: str, seen: Seen) -> str:
@@ -359,6 +380,11 @@ class ScriptedUpstream:
     @property
     def base_url(self) -> str:
         return f"{self._scheme}://127.0.0.1:{self.port}/v1"
+
+    @property
+    def root_url(self) -> str:
+        """Where it is for who writes the version into each path."""
+        return self.base_url.removesuffix("/v1")
 
     @property
     def keys(self) -> dict[str, Told]:

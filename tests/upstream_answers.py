@@ -24,13 +24,15 @@ CREATED = 1_760_000_000
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens an answer reports: ``cached`` is part of ``input``, ``reasoning`` part of ``output``."""
+    """Tokens an answer reports: ``cached`` and what is written are part of ``input``, ``reasoning`` of ``output``."""
 
     input: int = 12
     cached: int = 0
     output: int = 5
     reasoning: int = 0
     cache_write: int | None = None
+    cache_write_1h: int = 0
+    searches: int = 0
 
     def chat(self) -> dict[str, Any]:
         details: dict[str, Any] = {"cached_tokens": self.cached, "audio_tokens": 0}

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests import upstream_anthropic
 from tests.upstream_answers import Answer, error
 
 
@@ -29,6 +30,7 @@ class Behaviour:
     interval: float = 0.1  # between the bytes of a drip
     break_after: int = 2  # events that still arrive before the stream breaks
     events: tuple[Any, ...] | None = None  # a stream of exactly these: objects become JSON, texts stay
+    named: bool = False  # each of them says its type as its name
     stream_usage: str = "asked"  # asked | never | with_choices
     gzip: bool = False
     charset: str = "utf-8"  # of json and text
@@ -39,7 +41,10 @@ class Behaviour:
         if self.events is None:
             return None
         told = [event if isinstance(event, str) else json.dumps(event) for event in self.events]
-        return Answer(200, events=[(None, data) for data in told])
+        names = [
+            event.get("type") if self.named and isinstance(event, dict) else None for event in self.events
+        ]
+        return Answer(200, events=list(zip(names, told, strict=True)))
 
 
 def _error(
@@ -165,6 +170,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "slow_stream": Behaviour(event_delay=0.1),
     "gzip": Behaviour(gzip=True),
 }
+BEHAVIOURS |= {f"anthropic.{name}": Behaviour(**how) for name, how in upstream_anthropic.BEHAVIOURS.items()}
 Told = str | Behaviour | dict[str, Any]
 
 

@@ -63,6 +63,12 @@ class RequestProfile:
     provider: str = providers.DEFAULT
     """The name of the provider that it goes to (lib.providers)."""
 
+    framing_tokens: int = 64
+    """Input tokens at most that the provider adds beyond the bytes that describe the request."""
+
+    surcharge_percent: int = 0
+    """How much more it may cost than the price table says, by a setting of the provider's account."""
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:

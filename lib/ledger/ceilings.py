@@ -7,9 +7,8 @@ from datetime import datetime
 from lib.errors import NotMetered, PriceUnknown
 from lib.ledger.attempts import RequestProfile
 from lib.pricing.prices import PriceBook
+from lib.pricing.regions import raised
 from lib.pricing.terms import Terms
-
-FRAMING_TOKENS = 64  # what a provider adds around messages beyond the bytes that describe them
 
 
 def ceiling(
@@ -34,7 +33,9 @@ def ceiling(
     if profile.free:
         return 0, None
     input_tokens = (
-        _context(profile, prices) if profile.uses_context_window else profile.input_bytes + FRAMING_TOKENS
+        _context(profile, prices)
+        if profile.uses_context_window
+        else profile.input_bytes + profile.framing_tokens
     )
     limit = default_output_limit if profile.output_limit is None else None
     output_tokens = (profile.output_limit if limit is None else limit) or 0
@@ -43,7 +44,7 @@ def ceiling(
     if profile.service_tier is not None:
         # A provider that has no room at the tier that was asked for answers at the standard one.
         nano = max(nano, _most_at_tier(profile, prices, tokens, at))
-    return nano, limit
+    return raised(nano, profile.surcharge_percent), limit
 
 
 def _most(

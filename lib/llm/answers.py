@@ -76,7 +76,11 @@ class AnswerUsage(ABC):
         profile = self.profile
         if profile is None or not profile.answer_tells_cost:
             return False
-        return self.priceable and (profile.service_tier is None or self.names_tier)
+        return self.priceable and self.tells_all() and (profile.service_tier is None or self.names_tier)
+
+    def tells_all(self) -> bool:
+        """Whether nothing that is billed is still untold, by what has been said so far."""
+        return True
 
     @abstractmethod
     def update_from(self, content: dict[str, Any], *, is_all: bool) -> None:

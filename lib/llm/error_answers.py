@@ -28,6 +28,7 @@ ErrorKind = Literal[
     "missing_scopes",
     "no_model",
     "unverified_org",
+    "restricted_account",
     "wrong_address",
     "country",
     "overloaded",

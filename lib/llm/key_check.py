@@ -54,6 +54,7 @@ _GENUINE_BUT: dict[ErrorKind, str] = {
     "wrong_address": "The key is genuine, but may not be used from this server's address",
     "no_model": "The key is genuine, but its project does not have the model that was asked for",
     "unverified_org": "The key is genuine, but its organization is not verified",
+    "restricted_account": "The key is genuine, but its organization is restricted",
 }
 _OBSTACLES: dict[ErrorKind, Literal["money", "address"]] = {
     "out_of_money": "money",

@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 import zlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -66,17 +66,19 @@ class Probe:
         self._transport, self._base_url, self._authorize = transport, base_url, authorize
         self._title, self._connecting = title, connecting
 
-    async def get(self, path: str) -> Reply:
+    async def get(self, path: str, *headers: tuple[bytes, bytes]) -> Reply:
         """Ask for ``path`` under the base URL. Raises NoAnswer."""
-        return await self._ask("GET", path, None)
+        return await self._ask("GET", path, None, headers)
 
-    async def post(self, path: str, body: bytes) -> Reply:
+    async def post(self, path: str, body: bytes, *headers: tuple[bytes, bytes]) -> Reply:
         """Send JSON to ``path`` under the base URL. Raises NoAnswer."""
-        return await self._ask("POST", path, body)
+        return await self._ask("POST", path, body, headers)
 
-    async def _ask(self, method: str, path: str, body: bytes | None) -> Reply:
+    async def _ask(
+        self, method: str, path: str, body: bytes | None, more: Iterable[tuple[bytes, bytes]]
+    ) -> Reply:
         try:
-            response = await self._transport.handle_async_request(self._request(method, path, body))
+            response = await self._transport.handle_async_request(self._request(method, path, body, more))
             try:
                 return Reply(response.status_code, response.headers, await _read(response))
             finally:
@@ -88,8 +90,11 @@ class Probe:
         raise NoAnswer(reason)
 
     @without_variables
-    def _request(self, method: str, path: str, body: bytes | None) -> httpx2.Request:
+    def _request(
+        self, method: str, path: str, body: bytes | None, more: Iterable[tuple[bytes, bytes]]
+    ) -> httpx2.Request:
         headers = [
+            *more,
             *self._authorize(),
             (b"Accept", b"application/json"),
             (b"Accept-Encoding", b"identity"),

@@ -122,7 +122,7 @@ def _standard(listed: Listed, model: str) -> Rates | None:
     """Rates of one period; None where the model is not priced by input tokens (seconds, characters)."""
     if "input_mtok" not in listed:
         return None
-    up_to = table_gaps.LONG_CALL if table_gaps.NO_LONG_RATE.search(model) else None
+    up_to = next((size for name, size in table_gaps.NO_LONG_RATE.items() if name.search(model)), None)
     rates = {unit: _rate(price, up_to) for unit, price in listed.items() if unit in _TEXT_KEYS}
     whole = rates["input_mtok"]
     # Older models write to the cache for free, and read from it at the full price; of fine-tuned ones the

@@ -19,11 +19,12 @@ SEARCH_FEE_VARIES = re.compile(r"gpt-4")
 """Of these a search costs $10 or $25 a thousand, by the tool's version, and some pay fixed tokens for it
 (https://www.modelcostwatch.com/openai/tool-costs/web-search)."""
 
-NO_LONG_RATE = re.compile(r"^gpt-5\.[5-9]-cyber|^gpt-[6-9][\d.]*-cyber")
-"""Models whose kin cost more in long calls, for which only one rate is published."""
-
-LONG_CALL = 272_000
-"""Input tokens above which those kin cost more."""
+NO_LONG_RATE = {
+    re.compile(r"^gpt-5\.[5-9]-cyber|^gpt-[6-9][\d.]*-cyber"): 272_000,
+    re.compile(r"claude-(sonnet-4|4-sonnet)(-0|-2025\d{4})?$|claude-sonnet-4@"): 200_000,
+}
+"""Models that cost more in long calls, as their kin do, and for which the table has one rate; and the input tokens
+above which that is so. Claude Sonnet 4 reads more than it was made for where a beta header asks for it."""
 
 MADE = {"0.2.3": date(2026, 11, 9)}
 """When a version of the table was made, at the earliest: the newest change of a price that is in it. A newer

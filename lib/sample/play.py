@@ -15,7 +15,6 @@ from lib.access.roles import Actor
 from lib.clock import MINUTE, SECOND, Micros
 from lib.errors import BudgetExceeded, CapExceeded, KeyLocked, RunWaiting
 from lib.ledger.attempts import AttemptResult, RequestProfile
-from lib.ledger.ceilings import FRAMING_TOKENS
 from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
 from lib.runs.lifecycle import RunStore, StartedRun
@@ -95,7 +94,7 @@ def _take_the_rest(stage: Stage, story: Story) -> Turn:
 def _filling(nano: int) -> RequestProfile:
     """A request whose ceiling is just this: a cap is used when nothing is left, not when little is."""
     whole = _profile(DraftCall(0, _FILLER, "embeddings", 0, 0, 0, 0, 0))
-    return replace(whole, input_bytes=max(0, nano // _FILLER_NANO - FRAMING_TOKENS))
+    return replace(whole, input_bytes=max(0, nano // _FILLER_NANO - whole.framing_tokens))
 
 
 def _late(stage: Stage, story: Story, kind: str, ago: Micros) -> Turn:

@@ -53,6 +53,7 @@ HOMES = {
     "uvicorn": ["lib/web/half_sent.py"],
     "cryptography": ["lib/vault/sealing.py"],
     "openai": ["lib/llm/openai/"],
+    "anthropic": ["lib/llm/anthropic/"],
     "httpx2": ["lib/llm/", "lib/alerts/"],
     "apprise": ["lib/alerts/"],
     "standardwebhooks": ["lib/alerts/"],
@@ -87,6 +88,7 @@ WRITTEN_ONCE = "lib/db/migrations/versions/"  # as long as the schema is
 KNOW_PROVIDERS = (
     WRITTEN_ONCE,
     "lib/llm/openai/",
+    "lib/llm/anthropic/",
     "lib/llm/registry.py",
     "lib/providers.py",
     "lib/settings.py",

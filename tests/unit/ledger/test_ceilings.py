@@ -131,3 +131,12 @@ def test_embeddings_make_no_output() -> None:
 def test_a_ceiling_is_at_least_one_nano_dollar_where_anything_is_charged() -> None:
     """An empty request still has framing around it."""
     assert nano(replace(PLAIN, input_bytes=0, output_limit=0)) > 0
+
+
+def test_what_a_provider_adds_and_what_its_account_may_ask_for_are_in_the_ceiling() -> None:
+    asked = replace(PLAIN, provider="anthropic", model="claude-opus-5", input_bytes=0, output_limit=0)
+    at = datetime(2026, 11, 20, tzinfo=UTC)
+    plain = ceiling(replace(asked, framing_tokens=2_000), DEFAULT, PRICES, at=at)[0]
+    assert plain == 2_000 * 10_000  # nano-USD: the dearest token is one that is kept for an hour
+    more = ceiling(replace(asked, framing_tokens=2_000, surcharge_percent=10), DEFAULT, PRICES, at=at)[0]
+    assert more == plain * 11 // 10

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lib.errors import KeyMalformed
+from lib.llm.anthropic import key_format as anthropic
 from lib.llm.openai.key_format import KEY_FORMAT
 
 clean_key = KEY_FORMAT.clean
@@ -121,6 +122,37 @@ def test_each_kind_of_wrong_paste_gets_its_own_sentence(kind):
     with pytest.raises(KeyMalformed, match=says) as refusal:
         clean_key(pasted)
     assert_not_told(refusal.value, pasted)
+
+
+CLAUDE = "sk-ant-api03-test-planted-key-7777"
+WRONG_FOR_ANTHROPIC = {
+    "admin key": ("sk-ant-admin01-aaaaaaaaaaaaaaaaaaaa", "admin key"),
+    "sign-in": ("sk-ant-oat01-aaaaaaaaaaaaaaaaaaaaaaaa", "one person's sign-in"),
+    "browser session": ("sk-ant-sid01-aaaaaaaaaaaaaaaaaaaaaaaa", "browser session"),
+    "OpenAI, by project": ("sk-proj-aaaaaaaaaaaaaaaaaaaaaaaaaaa", "OpenAI"),
+    "OpenAI, plain": (KEY, "begin with sk-ant-"),
+    "Google": ("AIzaSyaaaaaaaaaaaaaaaaaaaaaaaaaaa", "Google"),
+    "a key's id": ("apikey_01aaaaaaaaaaaaaaaaaaaaaa", "key's id"),
+    "a workspace's id": ("wrkspc_01aaaaaaaaaaaaaaaaaaaaaa", "workspace's id"),
+    "masked": ("sk-ant-api03-R2D...igAA", "masked"),
+    "two": (f"{CLAUDE}\n{CLAUDE}", "two keys"),
+    "too short": ("sk-ant-api03-aa", "too short"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_FOR_ANTHROPIC)
+def test_each_kind_of_key_that_runs_no_claude_gets_its_own_sentence(kind):
+    pasted, says = WRONG_FOR_ANTHROPIC[kind]
+    with pytest.raises(KeyMalformed, match=says) as refusal:
+        anthropic.KEY_FORMAT.clean(pasted)
+    assert_not_told(refusal.value, pasted)
+
+
+@pytest.mark.parametrize(
+    "dirt", ["{}", " {}\n", "export ANTHROPIC_API_KEY='{}'", "x-api-key: {}", "Bearer {}"]
+)
+def test_an_anthropic_key_is_found_in_the_dirt_of_pasting(dirt):
+    assert anthropic.KEY_FORMAT.clean(dirt.format(CLAUDE)).reveal() == CLAUDE
 
 
 @given(st.text(min_size=12, max_size=100))

@@ -222,3 +222,55 @@ def test_by_name_a_model_costs_more_in_a_region_or_not_or_nobody_says(model, per
     assert percent_more("openai", model, "eu") == percent
     assert percent_more("openai", model, "") == 0
     assert percent_more("anthropic", model, "eu") is None
+
+
+# --- Anthropic -------------------------------------------------------------------------------------
+
+CLAUDE = {
+    "all kinds of input": (
+        "claude-opus-4-6",
+        Tokens(175, 50, 15, 0, 60, 40),
+        Terms(tools=ToolCalls(web_searches=2)),
+        "0.0213",
+    ),
+    "the same without searches": (
+        "claude-opus-4-6-20260205",
+        Tokens(175, 50, 15, 0, 60, 40),
+        STANDARD,
+        "0.0013",
+    ),
+    "long": ("claude-sonnet-4-5", Tokens(300_000, 0, 1_000, 0), STANDARD, "1.8225"),
+    "fast": ("claude-opus-5", Tokens(10_000, 2_000, 1_000, 0), Terms("fast"), "0.132"),
+    "batch": ("claude-opus-5", Tokens(10_000, 2_000, 1_000, 0), Terms("batch"), "0.033"),
+}
+
+
+@pytest.mark.parametrize("case", CLAUDE)
+def test_worked_cases_of_anthropic(case):
+    model, tokens, terms, usd = CLAUDE[case]
+    cost = BOOK.cost(model, tokens, at=AT, provider="anthropic", terms=terms)
+    assert Decimal(cost.nano).scaleb(-9) == Decimal(usd)
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "terms"),
+    [
+        ("claude-opus-4-6", PLAIN, Terms("fast")),
+        ("claude-opus-5", PLAIN, Terms("priority")),
+        ("claude-opus-5", PLAIN, Terms(region="us")),
+        ("claude-sonnet-4-0", Tokens(200_001, 0, 1, 0), STANDARD),
+        ("claude-sonnet-4-20250514", Tokens(200_001, 0, 1, 0), STANDARD),
+        ("claude-opus-99", PLAIN, STANDARD),
+        ("gpt-5", PLAIN, STANDARD),
+    ],
+)
+def test_what_no_table_states_of_anthropic_is_unknown(model, tokens, terms):
+    with pytest.raises(PriceUnknown):
+        BOOK.cost(model, tokens, at=AT, provider="anthropic", terms=terms)
+
+
+def test_the_dearest_way_to_read_a_token_is_to_write_it_for_an_hour():
+    most = BOOK.ceiling(
+        "claude-opus-5", input_tokens=1_000_000, output_tokens=0, at=AT, provider="anthropic", terms=STANDARD
+    )
+    assert most == 10 * 10**9
