@@ -70,6 +70,19 @@ def require_mail_server(text: str) -> None:
         raise problem
 
 
+def host_and_port(text: str) -> tuple[str, int]:
+    """Where a server of ours listens, ``127.0.0.1:9464`` or ``[::1]:9464``. Raises ValueError."""
+    problem = ValueError("write it like 127.0.0.1:9464")
+    try:
+        parts = urlsplit(f"//{text.strip()}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise problem from None
+    if not host or not port or parts.path or parts.query or parts.fragment or parts.username is not None:
+        raise problem
+    return host, port
+
+
 def is_public(address: _Address) -> bool:
     """Whether an address is of the internet at large, and not of a network of one's own, however it is written."""
     return all(

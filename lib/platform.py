@@ -24,12 +24,14 @@ from lib.caps.spenders import Spenders
 from lib.clock import Micros
 from lib.db import Database
 from lib.db.migrate import migrate
-from lib.errors import BadInput, RunEnded, SampleProject
+from lib.errors import BadInput, CapExceeded, RunEnded, RunWaiting, SampleProject
 from lib.keys import Keys
+from lib.ledger.gauges import LedgerGauges
 from lib.ledger.ledger import Ledger
 from lib.ledger.run_end import RunEnd
 from lib.llm import registry
 from lib.llm.registry import Clients
+from lib.metrics import meters
 from lib.pricing.prices import PriceBook
 from lib.providers import DEFAULT
 from lib.reports.calls import CallReports
@@ -134,7 +136,19 @@ class Platform:
         settings = Settings.from_env()
         if warning := ambient.key_warning():
             log.warning("%s", warning)
-        return cls(settings, actor=actor)
+        platform = cls(settings, actor=actor)
+        if platform.actor.origin == Origin.WORKER:
+            platform.serve_metrics()
+        return platform
+
+    def serve_metrics(self) -> None:
+        """Let Prometheus read this process, where the environment says on which address."""
+        if self.settings.metrics_address is None:
+            return
+        from lib.metrics import exposition  # noqa: PLC0415 - an HTTP server, which few need
+
+        gauges = LedgerGauges(self.database, self.ledger.queue, self.keyring)
+        exposition.serve(self.settings.metrics_address, gauges.read)
 
     def run(
         self,
@@ -163,13 +177,25 @@ class Platform:
             raise SampleProject(project or "This")
         end_on_sigterm()
         who = actor or self.actor
+        try:
+            return Run(self, self._started(project, kind, token_budget, resume, who))
+        except (CapExceeded, RunWaiting) as problem:
+            meters.count_refusal(problem)
+            raise
+
+    def _started(
+        self,
+        project: str | None,
+        kind: str,
+        token_budget: int | None,
+        resume: str | StartedRun | None,
+        who: Actor,
+    ) -> StartedRun:
         if resume is not None:
             run_id = resume.run_id if isinstance(resume, StartedRun) else resume
             slug = resume.project if isinstance(resume, StartedRun) else project
-            started = self._runs.resume(run_id, actor=who, slug=slug)
-        else:
-            started = self._runs.start(project or "", kind, actor=who, token_budget=token_budget)
-        return Run(self, started)
+            return self._runs.resume(run_id, actor=who, slug=slug)
+        return self._runs.start(project or "", kind, actor=who, token_budget=token_budget)
 
     def test_call(
         self,

@@ -219,6 +219,12 @@ class Settings(BaseSettings):
         "(`10.0.0.0/8`), comma-separated",
     )
 
+    metrics_address: str | None = Field(
+        None,
+        validation_alias="QODEX_METRICS_ADDRESS",
+        description="where Prometheus may read this process, `127.0.0.1:9464` for one. None: no metrics",
+    )
+
     is_sample: ClassVar[bool] = False
     """The settings of the sample deployment (lib.sample): nothing that is asked of it leaves this machine."""
 
@@ -357,6 +363,13 @@ class Settings(BaseSettings):
             return (ROOT / value.expanduser()).resolve() if value else None
         except RuntimeError:
             raise ValueError("there is no home folder for ~; write the whole path") from None
+
+    @field_validator("metrics_address")
+    @classmethod
+    def _listening_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            addresses.host_and_port(value)
+        return value
 
     @field_validator("https_proxy")
     @classmethod

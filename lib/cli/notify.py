@@ -30,6 +30,7 @@ def run(session: Session) -> None:
         signal.signal(number, lambda *_: stop.set())
     say("Sending alerts. Stop it with Ctrl-C.")
     platform = session.platform
+    platform.serve_metrics()
     platform.alerts.sender.run(stop, check=platform.alert_watch.check, told=_say_counts)
     say("Stopped.")
 

@@ -34,9 +34,11 @@ from lib.ledger.key_selector import RUN, KeySelector, Payer
 from lib.ledger.opened import OpenCall
 from lib.ledger.settled_event import settled_event
 from lib.ledger.settlement_queue import SETTLE_SECONDS, SettlementQueue
+from lib.metrics import meters
 from lib.pricing.prices import PriceBook
 from lib.runs.lifecycle import LEASE as RUN_LEASE
 from lib.runs.lifecycle import StartedRun
+from lib.usage.event_row import EventRow
 from lib.usage.events import count_on_account, event_is_there, log_line, take_open_call, write_event
 from lib.usage.expiry import expire_calls
 from lib.vault.keys import KeyStore
@@ -128,6 +130,14 @@ class Ledger:
             RunEnded: the run takes no more calls.
         """
         opening = _Opening(event_id or str(uuid.uuid4()), lease, instead_of, why)
+        try:
+            with meters.OPEN_SECONDS.time():
+                return self._open(started, profile, opening)
+        except QodexError as problem:
+            meters.count_refusal(problem)
+            raise
+
+    def _open(self, started: StartedRun, profile: RequestProfile, opening: _Opening) -> OpenCall:
         for expired in (False, True):
             with self._database.write(durable=False) as connection:
                 now = self._database.now(connection)
@@ -142,7 +152,8 @@ class Ledger:
                     # A refusal is written into the run's log, so it must not undo the transaction.
                     try:
                         run = self._there(connection, run, started, now)
-                        payer = self._payer(connection, run, profile.provider, now, opening)
+                        with meters.RESOLVE_SECONDS.time():
+                            payer = self._payer(connection, run, profile.provider, now, opening)
                         return self._write_open(connection, run, profile, payer, now, opening)
                     except QodexError as problem:
                         refusal = problem
@@ -166,11 +177,14 @@ class Ledger:
 
     def settle(self, call: OpenCall, outcome: AttemptResult) -> None:
         """Write the usage row in place of the open row. Doing it twice, or too late, changes nothing."""
-        try:
-            self._settle(call, outcome)
-        except DatabaseConflict:
-            # Two settled a call at once whose open row was lost: the other one's row is there by now.
-            self._settle(call, outcome)
+        with meters.SETTLE_SECONDS.time():
+            try:
+                row = self._settle(call, outcome)
+            except DatabaseConflict:
+                # Two settled a call at once whose open row was lost: the other one's row is there by now.
+                row = self._settle(call, outcome)
+        if row is not None:
+            meters.count_call(row.provider, row.source, row.status, is_known=row.cost_nano is not None)
 
     def release(self, run_id: str, event_id: str, *, why: str | None = None) -> None:
         """Take back an opening: nothing was sent, so there is no usage row and nothing stays reserved.
@@ -190,11 +204,12 @@ class Ledger:
             if why is not None:
                 run_limits.note_unsent(connection, opened, self._database.now(connection), why)
 
-    def _settle(self, call: OpenCall, outcome: AttemptResult) -> None:
+    def _settle(self, call: OpenCall, outcome: AttemptResult) -> EventRow | None:
+        """What was written; None where it had been settled already."""
         with self._database.write(seconds=self._settle_seconds) as connection:
             opened = take_open_call(connection, call.project_id, call.id)
             if opened is None and event_is_there(connection, call.project_id, call.id):
-                return
+                return None
             now = self._database.now(connection)
             # Priced as of its opening, as its ceiling was: a price that rises meanwhile is for later calls.
             row = settled_event(call, outcome, self._prices, now=now, priced_at=call.opened_at)
@@ -219,6 +234,7 @@ class Ledger:
             # In a transaction of its own: projects share this row, and none may wait for another.
             with self._database.write(durable=False) as connection:
                 key_health.note_platform_key(connection, call, outcome, now)
+        return row
 
     def _there(self, connection: Connection, run: AnyRow | None, started: StartedRun, now: Micros) -> AnyRow:
         if run is None:

@@ -26,6 +26,7 @@ LAYERS = [
         "emails",
         "errors",
         "interruption",
+        "metrics",
         "providers",
         "secret",
         "settings",
@@ -79,6 +80,7 @@ HOMES = {
     ],
     "alembic": ["lib/db/"],
     "click": ["lib/cli"],
+    "prometheus_client": ["lib/metrics/"],
     "pydantic_settings": ["lib/settings.py"],
 }
 

@@ -43,9 +43,11 @@ def real_front_door() -> Platform:
     settings = Settings.from_env()
     # With sign-in whatever names no actor is done by nobody, who has no rights.
     nobody = Actor("nobody", Origin.BROWSER)
-    return Platform(
+    platform = Platform(
         settings, actor=nobody if settings.oidc_issuer else local_administrator(Origin.BROWSER, "dashboard")
     )
+    platform.serve_metrics()
+    return platform
 
 
 @st.cache_resource(show_spinner=False, max_entries=1)
