@@ -14,11 +14,11 @@ from sqlalchemy import Connection, Select
 from sqlalchemy.exc import DBAPIError
 
 _CANCEL_SECONDS = 5.0
-_BLOCK = 64 * 1024
-"""Bytes that are handed on together; libpq gives a row at a time."""
 
 
-def copied(connection: Connection, query: Select[Any], *, delimiter: str) -> Generator[bytes]:
+def copied(
+    connection: Connection, query: Select[Any], *, delimiter: str, together: int = 64 * 1024
+) -> Generator[bytes]:
     """Run a SELECT within a transaction; its rows as CSV lines, many at a time.
 
     A line ends with a line feed. NULL comes as nothing and an empty text as ``""``; a cell has quotes where it holds
@@ -28,6 +28,7 @@ def copied(connection: Connection, query: Select[Any], *, delimiter: str) -> Gen
         connection: of the transaction.
         query: its columns are what the lines are to show.
         delimiter: stands between two cells; one byte.
+        together: bytes that are handed on at once, at least; libpq gives a row at a time.
 
     Raises:
         DBAPIError: as SQLAlchemy would raise it.
@@ -35,12 +36,12 @@ def copied(connection: Connection, query: Select[Any], *, delimiter: str) -> Gen
     found = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
     statement = f"COPY ({found}) TO STDOUT WITH (FORMAT csv, DELIMITER E'\\x{ord(delimiter):02x}')"
     try:
-        yield from _blocks(connection.connection.dbapi_connection, statement, found.params)
+        yield from _blocks(connection.connection.dbapi_connection, statement, found.params, together)
     except Error as problem:
         raise DBAPIError.instance(statement, None, problem, Error, hide_parameters=True) from problem
 
 
-def _blocks(driver: Any, statement: str, parameters: Any) -> Generator[bytes]:
+def _blocks(driver: Any, statement: str, parameters: Any, together: int) -> Generator[bytes]:
     # psycopg's own cursor.copy() spends as long on a row as the server does, so libpq is asked directly.
     libpq = driver.pgconn
     libpq.send_query(ClientCursor(driver).mogrify(statement, parameters).encode())
@@ -49,19 +50,19 @@ def _blocks(driver: Any, statement: str, parameters: Any) -> Generator[bytes]:
         raise error_from_result(begun)
     whole = False
     try:
-        yield from _joined(driver)
+        yield from _joined(driver, together)
         whole = True
     finally:
         _end(driver, whole=whole)
 
 
-def _joined(driver: Any) -> Generator[bytes]:
+def _joined(driver: Any, together: int) -> Generator[bytes]:
     waiting: list[Any] = []
     size = 0
     while (row := _next(driver)) is not None:
         waiting.append(row)
         size += len(row)
-        if size >= _BLOCK:
+        if size >= together:
             yield b"".join(waiting)
             waiting, size = [], 0
     if waiting:

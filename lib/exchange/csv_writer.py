@@ -17,7 +17,7 @@ from lib.exchange.columns import (
     escape_formula,
 )
 from lib.exchange.event_slices import Rows, TimeSlice
-from lib.exchange.sql_lines import BETWEEN, END, Lines
+from lib.exchange.sql_lines import AS_IN_CSV, BETWEEN, END, Lines
 
 _BETWEEN, _END = BETWEEN.encode(), END.encode()
 _TEXTS = [place for place, column in enumerate(EVENT_COLUMNS) if column.kind is Kind.TEXT]
@@ -43,7 +43,7 @@ class EventsAsCsv:
     @staticmethod
     def reads(events: TimeSlice) -> Iterator[Lines | Rows]:
         """What it takes of a slice."""
-        return events.lines()
+        return events.lines(AS_IN_CSV)
 
     def write(self, batch: Lines | Rows) -> int:
         """Write some rows; returns how many."""

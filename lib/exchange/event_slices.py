@@ -18,7 +18,16 @@ from lib.clock import DAY, MINUTE, Micros
 from lib.db.copying import copied
 from lib.db.tables import projects, usage_daily, usage_events
 from lib.exchange.columns import EVENT_COLUMNS
-from lib.exchange.sql_lines import BETWEEN, END, Lines, is_whole, postgres_cells, sqlite_line, stored
+from lib.exchange.sql_lines import (
+    BETWEEN,
+    END,
+    LineForm,
+    Lines,
+    is_whole,
+    postgres_cells,
+    sqlite_line,
+    stored,
+)
 from lib.reports.models import UsageFilter
 from lib.reports.queries import matching
 from lib.usage.measures import summed
@@ -27,6 +36,7 @@ SLICE = 5_000
 """Events that a slice is to hold; where more come within a minute, it holds more."""
 
 _AT_ONCE = 1_000  # rows that become Python's objects; three times as many are held, as one reads ahead
+_TOGETHER = 512 * 1024  # bytes of lines that are handled at once: some 2,000 rows
 _SORTING = "32MB"  # of PostgreSQL's memory: a slice is sorted in it, not on disk
 _ORDER_OF_BYTES = {"postgresql": "C"}  # as SQLite does, whatever language the server speaks
 
@@ -68,30 +78,30 @@ class TimeSlice:
         """Sums of the slice, by source."""
         return sums(self._connection, self._wanted, self._ids)
 
-    def lines(self) -> Iterator[Lines | Rows]:
+    def lines(self, form: LineForm) -> Iterator[Lines | Rows]:
         """Rows of the slice as lines; as rows where the database cannot write them as lines."""
         if self._connection.dialect.name != "sqlite":
-            query = self._select(*postgres_cells())
-            yield from map(Lines, copied(self._connection, query, delimiter=BETWEEN))
+            query = self._select(*postgres_cells(form))
+            yield from map(Lines, copied(self._connection, query, delimiter=BETWEEN, together=_TOGETHER))
             return
         done = 0
-        for rows, joined in self._texts():
+        for rows, joined in self._texts(form):
             if not is_whole(joined, rows):
                 yield from self.rows(skip=done)
                 return
             yield Lines(f"{joined}{END}".encode())
             done += rows
 
-    def _texts(self) -> Iterator[tuple[int, str]]:
+    def _texts(self, form: LineForm) -> Iterator[tuple[int, str]]:
         if sum(each.rows for each in self.sums) <= 2 * SLICE:
             # Sorted before they are joined, because not every SQLite can say so within the joining.
-            lines = self._select(sqlite_line()).subquery()
+            lines = self._select(sqlite_line(form)).subquery()
             rows, text = self._connection.execute(
                 select(func.count(), func.aggregate_strings(lines.c.line, END))
             ).one()
             yield rows, text
             return
-        with self._run(sqlite_line()) as result:
+        with self._run(sqlite_line(form)) as result:
             for batch in result.partitions():
                 yield len(batch), END.join(text for (text,) in batch)
 

@@ -2,48 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from io import RawIOBase
-from typing import Any
 
 import pyarrow as pa
-from pyarrow import parquet
+from pyarrow import csv, parquet
 
 from lib.exchange.columns import EVENT_COLUMNS, Column, Kind
 from lib.exchange.event_slices import Rows, TimeSlice
+from lib.exchange.sql_lines import AS_STORED, BETWEEN, Lines, stored
 
 _USD = pa.decimal128(19, 9)
-_TYPES = {
-    Kind.TIME: pa.timestamp("us", tz="UTC"),
-    Kind.TEXT: pa.string(),
-    Kind.COUNT: pa.int64(),
-    Kind.USD: _USD,
-}
+_TIME = pa.timestamp("us", tz="UTC")
+_TYPES = {Kind.TIME: _TIME, Kind.TEXT: pa.string(), Kind.COUNT: pa.int64(), Kind.USD: _USD}
+_STORED = [pa.string() if column.kind is Kind.TEXT else pa.int64() for column in EVENT_COLUMNS]
 _ROW_GROUP = 10_000
 SCHEMA = pa.schema([(column.name, _TYPES[column.kind]) for column in EVENT_COLUMNS])
+# Of values that hardly ever come twice a dictionary is made in vain, and takes room.
+_DIFFERENT = {"event_id", "occurred_at", "cost_usd", "upstream_request_id"}
+_FEW_VALUES = [name for name in SCHEMA.names if name not in _DIFFERENT]
+
+# Lines are read by Arrow itself, a whole piece at once.
+_PARSING = csv.ParseOptions(delimiter=BETWEEN, newlines_in_values=True)
+_CONVERTING = csv.ConvertOptions(
+    column_types=dict(zip(SCHEMA.names, _STORED, strict=True)),
+    null_values=[""],
+    strings_can_be_null=True,
+    quoted_strings_can_be_null=False,  # PostgreSQL writes an empty text so
+)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Arrow skips one at the beginning; so it gets one, and a text that begins so keeps its own."""
 
 
 class EventsAsParquet:
     """Events as Parquet; ``close`` writes the end of the file."""
 
     def __init__(self, out: RawIOBase) -> None:
-        self._writer = parquet.ParquetWriter(out, SCHEMA, compression="zstd")
+        self._writer = parquet.ParquetWriter(out, SCHEMA, compression="zstd", use_dictionary=_FEW_VALUES)
         self._waiting: list[pa.RecordBatch] = []
 
     @staticmethod
-    def reads(events: TimeSlice) -> Iterator[Rows]:
+    def reads(events: TimeSlice) -> Iterator[Lines | Rows]:
         """What it takes of a slice."""
-        return events.rows()
+        return events.lines(AS_STORED)
 
-    def write(self, batch: Rows) -> int:
+    def write(self, batch: Lines | Rows) -> int:
         """Take some rows, which wait until there are enough for a row group; returns how many."""
         # As Arrow has them they take a tenth of the memory.
-        columns = zip(*batch, strict=True)
-        arrays = [_array(column, values) for column, values in zip(EVENT_COLUMNS, columns, strict=True)]
-        self._waiting.append(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
+        found = _of_lines(batch) if isinstance(batch, Lines) else _of_rows(batch)
+        columns = [_typed(column, values) for column, values in zip(EVENT_COLUMNS, found, strict=True)]
+        self._waiting.append(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
         if sum(batch.num_rows for batch in self._waiting) >= _ROW_GROUP:
             self._flush()
-        return len(batch)
+        return len(columns[0])
 
     def close(self) -> None:
         """Write what waits, and the end of the file."""
@@ -56,11 +67,31 @@ class EventsAsParquet:
         self._waiting = []
 
 
-def _array(column: Column, values: Sequence[Any]) -> pa.Array:
-    if values.count(None) == len(values):
+def _of_lines(lines: Lines) -> list[pa.Array]:
+    text = _BYTE_ORDER_MARK + lines.text
+    reading = csv.ReadOptions(column_names=SCHEMA.names, use_threads=False, block_size=len(text) + 1)
+    table = csv.read_csv(
+        pa.BufferReader(text), read_options=reading, parse_options=_PARSING, convert_options=_CONVERTING
+    )
+    return [column.combine_chunks() for column in table.columns]
+
+
+def _of_rows(rows: Rows) -> list[pa.Array]:
+    return [
+        pa.array(values, type=type_) for values, type_ in zip(zip(*rows, strict=True), _STORED, strict=True)
+    ]
+
+
+def _typed(column: Column, values: pa.Array) -> pa.Array:
+    """Values as stored (nano-USD, microseconds) as those of the file."""
+    if values.null_count == len(values):
         return pa.nulls(len(values), type=_TYPES[column.kind])  # what changes a price is mostly empty
-    if column.kind is not Kind.USD:
-        return pa.array(values, type=_TYPES[column.kind])
-    # Nano-USD as whole decimals hold the same digits as USD with nine places: only the scale differs.
-    whole = pa.array(values, type=pa.int64()).cast(pa.decimal128(19, 0))
-    return pa.Array.from_buffers(_USD, len(whole), whole.buffers())
+    if column.kind is Kind.USD:
+        # Nano-USD as whole decimals hold the same digits as USD with nine places: only the scale differs.
+        whole = values.cast(pa.decimal128(19, 0))
+        return pa.Array.from_buffers(_USD, len(whole), whole.buffers())
+    if column.kind is Kind.TIME:
+        return values.view(_TIME)
+    if column.kind is Kind.TEXT and not stored(column).nullable:
+        return values.fill_null("")
+    return values

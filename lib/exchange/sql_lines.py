@@ -1,4 +1,4 @@
-"""Events as lines that the database itself writes, cell by cell as CSV has them: what each engine is asked for.
+"""Events as lines that the database itself writes, cell by cell: what each engine is asked for.
 
 Python then handles one object for thousands of rows.
 """
@@ -24,6 +24,19 @@ class Lines:
     """Rows as CSV in UTF-8, but with BETWEEN for commas, and with quotes only where a cell needs them for that."""
 
     text: bytes
+
+
+@dataclass(frozen=True)
+class LineForm:
+    """What stands in the cells: for each engine and kind the SQL that writes one.
+
+    ``sqlite_empty`` writes a text that may be NULL, where NULL and an empty text are to be told apart: SQLite writes
+    nothing for either.
+    """
+
+    sqlite: Mapping[Kind, str]
+    postgresql: Mapping[Kind, str]
+    sqlite_empty: str | None = None
 
 
 # NULL comes out as nothing in all of them. Amounts are never below 0: the table sees to it.
@@ -52,6 +65,12 @@ _POSTGRES = {
     " WHEN {0} % 10000000 = 0 THEN trim_scale({0} / 10000000 * 0.01)"
     " ELSE trim_scale({0} * 0.000000001) END",
 }
+_AS_STORED = dict.fromkeys(Kind, "{0}")
+AS_IN_CSV = LineForm(_SQLITE, _POSTGRES)
+"""Each cell as a CSV file has it."""
+# An empty text ends the line too early, so that ``is_whole`` finds it.
+AS_STORED = LineForm(_AS_STORED, _AS_STORED, "CASE WHEN {0} = '' THEN char(13) ELSE {0} END")
+"""Whole numbers: microseconds and nano-USD. NULL is nothing; of PostgreSQL an empty text is ``\"\"``."""
 _OFTEN_EMPTY = "endpoint"  # of imports; COPY would write "" for it, which is right, but slow to read
 
 
@@ -60,16 +79,22 @@ def stored(column: Column) -> SqlColumn[Any]:
     return usage_events.c.get(column.stored, projects.c.slug)
 
 
-def sqlite_line() -> ColumnElement[str]:
+def sqlite_line(form: LineForm) -> ColumnElement[str]:
     """A whole line without its end. No cell is quoted: that is for its reader to find out."""
-    form = BETWEEN.join(["%s"] * len(EVENT_COLUMNS))
-    cells = [_cell(column, _SQLITE) for column in EVENT_COLUMNS]
-    return func.printf(literal_column(f"'{form}'"), *cells).label("line")
+    line = BETWEEN.join(["%s"] * len(EVENT_COLUMNS))
+    cells = [_sqlite_cell(column, form) for column in EVENT_COLUMNS]
+    return func.printf(literal_column(f"'{line}'"), *cells).label("line")
 
 
-def postgres_cells() -> list[ColumnElement[Any]]:
+def _sqlite_cell(column: Column, form: LineForm) -> ColumnElement[Any]:
+    if form.sqlite_empty and column.kind is Kind.TEXT and stored(column).nullable:
+        return literal_column(form.sqlite_empty.format(stored(column)))
+    return _cell(column, form.sqlite)
+
+
+def postgres_cells(form: LineForm) -> list[ColumnElement[Any]]:
     """The cells of a line, for COPY."""
-    cells = {column.name: _cell(column, _POSTGRES) for column in EVENT_COLUMNS}
+    cells = {column.name: _cell(column, form.postgresql) for column in EVENT_COLUMNS}
     cells[_OFTEN_EMPTY] = func.nullif(cells[_OFTEN_EMPTY], "")
     return [cell.label(name) for name, cell in cells.items()]
 

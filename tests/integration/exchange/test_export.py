@@ -427,12 +427,36 @@ def test_lines_that_the_database_writes_are_the_lines_that_python_writes(
         *({"cost_nano": 10**n, "price_input": 10**n - 1, "occurred_at": START - 10**n} for n in range(15)),
     )
     for raw in (False, True):
-        by_lines, _ = export(database, raw=raw)
-        with monkeypatch.context() as patch:
-            patch.setattr(TimeSlice, "lines", TimeSlice.rows)
-            by_rows, _ = export(database, raw=raw)
+        by_lines, by_rows = by_lines_and_by_rows(database, raw=raw)
         assert by_lines == by_rows
         assert len(rows_of(by_rows)) == len(texts) + 15
+
+
+def by_lines_and_by_rows(database: Database, **asked: Any) -> tuple[bytes, bytes]:
+    by_lines, _ = export(database, **asked)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TimeSlice, "lines", lambda events, _form: events.rows())
+        return by_lines, export(database, **asked)[0]
+
+
+@pytest.mark.parametrize(
+    "text", [*HOSTILE, None, "", '""', "\ufeff", "\ufeffx", "NULL", "\\N", "0", " ", "a\x1fb"]
+)
+def test_parquet_of_lines_that_the_database_writes_is_that_of_rows(
+    database: Database, text: str | None
+) -> None:
+    """Nothing known is not an empty text, and neither is lost in a line."""
+    first = {"run_id": text, "region": text and text[:40], "served_model": text, "occurred_at": START - 1}
+    if text is not None:
+        first |= {"model": text, "endpoint": text, "event_id": text[:100]}
+    put(database, first, {"event_id": "other"})
+    put(database, *({"event_id": f"n{n}", "cost_nano": 10**n, "fees_nano": n % 3 or None} for n in range(18)))
+    by_lines, by_rows = (
+        parquet.read_table(io.BytesIO(content))
+        for content in by_lines_and_by_rows(database, format="parquet")
+    )
+    assert by_lines.equals(by_rows)
+    assert {row["run_id"] for row in by_lines.to_pylist()} >= {text}
 
 
 @pytest.mark.parametrize("text", ["plain", "=formula", 'quote "', "back\\slash", "a\x1fb", "a\x1eb"])
@@ -442,9 +466,9 @@ def test_more_events_of_a_minute_than_are_read_at_once_are_the_same_lines(
     monkeypatch.setattr("lib.exchange.event_slices.SLICE", 3)
     moments = [{"event_id": f"{99 - n}", "occurred_at": START + 1 + n // 5} for n in range(30)]
     put(database, *moments, {"event_id": "31", "occurred_at": START + 5, "run_id": text})
-    by_lines, done = export(database)
-    monkeypatch.setattr(TimeSlice, "lines", TimeSlice.rows)
-    assert by_lines == export(database)[0]
+    _, done = export(database)
+    by_lines, by_rows = by_lines_and_by_rows(database)
+    assert by_lines == by_rows
     order = [(row["occurred_at"], row["event_id"]) for row in rows_of(by_lines)]
     assert order == sorted(order)
     assert len(order) == done.rows == 31
