@@ -53,6 +53,12 @@ from lib.usage.periods import midnight, zone_named
     is_flag=True,
     help="Leave text as it is, also where a spreadsheet would run it; not for an import.",
 )
+@click.option(
+    "--labels",
+    "with_labels",
+    is_flag=True,
+    help="A column for each label of the projects, behind all others.",
+)
 @click.option("--bom", is_flag=True, help="Begin with a byte-order mark, for Excel.")
 @click.option("--meta", is_flag=True, help="Write FILE.meta.json too: filter, zone, rows, sums, SHA-256.")
 @click.option(
@@ -63,7 +69,16 @@ from lib.usage.periods import midnight, zone_named
 )
 @click.pass_obj
 def export(
-    session: Session, /, kind: str, output: Path | None, *, raw: bool, bom: bool, meta: bool, **asked: Any
+    session: Session,
+    /,
+    kind: str,
+    output: Path | None,
+    *,
+    raw: bool,
+    bom: bool,
+    meta: bool,
+    with_labels: bool,
+    **asked: Any,
 ) -> None:
     """Write usage events, or their daily summary, to standard output or a file."""
     to_file = None if output is None or str(output) == "-" else output
@@ -81,6 +96,7 @@ def export(
             format=kind,
             raw=raw,
             bom=bom,
+            labels=with_labels,
             progress=progress("rows written") if sys.stderr.isatty() else None,
         )
     if to_file is not None:

@@ -8,7 +8,7 @@ on the way back.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -31,12 +31,16 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its name in files, the stored column it belongs to, and the longest text it takes."""
+    """One column: its name in files, the stored column it belongs to, and the longest text it takes.
+
+    ``label`` is the name of the project's label that it holds instead, on the day of the call.
+    """
 
     name: str
     kind: Kind
     stored: str
     longest: int = 0
+    label: str = ""
 
 
 def _text(name: str, longest: int) -> Column:
@@ -94,6 +98,12 @@ DAILY_HEADER = (
     "unpriced_calls",
 )
 
+
+def label_columns(names: Iterable[str]) -> tuple[Column, ...]:
+    """The columns for these labels of projects, which exports have behind all others where they are asked for."""
+    return tuple(Column(f"label:{name}", Kind.TEXT, "", 200, name) for name in names)
+
+
 # --- writing ---------------------------------------------------------------------------------------
 
 FORMULA = "=+-@\t\r'"
@@ -123,12 +133,12 @@ def _as_it_is(value: Cell) -> Cell:
 _usd_text = lru_cache(maxsize=4096)(plain_usd)
 
 
-def cell_writers(*, raw: bool) -> list[Callable[..., Cell]]:
-    """For each event column the function from a stored value to a CSV cell; ``raw`` leaves formulas alone."""
+def cell_writers(*, raw: bool, columns: Sequence[Column] = EVENT_COLUMNS) -> list[Callable[..., Cell]]:
+    """For each column the function from a stored value to a CSV cell; ``raw`` leaves formulas alone."""
     writers: dict[Kind, Callable[..., Cell]] = {
         Kind.TIME: iso,
         Kind.TEXT: _as_it_is if raw else escape_formula,
         Kind.COUNT: _as_it_is,
         Kind.USD: _usd_text,
     }
-    return [writers[column.kind] for column in EVENT_COLUMNS]
+    return [writers[column.kind] for column in columns]

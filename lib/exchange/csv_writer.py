@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from lib.exchange.columns import (
     EVENT_COLUMNS,
-    EVENT_HEADER,
     FORMULA,
     Cell,
+    Column,
     Kind,
     cell_writers,
     escape_formula,
@@ -20,7 +20,6 @@ from lib.exchange.event_slices import Rows, TimeSlice
 from lib.exchange.sql_lines import AS_IN_CSV, BETWEEN, END, Lines
 
 _BETWEEN, _END = BETWEEN.encode(), END.encode()
-_TEXTS = [place for place, column in enumerate(EVENT_COLUMNS) if column.kind is Kind.TEXT]
 # A character that is in none of the cells costs one search; only where it is found, a closer look.
 _QUOTED = [b'"', b",", b"\r"]
 _RISKY = [character.encode() for character in FORMULA]
@@ -35,10 +34,11 @@ class Writable(Protocol):
 class EventsAsCsv:
     """Events as CSV; ``raw`` leaves text as it is, also where a spreadsheet would run it."""
 
-    def __init__(self, out: Writable, *, raw: bool) -> None:
+    def __init__(self, out: Writable, *, raw: bool, columns: Sequence[Column] = EVENT_COLUMNS) -> None:
         self._out, self._raw = out, raw
-        self._writers = cell_writers(raw=raw)
-        write_csv(out, [EVENT_HEADER])
+        self._writers = cell_writers(raw=raw, columns=columns)
+        self._texts = [place for place, column in enumerate(columns) if column.kind is Kind.TEXT]
+        write_csv(out, [[column.name for column in columns]])
 
     @staticmethod
     def reads(events: TimeSlice) -> Iterator[Lines | Rows]:
@@ -70,7 +70,7 @@ class EventsAsCsv:
         text = io.StringIO(lines.text.decode(), newline="")
         rows = list(csv.reader(text, delimiter=BETWEEN, strict=True))
         for cells in rows if not self._raw else ():
-            for place in _TEXTS:
+            for place in self._texts:
                 cells[place] = escape_formula(cells[place]) or ""
         return rows
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,13 +15,13 @@ from sqlalchemy import Connection, Select, func, select
 from lib.access.projects import visible_ids
 from lib.access.roles import Actor
 from lib.clock import DAY, Micros
-from lib.db import Database
+from lib.db import AnyRow, Database
 from lib.db.rollup_tables import TOKENS
 from lib.db.tables import usage_daily_totals
-from lib.exchange.columns import DAILY_HEADER, escape_formula
+from lib.exchange.columns import DAILY_HEADER, escape_formula, label_columns
 from lib.exchange.csv_writer import Writable, write_csv
 from lib.pricing.amounts import plain_usd
-from lib.reports.labels import spans
+from lib.reports.labels import LabelHistory, spans
 from lib.reports.models import DailyRow, Totals, UsageFilter
 from lib.reports.queries import aggregate_segment, combine, sums_of
 from lib.reports.segments import Segment
@@ -34,9 +35,9 @@ _KEYS = ("project_id", "source", "provider", "model")
 class DaysAsCsv:
     """The daily summary as CSV."""
 
-    def __init__(self, out: Writable, *, raw: bool) -> None:
+    def __init__(self, out: Writable, *, raw: bool, labels: Sequence[str] = ()) -> None:
         self._out, self._raw = out, raw
-        write_csv(out, [DAILY_HEADER])
+        write_csv(out, [[*DAILY_HEADER, *(column.name for column in label_columns(labels))]])
 
     def write(self, rows: Sequence[DailyRow]) -> None:
         """Write some rows."""
@@ -54,25 +55,36 @@ def _cells(row: DailyRow, *, raw: bool) -> list[object]:
         *counts,
         cost,
         sums.unpriced_calls,
+        *(row.labels if raw else map(escape_formula, row.labels)),
     ]
 
 
-def single_days(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> Iterator[list[DailyRow]]:
-    """All rows by date, project, source, provider and model, those of a day at a time."""
+def single_days(
+    connection: Connection, wanted: UsageFilter, ids: Sequence[str], labels: Sequence[str] = ()
+) -> Iterator[list[DailyRow]]:
+    """All rows by date, project, source, provider, model and the values of ``labels``, those of a day at a time."""
     zone, rollup_zone = zone_named(wanted.zone), zone_of(connection)
+    history = LabelHistory(connection, labels)
     for since, until in _spans(connection, wanted, ids, zone, rollup_zone):
-        parts = [
-            aggregate_segment(segment, wanted, ids, _KEYS)
-            for span in spans(connection, replace(wanted, since=since, until=until))
-            for segment in segments_of(connection, span, ids, zone)
+        found: dict[tuple[Any, ...], Totals] = {}
+        for span in spans(connection, replace(wanted, since=since, until=until), labels):
+            for row in _sums_of(connection, span, ids, rollup_zone, zone):
+                values = history.of(row.slug, span.since or since)
+                key = (row.slug, row.source, row.provider, row.model, values)
+                found.setdefault(key, Totals()).add_sums(sums_of(row))
+        day = day_of(since, zone)
+        yield [
+            DailyRow(day, slug, source, provider, model, sums, values)
+            for (slug, source, provider, model, values), sums in sorted(found.items(), key=itemgetter(0))
         ]
-        found = [
-            DailyRow(
-                day_of(since, zone), row.slug, row.source, row.provider, row.model, Totals(**sums_of(row))
-            )
-            for row in connection.execute(combine(parts, _KEYS))
-        ]
-        yield sorted(found, key=lambda row: (row.project, row.source, row.provider, row.model))
+
+
+def _sums_of(
+    connection: Connection, wanted: UsageFilter, ids: Sequence[str], rollup_zone: ZoneInfo, zone: ZoneInfo
+) -> Sequence[AnyRow]:
+    segments = segments_of(connection, wanted, ids, rollup_zone, zone)
+    parts = [aggregate_segment(segment, wanted, ids, _KEYS) for segment in segments]
+    return connection.execute(combine(parts, _KEYS)).all()
 
 
 def about_rows(database: Database, wanted: UsageFilter, actor: Actor) -> int:

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select, text
 from lib.clock import DAY, MINUTE, Micros
 from lib.db.copying import copied
 from lib.db.tables import projects, usage_daily, usage_events
-from lib.exchange.columns import EVENT_COLUMNS
+from lib.exchange.columns import EVENT_COLUMNS, Column
 from lib.exchange.sql_lines import (
     BETWEEN,
     END,
@@ -53,7 +53,7 @@ class Sums:
 
 
 Rows = Sequence[Sequence[Any]]
-"""Rows as stored, in the order of EVENT_COLUMNS."""
+"""Rows as stored, in the order of the columns."""
 
 
 def sums(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> list[Sums]:
@@ -70,8 +70,14 @@ def sums(connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> lis
 class TimeSlice:
     """Events of one stretch of time."""
 
-    def __init__(self, connection: Connection, wanted: UsageFilter, ids: Sequence[str]) -> None:
-        self._connection, self._wanted, self._ids = connection, wanted, ids
+    def __init__(
+        self,
+        connection: Connection,
+        wanted: UsageFilter,
+        ids: Sequence[str],
+        columns: Sequence[Column] = EVENT_COLUMNS,
+    ) -> None:
+        self._connection, self._wanted, self._ids, self._columns = connection, wanted, ids, columns
 
     @cached_property
     def sums(self) -> list[Sums]:
@@ -81,12 +87,12 @@ class TimeSlice:
     def lines(self, form: LineForm) -> Iterator[Lines | Rows]:
         """Rows of the slice as lines; as rows where the database cannot write them as lines."""
         if self._connection.dialect.name != "sqlite":
-            query = self._select(*postgres_cells(form))
+            query = self._select(*postgres_cells(form, self._columns))
             yield from map(Lines, copied(self._connection, query, delimiter=BETWEEN, together=_TOGETHER))
             return
         done = 0
         for rows, joined in self._texts(form):
-            if not is_whole(joined, rows):
+            if not is_whole(joined, rows, len(self._columns)):
                 yield from self.rows(skip=done)
                 return
             yield Lines(f"{joined}{END}".encode())
@@ -95,19 +101,19 @@ class TimeSlice:
     def _texts(self, form: LineForm) -> Iterator[tuple[int, str]]:
         if sum(each.rows for each in self.sums) <= 2 * SLICE:
             # Sorted before they are joined, because not every SQLite can say so within the joining.
-            lines = self._select(sqlite_line(form)).subquery()
+            lines = self._select(sqlite_line(form, self._columns)).subquery()
             rows, text = self._connection.execute(
                 select(func.count(), func.aggregate_strings(lines.c.line, END))
             ).one()
             yield rows, text
             return
-        with self._run(sqlite_line(form)) as result:
+        with self._run(sqlite_line(form, self._columns)) as result:
             for batch in result.partitions():
                 yield len(batch), END.join(text for (text,) in batch)
 
     def rows(self, *, skip: int = 0) -> Iterator[Rows]:
         """Rows of the slice in batches."""
-        with self._run(*(stored(column) for column in EVENT_COLUMNS), skip=skip) as result:
+        with self._run(*(stored(column) for column in self._columns), skip=skip) as result:
             yield from result.partitions()
 
     def _run(self, *columns: ColumnElement[Any], skip: int = 0) -> Any:
@@ -142,6 +148,7 @@ def stream_chunks(
     wanted: UsageFilter,
     ids: Sequence[str],
     reads: Callable[[TimeSlice], Iterable[Lines | Rows]],
+    columns: Sequence[Column] = EVENT_COLUMNS,
 ) -> Generator[Chunk]:
     """All that the filter lets through in these projects, one stretch of time after the other.
 
@@ -150,6 +157,7 @@ def stream_chunks(
         wanted: which usage.
         ids: of which projects.
         reads: how a slice is read.
+        columns: what is read of each event.
     """
     # PostgreSQL looks through the table once, with several processes; SQLite sums a slice while it has it in memory.
     at_once = connection.dialect.name == "postgresql"
@@ -157,7 +165,7 @@ def stream_chunks(
         connection.execute(text(f"SET LOCAL work_mem = '{_SORTING}'"))
         yield Chunk(sums(connection, wanted, ids))
     for since, until in pairwise([wanted.since, *_cuts(connection, wanted, ids), wanted.until]):
-        events = TimeSlice(connection, replace(wanted, since=since, until=until), ids)
+        events = TimeSlice(connection, replace(wanted, since=since, until=until), ids, columns)
         if not at_once:
             yield Chunk(events.sums)
         if at_once or events.sums:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any, Protocol
@@ -26,12 +26,14 @@ from lib.db import Database
 from lib.db.rollup_tables import TOKENS
 from lib.db.tables import projects
 from lib.errors import BadInput, Forbidden, ProjectUnknown, QodexError
+from lib.exchange.columns import EVENT_COLUMNS, label_columns
 from lib.exchange.csv_writer import EventsAsCsv
 from lib.exchange.daily_summary import DaysAsCsv, single_days
-from lib.exchange.event_slices import Rows, TimeSlice, count_events, stream_chunks
+from lib.exchange.event_slices import Chunk, Rows, TimeSlice, count_events, stream_chunks
 from lib.exchange.prefetch import prefetch
 from lib.exchange.sql_lines import Lines
 from lib.pricing.amounts import plain_usd
+from lib.reports.labels import values_of
 from lib.reports.models import DailyRow, UsageFilter
 from lib.usage.expiry import sweep
 
@@ -59,6 +61,8 @@ class ExportResult:
     byok_nano: int = 0
     unpriced_calls: int = 0
     tokens: Counter[str] = field(default_factory=Counter)
+    labels: tuple[str, ...] = ()
+    """Names of the labels that have a column."""
 
     def add(self, source: str, nano: int, unpriced: int, tokens: Mapping[str, int]) -> None:
         """Count what was written of one source."""
@@ -89,13 +93,14 @@ class ExportResult:
             },
             "bytes": self.bytes,
             "sha256": self.sha256,
+            **({"labels": list(self.labels)} if self.labels else {}),
         }
 
 
 Progress = Callable[[int], object]
 
 
-def export_usage(
+def export_usage(  # noqa: PLR0913 - each is an option of the command
     database: Database,
     wanted: UsageFilter,
     out: IO[bytes],
@@ -104,6 +109,7 @@ def export_usage(
     format: str = "csv",  # noqa: A002 - what the command line and the page call it
     raw: bool = False,
     bom: bool = False,
+    labels: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ExportResult:
     """Write the usage that ``wanted`` lets through, of the projects that ``actor`` may export.
@@ -118,6 +124,7 @@ def export_usage(
         format: ``csv`` (events), ``daily-csv`` (a row a day, project, source, provider and model) or ``parquet``.
         raw: leave text as it is, also where a spreadsheet would run it.
         bom: begin with a byte-order mark, by which Excel knows UTF-8.
+        labels: one more column for each label that one of these projects ever had, with its value on that day.
         progress: called with the number of rows written so far.
 
     Raises:
@@ -131,11 +138,13 @@ def export_usage(
         counted.write(_BOM)
     with _refusals_logged(database, actor, wanted), database.read(seconds=0) as connection:
         allowed, ids = _allowed(connection, wanted, actor)
-        done = ExportResult(format, allowed)
+        names = tuple(values_of(connection, ids)) if labels else ()
+        done = ExportResult(format, allowed, labels=names)
         if format == "daily-csv":
-            _write_days(DaysAsCsv(counted, raw=raw), single_days(connection, allowed, ids), done, told)
+            days = single_days(connection, allowed, ids, names)
+            _write_days(DaysAsCsv(counted, raw=raw, labels=names), days, done, told)
         else:
-            writer = _event_writer(format, counted, raw=raw)
+            writer = _event_writer(format, counted, raw=raw, labels=names)
             with counted.cut_off_by_errors():
                 _write_events(writer, connection, ids, done, told)
     done.bytes, done.sha256 = counted.bytes, counted.sha256
@@ -186,7 +195,7 @@ def _write_events(
 ) -> None:
     expected = 0
     # The database reads on while Python writes what it has read.
-    with closing(prefetch(stream_chunks(connection, done.wanted, ids, writer.reads))) as found:
+    with closing(prefetch(_chunks(writer, connection, ids, done))) as found:
         for part in found:
             for each in part.sums:
                 expected += each.rows
@@ -198,6 +207,13 @@ def _write_events(
     if not done.rows == expected == count_events(connection, done.wanted, ids):
         raise ExportBroken
     writer.close()
+
+
+def _chunks(
+    writer: EventWriter, connection: Connection, ids: Sequence[str], done: ExportResult
+) -> Generator[Chunk]:
+    columns = (*EVENT_COLUMNS, *label_columns(done.labels))
+    return stream_chunks(connection, done.wanted, ids, writer.reads, columns)
 
 
 def _write_days(
@@ -231,12 +247,19 @@ class EventWriter(Protocol):
     def close(self) -> None: ...
 
 
-def _event_writer(format: str, out: HashingWriter, *, raw: bool) -> EventWriter:  # noqa: A002
+def _event_writer(
+    format: str,  # noqa: A002
+    out: HashingWriter,
+    *,
+    raw: bool,
+    labels: Sequence[str],
+) -> EventWriter:
+    columns = (*EVENT_COLUMNS, *label_columns(labels))
     if format == "csv":
-        return EventsAsCsv(out, raw=raw)
+        return EventsAsCsv(out, raw=raw, columns=columns)
     from lib.exchange.parquet_writer import EventsAsParquet  # noqa: PLC0415 - loads pyarrow
 
-    return EventsAsParquet(out)
+    return EventsAsParquet(out, columns)
 
 
 class HashingWriter(io.RawIOBase):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import RawIOBase
 
 import pyarrow as pa
@@ -10,26 +10,18 @@ from pyarrow import csv, parquet
 
 from lib.exchange.columns import EVENT_COLUMNS, Column, Kind
 from lib.exchange.event_slices import Rows, TimeSlice
-from lib.exchange.sql_lines import AS_STORED, BETWEEN, Lines, stored
+from lib.exchange.sql_lines import AS_STORED, BETWEEN, Lines, is_nullable
 
 _USD = pa.decimal128(19, 9)
 _TIME = pa.timestamp("us", tz="UTC")
 _TYPES = {Kind.TIME: _TIME, Kind.TEXT: pa.string(), Kind.COUNT: pa.int64(), Kind.USD: _USD}
-_STORED = [pa.string() if column.kind is Kind.TEXT else pa.int64() for column in EVENT_COLUMNS]
+_STORED = {Kind.TIME: pa.int64(), Kind.TEXT: pa.string(), Kind.COUNT: pa.int64(), Kind.USD: pa.int64()}
 _ROW_GROUP = 10_000
-SCHEMA = pa.schema([(column.name, _TYPES[column.kind]) for column in EVENT_COLUMNS])
 # Of values that hardly ever come twice a dictionary is made in vain, and takes room.
 _DIFFERENT = {"event_id", "occurred_at", "cost_usd", "upstream_request_id"}
-_FEW_VALUES = [name for name in SCHEMA.names if name not in _DIFFERENT]
 
 # Lines are read by Arrow itself, a whole piece at once.
 _PARSING = csv.ParseOptions(delimiter=BETWEEN, newlines_in_values=True)
-_CONVERTING = csv.ConvertOptions(
-    column_types=dict(zip(SCHEMA.names, _STORED, strict=True)),
-    null_values=[""],
-    strings_can_be_null=True,
-    quoted_strings_can_be_null=False,  # PostgreSQL writes an empty text so
-)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Arrow skips one at the beginning; so it gets one, and a text that begins so keeps its own."""
 
@@ -37,8 +29,11 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 class EventsAsParquet:
     """Events as Parquet; ``close`` writes the end of the file."""
 
-    def __init__(self, out: RawIOBase) -> None:
-        self._writer = parquet.ParquetWriter(out, SCHEMA, compression="zstd", use_dictionary=_FEW_VALUES)
+    def __init__(self, out: RawIOBase, columns: Sequence[Column] = EVENT_COLUMNS) -> None:
+        self._columns = columns
+        self._schema = pa.schema([(column.name, _TYPES[column.kind]) for column in columns])
+        few_values = [name for name in self._schema.names if name not in _DIFFERENT]
+        self._writer = parquet.ParquetWriter(out, self._schema, compression="zstd", use_dictionary=few_values)
         self._waiting: list[pa.RecordBatch] = []
 
     @staticmethod
@@ -49,9 +44,11 @@ class EventsAsParquet:
     def write(self, batch: Lines | Rows) -> int:
         """Take some rows, which wait until there are enough for a row group; returns how many."""
         # As Arrow has them they take a tenth of the memory.
-        found = _of_lines(batch) if isinstance(batch, Lines) else _of_rows(batch)
-        columns = [_typed(column, values) for column, values in zip(EVENT_COLUMNS, found, strict=True)]
-        self._waiting.append(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+        found = (
+            _of_lines(batch, self._columns) if isinstance(batch, Lines) else _of_rows(batch, self._columns)
+        )
+        columns = [_typed(column, values) for column, values in zip(self._columns, found, strict=True)]
+        self._waiting.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
         if sum(batch.num_rows for batch in self._waiting) >= _ROW_GROUP:
             self._flush()
         return len(columns[0])
@@ -67,18 +64,25 @@ class EventsAsParquet:
         self._waiting = []
 
 
-def _of_lines(lines: Lines) -> list[pa.Array]:
-    text = _BYTE_ORDER_MARK + lines.text
-    reading = csv.ReadOptions(column_names=SCHEMA.names, use_threads=False, block_size=len(text) + 1)
+def _of_lines(lines: Lines, columns: Sequence[Column]) -> list[pa.Array]:
+    text, types = _BYTE_ORDER_MARK + lines.text, {column.name: _STORED[column.kind] for column in columns}
+    reading = csv.ReadOptions(column_names=list(types), use_threads=False, block_size=len(text) + 1)
+    converting = csv.ConvertOptions(
+        column_types=types,
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,  # PostgreSQL writes an empty text so
+    )
     table = csv.read_csv(
-        pa.BufferReader(text), read_options=reading, parse_options=_PARSING, convert_options=_CONVERTING
+        pa.BufferReader(text), read_options=reading, parse_options=_PARSING, convert_options=converting
     )
     return [column.combine_chunks() for column in table.columns]
 
 
-def _of_rows(rows: Rows) -> list[pa.Array]:
+def _of_rows(rows: Rows, columns: Sequence[Column]) -> list[pa.Array]:
+    cells = zip(*rows, strict=True)
     return [
-        pa.array(values, type=type_) for values, type_ in zip(zip(*rows, strict=True), _STORED, strict=True)
+        pa.array(values, type=_STORED[column.kind]) for values, column in zip(cells, columns, strict=True)
     ]
 
 
@@ -92,6 +96,6 @@ def _typed(column: Column, values: pa.Array) -> pa.Array:
         return pa.Array.from_buffers(_USD, len(whole), whole.buffers())
     if column.kind is Kind.TIME:
         return values.view(_TIME)
-    if column.kind is Kind.TEXT and not stored(column).nullable:
+    if column.kind is Kind.TEXT and not is_nullable(column):
         return values.fill_null("")
     return values

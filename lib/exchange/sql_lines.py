@@ -5,15 +5,15 @@ Python then handles one object for thousands of rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column as SqlColumn
-from sqlalchemy import ColumnElement, func, literal_column
+from sqlalchemy import ColumnElement, String, func, literal_column
 
 from lib.db.tables import projects, usage_events
 from lib.exchange.columns import EVENT_COLUMNS, Column, Kind
+from lib.reports.labels import value_at
 
 BETWEEN, END = "\x1f", "\n"
 """Stand between two cells, where hardly any text holds them, and after each line."""
@@ -74,35 +74,52 @@ AS_STORED = LineForm(_AS_STORED, _AS_STORED, "CASE WHEN {0} = '' THEN char(13) E
 _OFTEN_EMPTY = "endpoint"  # of imports; COPY would write "" for it, which is right, but slow to read
 
 
-def stored(column: Column) -> SqlColumn[Any]:
-    """The column of the table that a column of the file is made from."""
+def stored(column: Column) -> ColumnElement[Any]:
+    """The column of the table that a column of the file is made from, or the project's label on that day."""
+    if column.label:
+        return func.nullif(_label(column), "")
     return usage_events.c.get(column.stored, projects.c.slug)
 
 
-def sqlite_line(form: LineForm) -> ColumnElement[str]:
+def is_nullable(column: Column) -> bool:
+    """Whether a column of the file may be unknown, and not only empty."""
+    return bool(column.label) or bool(usage_events.c.get(column.stored, projects.c.slug).nullable)
+
+
+def _label(column: Column) -> ColumnElement[str]:
+    return value_at(usage_events.c.project_id, column.label, usage_events.c.occurred_at)
+
+
+def sqlite_line(form: LineForm, columns: Sequence[Column] = EVENT_COLUMNS) -> ColumnElement[str]:
     """A whole line without its end. No cell is quoted: that is for its reader to find out."""
-    line = BETWEEN.join(["%s"] * len(EVENT_COLUMNS))
-    cells = [_sqlite_cell(column, form) for column in EVENT_COLUMNS]
-    return func.printf(literal_column(f"'{line}'"), *cells).label("line")
+    plain = [column for column in columns if not column.label]
+    marks = BETWEEN.join(["%s"] * len(plain))
+    cells = [_sqlite_cell(column, form) for column in plain]
+    line: ColumnElement[str] = func.printf(literal_column(f"'{marks}'"), *cells, type_=String)
+    for column in columns[len(plain) :]:  # joined to it, because a function takes 100 arguments at most
+        line = line.concat(BETWEEN).concat(_label(column))
+    return line.label("line")
 
 
 def _sqlite_cell(column: Column, form: LineForm) -> ColumnElement[Any]:
-    if form.sqlite_empty and column.kind is Kind.TEXT and stored(column).nullable:
+    if form.sqlite_empty and column.kind is Kind.TEXT and is_nullable(column):
         return literal_column(form.sqlite_empty.format(stored(column)))
     return _cell(column, form.sqlite)
 
 
-def postgres_cells(form: LineForm) -> list[ColumnElement[Any]]:
+def postgres_cells(form: LineForm, columns: Sequence[Column] = EVENT_COLUMNS) -> list[ColumnElement[Any]]:
     """The cells of a line, for COPY."""
-    cells = {column.name: _cell(column, form.postgresql) for column in EVENT_COLUMNS}
+    cells = {
+        column.name: stored(column) if column.label else _cell(column, form.postgresql) for column in columns
+    }
     cells[_OFTEN_EMPTY] = func.nullif(cells[_OFTEN_EMPTY], "")
     return [cell.label(name) for name, cell in cells.items()]
 
 
-def is_whole(text: str, rows: int) -> bool:
-    """Whether ``text`` is ``rows`` lines of ``sqlite_line`` that need no quotes."""
+def is_whole(text: str, rows: int, cells: int = len(EVENT_COLUMNS)) -> bool:
+    """Whether ``text`` is ``rows`` lines of ``sqlite_line``, each of so many cells, that need no quotes."""
     return (
-        text.count(BETWEEN) == rows * (len(EVENT_COLUMNS) - 1)
+        text.count(BETWEEN) == rows * (cells - 1)
         and text.count(END) == rows - 1
         and '"' not in text
         and "\r" not in text

@@ -6,6 +6,7 @@ their calls, so a period is cut where a label changes: what lies between two cut
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
 from lib.clock import Micros
-from lib.db.tables import project_labels
+from lib.db.tables import project_labels, projects
 from lib.reports.models import UsageFilter
 
 
@@ -69,6 +70,36 @@ def spans(connection: Connection, wanted: UsageFilter, names: Collection[str] = 
         replace(wanted, since=since, until=until)
         for since, until in pairwise([wanted.since, *cuts, wanted.until])
     ]
+
+
+class LabelHistory:
+    """All that labels of these names ever were, in memory: for many look-ups of one export.
+
+    Args:
+        connection: of one read.
+        names: of the labels, in order.
+    """
+
+    def __init__(self, connection: Connection, names: Sequence[str]) -> None:
+        self._names = names
+        self._found: dict[tuple[str, str], tuple[list[Micros], list[str]]] = {}
+        label = project_labels.c
+        rows = select(projects.c.slug, label.name, label.since, label.value).join_from(
+            project_labels, projects, projects.c.id == label.project_id
+        )
+        for row in connection.execute(rows.where(label.name.in_(names)).order_by(label.since)):
+            times, values = self._found.setdefault((row.slug, row.name), ([], []))
+            times.append(row.since)
+            values.append(row.value or "")
+
+    def of(self, slug: str, at: Micros) -> tuple[str, ...]:
+        """The values of a project then, in the order of the names; empty where it had none."""
+        return tuple(self._one(slug, name, at) for name in self._names)
+
+    def _one(self, slug: str, name: str, at: Micros) -> str:
+        times, values = self._found.get((slug, name), ([], []))
+        place = bisect_right(times, at)
+        return values[place - 1] if place else ""
 
 
 def _changes(

@@ -147,6 +147,8 @@ class DailyRow:
     provider: str
     model: str
     totals: Totals
+    labels: tuple[str, ...] = ()
+    """Values of the labels that were asked for, on that day."""
 
 
 @dataclass(frozen=True)

@@ -172,10 +172,11 @@ class Reports:
         sweep(self._database)
         with self._database.read() as connection:
             ids = visible_ids(connection, actor, wanted.projects)
+            days = zone_of(connection)
             parts = [
                 aggregate_segment(segment, wanted, ids, by, names)
                 for span in (spans(connection, wanted) if ids else ())
-                for segment in segments_of(connection, span, ids, zone, grain)
+                for segment in segments_of(connection, span, ids, days, zone, grain)
             ]
             return connection.execute(combine(parts, by, names)).all() if parts else []
 
@@ -184,6 +185,7 @@ def segments_of(
     connection: Connection,
     wanted: UsageFilter,
     ids: Sequence[str],
+    rollup_zone: ZoneInfo,
     zone: ZoneInfo | None = None,
     grain: Grain = "day",
 ) -> list[Segment]:
@@ -193,6 +195,7 @@ def segments_of(
         connection: of one read.
         wanted: the period.
         ids: of which projects.
+        rollup_zone: whose days the daily roll-up holds.
         zone: whose days the sums are wanted by; None where they are not wanted by day.
         grain: the largest that may answer.
     """
@@ -200,7 +203,6 @@ def segments_of(
         return [Segment("event", wanted.since, wanted.until)]
     if grain == "hour":
         return list(plan_hours(wanted.since, wanted.until))
-    rollup_zone = zone_of(connection)
     if zone is None or zone.key == rollup_zone.key:
         return plan(wanted.since, wanted.until, rollup_zone)
     since, until = wanted.since, wanted.until

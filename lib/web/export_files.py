@@ -87,6 +87,7 @@ def write(
                 cast(IO[bytes], _Bounded(file, gone)),
                 actor=actor,
                 format=link.format,
+                labels=link.labels,
                 progress=progress,
             )
             file.flush()

@@ -54,6 +54,8 @@ class Link:
     signed_in_at: Micros | None = None
     sample: bool = False
     """It is about the sample deployment."""
+    labels: bool = False
+    """With a column for each label of the projects."""
 
 
 class Signer:

@@ -12,6 +12,7 @@ from lib.errors import QodexError
 from lib.exchange.daily_summary import about_rows
 from lib.formatting import count, moneys, size
 from lib.reports.models import Totals, UsageFilter
+from lib.ui.base import loaders
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import export_desk, front_door, real_front_door
@@ -46,10 +47,11 @@ def draw(wanted: UsageFilter, sums: Totals, chosen: Chosen, *, projects: int) ->
         left, right = st.columns(2, gap="large")
         with left:
             kind = _choose_format()
+            labels = _choose_labels(actor)
         with right:
             rows = about_rows(front_door().database, wanted, actor) if kind == "daily-csv" else sums.calls
             _describe(wanted, sums, chosen, projects=projects, rows=rows, kind=kind)
-            link, token, missing = _link(wanted, kind, actor)
+            link, token, missing = _link(wanted, kind, actor, labels=labels)
             job: ExportJob | None = st.session_state.get(JOB)
             if job is None or job.ended.is_set():
                 _offer(link, token, missing)
@@ -67,6 +69,18 @@ def _choose_format() -> str:
         label_visibility="collapsed",
     )
     return str(kind)
+
+
+def _choose_labels(actor: Actor) -> bool:
+    """Whether the file has them, too; nothing to choose where no project has any."""
+    names = loaders.cached(front_door().reports.filter_options, actor=actor).labels
+    if not names:
+        return False
+    return st.checkbox(
+        "Label columns",
+        key="export:labels",
+        help=escape(f"One more for each label: {', '.join(names)}. The value is that of the call's day."),
+    )
 
 
 def _describe(
@@ -134,10 +148,10 @@ def _prepare(link: Link, token: str) -> None:
         st.session_state[_PROBLEM] = problem.sentence
 
 
-def _link(wanted: UsageFilter, kind: str, actor: Actor) -> tuple[Link, str, str | None]:
+def _link(wanted: UsageFilter, kind: str, actor: Actor, *, labels: bool) -> tuple[Link, str, str | None]:
     """The link to the file and its token; or why there is none."""
     browser, settings = this_browser(), real_front_door().settings
-    link = Link(actor.name, wanted, kind, sample=in_sample())
+    link = Link(actor.name, wanted, kind, sample=in_sample(), labels=labels)
     if browser is None:
         return link, "", "Reload this page to export; your browser must accept cookies of this site."
     if settings.oidc_issuer:
@@ -157,7 +171,7 @@ def _is_same(prepared: Link, now: Link) -> bool:
         for since, again in ((before.since, after.since), (before.until, after.until))
     ]
     return (
-        (prepared.format, prepared.sample) == (now.format, now.sample)
+        (prepared.format, prepared.sample, prepared.labels) == (now.format, now.sample, now.labels)
         and max(moved) < _SAME_PERIOD
         and replace(before, since=None, until=None) == replace(after, since=None, until=None)
     )

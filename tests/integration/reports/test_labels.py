@@ -76,13 +76,18 @@ filters = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def three_projects(database_url: str) -> Iterator[Database]:
+    """For a fixture: a database with the projects that these events and labels are of."""
     database = Database(database_url)
     for slug in ("one", "two", "three"):
         projects_of(database).add(slug, actor=ADMIN)
     yield database
     database.close()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    yield from three_projects(database_url)
 
 
 def label(database: Database, found: Labels) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 
 from lib.clock import DAY
 from lib.reports.models import UsageFilter
 from lib.ui.base import loaders
-from tests.integration.ui.test_pages_spend import metrics, use
+from lib.ui.usage import export_card
+from lib.web.links import Signer, new_browser
+from tests.integration.ui.test_pages_spend import _now, metrics, use
 from tests.pages import ADMIN, Dashboard, texts
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -71,3 +75,18 @@ def test_what_was_spent_before_the_day_of_a_label_stays_without_it(labelled: Das
     label(labelled, "docs", "4711")
     spent = labelled.platform.reports.totals(UsageFilter(labels=["cost_centre=4711"]), actor=ADMIN)
     assert spent.byok_nano == 5_750_000_000
+
+
+def test_the_file_has_columns_of_labels_where_they_are_asked_for(
+    labelled: Dashboard, monkeypatch: pytest.MonkeyPatch
+):
+    browser = new_browser()
+    monkeypatch.setattr(export_card, "this_browser", lambda: browser)
+    page = labelled.open("usage", label="cost_centre=4711")
+    signer, at = Signer(labelled.platform.settings), _now(labelled)
+    for asked in (False, True):
+        page.checkbox(key="export:labels").set_value(asked).run()
+        [button] = page.get("link_button")
+        [token] = parse_qs(urlsplit(button.proto.url).query)["t"]
+        link = signer.read(token, browser, "csv", at)
+        assert (link.labels, link.wanted.labels) == (asked, ("cost_centre=4711",))

@@ -137,17 +137,21 @@ def logged(platform: Platform, action: str) -> list[tuple[str, str, str | None, 
 # --- the file --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("labels", [False, True])
 @pytest.mark.parametrize("kind", ["csv", "daily-csv", "parquet"])
 def test_the_file_has_the_bytes_of_the_command_line_and_says_how_many_and_which(
-    browser: Browser, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, labels: bool
 ):
-    answer = browser.get(browser.link(kind=kind))
+    changes = browser.platform.project_changes
+    changes.describe("search", labels={"owner": "Ada"}, actor=ADMIN)
+    answer = browser.get(browser.link(kind=kind, labels=labels))
     assert answer.status_code == 200
+    assert (b"label:owner" in answer.content) is labels
     monkeypatch.setenv("DATABASE_URL", browser.platform.settings.database_url)
     monkeypatch.setenv("QODEX_MASTER_KEYS", browser.platform.settings.master_keys.reveal())
     file = tmp_path / "out"
     period = ["--from", "2026-11-01", "--to", "2026-12-01"]
-    options = ["usage", "export", *period, "--format", kind, "-o", str(file)]
+    options = ["usage", "export", *period, "--format", kind, "-o", str(file), *["--labels"] * labels]
     done = CliRunner().invoke(cli, options, catch_exceptions=False)
     assert done.exit_code == 0
     assert answer.content == file.read_bytes()
