@@ -34,6 +34,7 @@ from lib.llm.registry import Clients
 from lib.metrics import meters
 from lib.pricing.prices import PriceBook
 from lib.providers import DEFAULT
+from lib.reports.caching import CachingReports
 from lib.reports.calls import CallReports
 from lib.reports.spend import Reports
 from lib.runs.heartbeat import Heartbeat
@@ -105,6 +106,7 @@ class Platform:
         self.runs = RunLog(self.database)
         self.reports = Reports(self.database)
         self.call_reports = CallReports(self.database)
+        self.caching = CachingReports(self.database)
         self.ledger = Ledger(self.database, store, self.prices, self.actor)
         self._runs = RunStore(self.database, thresholds.refused)
         self._heartbeat = Heartbeat(self._runs)

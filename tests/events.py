@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from lib.db import Database
-from lib.db.tables import projects, usage_daily, usage_events, usage_hourly
+from lib.db.tables import projects, usage_daily, usage_daily_caching, usage_events, usage_hourly
 from lib.usage.event_row import EventRow
 from lib.usage.rollups import Rollups
 
@@ -26,7 +26,7 @@ def put_anew(database: Database, events: Iterable[Mapping[str, Any]]) -> None:
     """Write these events in place of all that were there. Each names its ``project`` by slug."""
     rollups = Rollups()
     with database.write() as connection:
-        for table in (usage_events, usage_hourly, usage_daily):
+        for table in (usage_events, usage_hourly, usage_daily, usage_daily_caching):
             connection.execute(table.delete())
         ids = {row.slug: row.id for row in connection.execute(select(projects.c.slug, projects.c.id))}
         for number, event in enumerate(events):

@@ -155,4 +155,5 @@ def _line(found: rollups.Difference) -> str:
 
 def _said(found: rollups.Difference, values: rollups.Sums) -> str:
     sums = dict(zip(found.sums, values, strict=True))
-    return f"{plain_usd(sums['cost_nano'])} USD in {counted(sums['calls'], 'call')}"
+    nano = sums["cost_nano"] if "cost_nano" in sums else sums["saved_nano"] - sums["extra_nano"]
+    return f"{plain_usd(nano)} USD in {counted(sums['calls'], 'call')}"

@@ -30,6 +30,7 @@ from lib.db.tables import (
     plans,
     rollup_zone,
     run_log,
+    usage_daily_caching,
     usage_daily_models,
     usage_daily_totals,
     usage_hourly_totals,
@@ -38,8 +39,14 @@ from lib.db.tables import (
 from lib.errors import BadInput, DatabaseUnavailable
 
 _MADE_BY_MIGRATIONS = (plans, deployment, rollup_zone)
-_KEPT_BY_TRIGGERS = (usage_hourly_totals, usage_daily_totals, usage_daily_models, usage_models)
-"""Rows appear in them when roll-ups are copied; those of the source take their place."""
+_KEPT_BY_TRIGGERS = (
+    usage_hourly_totals,
+    usage_daily_totals,
+    usage_daily_models,
+    usage_models,
+    usage_daily_caching,
+)
+"""Rows appear in them when events and roll-ups are copied; those of the source take their place."""
 _NUMBERED = (audit_log, run_log)
 _MODULUS = 1_000_003
 """Numbers are added up by their remainders, which no sum of microseconds leaves 64 bits for."""

@@ -28,6 +28,8 @@ SOURCES = ("platform", "byok")
 TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
 MEASURES = ("calls", "unpriced_calls", "cost_nano", *TOKENS)
 """What is summed of usage events; lib/usage/measures.py says how."""
+CACHE_SUMS = ("calls", "unknown_calls", "read_tokens", "saved_nano", "written_tokens", "extra_nano")
+"""What is summed of usage events that read from or wrote to a provider's cache; lib/usage/cache_sums.py says how."""
 
 
 def one_of(column: str, *values: str) -> str:
@@ -44,6 +46,16 @@ def _keys(moment: str) -> tuple[Column[str], Column[int], Column[str]]:
     )
 
 
+def _dimensions() -> tuple[Column[str], ...]:
+    """What every roll-up is kept by besides."""
+    return (
+        Column("provider", String(40), primary_key=True),
+        Column("model", String(200), primary_key=True),
+        Column("run_kind", String(20), primary_key=True),  # empty for imports
+        Column("status", String(10), primary_key=True),
+    )
+
+
 def _of_project() -> Column[str]:
     return Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
 
@@ -54,10 +66,7 @@ def _rollup(name: str, moment: str) -> Table:
         name,
         metadata,
         *_keys(moment),
-        Column("provider", String(40), primary_key=True),
-        Column("model", String(200), primary_key=True),
-        Column("run_kind", String(20), primary_key=True),  # empty for imports
-        Column("status", String(10), primary_key=True),
+        *_dimensions(),
         *(Column(name, BigInteger, nullable=False) for name in MEASURES),
         CheckConstraint(one_of("source", *SOURCES), name="source"),
         CheckConstraint("unpriced_calls <= calls", name="unpriced_is_part"),
@@ -112,6 +121,16 @@ usage_models = Table(
     _of_project(),
     Column("provider", String(40), primary_key=True),
     Column("model", String(200), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+usage_daily_caching = Table(
+    "usage_daily_caching",
+    metadata,
+    # By days of UTC, so that the database can keep them by triggers on the events (migration 0014).
+    *_keys("day_at"),
+    *_dimensions(),
+    *(Column(name, BigInteger, nullable=False) for name in CACHE_SUMS),
     sqlite_with_rowid=False,
 )
 

@@ -44,7 +44,7 @@ UNPRICED = ("platform_unpriced_calls", "byok_unpriced_calls")
 
 def matching(statement: Select[Any], wanted: UsageFilter, project_ids: Sequence[str]) -> Select[Any]:
     """Narrow a SELECT over usage events to what the filter lets through, in these projects."""
-    return _narrowed(statement, usage_events, "occurred_at", wanted, project_ids, wanted.since, wanted.until)
+    return narrowed(statement, usage_events, "occurred_at", wanted, project_ids, wanted.since, wanted.until)
 
 
 def aggregate_segment(
@@ -62,7 +62,7 @@ def aggregate_segment(
     keys = [_instant(table.c[moment], segment).label("at") if name == "at" else table.c[name] for name in by]
     edges = (None, None) if segment.cuts and table is usage_events else (segment.since, segment.until)
     sums = _sums(table, tuple(names))
-    statement = _narrowed(select(*keys, *sums), table, moment, wanted, project_ids, *edges)
+    statement = narrowed(select(*keys, *sums), table, moment, wanted, project_ids, *edges)
     if set(names) <= set(UNPRICED):
         # Few rows have any, and days have an index of those; the 0 is written out, as it is there.
         statement = statement.where(_values(table)["unpriced_calls"] > literal_column("0"))
@@ -134,7 +134,7 @@ def _not_before(at: ColumnElement[int], segment: Segment) -> ColumnElement[int]:
     return case((at < since, since), else_=at)
 
 
-def _narrowed(
+def narrowed(
     statement: Select[Any],
     table: Table,
     moment: str,
@@ -143,6 +143,7 @@ def _narrowed(
     since: Micros | None,
     until: Micros | None,
 ) -> Select[Any]:
+    """Narrow a SELECT over a table with all dimensions to what the filter lets through, in these projects and times."""
     statement = statement.where(table.c.project_id.in_(project_ids))
     one_of = {
         "source": wanted.sources,

@@ -1,7 +1,7 @@
 """Usage events: the one place that writes live ones, and leases that ran out.
 
 Rows are locked in one order everywhere, so that PostgreSQL never has to break a deadlock: the open call,
-the account, the roll-ups (hour, then day), the run, the key.
+the account, the event with the sums of its caching, the roll-ups (hour, then day), the run, the key.
 """
 
 from __future__ import annotations

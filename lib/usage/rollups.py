@@ -36,7 +36,7 @@ from lib.db.tables import (
     usage_hourly,
 )
 from lib.db.upsert import Upsert
-from lib.usage import rollup_totals
+from lib.usage import cache_sums, rollup_totals
 from lib.usage.event_row import EventRow
 from lib.usage.measures import of_event, summed
 from lib.usage.periods import day_of, midnight
@@ -143,6 +143,7 @@ def verify(database: Database) -> Iterator[Difference]:
             # Where a roll-up differs, that is said already; its totals have to be its own.
             for totals in rollup_totals.compared(connection, project_id):
                 yield from _compare(slug, *totals)
+            yield from _compare(slug, *cache_sums.compared(connection, project_id))
 
 
 def _compare(
@@ -164,6 +165,7 @@ def repair(database: Database, progress: Callable[[int, int], None] | None = Non
             for table in _MOMENT:
                 _replace(connection, table, project_id, None, None, zone)
             rollup_totals.replace(connection, project_id)
+            cache_sums.replace(connection, project_id)
         if progress:
             progress(done, len(ids))
 
