@@ -27,7 +27,13 @@ PROJECTS = {
 }
 _SIZE = {"payments-core": 9.0, "checkout-api": 5.0, "storefront-web": 11.0, "docs-portal": 0.2}
 _MODELS = {"gpt-5": 9, "gpt-5-mini": 7, "o4-mini": 3, "gpt-4.1-mini": 2, "gpt-5-nano": 2}
-_HEADER = "occurred_at,project,source,model,status,input_tokens,cached_input_tokens,output_tokens,reasoning_tokens,cost_usd"
+_PRICES = {
+    "gpt-5": (1.25, 0.125),
+    "gpt-5-mini": (0.25, 0.025),
+    "o4-mini": (1.1, 0.275),
+    "gpt-4.1-mini": (0.4, 0.1),
+}  # of plain and cached input, where they are known
+_HEADER = "occurred_at,project,source,model,status,input_tokens,cached_input_tokens,output_tokens,reasoning_tokens,cost_usd,price_input,price_cached_input"
 _DAYS = 90
 _PROMPT = "Write a test. " * 700  # as long as the tokens that the answers report
 
@@ -74,7 +80,20 @@ def _import_history(platform: Platform) -> None:
                 )
     for hours in range(14):
         rows.writerow(
-            [iso(now - hours * HOUR), "storefront-web", "byok", "gpt-5.5-preview", "ok", 900, 0, 80, 0, ""]
+            [
+                iso(now - hours * HOUR),
+                "storefront-web",
+                "byok",
+                "gpt-5.5-preview",
+                "ok",
+                900,
+                0,
+                80,
+                0,
+                "",
+                "",
+                "",
+            ]
         )
     file = io.BytesIO(text.getvalue().encode())
     import_usage(platform.database, platform.prices, file, name="sample.csv", actor=platform.actor)
@@ -97,6 +116,7 @@ def _call(chance: random.Random, slug: str, source: str, at: int) -> list[object
         answered,
         answered // 3,
         cost,
+        *_PRICES.get(model, ("", "")),
     ]
 
 
