@@ -16,7 +16,7 @@ from lib.access.members import Members
 from lib.access.project_changes import ProjectChanges
 from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, local_administrator
-from lib.alerts import thresholds
+from lib.alerts import thresholds, triggers
 from lib.caps.plans import Plans
 from lib.caps.reading import CapsView
 from lib.caps.requests import CapRequests
@@ -102,7 +102,7 @@ class Platform:
         self.caps = CapsView(self.database, self.actor)
         self.plans = Plans(self.database)
         self.spenders = Spenders(self.database)
-        self.cap_requests = CapRequests(self.database)
+        self.cap_requests = CapRequests(self.database, triggers.note_cap_request)
         self.runs = RunLog(self.database)
         self.reports = Reports(self.database)
         self.call_reports = CallReports(self.database)

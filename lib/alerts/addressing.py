@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -93,11 +94,15 @@ class Addressing:
             if RANKS[event.severity] >= RANKS[channel.least_severity]:
                 yield channel.channel_id, channel.project_id, channel.kind == "webhook"
         if self.mails:
-            for email in sorted(self._people(connection, event.project_id) - preferences.without_mail):
+            for email in sorted(self._people(connection, event) - preferences.without_mail):
                 yield f"{MAIL}{email}", event.project_id, False
 
-    def _people(self, connection: Connection, project_id: str) -> set[str]:
-        """The leads of a project, or who stands in for them: who leads all projects, and administrators."""
+    def _people(self, connection: Connection, event: AnyRow) -> set[str]:
+        """The leads of a project, or who stands in for them: who leads all projects, and administrators.
+
+        And the lead who asked, of whichever projects, where the event is the answer.
+        """
+        project_id = event.project_id
         rows = connection.execute(
             select(members.c.scope, members.c.email, members.c.role).where(
                 members.c.scope.in_({project_id, _EVERYWHERE}), members.c.role.in_(("lead", "admin"))
@@ -107,8 +112,9 @@ class Addressing:
         admins |= {fold(email) for email in self.admins}
         if project_id == PLATFORM:
             return admins
+        leads = {row.email for row in rows if row.role == "lead"}
         own = {row.email for row in rows if row.scope == project_id}
-        return own or {row.email for row in rows if row.role == "lead"} or admins
+        return (own or leads or admins) | (leads & {fold(json.loads(event.data).get("asked_by") or "")})
 
     def _when(
         self, event: AnyRow, preferences: Preferences, now: Micros, *, machine: bool

@@ -27,6 +27,8 @@ KEY_RECOVERED = Kind("key.recovered", "Key working again", INFO)
 KEY_LOCKED = Kind("key.locked", "Key locked", CRITICAL)
 KEY_OLD = Kind("key.old", "Key not rotated", INFO)
 KEY_UNUSED = Kind("key.unused", "Key unused", INFO)
+CAPS_ASKED = Kind("caps.asked", "More room asked for", WARNING, of_platform=True)
+CAPS_DECIDED = Kind("caps.decided", "Request for more room answered", WARNING)
 RUN_STOPPED = Kind("run.budget_exceeded", "Run stopped by its token budget", INFO)
 RUNS_WAITING = Kind("runs.waiting", "Runs waiting for room", WARNING)
 UNPRICED = Kind("usage.unpriced", "Calls without a price", WARNING)
@@ -43,6 +45,8 @@ KINDS = {
         CAP_REACHED,
         CAP_FORECAST,
         RUNS_WAITING,
+        CAPS_ASKED,
+        CAPS_DECIDED,
         KEY_FAILING,
         KEY_RECOVERED,
         KEY_LOCKED,

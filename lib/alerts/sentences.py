@@ -8,12 +8,14 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+from lib import providers
 from lib.alerts import kinds
 from lib.caps.windows import TITLES
 from lib.clock import DAY, HOUR, MINUTE, Micros
 from lib.formatting import money, weekday_time
 
 LOCAL_URL = "http://localhost:8501"
+_IN_WORDS = {"5h": "5 hours", "7d": "7 days"}
 _WHY_KEY = {
     "rejected": "The provider rejects it.",
     "out_of_money": "Its account at the provider is out of money.",
@@ -61,6 +63,16 @@ class Event:
     def time(self, name: str) -> str:
         """The moment under that name, as people read it."""
         return self.site.time(self.data[name])
+
+    @property
+    def key(self) -> str:
+        """The key that it is about: of which provider, where that is known, and its last four."""
+        return f"{self.whose}key •••• {self['last4']}"
+
+    @property
+    def whose(self) -> str:
+        """The provider's title and a blank, or nothing."""
+        return f"{providers.title(self['provider'])} " if self.get("provider") else ""
 
 
 @dataclass(frozen=True)
@@ -165,11 +177,39 @@ def _runs_waiting(event: Event) -> AlertText:
     )
 
 
+def _caps_asked(event: Event) -> AlertText:
+    return AlertText(
+        f"{event['project']} asks for more room",
+        f"{event['asked_by']} asks for {_both_caps(event)} for {event['project']}, until {event.time('ends_at')}: "
+        f"“{event['reason']}”. An administrator who is somebody else decides.",
+        (),
+        "plan",
+        "Open Plan",
+    )
+
+
+def _caps_decided(event: Event) -> AlertText:
+    asked = f"{event['asked_by']} had asked: “{event['reason']}”."
+    if event["status"] == "approved":
+        said = f"has given {event['project']} {_both_caps(event)}, until {event.time('ends_at')}."
+        title = f"{event['project']} gets the room that was asked for"
+    else:
+        said = f"has declined what was asked for {event['project']}: “{event['answer']}”."
+        title = f"{event['project']}: the request for more room was declined"
+    return AlertText(title, f"{event['decided_by']} {said} {asked}", (), "plan", "Open Plan")
+
+
+def _both_caps(event: Event) -> str:
+    return " and ".join(
+        f"{money(event[f'cap_{window}_nano'])} in {title}" for window, title in _IN_WORDS.items()
+    )
+
+
 def _key_failing(event: Event) -> AlertText:
     code = f" ({event['code']})" if event.get("code") else ""
     return AlertText(
-        f"{event['project']}: the key •••• {event['last4']} fails",
-        f"A call with the key •••• {event['last4']} of {event['project']} has failed{code} after it had worked. "
+        f"{event['project']}: the {event.key} fails",
+        f"A call with the {event.key} of {event['project']} has failed{code} after it had worked. "
         f"{_WHY_KEY.get(event['why'], '')} What runs do now is the project's choice on Integrations.",
         (),
         "integrations",
@@ -179,8 +219,8 @@ def _key_failing(event: Event) -> AlertText:
 
 def _key_recovered(event: Event) -> AlertText:
     return AlertText(
-        f"{event['project']}: the key •••• {event['last4']} works again",
-        f"A call with the key •••• {event['last4']} of {event['project']} has succeeded. It had failed since "
+        f"{event['project']}: the {event.key} works again",
+        f"A call with the {event.key} of {event['project']} has succeeded. It had failed since "
         f"{event.time('since')}.",
         (),
         "integrations",
@@ -190,7 +230,7 @@ def _key_recovered(event: Event) -> AlertText:
 
 def _key_locked(event: Event) -> AlertText:
     return AlertText(
-        f"{event['project']}: {'its key is' if event['last4'] else 'it is'} locked, and its calls stop",
+        f"{event['project']}: {f'its {event.whose}key is' if event['last4'] else 'it is'} locked, and its calls stop",
         str(event["why"]),
         (),
         "integrations",
@@ -200,8 +240,8 @@ def _key_locked(event: Event) -> AlertText:
 
 def _key_old(event: Event) -> AlertText:
     return AlertText(
-        f"{event['project']}: the key •••• {event['last4']} is {event['days']} days old",
-        f"The key •••• {event['last4']} of {event['project']} was saved on {event.time('since')} by "
+        f"{event['project']}: the {event.key} is {event['days']} days old",
+        f"The {event.key} of {event['project']} was saved on {event.time('since')} by "
         f"{event['saved_by']}. Replace it as your rules for keys ask.",
         (),
         "integrations",
@@ -211,8 +251,8 @@ def _key_old(event: Event) -> AlertText:
 
 def _key_unused(event: Event) -> AlertText:
     return AlertText(
-        f"{event['project']}: the key •••• {event['last4']} has not been used for {event['days']} days",
-        f"No call of {event['project']} has used the key •••• {event['last4']} since {event.time('since')}. "
+        f"{event['project']}: the {event.key} has not been used for {event['days']} days",
+        f"No call of {event['project']} has used the {event.key} since {event.time('since')}. "
         "Remove it here and at the provider if nobody needs it.",
         (),
         "integrations",
@@ -266,8 +306,8 @@ def _channel_off(event: Event) -> AlertText:
 
 def _platform_failing(event: Event) -> AlertText:
     return AlertText(
-        f"The platform key •••• {event['last4']} fails",
-        f"A call with the platform-funded key •••• {event['last4']} has failed. {_WHY_KEY.get(event['why'], '')} "
+        f"The platform {event.key} fails",
+        f"A call with the platform-funded {event.key} has failed. {_WHY_KEY.get(event['why'], '')} "
         "The calls of all projects without a key of their own stop until an operator mends it.",
         (),
         "",
@@ -277,8 +317,8 @@ def _platform_failing(event: Event) -> AlertText:
 
 def _platform_recovered(event: Event) -> AlertText:
     return AlertText(
-        f"The platform key •••• {event['last4']} works again",
-        f"A call with the platform-funded key •••• {event['last4']} has succeeded.",
+        f"The platform {event.key} works again",
+        f"A call with the platform-funded {event.key} has succeeded.",
         (),
         "",
         "Open Overview",
@@ -301,6 +341,8 @@ WORDS: Mapping[str, Callable[[Event], AlertText]] = {
     kinds.CAP_REACHED.name: _reached,
     kinds.CAP_FORECAST.name: _cap_forecast,
     kinds.RUNS_WAITING.name: _runs_waiting,
+    kinds.CAPS_ASKED.name: _caps_asked,
+    kinds.CAPS_DECIDED.name: _caps_decided,
     kinds.KEY_FAILING.name: _key_failing,
     kinds.KEY_RECOVERED.name: _key_recovered,
     kinds.KEY_LOCKED.name: _key_locked,

@@ -83,7 +83,7 @@ class Watch:
     # --- keys and runs -----------------------------------------------------------------------------
 
     def _key(self, key: AnyRow, now: Micros) -> None:
-        told: dict[str, Any] = {"project": key.slug, "last4": key.last4}
+        told: dict[str, Any] = {"project": key.slug, "provider": key.provider, "last4": key.last4}
         age = (now - key.saved_at) // DAY
         if age >= OLD_DAYS:
             data = told | {"days": age, "since": key.saved_at, "saved_by": key.saved_by}

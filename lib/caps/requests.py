@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -41,6 +41,14 @@ class CapRequest:
     answer: str | None = None
 
 
+Tell = Callable[[Connection, Subject, CapRequest, Micros], None]
+"""Tells of a request that was made or decided, within the transaction that does it."""
+
+
+def _tell_nobody(*_: object) -> None:
+    pass
+
+
 _FIELDS = tuple(name for name in CapRequest.__dataclass_fields__ if name != "project")
 _ALL = (
     select(projects.c.slug.label("project"), *(cap_requests.c[name] for name in _FIELDS))
@@ -52,8 +60,8 @@ _ALL = (
 class CapRequests:
     """Ask for more room, list what is asked, decide. Each function checks the actor's rights itself."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, tell: Tell = _tell_nobody) -> None:
+        self._database, self._tell = database, tell
 
     def ask(
         self, slug: str, *, cap_5h_nano: int, cap_7d_nano: int, until: Micros, reason: str, actor: Actor
@@ -89,6 +97,7 @@ class CapRequests:
             row = {name: value for name, value in asdict(asked).items() if name != "project"}
             connection.execute(insert(cap_requests), row | {"project_id": project.id})
             audit.record(connection, now, actor, Tag.CAPS_ASKED, project.subject, after=asdict(wanted))
+            self._tell(connection, project.subject, asked, now)
         return asked
 
     def waiting(self, *, actor: Actor, slug: str | None = None) -> list[CapRequest]:
@@ -130,7 +139,14 @@ class CapRequests:
             _require_future(until, now)
             given = checked_override(cap_5h_nano, cap_7d_nano, asked.reason, until)
             before = replace_override(connection, project.id, given, now, actor)
-            self._decide(connection, project.subject, asked, "approved", "", actor)
+            decided = replace(
+                asked,
+                cap_5h_nano=cap_5h_nano,
+                cap_7d_nano=cap_7d_nano,
+                wanted_until=until,
+                status="approved",
+            )
+            self._decide(connection, project.subject, decided, actor)
             told = {"before": asdict(before) if before else None, "after": asdict(given)}
             audit.record(connection, now, actor, Tag.CAPS_SET, project.subject, **told)
         return given
@@ -147,7 +163,8 @@ class CapRequests:
         with self._deciding(slug, actor) as connection:
             project = find(connection, slug, lock=True)
             asked = _waiting(connection, project.id, request_id, actor)
-            self._decide(connection, project.subject, asked, "declined", answer.strip(), actor)
+            decided = replace(asked, status="declined", answer=answer.strip())
+            self._decide(connection, project.subject, decided, actor)
 
     @contextmanager
     def _deciding(self, slug: str, actor: Actor) -> Iterator[Connection]:
@@ -156,21 +173,17 @@ class CapRequests:
             with self._database.write() as connection:
                 yield connection
 
-    def _decide(
-        self,
-        connection: Connection,
-        subject: Subject,
-        asked: CapRequest,
-        status: str,
-        answer: str,
-        actor: Actor,
-    ) -> None:
+    def _decide(self, connection: Connection, subject: Subject, decided: CapRequest, actor: Actor) -> None:
         now = self._database.now(connection)
-        decided = {"status": status, "decided_by": actor.name, "decided_at": now, "answer": answer or None}
-        _close(connection, subject.project_id, decided)
-        told = {"asked_by": asked.asked_by, "reason": asked.reason}
-        tag = Tag.CAPS_APPROVED if status == "approved" else Tag.CAPS_DECLINED
-        audit.record(connection, now, actor, tag, subject, before=told, after={"answer": answer})
+        decided = replace(decided, decided_by=actor.name, decided_at=now)
+        kept = {name: getattr(decided, name) for name in ("status", "decided_by", "decided_at", "answer")}
+        _close(connection, subject.project_id, kept)
+        told = {"asked_by": decided.asked_by, "reason": decided.reason}
+        tag = Tag.CAPS_APPROVED if decided.status == "approved" else Tag.CAPS_DECLINED
+        audit.record(
+            connection, now, actor, tag, subject, before=told, after={"answer": decided.answer or ""}
+        )
+        self._tell(connection, subject, decided, now)
 
 
 def _waiting(connection: Connection, project_id: str, request_id: str, actor: Actor) -> CapRequest:

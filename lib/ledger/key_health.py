@@ -96,10 +96,10 @@ def _tell(
     if key.ended_at is not None:
         return
     if failed is None:
-        triggers.note_key_recovered(connection, project, call.last4, key.failure_told_at, now)
+        triggers.note_key_recovered(connection, project, call.provider, call.last4, key.failure_told_at, now)
     else:
-        why = str(failed.key_verdict)
-        triggers.note_key_failing(connection, project, call.last4, why, cut(failed.error_code, 100), now)
+        why, code = str(failed.key_verdict), cut(failed.error_code, 100)
+        triggers.note_key_failing(connection, project, call.provider, call.last4, why, code, now)
 
 
 def is_news_of_platform_key(connection: Connection, call: OpenCall, outcome: AttemptResult) -> bool:
@@ -125,9 +125,9 @@ def note_platform_key(connection: Connection, call: OpenCall, outcome: AttemptRe
         }
         with suppress(IntegrityError), connection.begin_nested():  # somebody else noted it first
             connection.execute(insert(platform_key_health), row | _failure(outcome))
-            triggers.note_platform_key(connection, call.last4, outcome.key_verdict, now)
+            triggers.note_platform_key(connection, call.provider, call.last4, outcome.key_verdict, now)
     else:
-        triggers.note_platform_key(connection, call.last4, None, now)
+        triggers.note_platform_key(connection, call.provider, call.last4, None, now)
 
 
 def _is_news(known: AnyRow | None, last4: str, outcome: AttemptResult) -> bool:

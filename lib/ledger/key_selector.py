@@ -154,7 +154,7 @@ class KeySelector:
             connection.execute(_LOCK_ACCOUNT, {"project": run.project_id})
             first = _set_locked(connection, run, now)
         if first or run.version is None:
-            triggers.note_key_locked(connection, subject, run.last4, locked, now)
+            triggers.note_key_locked(connection, subject, provider, run.last4, locked, now)
         key = {"provider": provider, "version": run.version}
         self._record(connection, subject, now, locked, key, first=first)
         if not (locked.genuine and self._keys.falls_back(run, provider)):

@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import select, update
 
 from lib.access.roles import Origin
-from lib.alerts import kinds, outbox
+from lib.alerts import kinds, outbox, triggers
 from lib.alerts.alerts import Alerts
 from lib.alerts.queue import GIVES_UP_AFTER, MOST_AN_HOUR, RETRIES
+from lib.caps.requests import CapRequests
 from lib.clock import DAY, HOUR, MINUTE, SECOND, Micros, from_micros
 from lib.db import Database
 from lib.db.blocks.limits import Limits
@@ -119,6 +120,37 @@ def test_without_leads_administrators_are_told(desk: Desk) -> None:
     desk.happen()
     desk.alerts.sender.once()
     assert [mail["To"] for mail in desk.mailbox.mails] == ["root@example.com", "lead@example.com"]
+
+
+def test_a_request_for_more_room_goes_to_administrators_and_its_answer_to_who_asked_and_the_leads(
+    desk: Desk,
+) -> None:
+    from lib.access.members import Members
+
+    members = Members(desk.shop.database)
+    for email, role, slug in (
+        ("root@example.com", "admin", None),
+        ("all@example.com", "lead", None),
+        ("other@example.com", "lead", None),
+        ("lead@example.com", "lead", "shop"),
+    ):
+        members.put(email, role, slug=slug, actor=ADMIN)
+    requests = CapRequests(desk.shop.database, triggers.note_cap_request)
+    asked = requests.ask(
+        "shop",
+        cap_5h_nano=1,
+        cap_7d_nano=1,
+        until=desk.clock.now + DAY,
+        reason="Release week",
+        actor=members.actor("all@example.com", Origin.BROWSER),
+    )
+    desk.alerts.sender.once()
+    assert {mail["To"] for mail in desk.mailbox.mails} == {"root@example.com"}
+    root = members.actor("root@example.com", Origin.BROWSER)
+    requests.decline("shop", asked.request_id, answer="Add a key", actor=root)
+    desk.mailbox.mails.clear()
+    desk.alerts.sender.once()
+    assert {mail["To"] for mail in desk.mailbox.mails} == {"all@example.com", "lead@example.com"}
 
 
 def test_who_wants_no_mail_gets_none(desk: Desk) -> None:

@@ -42,6 +42,7 @@ def test_a_key_that_begins_to_fail_is_told_once_and_so_is_its_recovery(shop: Sho
         ("key.recovered", None),
         ("key.failing", "out_of_money"),
     ]
+    assert {event.data["provider"] for event in told(shop.database)} == {"openai"}
     assert told(shop.database)[0].data["last4"] == "0001"
 
 
@@ -70,9 +71,9 @@ def test_the_platform_key_is_told_to_the_platform(shop: Shop) -> None:
     for outcome in (REJECTED, REJECTED, answer(1), answer(1)):
         _call(shop, outcome)
         shop_clock(shop)
-    assert [(event.project_id, event.kind) for event in told(shop.database)] == [
-        ("*", "platform.key_failing"),
-        ("*", "platform.key_recovered"),
+    assert [(event.project_id, event.kind, event.data["provider"]) for event in told(shop.database)] == [
+        ("*", "platform.key_failing", "openai"),
+        ("*", "platform.key_recovered", "openai"),
     ]
 
 
@@ -85,6 +86,7 @@ def test_a_locked_key_is_told_once(shop: Shop) -> None:
             shop.open(run, 100)
     (event,) = told(shop.database)
     assert (event.kind, event.severity, event.data["altered"]) == ("key.locked", "critical", False)
+    assert event.data["provider"] == "openai"
 
 
 def test_a_run_that_used_up_its_own_budget_is_told_once(shop: Shop) -> None:

@@ -8,9 +8,11 @@ import pytest
 
 from lib.access.auditlog import AuditFilter, AuditLog
 from lib.access.roles import Actor, Origin, Role
+from lib.alerts import triggers
 from lib.caps.requests import CapRequest, CapRequests
 from lib.clock import DAY
 from lib.errors import BadInput, CapExceeded, Forbidden, ProjectUnknown
+from tests.alerts import told
 from tests.spending import ADMIN, NOON, Clock, Shop, open_shop
 
 CAP = 10_000
@@ -25,7 +27,7 @@ def shop(database_url: str, clock: Clock) -> Iterator[Shop]:
 
 @pytest.fixture
 def requests(shop: Shop) -> CapRequests:
-    return CapRequests(shop.database)
+    return CapRequests(shop.database, triggers.note_cap_request)
 
 
 @pytest.fixture
@@ -148,3 +150,28 @@ def test_an_override_can_be_ended_before_its_time(shop: Shop) -> None:
     assert shop.headroom().windows["5h"].cap_nano != CAP
     with pytest.raises(BadInput, match="no caps of its own"):
         shop.plans.end_override("shop", actor=ADMIN)
+
+
+def test_administrators_are_told_of_a_request_and_the_project_of_its_answer(
+    shop: Shop, requests: CapRequests, lead: Actor
+) -> None:
+    """What was given, where that is not what was asked for."""
+    approve(requests, ask(requests, lead), SOMEBODY_ELSE, cap=CAP + 1)
+    requests.decline("shop", ask(requests, lead).request_id, answer="Add a key", actor=SOMEBODY_ELSE)
+    found = {(event.kind, event.data.get("status")): event for event in told(shop.database)}
+    project = shop.projects.get("shop", actor=ADMIN)
+    assert {name: event.project_id for name, event in found.items()} == {
+        ("caps.asked", None): "*",
+        ("caps.decided", "approved"): project.id,
+        ("caps.decided", "declined"): project.id,
+    }
+    assert found["caps.asked", None].data["cap_5h_nano"] == 2 * CAP
+    assert found["caps.decided", "approved"].data["cap_5h_nano"] == CAP + 1
+    assert found["caps.decided", "declined"].data["answer"] == "Add a key"
+
+
+def test_a_decision_that_is_refused_tells_nothing(shop: Shop, requests: CapRequests) -> None:
+    asked = ask(requests, ADMIN)
+    with pytest.raises(Forbidden):
+        approve(requests, asked, ADMIN)
+    assert [event.kind for event in told(shop.database)] == ["caps.asked"]

@@ -30,12 +30,30 @@ CAP = {
     "threshold_percent": 80,
     "runs_waiting": 2,
 }
-KEY = {"project": "payments", "last4": "x4Tz", "why": "rejected", "code": "invalid_api_key", "since": NOW}
+KEY = {
+    "project": "payments",
+    "provider": "openai",
+    "last4": "x4Tz",
+    "why": "rejected",
+    "code": "invalid_api_key",
+    "since": NOW,
+}
+ASKED = {
+    "project": "payments",
+    "asked_by": "ada@example.com",
+    "reason": "Release week",
+    "cap_5h_nano": 20 * 10**9,
+    "cap_7d_nano": 90 * 10**9,
+    "ends_at": NOW + 3 * DAY,
+}
+DECIDED = {"status": "approved", "decided_by": "bo@example.com", "answer": None}
 DATA = {
     "cap.threshold": CAP,
     "cap.reached": CAP,
     "cap.forecast": CAP | {"median": NOW + HOUR, "earliest": NOW, "latest": None, "chance_percent": 85},
     "runs.waiting": {"project": "payments", "runs": 3, "since": NOW - HOUR, "returns_at": NOW + HOUR},
+    "caps.asked": ASKED,
+    "caps.decided": ASKED | DECIDED,
     "key.failing": KEY,
     "key.recovered": KEY,
     "key.locked": KEY | {"why": "The key is locked."},
@@ -84,6 +102,32 @@ def test_a_reached_cap_says_when_room_returns_who_waits_and_the_ways_on():
         "1 h 10 min (Mon 21 Sep, 15:23 UTC). 2 runs wait. You can wait, add the project's own key, or ask for "
         "another plan."
     )
+
+
+def test_a_request_for_more_room_says_who_how_much_how_long_and_why():
+    assert message("caps.asked").text == (
+        "ada@example.com asks for $20.00 in 5 hours and $90.00 in 7 days for payments, until Thu 24 Sep, 14:13 UTC: "
+        "“Release week”. An administrator who is somebody else decides."
+    )
+    assert message("caps.asked").link == "https://qodex.example.com/plan?project=payments"
+    assert message("caps.asked").data["ends_at"] == "2026-09-24T14:13:20Z"
+
+
+def test_the_answer_says_what_was_given_or_why_not():
+    assert message("caps.decided").text == (
+        "bo@example.com has given payments $20.00 in 5 hours and $90.00 in 7 days, until Thu 24 Sep, 14:13 UTC. "
+        "ada@example.com had asked: “Release week”."
+    )
+    assert message("caps.decided", status="declined", answer="Add your own key").text == (
+        "bo@example.com has declined what was asked for payments: “Add your own key”. "
+        "ada@example.com had asked: “Release week”."
+    )
+
+
+def test_a_key_is_named_with_its_provider_where_the_event_knows_it():
+    assert message("key.failing").title == "payments: the OpenAI key •••• x4Tz fails"
+    assert message("key.failing", provider=None).title == "payments: the key •••• x4Tz fails"
+    assert message("key.locked").title == "payments: its OpenAI key is locked, and its calls stop"
 
 
 def test_machines_get_plain_money_and_times():
