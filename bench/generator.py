@@ -119,7 +119,7 @@ def migrated(url: str) -> None:
 
 
 def _add_projects(database: Database, rows: Rows) -> None:
-    with database.write() as connection:
+    with database.write(seconds=0) as connection:
         named = zip(rows.ids, rows.slugs, strict=True)
         found = [(id_, slug, slug.title(), "Starter", START, "bench") for id_, slug in named]
         connection.execute(insert(projects), [dict(zip(_PROJECT_COLUMNS, row, strict=True)) for row in found])
@@ -155,7 +155,7 @@ def _fill_sqlite(url: str, rows: Rows) -> None:
         connection.execute("COMMIT")
         for _, statement in indexes:
             connection.execute(statement)
-    with closing_database(url) as database, database.write() as connection:
+    with closing_database(url) as database, database.write(seconds=0) as connection:
         roll_up(connection)
 
 
@@ -169,7 +169,7 @@ def _fill_postgres(url: str, rows: Rows) -> None:
                         for row in chunk:
                             copy.write_row(row)
             raw.commit()
-        with database.write() as connection:
+        with database.write(seconds=0) as connection:
             roll_up(connection)
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")
