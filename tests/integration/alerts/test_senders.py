@@ -18,7 +18,7 @@ from tests.alert_senders import send
 from tests.receivers import Receiver, receiving
 from tests.spending import ADMIN, Shop
 
-PROJECTS, EVENTS = 8, 15
+EVENTS, KILLS = 15, 200
 
 pytestmark = pytest.mark.slow
 
@@ -30,12 +30,12 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def shop(database_url: str, receiver: Receiver) -> Iterator[Shop]:
-    """Projects with a webhook each, and events that nobody was told of yet."""
+def shop(database_url: str, receiver: Receiver, projects: int) -> Iterator[Shop]:
+    """So many projects with a webhook each, and events that nobody was told of yet."""
     shop = Shop(database_url)
     settings = Settings(database_url=database_url, notify_private_hosts=["127.0.0.1"])
     alerts = Alerts(shop.database, shop.keyring, settings)
-    for number in range(PROJECTS):
+    for number in range(projects):
         project_id = shop.add(f"shop-{number}")
         alerts.channels.add(f"shop-{number}", "webhook", Secret(receiver.url), actor=ADMIN)
         with shop.database.write() as connection:
@@ -51,22 +51,27 @@ def _told(receiver: Receiver) -> set[tuple[str, str]]:
     return {(body["project"], body["last4"]) for body in bodies}
 
 
-def _all() -> set[tuple[str, str]]:
-    return {(f"shop-{number}", f"{event:04}") for number in range(PROJECTS) for event in range(EVENTS)}
+def _all(projects: int) -> set[tuple[str, str]]:
+    return {(f"shop-{number}", f"{event:04}") for number in range(projects) for event in range(EVENTS)}
 
 
-def test_senders_side_by_side_send_each_alert_exactly_once(shop: Shop, receiver: Receiver) -> None:
-    send(shop.url, kills=0, together=4)
-    assert _told(receiver) == _all()
-    assert Counter(Counter(receiver.accepted).values()) == {1: PROJECTS * EVENTS}
-
-
-def test_senders_that_are_killed_lose_nothing_and_make_no_second_event(
-    shop: Shop, receiver: Receiver
+@pytest.mark.parametrize("projects", [8])
+def test_senders_side_by_side_send_each_alert_exactly_once(
+    shop: Shop, receiver: Receiver, projects: int
 ) -> None:
-    send(shop.url, kills=100, together=2)
-    assert _told(receiver) == _all()
-    assert len(set(receiver.accepted)) == PROJECTS * EVENTS
+    send(shop.url, kills=0, together=4)
+    assert _told(receiver) == _all(projects)
+    assert Counter(Counter(receiver.accepted).values()) == {1: projects * EVENTS}
+
+
+@pytest.mark.parametrize("projects", [30])
+def test_senders_that_are_killed_lose_nothing_and_make_no_second_event(
+    shop: Shop, receiver: Receiver, projects: int
+) -> None:
+    """Each of them in the middle of its work: it has taken a delivery, sends it, or writes what became of it."""
+    assert send(shop.url, kills=KILLS, together=2) == KILLS
+    assert _told(receiver) == _all(projects)
+    assert len(set(receiver.accepted)) == projects * EVENTS
     with shop.database.read() as connection:
         states = set(connection.execute(select(alert_deliveries.c.state)).scalars())
     assert states == {"sent"}
