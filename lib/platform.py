@@ -36,6 +36,7 @@ from lib.pricing.prices import PriceBook
 from lib.providers import DEFAULT
 from lib.reports.caching import CachingReports
 from lib.reports.calls import CallReports
+from lib.reports.groups import GroupReports
 from lib.reports.spend import Reports
 from lib.runs.heartbeat import Heartbeat
 from lib.runs.lifecycle import RunStore, StartedRun
@@ -107,6 +108,7 @@ class Platform:
         self.reports = Reports(self.database)
         self.call_reports = CallReports(self.database)
         self.caching = CachingReports(self.database)
+        self.group_reports = GroupReports(self.database, self.reports)
         self.ledger = Ledger(self.database, store, self.prices, self.actor)
         self._runs = RunStore(self.database, thresholds.refused)
         self._heartbeat = Heartbeat(self._runs)

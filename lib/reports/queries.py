@@ -59,7 +59,7 @@ def aggregate_segment(
     By ``project_id`` or a dimension; ``at`` is the moment of the roll-up's row, or a quarter of an hour.
     """
     table, moment = _table(segment, wanted, by)
-    keys = [_instant(table.c[moment], segment).label("at") if name == "at" else table.c[name] for name in by]
+    keys = [_key(table, moment, segment, name) for name in by]
     edges = (None, None) if segment.cuts and table is usage_events else (segment.since, segment.until)
     sums = _sums(table, tuple(names))
     statement = narrowed(select(*keys, *sums), table, moment, wanted, project_ids, *edges)
@@ -69,6 +69,14 @@ def aggregate_segment(
     if segment.cuts:
         statement = _with_cuts(statement, segment, table, project_ids)
     return statement.group_by(*keys) if keys else statement
+
+
+def _key(table: Table, moment: str, segment: Segment, name: str) -> ColumnElement[Any]:
+    if name == "at":
+        return _instant(table.c[moment], segment).label("at")
+    if name == "run_kind":  # an import has none, which is empty in the roll-ups
+        return func.coalesce(table.c.run_kind, literal_column("''")).label("run_kind")
+    return table.c[name]
 
 
 def _with_cuts(
@@ -113,7 +121,7 @@ def _table(segment: Segment, wanted: UsageFilter, by: Sequence[str]) -> tuple[Ta
     """The smallest table that knows what is asked for, and its column of moments."""
     if segment.grain == "event":
         return usage_events, "occurred_at"
-    every = bool(wanted.kinds or wanted.statuses)
+    every = bool(wanted.kinds or wanted.statuses or "run_kind" in by)
     models = bool(wanted.providers or wanted.models or {"provider", "model"} & set(by))
     if segment.grain == "hour":
         return usage_hourly if every or models else usage_hourly_totals, "hour_at"
@@ -172,12 +180,24 @@ def _values(table: Table) -> Mapping[str, ColumnElement[Any]]:
     return added_by_event()
 
 
+def event_values() -> list[ColumnElement[Any]]:
+    """What one usage event adds to each sum of ``Totals``, for a SELECT over usage events."""
+    return [value.label(name) for name, value in _added(usage_events).items()]
+
+
 @cache
 def _sums(table: Table, names: tuple[str, ...]) -> Sequence[ColumnElement[Any]]:
     """Columns of the named sums of ``Totals``; kept, because building them takes longer than summing a month."""
+    found = _added(table)
+    return [func.coalesce(func.sum(found[name]), 0).label(name) for name in names]
+
+
+@cache
+def _added(table: Table) -> Mapping[str, ColumnElement[Any]]:
+    """What one row adds to each sum of ``Totals``, in the order of its fields."""
     values, platform = _values(table), table.c.source == "platform"
     calls, unpriced, cost = values["calls"], values["unpriced_calls"], values["cost_nano"]
-    found: dict[str, ColumnElement[Any]] = {
+    return {
         "calls": calls,
         "platform_calls": case((platform, calls), else_=0),
         "byok_calls": case((platform, 0), else_=calls),
@@ -188,7 +208,6 @@ def _sums(table: Table, names: tuple[str, ...]) -> Sequence[ColumnElement[Any]]:
         "byok_nano": case((platform, 0), else_=cost),
         **{name: values[name] for name in TOKENS},
     }
-    return [func.coalesce(func.sum(found[name]), 0).label(name) for name in names]
 
 
 def _of_status(table: Table, status: str, calls: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -10,7 +10,7 @@ from lib.llm import registry
 from lib.llm.provider import Provider
 from lib.providers import DEFAULT, title
 from lib.ui.base import notices, wrong_links
-from lib.ui.base.navigation import GUIDE, link
+from lib.ui.base.navigation import GUIDE, USAGE, link
 from lib.ui.base.wording import badge, escape
 from lib.ui.integrations import call_dialog, key_actions, key_entry, key_panel
 from lib.ui.parts import cards
@@ -59,6 +59,7 @@ def _key(visit: PageContext, provider: Provider, project: Project, state: KeySta
     checking = _buttons(visit, project, state)
     if state.version:
         st.markdown(f":small[{key_panel.provider_links(provider)}]")
+        link(USAGE, "Spend by key over time", project=project.slug, group="key")
     link(GUIDE, "What happens with my key", chapter="keys")
     if checking:
         key_actions.check_again(project.slug, state.provider)

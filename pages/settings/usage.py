@@ -12,7 +12,7 @@ from lib.ui.overview.first_steps import draw_no_project
 from lib.ui.parts import cards, changes_card, spend_card
 from lib.ui.shell import live
 from lib.ui.shell.guards import guard
-from lib.ui.usage import caching_card, export_card, summary, usage_calls, usage_charts
+from lib.ui.usage import caching_card, export_card, group_card, summary, usage_calls, usage_charts
 
 viewer = guard()
 projects = filters.projects_of(viewer.actor)
@@ -46,6 +46,7 @@ spend_card.draw_what_byok_is(sums)
 series = buckets.time_series(wanted, chosen, viewer.actor)
 spend_card.draw(series, title="Spend per {unit} by source, USD")
 changes_card.draw(wanted, sums, previous, chosen, viewer.actor)
+group_card.draw(wanted, series, projects, viewer.actor)
 usage_charts.draw(wanted, series, sums, projects, chosen, viewer.actor)
 caching_card.draw(wanted, sums, chosen, viewer.actor)
 usage_calls.draw(wanted, chosen, viewer.actor)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from lib import formatting
@@ -38,6 +39,18 @@ class TimeSeries:
     zone: str
     rows: list[Bucket]
     current: str = ""
+
+    def folded(self, moments: Mapping[Micros, int]) -> list[int]:
+        """Amounts by instant, summed up by bar; what lies in none of the bars is left out."""
+        zone, sums = ZoneInfo(self.zone), [0] * len(self.rows)
+        hourly = self.unit == "hour"
+        starts = [datetime.fromisoformat(bar.key) if hourly else bar.first for bar in self.rows]
+        for at, amount in moments.items():
+            local = from_micros(at).astimezone(zone)
+            place = bisect_right(starts, local if hourly else local.date()) - 1
+            if place >= 0:
+                sums[place] += amount
+        return sums
 
     def labelled(self, most: int) -> dict[str, str]:
         """About ``most`` of the bars, by key, with the words below them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import TypeVar
 
 import altair as alt
@@ -11,7 +11,7 @@ import altair as alt
 from lib import formatting
 from lib.reports.models import Totals
 from lib.ui.base.comparing import money_adding_up
-from lib.ui.base.tables import cell, known
+from lib.ui.base.tables import cell, dollars, known
 from lib.ui.charts import theme
 from lib.ui.charts.buckets import Bucket, TimeSeries
 from lib.ui.charts.theme import BYOK, PLATFORM, SOURCES, Chart, Columns, Spec
@@ -66,6 +66,60 @@ def _so_far() -> alt.Chart:
     height = alt.value(alt.ExprRef(f"{_NARROW} ? 1 : scale('y', datum.Total)"))
     words = theme.annotation(bar, "Axis", align=align, dx=dx, dy=-8)
     return words.encode(x=theme.band(), y=height, text="So far:N")
+
+
+# --- keys ------------------------------------------------------------------------------------------
+
+_KEY_SLOTS = ("S1", "S2", "S3", "S4")
+
+
+def keys(series: TimeSeries, spent: Mapping[str, tuple[str, Sequence[int]]]) -> Chart:
+    """Stacked bars of what each key paid, the costliest below; those beyond the sixth together.
+
+    Args:
+        series: the bars.
+        spent: name of the key -> its source, and nano-USD for each bar.
+    """
+    ranked = sorted(spent.items(), key=lambda item: -sum(item[1][1]))
+    parts, slots, free = dict[str, Sequence[int]](), dict[str, str](), list(_KEY_SLOTS)
+    rest: list[Sequence[int]] = []
+    for name, (source, nano) in ranked:
+        own = PLATFORM if source == "platform" else BYOK
+        slot = own if own not in slots.values() else free.pop(0) if free else ""
+        if slot:
+            parts[name], slots[name] = nano, slot
+        else:
+            rest.append(nano)
+    if rest:
+        others = f"{len(rest)} other keys"
+        parts[others], slots[others] = [sum(each) for each in zip(*rest, strict=True)], "Track"
+    sums = [sum(each) for each in zip(*parts.values(), strict=True)]
+    places = formatting.decimals([*sums, *(nano for each in parts.values() for nano in each)])
+    said = {
+        name: [formatting.money(each, places) for each in nano]
+        for name, nano in (parts | {"Total": sums}).items()
+    }
+    columns: Columns = {
+        **_bands(series, _HALF),
+        **{name: [dollars(each) for each in nano] for name, nano in parts.items()},
+        "Total": [dollars(each) for each in sums],
+        **theme.tooltip_columns(said),
+    }
+    table: Columns = {
+        _heading(series): columns["When"],
+        **{name: columns[name] for name in (*parts, "Total")},
+    }
+    described = f"Spend per {series.unit} in USD by the key that paid, the costliest below."
+    amounts = ", ".join(f"{name} {formatting.money(sum(nano))}" for name, nano in parts.items())
+    drawn = _keys(_heading(series), tuple(slots.items()))
+    return Chart(columns, drawn, described, 230, table, f"{_stretch(series)}: {amounts}.")
+
+
+@lru_cache(maxsize=32)  # the names of the keys are in its legend
+def _keys(heading: str, slots: tuple[tuple[str, str], ...]) -> Spec:
+    axis = alt.Axis(labelExpr=theme.money_labels("domain('y')[1]"), tickCount=4)
+    words = theme.tooltip([*dict(slots), "Total"], {heading: "When"})
+    return theme.drawing(theme.stacked_bars(axis, dict(slots)), theme.hover_band(words))
 
 
 # --- tokens ----------------------------------------------------------------------------------------

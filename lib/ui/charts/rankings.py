@@ -21,19 +21,26 @@ _LIMIT = "min(180, 0.4 * containerSize()[0] + 0 * width)"  # pixels of a name; p
 _NAMES = f"min({_LIMIT}, 6 * {theme.extent('Letters')}[1])"
 
 
-def ranking(rows: Sequence[tuple[str, Totals]], noun: str) -> Chart:
+_NONE = (0, Totals())
+
+
+def ranking(rows: Sequence[tuple[str, Totals]], noun: str, *, rest: tuple[int, Totals] = _NONE) -> Chart:
     """Bars with their sums, in the order given; those beyond the twelfth are summed up in words alone.
 
     Args:
         rows: what is compared, with its sums.
         noun: what it is: model, project.
+        rest: how many more there are behind them, and their sums.
     """
-    kept, rest = (rows, []) if len(rows) <= _MOST else (rows[: _MOST - 1], rows[_MOST - 1 :])
+    few = len(rows) + rest[0] <= _MOST
+    kept, beyond = (rows, []) if few else (rows[: _MOST - 1], rows[_MOST - 1 :])
+    others = len(beyond) + rest[0]
     names, sums = [name for name, _ in kept], [each for _, each in kept]
     places = decimals_of(sums)
     bars, words = sums, [_sum(each, places) for each in sums]
-    if rest:
-        names, sums = [*names, f"{len(rest)} other {noun}s"], [*sums, _added(each for _, each in rest)]
+    if others:
+        together = _added([*(each for _, each in beyond), rest[1]])
+        names, sums = [*names, f"{formatting.count(others)} other {noun}s"], [*sums, together]
         # No bar for them: beside one of hundreds together, each of the others would be too short to be seen.
         bars, words = [*bars, Totals()], [*words, _sum(sums[-1], places, " together")]
     heading, letters = noun.capitalize(), [len(name) for name in names]

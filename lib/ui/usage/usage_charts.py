@@ -17,7 +17,7 @@ from lib.ui.base.filters import Chosen
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import escape
 from lib.ui.charts import caps as cap_charts
-from lib.ui.charts import heat_map, over_time, rankings, theme
+from lib.ui.charts import heat_map, over_time, theme
 from lib.ui.charts.buckets import TimeSeries
 from lib.ui.parts import cards
 from lib.ui.usage.summary import STATUSES
@@ -74,11 +74,9 @@ def _cards(
     chosen: Chosen,
     actor: Actor,
 ) -> Iterator[Card]:
-    models = [(row.model, row) for row in loaders.cached(front_door().reports.by_model, wanted, actor=actor)]
-    both = f"both sources; {series.zone}"
-    yield Card("models", "Spend by model, USD", both, rankings.ranking(models, "model"))
     named = wanted.projects or projects
-    yield _cap_use(named[0], chosen, actor) if len(named) == 1 else _projects(wanted, both, actor)
+    if len(named) == 1:
+        yield _cap_use(named[0], chosen, actor)
     tokens = f"Tokens per {series.unit}, {over_time.tokens_unit(series)}"
     yield Card("tokens", tokens, f"{series.zone}{_cached(sums)}", over_time.tokens(series))
     yield _failures(series, sums)
@@ -90,13 +88,6 @@ def _cached(sums: Totals) -> str:
     """How much of the input came from the provider's cache."""
     found = share(sums.cached_input_tokens, sums.input_tokens)
     return f"; {found} of input cached" if found else ""
-
-
-def _projects(wanted: UsageFilter, note: str, actor: Actor) -> Card:
-    found = loaders.cached(front_door().reports.by_project, wanted, actor=actor).values()
-    rows = sorted(found, key=lambda row: (-row.total_nano, -row.calls, row.project))
-    drawn = rankings.ranking([(row.project, row) for row in rows], "project")
-    return Card("projects", "Spend by project, USD", note, drawn)
 
 
 def _failures(series: TimeSeries, sums: Totals) -> Card:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -48,6 +49,7 @@ def every_chart() -> dict[str, Chart]:
     failed = [DayRow(day=MONDAY, calls=9, error_calls=2, unknown_calls=1)]
     return {
         "spend": over_time.spend(bars(30)),
+        "keys": over_time.keys(bars(2), {"BYOK •••• x4Tz": ("byok", [CENT, 0])}),
         "tokens": over_time.tokens(bars(3)),
         "failures": over_time.failures(buckets.days(failed, "UTC", MONDAY), STATUSES),
         "models": rankings.ranking([("gpt-5", Totals(platform_nano=CENT, calls=1))], "model"),
@@ -292,6 +294,35 @@ def test_many_projects_are_summed_up_in_words_and_stand_each_in_the_table():
     assert list(drawn.columns["Project"])[-1] == "489 other projects"
     assert drawn.columns["Sum"][-1] == "$4.89 together"
     assert len(drawn.table["Project"]) == 500
+
+
+def test_those_behind_the_rows_that_were_read_are_summed_up_with_them():
+    rows = [(f"project-{number}", Totals(platform_nano=CENT, calls=1)) for number in range(50)]
+    rest = (450, Totals(platform_nano=450 * CENT, calls=450))
+    drawn = rankings.ranking(rows, "project", rest=rest)
+    assert list(drawn.columns["Project"])[-1] == "489 other projects"
+    assert drawn.columns["Sum"][-1] == "$4.89 together"
+
+
+def test_keys_keep_the_colour_of_their_source_and_the_tail_is_one_part():
+    spent = {"Platform •••• aaaa": ("platform", [3 * CENT, 0])} | {
+        f"BYOK •••• 000{number}": ("byok", [0, (9 - number) * CENT]) for number in range(8)
+    }
+    drawn = over_time.keys(bars(2), spent)
+    names = list(drawn.table)[1:-1]
+    assert names[0] == "BYOK •••• 0000"
+    assert names[-1] == "3 other keys"
+    assert drawn.table["Total"] == [0.03, 0.44]
+    assert [sum(drawn.table[name][bar] for name in names) for bar in (0, 1)] == pytest.approx([0.03, 0.44])
+    [slots] = {json.dumps(json.loads(each)) for each in slots_of(drawn)}
+    assert json.loads(slots)["Platform •••• aaaa"] == vega.PLATFORM
+    assert json.loads(slots)["BYOK •••• 0000"] == vega.BYOK
+
+
+def slots_of(drawn: Chart) -> list[str]:
+    """The word -> slot of its stacked bars, as they stand in the expression."""
+    found = [str(text) for text in parts(drawn.spec, "calculate") if str(text).endswith(")[datum.kind]")]
+    return [text.removeprefix("(").removesuffix(")[datum.kind]") for text in found]
 
 
 def test_those_who_are_summed_up_have_no_bar_that_makes_all_others_short():
