@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from lib import ambient
+from lib import ambient, logs
 from lib.access.auditlog import AuditLog
 from lib.access.members import Members
 from lib.access.project_changes import ProjectChanges
@@ -141,6 +141,8 @@ class Platform:
         if warning := ambient.key_warning():
             log.warning("%s", warning)
         platform = cls(settings, actor=actor)
+        if settings.log == "json":
+            logs.configure("json")
         if platform.actor.origin == Origin.WORKER:
             platform.serve_metrics()
         return platform

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from lib import addresses, ambient, certificates
+from lib import addresses, ambient, certificates, logs
 from lib.emails import clean_domain, clean_email
 from lib.errors import BadInput, SettingsError
 from lib.providers import ANTHROPIC, OPENAI, known
@@ -223,6 +223,10 @@ class Settings(BaseSettings):
         None,
         validation_alias="QODEX_METRICS_ADDRESS",
         description="where Prometheus may read this process, `127.0.0.1:9464` for one. None: no metrics",
+    )
+
+    log: logs.Form = Field(
+        "text", validation_alias="QODEX_LOG", description="how processes write their log: `text` or `json`"
     )
 
     is_sample: ClassVar[bool] = False

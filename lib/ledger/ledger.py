@@ -32,6 +32,7 @@ from lib.ledger import ceilings, key_health, run_limits
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.key_selector import RUN, KeySelector, Payer
 from lib.ledger.opened import OpenCall
+from lib.ledger.settled_calls import note_settled
 from lib.ledger.settled_event import settled_event
 from lib.ledger.settlement_queue import SETTLE_SECONDS, SettlementQueue
 from lib.metrics import meters
@@ -184,7 +185,7 @@ class Ledger:
                 # Two settled a call at once whose open row was lost: the other one's row is there by now.
                 row = self._settle(call, outcome)
         if row is not None:
-            meters.count_call(row.provider, row.source, row.status, is_known=row.cost_nano is not None)
+            note_settled(row)
 
     def release(self, run_id: str, event_id: str, *, why: str | None = None) -> None:
         """Take back an opening: nothing was sent, so there is no usage row and nothing stays reserved.

@@ -26,6 +26,7 @@ LAYERS = [
         "emails",
         "errors",
         "interruption",
+        "logs",
         "metrics",
         "providers",
         "secret",

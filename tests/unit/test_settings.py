@@ -20,6 +20,7 @@ from lib.settings import ROOT, Settings
 VARIABLES = {
     "QODEX_SMTP_URL",
     "QODEX_MAIL_FROM",
+    "QODEX_LOG",
     "QODEX_METRICS_ADDRESS",
     "QODEX_NOTIFY_PRIVATE_HOSTS",
     "DATABASE_URL",

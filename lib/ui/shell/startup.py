@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 from streamlit import config, file_util
 
-from lib import ambient
+from lib import ambient, logs
 from lib.db.health import describe
 from lib.errors import QodexError, SettingsError
 from lib.llm.http import install_log_redaction
@@ -134,12 +134,15 @@ def check() -> None:
 
 
 def _start() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    settings = _settings()
+    logs.configure(settings.log if settings else "text")
     for noisy in ("httpx2", "httpcore2", *known.packages, "alembic", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     install_log_redaction(everywhere=True)
     for name in _WARM:
         import_module(name)
+    if settings and settings.log == "json":
+        logs.write_json()  # also those of Streamlit's parts, which each have a handler
     # What is loaded for good need not be looked at each time that garbage is collected.
     gc.collect()
     gc.freeze()
