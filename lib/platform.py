@@ -16,6 +16,7 @@ from lib.access.members import Members
 from lib.access.project_changes import ProjectChanges
 from lib.access.projects import Projects
 from lib.access.roles import Actor, Origin, local_administrator
+from lib.access.saved_views import SavedViews
 from lib.alerts import thresholds, triggers
 from lib.caps.plans import Plans
 from lib.caps.reading import CapsView
@@ -98,6 +99,7 @@ class Platform:
         self.projects = Projects(self.database, ProjectSeals(self.database, self.keyring))
         self.project_changes = ProjectChanges(self.database, rollups.day_start)
         self.members = Members(self.database)
+        self.saved_views = SavedViews(self.database)
         self.audit = AuditLog(self.database)
         self.keys = Keys(self.database, store, self.projects, settings, self.actor)
         self.caps = CapsView(self.database, self.actor)

@@ -17,7 +17,7 @@ from lib.access.roles import Action, Actor
 from lib.clock import Micros
 from lib.db import Database
 from lib.db.alert_tables import ALERT_TABLES
-from lib.db.tables import members, project_labels, projects, provider_keys, runs, usage_events
+from lib.db.tables import members, project_labels, projects, provider_keys, runs, saved_views, usage_events
 from lib.errors import BadInput
 
 _LABEL = re.compile(r"[a-z][a-z0-9_.-]{0,39}")
@@ -92,7 +92,8 @@ class ProjectChanges:
                 raise BadInput(
                     f"The project {slug} has calls, runs or keys: its history stays. Archive it instead."
                 )
-            connection.execute(delete(members).where(members.c.scope == before.id))
+            for table in (members, saved_views):  # which stand for more than projects, too
+                connection.execute(delete(table).where(table.c.scope == before.id))
             for table in ALERT_TABLES:  # which stand for the platform as well, so no foreign key does it
                 connection.execute(delete(table).where(table.c.project_id == before.id))
             connection.execute(delete(projects).where(projects.c.id == before.id))

@@ -39,6 +39,7 @@ class Action(StrEnum):
     ASK_FOR_CAPS = "ask for more room for this project"
     MANAGE_MEMBERS = "change this project's members"
     CHANGE_PROJECT = "change this project's title and labels, archive or restore it"
+    SHARE_VIEWS = "save views for this project's members"
     SET_ALERTS = "change this project's alerts"
     SET_PLATFORM_ALERTS = "change the platform's alerts"
     CREATE_PROJECT = "create projects"
@@ -58,6 +59,7 @@ NEEDED: Mapping[Action, Role] = {
     Action.ASK_FOR_CAPS: Role.LEAD,
     Action.MANAGE_MEMBERS: Role.LEAD,
     Action.CHANGE_PROJECT: Role.LEAD,
+    Action.SHARE_VIEWS: Role.LEAD,
     Action.SET_ALERTS: Role.LEAD,
     Action.SET_PLATFORM_ALERTS: Role.ADMIN,
     Action.CREATE_PROJECT: Role.ADMIN,

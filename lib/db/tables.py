@@ -45,6 +45,7 @@ from lib.db.rollup_tables import (
     usage_hourly_totals,
     usage_models,
 )
+from lib.db.view_tables import saved_views
 
 __all__ = [
     "EVENT_STATUSES",
@@ -58,6 +59,7 @@ __all__ = [
     "alert_states",
     "metadata",
     "rollup_zone",
+    "saved_views",
     "usage_daily",
     "usage_daily_caching",
     "usage_daily_models",

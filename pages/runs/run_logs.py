@@ -9,10 +9,12 @@ import streamlit as st
 from lib.access.roles import Action
 from lib.errors import RunUnknown
 from lib.formatting import count
-from lib.ui.base import address, filters, paging, wrong_links
+from lib.ui.base import address, filters, notices, paging, wrong_links
 from lib.ui.base.filters import Chosen
+from lib.ui.base.navigation import RUN_LOGS
 from lib.ui.parts import cards
 from lib.ui.runs import run_card, run_list
+from lib.ui.shell import saved_views
 from lib.ui.shell.page_context import PageContext, page
 
 
@@ -25,6 +27,8 @@ def main() -> None:
     with st.container(horizontal=True, gap="xsmall"):
         wanted = run_list.choose(visit.slugs, chosen)
         address.draw_reset(run_list.FILTERS)
+    with head.right:
+        saved_views.draw(RUN_LOGS, visit)
     live = " · updates live" if run_list.is_live(chosen) else ""
     head.context(f"{run_list.which(wanted, len(visit.slugs))} · {chosen.label}{live}")
     rows, total = visit.platform.runs.list(wanted, actor=visit.actor)
@@ -40,7 +44,7 @@ def main() -> None:
     else:
         cards.empty("No runs match. Choose a longer period, or reset the filters.")
     _chosen_run(visit, chosen)
-    if live:
+    if live and not notices.is_any_open():
         run_list.watch(wanted, (rows, total))
 
 

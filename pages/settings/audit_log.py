@@ -11,7 +11,9 @@ from lib.access.roles import Action
 from lib.formatting import count
 from lib.ui.audit import audit_list
 from lib.ui.base import address, filters, paging, wrong_links
+from lib.ui.base.navigation import AUDIT_LOG
 from lib.ui.parts import cards
+from lib.ui.shell import saved_views
 from lib.ui.shell.guards import acting_later
 from lib.ui.shell.page_context import PageContext, page
 
@@ -26,6 +28,8 @@ def main() -> None:
     with st.container(horizontal=True, gap="xsmall"):
         wanted = audit_list.choose(visit.slugs, log.actors(actor=visit.actor), chosen)
         address.draw_reset(audit_list.FILTERS)
+    with head.right:
+        saved_views.draw(AUDIT_LOG, visit)
     head.context(f"Append-only: no row is ever changed or deleted here · {chosen.label}")
     rows, total = log.list(wanted, actor=visit.actor)
     if paging.beyond(total, audit_list.PAGE_ROWS):

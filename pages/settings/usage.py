@@ -6,11 +6,12 @@ import streamlit as st
 
 from lib.formatting import count
 from lib.ui.base import address, filters, loaders, wrong_links
+from lib.ui.base.navigation import USAGE
 from lib.ui.base.server import front_door
 from lib.ui.charts import buckets
 from lib.ui.overview.first_steps import draw_no_project
 from lib.ui.parts import cards, changes_card, spend_card
-from lib.ui.shell import live
+from lib.ui.shell import live, saved_views
 from lib.ui.shell.guards import guard
 from lib.ui.usage import caching_card, export_card, group_card, summary, usage_calls, usage_charts
 
@@ -28,6 +29,8 @@ with head.right:
 with st.container(horizontal=True, gap="xsmall"):
     wanted = summary.choose(projects, chosen, viewer.actor)
     address.draw_reset(summary.FILTERS)
+with head.right:
+    saved_views.draw(USAGE, viewer)
 wrong_links.draw()
 head.context(f"{summary.which(wanted, len(projects))} · {chosen.label}{live.note(chosen)}")
 

@@ -10,12 +10,12 @@ from lib.access.roles import Action
 from lib.formatting import count
 from lib.reports.models import UsageFilter
 from lib.ui.base import filters, loaders, notices, wrong_links
-from lib.ui.base.navigation import in_sample
+from lib.ui.base.navigation import OVERVIEW, in_sample
 from lib.ui.base.server import front_door
 from lib.ui.charts import buckets
 from lib.ui.overview import attention, first_steps, metrics, project_page, table
 from lib.ui.parts import cards, changes_card, forecast, spend_card
-from lib.ui.shell import live, new_project
+from lib.ui.shell import live, new_project, saved_views
 from lib.ui.shell.guards import guard
 
 viewer = guard()
@@ -36,6 +36,7 @@ if not projects or not platform.reports.any_call(actor=viewer.actor):
 with head.right, st.container(horizontal=True, horizontal_alignment="right", gap="xsmall"):
     labels = filters.choose_labels(loaders.cached(platform.reports.filter_options, actor=viewer.actor).labels)
     chosen = filters.choose_period()
+    saved_views.draw(OVERVIEW, viewer)
 wrong_links.draw()
 wanted = UsageFilter(
     labels=labels, since=chosen.period.since, until=chosen.period.until, zone=chosen.zone.key
@@ -83,6 +84,6 @@ else:
     cards.empty("No project of that name.")
 
 new_project.draw()
-if not notices.is_open(new_project.DIALOG):
-    only = frozenset(project.slug for project in projects) if labels else None
-    live.watch(wanted, chosen, state=partial(table.state_of_now, only=only), seen=table.state_shown(statuses))
+
+only = frozenset(project.slug for project in projects) if labels else None
+live.watch(wanted, chosen, state=partial(table.state_of_now, only=only), seen=table.state_shown(statuses))

@@ -38,6 +38,9 @@ def click_in(page: Page, element: Locator, x: float, y: float) -> None:
     """A click so far right of and below an element's corner, once it is drawn."""
     box = when_drawn(page, element).bounding_box()
     assert box
+    # A hand comes from somewhere: a table that has not seen it coming does not take its click.
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    page.wait_for_timeout(200)
     page.mouse.click(box["x"] + x, box["y"] + y)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
+from urllib.parse import parse_qs, urlencode
 
 import streamlit as st
 
@@ -121,6 +122,28 @@ def clear(*names: str) -> None:
     _catch_up()
     for name in names:
         st.query_params.pop(name, None)
+    remember()
+
+
+_NO_FILTERS = ("page", "run", "sample", "came_back")
+
+
+def filters() -> str:
+    """What is chosen on the page, as the query of an address: no page of a list, no opened run."""
+    return urlencode(
+        [
+            (name, value)
+            for name, values in sorted(_all().items())
+            for value in values
+            if name not in _NO_FILTERS
+        ]
+    )
+
+
+def open_filters(query: str) -> None:
+    """For a callback: make these the choices of the page, in one step."""
+    kept = {name: values for name, values in _all().items() if name == "sample"}
+    st.query_params.from_dict(parse_qs(query) | kept)
     remember()
 
 

@@ -68,6 +68,11 @@ def is_open(name: str) -> bool:
     return bool(st.session_state.get(_OPEN) == name)
 
 
+def is_any_open() -> bool:
+    """Whether somebody is typing into a dialog: the page around it does not run by itself then."""
+    return _OPEN in st.session_state
+
+
 def draw_dialog_again() -> None:
     """Run the open dialog again, and the page around it only where the page runs anyway."""
     try:

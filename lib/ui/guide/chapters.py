@@ -14,6 +14,7 @@ CHAPTERS: Mapping[str, str] = {
     "caps": "Caps",
     "usage": "Reading Overview and Usage",
     "alerts": "Alerts",
+    "views": "Views and links",
     "exports": "Exports and imports",
     "workers": "Writing a worker",
     "operators": "For operators",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -39,6 +39,7 @@ from lib.ui.parts.forecast import cap_forecasts, short
 from lib.vault.states import KeyState
 
 _SHORT = 3
+_NAME = "overview:project"
 _FULL = 100
 _WORTH_A_FORECAST = 30
 _MOST_FORECASTS = 20
@@ -160,6 +161,9 @@ def draw_table(
     def leave(row: int) -> None:
         go(USAGE, project=found[row].project.slug)
 
+    def leave_by_name() -> None:
+        leave(st.session_state[_NAME].row)
+
     columns = _columns(found, unit)
     columns["Reaches its cap"] = [short(forecasts.get(each.project.slug), zone) for each in found]
     # A line of a day or two says nothing, and hours are not known of each project.
@@ -174,16 +178,20 @@ def draw_table(
         placeholder="",
         alt=alt,
         column_order=[name for name in columns if shown.get(name, True)],
-        column_config=_config(columns, f"Per {unit}"),
+        column_config=_config(columns, leave_by_name, f"Per {unit}"),
     )
 
 
-def _config(columns: Mapping[str, Sequence[Any]], bars: str) -> dict[str, Any]:
+def _config(columns: Mapping[str, Sequence[Any]], leave: Callable[[], None], bars: str) -> dict[str, Any]:
     """How each column is drawn. ``bars``: the one with the course of the period."""
     payers = list(dict.fromkeys(name for cell in columns["Paid by"] for name in cell))
     return {
-        "Project": st.column_config.TextColumn(
+        "Project": st.column_config.ButtonColumn(  # as text it would be grey, being pinned
+            type="tertiary",
+            alignment="left",
             pinned=True,
+            key=_NAME,
+            on_click=leave,
             help="A row opens the project's Usage",
             width=width_of("Project", *columns["Project"]),
         ),

@@ -35,7 +35,8 @@ def header(title: str) -> Header:
     row = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
     left = row.container(gap=None, width="content")
     left.title(title, anchor=False, width="content")
-    return Header(left, row.container(width="content"))
+    right = row.container(horizontal=True, horizontal_alignment="right", width="content", gap="xsmall")
+    return Header(left, right)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import streamlit as st
 from lib.access.roles import Actor
 from lib.clock import SECOND
 from lib.reports.models import UsageFilter
-from lib.ui.base import address
+from lib.ui.base import address, notices
 from lib.ui.base.filters import Chosen
 from lib.ui.base.loaders import SECONDS_KEPT
 from lib.ui.base.server import front_door, now
@@ -37,7 +37,7 @@ def watch(
     seen: object = None,
 ) -> None:
     """Draw last. ``state``: what else there is of now; the page runs again when that is not what was ``seen``."""
-    if _lasts(chosen):
+    if _lasts(chosen) and not notices.is_any_open():
         st.session_state[_DRAWN] = True
         _watch(wanted, chosen, state, seen)
 

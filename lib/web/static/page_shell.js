@@ -25,6 +25,32 @@
         new MutationObserver(look).observe(document.body, { childList: true, subtree: true, characterData: true });
     });
 
+    // One step of a person is one entry of the history: what a page adds to its address by itself, or in several
+    // pieces, replaces that entry, so that Back leads to where one was.
+    let step = false;
+    for (const kind of ["pointerdown", "keydown"]) document.addEventListener(kind, () => { step = true; }, true);
+    window.addEventListener("popstate", () => { step = false; }, true);
+    const push = window.history.pushState.bind(window.history);
+    window.history.pushState = (state, title, url) => {
+        if (step && new URL(url, window.location.href).href !== window.location.href) push(state, title, url);
+        else window.history.replaceState(state, title, url);
+        step = false;
+    };
+
+    // The address holds all that is chosen, so it is what one sends to a colleague.
+    document.addEventListener("click", (event) => {
+        const label = event.target instanceof Element && event.target.closest(".st-key-copy-link button")?.querySelector("p");
+        if (!label) return;
+        const was = label.textContent;
+        const say = (words) => {
+            label.textContent = words;
+            setTimeout(() => { label.textContent = was; }, 2_500);
+        };
+        const refused = () => say("Copy it from the address bar");
+        if (!navigator.clipboard) refused();
+        else navigator.clipboard.writeText(window.location.href).then(() => say("Link copied"), refused);
+    }, true);
+
     // A row of a table that opens rows (``tables.row_opens``; without its checkboxes, page_shell.css) opens by a click
     // anywhere in it and by Enter: both choose the row in which the table's own cursor stands, as Shift and Space do.
     const inTable = (event) => event.target instanceof Element
@@ -46,6 +72,7 @@
         if (!table || !event.target.closest(".dvn-scroller") || event.detail > 1 || moved > 5) return;
         const [cells, header] = table.querySelectorAll(".dvn-underlay canvas");
         if (event.clientY < header.getBoundingClientRect().bottom) return;
+        if (cells.style.cursor === "pointer") return;  // on a button in a cell, which opens the row by itself
         setTimeout(() => choose(cells), 0);  // once the table itself has moved its cursor there
     });
 })();

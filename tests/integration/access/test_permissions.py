@@ -130,6 +130,10 @@ FUNCTIONS: dict[str, tuple[Action, Act]] = {
         Action.CHANGE_PROJECT,
         lambda it, slug, who: it.project_changes.describe(slug, labels={"team": "a"}, actor=who),
     ),
+    "share a view": (
+        Action.SHARE_VIEWS,
+        lambda it, slug, who: it.saved_views.save("Ours", page="usage", query="", slug=slug, actor=who),
+    ),
     "archive the project": (
         Action.CHANGE_PROJECT,
         lambda it, slug, who: it.project_changes.archive(slug, actor=who),
