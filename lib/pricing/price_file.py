@@ -7,7 +7,8 @@ A JSON file of prices in USD per million tokens, by provider and model, each wit
                   "my-model": {"input": "1.25", "output": "10", "context_window": 128000}}}
 
 Numbers may be text or plain; only ``input`` is needed. Without ``from`` a price holds for all time; before the first
-day the table's price does. Without ``cached_input`` or ``cache_write`` those tokens cost what input costs; without
+day the table's price does. Without ``cached_input`` or ``cache_write`` those tokens cost what input costs; without ``cache_write_1h`` the price of
+what is kept for an hour is unknown; without
 ``output`` the model has no output tokens (embeddings). A price holds at the standard tier and at whatever host calls
 go to. Names are whole and case does not matter. A file of before, with models and no providers around them, is
 read as the default provider's.
@@ -31,7 +32,7 @@ from lib.providers import DEFAULT
 
 VARIABLE = "QODEX_PRICES_FILE"
 EXAMPLE = f'{{"{DEFAULT}": {{"my-model": [{{"from": "2026-01-01", "input": "1.25", "output": "10"}}]}}}}'
-_PRICES = ("input", "cached_input", "cache_write", "output")
+_PRICES = ("input", "cached_input", "cache_write", "cache_write_1h", "output")
 _FIELDS = frozenset({*_PRICES, "context_window", "from"})
 _DEAREST = Decimal(1_000_000)
 _NANO_PLACES = -9
@@ -48,6 +49,7 @@ class FilePrice:
     context_window: int | None
     starts: date | None = None
     """The first day (UTC) on which it holds; None for all time."""
+    cache_write_1h: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def _rates(price: FilePrice) -> Rates:
         input=whole,
         cached=whole if price.cached_input is None else Rate(price.cached_input),
         cache_write=whole if price.cache_write is None else Rate(price.cache_write),
-        cache_write_1h=None,
+        cache_write_1h=None if price.cache_write_1h is None else Rate(price.cache_write_1h),
         output=None if price.output is None else Rate(price.output),
     )
 
@@ -191,6 +193,7 @@ def _entry(name: str, entry: object) -> FilePrice:
         output=prices["output"],
         context_window=_window(name, entry.get("context_window")),
         starts=_day(name, entry.get("from")),
+        cache_write_1h=prices["cache_write_1h"],
     )
 
 
