@@ -139,6 +139,20 @@ class Keys:
         """All that may be shown of the key of every project that the actor may see, by slug."""
         return self._store.describe_all(actor=actor or self._actor, provider=provider)
 
+    def describe_each(self, slug: str, *, actor: Actor | None = None) -> list[KeyState]:
+        """All that may be shown of the project's key of each provider, the first one first."""
+        names = [each.facts.name for each in registry.live()]
+        return [self.describe(slug, actor=actor, provider=name) for name in names]
+
+    def describe_others(self, *, actor: Actor | None = None) -> dict[str, list[KeyState]]:
+        """The keys in use of all providers but the first one, of every project that the actor may see, by slug."""
+        names = [each.facts.name for each in registry.live() if each.facts.name != DEFAULT]
+        return self._store.describe_own(actor=actor or self._actor, providers=names)
+
+    def platform_states(self) -> list[PlatformKeyState]:
+        """Whether the platform-funded key of each provider is there, and how it fails if it does."""
+        return [self.platform_state(each.facts.name) for each in registry.live()]
+
     def resolve(self, slug: str, *, provider: str = DEFAULT) -> ResolvedKey:
         """The key for the next call; ``.secret.reveal()`` gives the text. Raises KeyLocked, KeyMissing."""
         return self._store.resolve(slug, provider=provider)

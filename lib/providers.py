@@ -85,7 +85,7 @@ class _Known:
         self.packages = frozenset().union(*(each.packages for each in self.facts.values()))
 
 
-known = _Known(OPENAI)
+known = _Known(OPENAI, ANTHROPIC)
 
 
 def title(name: str) -> str:

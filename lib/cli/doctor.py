@@ -24,6 +24,7 @@ from lib.ledger.open_calls import count_open_calls
 from lib.pricing import table
 from lib.pricing.amounts import usd
 from lib.pricing.prices import PriceBook
+from lib.providers import known
 from lib.settings import Settings
 from lib.vault.keys import KeyStore
 from lib.vault.masters import Keyring, load_keyring
@@ -112,13 +113,16 @@ def _keys(session: Session, settings: Settings, database: Database) -> Iterator[
         yield Finding(
             "master keys", "ok" if first else "note", first or "none; no project can be created, no key saved"
         )
-    states = KeyStore(database, ring, settings.platform_keys).describe_all(actor=session.actor)
-    saved = {slug: state for slug, state in states.items() if state.version}
-    locked = {slug: state for slug, state in states.items() if state.status == "locked"}
+    store = KeyStore(database, ring, settings.platform_keys)
+    states = [store.describe_all(actor=session.actor, provider=name) for name in known.facts]
+    saved = {slug for found in states for slug, state in found.items() if state.version}
+    locked = {slug: state for found in states for slug, state in found.items() if state.status == "locked"}
     for slug, state in sorted(locked.items()):
         yield Finding("keys", "broken", f"{slug}: {state.lock_reason}")
     if not locked:
-        yield Finding("keys", "ok", f"{len(saved)} of {len(states)} projects have a key, all can be opened")
+        yield Finding(
+            "keys", "ok", f"{len(saved)} of {len(states[0])} projects have a key, all can be opened"
+        )
     yield _seals(database)
 
 
@@ -165,6 +169,10 @@ def _names(files: list[Path]) -> str:
 def _upstreams(settings: Settings) -> Iterator[Finding]:
     from lib.llm import registry  # noqa: PLC0415 - takes a while to load
 
+    if not settings.platform_keys:
+        none = "none; projects without a key of their own cannot make calls"
+        yield Finding("platform key", "note", none)
+        return
     for provider in registry.live():
         yield _sentence("upstream", partial(_platform_key, provider, settings))
 
@@ -175,7 +183,9 @@ def _platform_key(provider: Provider, settings: Settings) -> Finding:
     title = provider.facts.title
     key = settings.provider(provider.facts.name).key
     if key is None:
-        return Finding("platform key", "note", "none; projects without a key of their own cannot make calls")
+        return Finding(
+            "platform key", "ok", f"none for {title}: only projects with a key of their own call it"
+        )
     name = f"platform key •••• {key.last4}"
     try:
         result = check_key(provider, key, settings)

@@ -18,17 +18,25 @@ from lib.cli.output import (
 )
 from lib.cli.session import Session
 from lib.errors import BadInput, KeyUnusable, QodexError
-from lib.providers import DEFAULT, title
+from lib.providers import DEFAULT, known, title
 from lib.secret import Secret
 from lib.vault.states import KeyState
 
 _LARGEST_INPUT = 64 * 1024
 _BROKEN = {"failing", "locked"}
-_TITLE = title(DEFAULT)
+_NAMES = list(known.facts)
+_TITLES = " or ".join(facts.title for facts in known.facts.values())
+provider_option = click.option(
+    "--provider",
+    type=click.Choice(_NAMES),
+    default=DEFAULT,
+    show_default=True,
+    help="Whose key it is.",
+)
 
 
 @click.group(
-    help=f"The {_TITLE} keys of projects. No command shows more of a key than its last four characters."
+    help=f"The {_TITLES} keys of projects. No command shows more of a key than its last four characters."
 )
 def keys() -> None:
     """Everything about the keys of projects."""
@@ -36,38 +44,40 @@ def keys() -> None:
 
 @keys.command(
     "set",
-    help=f"""Check a key with {_TITLE} and put it in use. The key is read from standard input.
+    help=f"""Check a key with its provider ({_TITLES}) and put it in use. The key is read from standard input.
 
     A key that cannot be used now (no money, this address not allowed) replaces one that works only if you say so:
     when asked at a terminal, or with --yes.
     """,
 )
 @click.argument("slug")
+@provider_option
 @yes_option
 @click.pass_obj
-def save(session: Session, slug: str, *, yes: bool) -> None:
+def save(session: Session, slug: str, provider: str, *, yes: bool) -> None:
     """Save a key."""
-    keys, typed = session.platform.keys, _typed_key()
+    keys, typed = session.platform.keys, _typed_key(provider)
     try:
-        state = keys.save(slug, typed.reveal(), actor=session.actor, accept_unusable=yes)
+        state = keys.save(slug, typed.reveal(), actor=session.actor, accept_unusable=yes, provider=provider)
     except KeyUnusable as problem:
         if not sys.stdin.isatty():
             raise BadInput(f"{problem.sentence} To do so, say --yes.") from None
         say(problem.message)
         click.confirm("The key in use works. Replace it all the same?", abort=True, err=True)
-        state = keys.save(slug, typed.reveal(), actor=session.actor, accept_unusable=True)
-    say(f"{slug} uses its own key •••• {state.last4} from its next call on.")
+        state = keys.save(slug, typed.reveal(), actor=session.actor, accept_unusable=True, provider=provider)
+    say(f"{slug} uses its own {title(provider)} key •••• {state.last4} from its next call on.")
     if state.status == "warning":
         say(f"Warning: {state.check_message}")
 
 
 @keys.command("show")
 @click.argument("slug")
+@provider_option
 @json_option
 @click.pass_obj
-def show(session: Session, slug: str, *, as_json: bool) -> None:
+def show(session: Session, slug: str, provider: str, *, as_json: bool) -> None:
     """Show whose key a project uses and how it is doing."""
-    state = session.platform.keys.describe(slug, actor=session.actor)
+    state = session.platform.keys.describe(slug, actor=session.actor, provider=provider)
     if as_json:
         show_json(_public(state))
     else:
@@ -76,35 +86,39 @@ def show(session: Session, slug: str, *, as_json: bool) -> None:
 
 @keys.command(
     "check",
-    help=f"Ask {_TITLE} about a saved key again. The exit status is 1 where one fails or cannot be checked.",
+    help="Ask its provider about a saved key again. The exit status is 1 where one fails or cannot be checked.",
 )
 @click.argument("slug", required=False)
-@click.option("--all", "every", is_flag=True, help="Check the keys of all projects.")
+@provider_option
+@click.option("--all", "every", is_flag=True, help="Check the keys of all projects, of every provider.")
 @json_option
 @click.pass_obj
-def check(session: Session, slug: str | None, *, every: bool, as_json: bool) -> None:
+def check(session: Session, slug: str | None, provider: str, *, every: bool, as_json: bool) -> None:
     """Check saved keys."""
     if every == (slug is not None):
         raise click.UsageError("Name one project, or say --all.")
-    slugs = [slug] if slug else _with_keys(session)
-    states = [state for each in slugs if (state := _checked(session, each))]
+    wanted = [(slug, provider)] if slug else _with_keys(session)
+    states = [state for each in wanted if (state := _checked(session, *each))]
     if as_json:
         public = [_public(state) for state in states]
         show_json(public if every else public[0] if public else None)
     else:
-        rows = [(state.project, state.last4, state.status, _trouble(state)) for state in states]
-        show_table(("project", "last4", "status", "why"), rows)
-    if len(states) < len(slugs) or any(state.status in _BROKEN for state in states):
+        rows = [
+            (state.project, state.provider, state.last4, state.status, _trouble(state)) for state in states
+        ]
+        show_table(("project", "provider", "last4", "status", "why"), rows)
+    if len(states) < len(wanted) or any(state.status in _BROKEN for state in states):
         click.get_current_context().exit(1)
 
 
 @keys.command("remove")
 @click.argument("slug")
+@provider_option
 @yes_option
 @click.pass_obj
-def remove(session: Session, slug: str, *, yes: bool) -> None:
+def remove(session: Session, slug: str, provider: str, *, yes: bool) -> None:
     """Destroy a project's key. Its calls are platform-funded again, and its caps apply."""
-    state = session.platform.keys.describe(slug, actor=session.actor)
+    state = session.platform.keys.describe(slug, actor=session.actor, provider=provider)
     if state.version == 0 and state.status != "locked":
         say(f"{slug} has no key of its own; nothing was changed.")
         return
@@ -112,24 +126,29 @@ def remove(session: Session, slug: str, *, yes: bool) -> None:
         which = f"the key •••• {state.last4}" if state.version else "what is left of its key"
         question = f"{slug} will use the platform-funded key, and its caps apply. Remove {which}?"
         click.confirm(question, abort=True, err=True)
-    session.platform.keys.remove(slug, actor=session.actor, expected_version=state.version)
+    session.platform.keys.remove(slug, actor=session.actor, expected_version=state.version, provider=provider)
     say(f"Removed. {slug} uses the platform-funded key from its next call on.")
 
 
-def _typed_key() -> Secret:
+def _typed_key(provider: str) -> Secret:
     if sys.stdin.isatty():
-        return Secret(str(click.prompt(f"{_TITLE} API key", hide_input=True, err=True)))
+        return Secret(str(click.prompt(f"{title(provider)} API key", hide_input=True, err=True)))
     return Secret(sys.stdin.buffer.read(_LARGEST_INPUT).decode("utf-8", "replace"))
 
 
-def _with_keys(session: Session) -> list[str]:
-    states = session.platform.keys.describe_all(actor=session.actor)
-    return sorted(slug for slug, state in states.items() if state.version or state.status == "locked")
+def _with_keys(session: Session) -> list[tuple[str, str]]:
+    found = [
+        (slug, name)
+        for name in _NAMES
+        for slug, state in session.platform.keys.describe_all(actor=session.actor, provider=name).items()
+        if state.version or state.status == "locked"
+    ]
+    return sorted(found, key=lambda each: (each[0], _NAMES.index(each[1])))
 
 
-def _checked(session: Session, slug: str) -> KeyState | None:
+def _checked(session: Session, slug: str, provider: str) -> KeyState | None:
     try:
-        return session.platform.keys.check(slug, actor=session.actor)
+        return session.platform.keys.check(slug, actor=session.actor, provider=provider)
     except QodexError as problem:
         say(f"{slug}: {problem.sentence}")
         return None

@@ -7,6 +7,7 @@ import click
 from lib.access.projects import DEFAULT_PLAN, POLICIES, Project
 from lib.cli.output import clock_time, json_option, plain, say, show_json, show_table
 from lib.cli.session import Session
+from lib.providers import DEFAULT, known, title
 
 
 @click.group()
@@ -57,6 +58,13 @@ def show_all(session: Session, *, as_json: bool) -> None:
 @click.option(
     "--on-key-failure", type=click.Choice(POLICIES), help="Stop, or go on with the platform-funded key."
 )
+@click.option(
+    "--provider",
+    type=click.Choice(list(known.facts)),
+    default=DEFAULT,
+    show_default=True,
+    help="Whose key --on-key-failure is about.",
+)
 @click.option("--plan", help="What it may spend on the platform key.")
 @click.option("--name", help="Its title.")
 @click.option(
@@ -71,6 +79,7 @@ def change(
     session: Session,
     slug: str,
     on_key_failure: str | None,
+    provider: str,
     plan: str | None,
     name: str | None,
     labels: tuple[str, ...],
@@ -89,22 +98,23 @@ def change(
     if plan is not None:
         say(f"{projects.set_plan(slug, plan, actor=session.actor).slug} is on the plan {plan}.")
     if on_key_failure is not None:
-        projects.set_policy(slug, on_key_failure, actor=session.actor)
+        projects.set_policy(slug, on_key_failure, actor=session.actor, provider=provider)
         what = "stop" if on_key_failure == "stop" else "go on with the platform-funded key"
-        say(f"When the key of {slug} fails, its calls {what}.")
+        say(f"When the {title(provider)} key of {slug} fails, its calls {what}.")
 
 
 @projects.command("archive")
 @click.argument("slug")
-@click.option("--destroy-key", is_flag=True, help="Remove the project's own key, too.")
+@click.option("--destroy-key", is_flag=True, help="Remove the project's own keys, too.")
 @click.pass_obj
 def archive(session: Session, slug: str, *, destroy_key: bool) -> None:
     """Let a project take no more runs; its history and exports stay."""
     session.platform.project_changes.archive(slug, actor=session.actor)
     say(f"{slug} is archived.")
     if destroy_key:
-        session.platform.keys.remove(slug, actor=session.actor)
-        say("Its key was destroyed.")
+        for state in session.platform.keys.describe_each(slug, actor=session.actor):
+            session.platform.keys.remove(slug, actor=session.actor, provider=state.provider)
+        say("Its keys were destroyed.")
 
 
 @projects.command("restore")

@@ -11,15 +11,17 @@ from lib import providers
 from lib.errors import BadInput
 from lib.ledger.ledger import Ledger
 from lib.ledger.settlement_queue import Hold
+from lib.llm.anthropic.clients import MeteredAnthropic, MeteredAsyncAnthropic
+from lib.llm.anthropic.provider import Anthropic
 from lib.llm.openai.clients import MeteredAsyncOpenAI, MeteredOpenAI
 from lib.llm.openai.provider import OpenAI
 from lib.llm.provider import Provider
 from lib.runs.lifecycle import StartedRun
 from lib.settings import Settings
 
-_LIVE: dict[str, Provider] = {each.facts.name: each for each in (OpenAI(),)}
+_LIVE: dict[str, Provider] = {each.facts.name: each for each in (OpenAI(), Anthropic())}
 
-PLANNED = {"anthropic": ("Anthropic", "Claude"), "google": ("Google", "Gemini")}
+PLANNED = {"google": ("Google", "Gemini")}
 """Titles of the providers that are shown as planned, and of their models, by the provider's name."""
 
 
@@ -39,7 +41,8 @@ def provider(name: str) -> Provider:
 def _not_live(name: str) -> str:
     only = f"Only {titles()} keys can be saved so far"
     planned = " and ".join(title for title, _ in PLANNED.values())
-    return f"{only}; {planned} are planned." if name in PLANNED else f"{only}."
+    verb = "is" if len(PLANNED) == 1 else "are"
+    return f"{only}; {planned} {verb} planned." if name in PLANNED else f"{only}."
 
 
 def title(name: str) -> str:
@@ -76,6 +79,18 @@ class Clients:
     def async_openai(self) -> MeteredAsyncOpenAI:
         """A genuine ``openai.AsyncOpenAI``: keys, caps and metering happen in its transport, for each request."""
         made: MeteredAsyncOpenAI = self.async_client("openai")
+        return made
+
+    @cached_property
+    def anthropic(self) -> MeteredAnthropic:
+        """A genuine ``anthropic.Anthropic``: keys, caps and metering happen in its transport, for each request."""
+        made: MeteredAnthropic = self.client("anthropic")
+        return made
+
+    @cached_property
+    def async_anthropic(self) -> MeteredAsyncAnthropic:
+        """A genuine ``anthropic.AsyncAnthropic``: keys, caps and metering happen in its transport, for each request."""
+        made: MeteredAsyncAnthropic = self.async_client("anthropic")
         return made
 
     def client(self, name: str) -> Any:

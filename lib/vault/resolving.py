@@ -6,7 +6,7 @@ where it is what was sealed (lib.vault.seals): a key whose row was exchanged, or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, select
@@ -56,6 +56,7 @@ _SHOWN = select(
     *_PROJECT, *(column for column in provider_keys.c if column.name != "project_id")
 ).select_from(_WITH_ITS_KEY)
 _SHOW = _SHOWN.where(projects.c.id == bindparam("project_id"))
+_OWN = _SHOWN.where(provider_keys.c.version.is_not(None))
 
 
 class KeyReader:
@@ -163,6 +164,17 @@ class KeyReader:
             for row in rows
             if allows(actor, Action.SEE_SPEND, row.project_id)
         }
+
+    def describe_own(self, *, actor: Actor, providers: Collection[str]) -> dict[str, list[KeyState]]:
+        """The keys of these providers that are in use, by the slug of each project that ``actor`` may see."""
+        found: dict[str, list[KeyState]] = {}
+        for provider in providers:
+            with self._database.read() as connection:
+                rows = connection.execute(_OWN, {"provider": provider}).all()
+            for row in rows:
+                if allows(actor, Action.SEE_SPEND, row.project_id):
+                    found.setdefault(row.slug, []).append(self._state(row, provider))
+        return found
 
     def _describe(self, connection: Connection, project_id: str, provider: str) -> KeyState:
         row = connection.execute(_SHOW, {"project_id": project_id, "provider": provider}).one()

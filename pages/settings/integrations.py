@@ -8,11 +8,12 @@ from lib.access.projects import Project
 from lib.access.roles import Action
 from lib.llm import registry
 from lib.llm.provider import Provider
-from lib.providers import DEFAULT, title
+from lib.providers import title
 from lib.ui.base import notices, wrong_links
 from lib.ui.base.navigation import GUIDE, USAGE, link
 from lib.ui.base.wording import badge, escape
 from lib.ui.integrations import call_dialog, key_actions, key_entry, key_panel
+from lib.ui.integrations.key_panel import Payer
 from lib.ui.parts import cards
 from lib.ui.shell.page_context import PageContext, page
 from lib.vault.states import KeyState
@@ -27,36 +28,42 @@ def main() -> None:
     wrong_links.draw()
     head.context(f"Services that the runs of {escape(project.slug)} use")
     keys = visit.platform.keys
-    provider = registry.provider(DEFAULT)
-    state = keys.describe(project.slug, actor=visit.actor, provider=DEFAULT)
-    funding = keys.platform_state(DEFAULT)
-    funded = funding.status != "none"
-    wrong = key_panel.attention_of(project, state, funding, visit.actor, visit.zone)
+    states = keys.describe_each(project.slug, actor=visit.actor)
+    fundings = keys.platform_states()
+    wrong = key_panel.attention_of(project, states, fundings, visit.actor, visit.zone)
     cards.attention(wrong, titled=False)
     st.header("LLM", anchor=False)
-    left, right = st.columns([8, 5], gap="small")
-    with left, cards.card(height="stretch"):
-        _key(visit, provider, project, state, funded=funded)
-    with right, cards.card(height="stretch"):
-        _policy(visit, project, state) if state.is_own else _advice(provider)
-    planned = registry.PLANNED.values()
-    for column, (company, models) in zip(st.columns(len(planned), gap="small"), planned, strict=True):
-        with column, cards.card():
+    for state, payer in zip(states, key_panel.payers(states, fundings), strict=True):
+        with st.container(key=f"provider-{state.provider}"):
+            _provider(visit, project, state, payer)
+    for company, models in registry.PLANNED.values():
+        with cards.card():
             cards.heading(f"{company} API key", badge("Planned", "gray"))
             st.caption(f"Keys for {models} models cannot be saved yet.")
     with cards.card():
         cards.heading("What bringing your own key changes")
-        key_panel.draw_changes(provider.facts.title, own_key=state.is_own, funded=funded)
-    key_entry.draw(project.slug, state)
-    key_actions.draw_removal(project, state)
-    call_dialog.draw(project.slug)
+        key_panel.draw_changes(states, funded=any(funding.status != "none" for funding in fundings))
+    for state in states:
+        key_entry.draw(project.slug, state)
+        key_actions.draw_removal(project, state)
+        call_dialog.draw(project.slug, state.provider)
 
 
-def _key(visit: PageContext, provider: Provider, project: Project, state: KeyState, *, funded: bool) -> None:
-    cards.heading(f"{provider.facts.title} API key", *key_panel.badges(state, visit.now, funded=funded))
-    st.markdown(key_panel.sentence(project, state, funded=funded))
-    key_panel.draw_facts(visit.platform, project, state, visit, visit.now, visit.zone, funded=funded)
-    checking = _buttons(visit, project, state)
+def _provider(visit: PageContext, project: Project, state: KeyState, payer: Payer) -> None:
+    """The key of one provider, and beside it what happens if it fails, or what to know before there is one."""
+    provider = registry.provider(state.provider)
+    left, right = st.columns([8, 5], gap="small")
+    with left, cards.card(height="stretch"):
+        _key(visit, provider, project, state, payer)
+    with right, cards.card(height="stretch"):
+        _policy(visit, project, state) if state.is_own else _advice(provider)
+
+
+def _key(visit: PageContext, provider: Provider, project: Project, state: KeyState, payer: Payer) -> None:
+    cards.heading(f"{provider.facts.title} API key", *key_panel.badges(state, visit.now, payer))
+    st.markdown(key_panel.sentence(project, state, payer))
+    key_panel.draw_facts(visit.platform, project, state, visit, visit.now, visit.zone, payer)
+    checking = _buttons(visit, project, state, payer)
     if state.version:
         st.markdown(f":small[{key_panel.provider_links(provider)}]")
         link(USAGE, "Spend by key over time", project=project.slug, group="key")
@@ -65,22 +72,24 @@ def _key(visit: PageContext, provider: Provider, project: Project, state: KeySta
         key_actions.check_again(project.slug, state.provider)
 
 
-def _buttons(visit: PageContext, project: Project, state: KeyState) -> bool:
+def _buttons(visit: PageContext, project: Project, state: KeyState, payer: Payer) -> bool:
     """Draw what can be done; returns whether to check the key again."""
-    may_set = visit.may(Action.SET_KEY, project.id)
+    may_set, name = visit.may(Action.SET_KEY, project.id), state.provider
     checking = False
     with st.container(horizontal=True, gap="xsmall"):
         if may_set and state.is_own:
             due = state.status in {"failing", "locked"}
-            notices.opener("Replace", key_entry.DIALOG, "sync", "primary" if due else "secondary")
-            checking = st.button("Check again", icon=":material/verified_user:")
+            notices.opener("Replace", key_entry.dialog(name), "sync", "primary" if due else "secondary")
+            checking = st.button("Check again", key=f"check:{name}", icon=":material/verified_user:")
         elif may_set:
-            notices.opener("Add your key", key_entry.DIALOG, "add", "primary")
-        if visit.may(Action.MAKE_CALLS, project.id):
-            notices.opener("Send a test call", call_dialog.DIALOG, "send")
+            notices.opener(
+                "Add your key", key_entry.dialog(name), "add", "secondary" if payer == "unused" else "primary"
+            )
+        if payer != "unused" and visit.may(Action.MAKE_CALLS, project.id):
+            notices.opener("Send a test call", call_dialog.dialog(name), "send")
         if may_set and state.is_own:
             st.space("stretch")
-            notices.opener(":red[Remove]", key_actions.REMOVAL, "delete", "tertiary")
+            notices.opener(":red[Remove]", key_actions.removal(name), "delete", "tertiary")
     if not may_set:
         st.caption("Leads of the project add, replace and remove its key.")
     return checking

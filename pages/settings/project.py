@@ -69,7 +69,7 @@ def _state(visit: PageContext, project: Project, *, may_change: bool) -> None:
         st.caption("It was never used, so it can be deleted.")
     elif not may_change:
         st.caption("Leads of the project change this.")
-    project_forms.draw_archiving(project, visit.platform.keys.describe(slug, actor=visit.actor))
+    project_forms.draw_archiving(project, visit.platform.keys.describe_each(slug, actor=visit.actor))
     project_forms.draw_deleting(project)
 
 

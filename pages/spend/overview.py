@@ -24,13 +24,13 @@ projects = [each for each in platform.projects.list(actor=viewer.actor) if each.
 
 head = cards.header("Spend overview")
 if not projects or not platform.reports.any_call(actor=viewer.actor):
-    funding = platform.keys.platform_state()
-    states = platform.keys.describe_all(actor=viewer.actor)
+    funded = any(funding.status != "none" for funding in platform.keys.platform_states())
     slug = projects[0].slug if projects else None
-    has_key = bool(slug) and bool(states[str(slug)].version)
+    keys = platform.keys.describe_each(slug, actor=viewer.actor) if slug else []
+    has_key = any(key.version for key in keys)
     three = "Three steps, and the first call shows up here."
     head.context(f"No project yet. {three}" if slug is None else f"No call yet. {three}")
-    first_steps.draw(viewer, slug, has_key=has_key, funded=funding.status != "none")
+    first_steps.draw(viewer, slug, has_key=has_key, funded=funded)
     st.stop()
 
 with head.right, st.container(horizontal=True, horizontal_alignment="right", gap="xsmall"):

@@ -98,7 +98,7 @@ def test_axe_finds_nothing_serious_in_the_dialog_for_a_key(page: Page, untouched
 def test_a_key_is_saved_without_a_mouse(page: Page, in_use: Served):
     in_use.platform.projects.add("keyboard-only", actor=in_use.platform.actor)
     visit = Visit(page, in_use.address).open("integrations", project="keyboard-only")
-    _tab_to(page, page.get_by_role("button", name="Add your key", exact=True))
+    _tab_to(page, visit.button("Add your key"))
     page.keyboard.press("Enter")
     field = page.get_by_label("New OpenAI API key", exact=True)
     expect(field).to_be_visible(timeout=PATIENCE)

@@ -9,7 +9,14 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.visit import Served, Visit, served
-from tests.upstream import GOOD_KEY, WRONG_KEY, ScriptedUpstream
+from tests.upstream import (
+    CLAUDE_KEY,
+    CLAUDE_OTHER_KEY,
+    CLAUDE_WRONG_KEY,
+    GOOD_KEY,
+    WRONG_KEY,
+    ScriptedUpstream,
+)
 
 
 @pytest.fixture(scope="module")
@@ -247,3 +254,25 @@ def test_no_page_asks_another_machine_for_anything(dashboard: Served, visit: Vis
         visit.open(path, project=slug)
     visit.open("integrations", project=slug).press("Send a test call").press("Send").sees("evil.example")
     assert visit.elsewhere == set()
+
+
+def test_a_key_of_anthropic_is_added_replaced_and_removed_beside_one_of_openai(
+    dashboard: Served, visit: Visit, upstream: ScriptedUpstream
+):
+    slug = project(dashboard, "two-providers", GOOD_KEY)
+    visit.provider = "anthropic"
+    visit.open("integrations", project=slug).sees("OpenAI bills the calls", "Nobody pays for Anthropic calls")
+    visit.press("Add your key").fill("New Anthropic API key", CLAUDE_WRONG_KEY).press("Check and save")
+    visit.sees("Anthropic rejected this key", "invalid x-api-key")
+    visit.fill("New Anthropic API key", CLAUDE_KEY).press("Check and save").closed()
+    visit.sees("Anthropic bills the calls of two-providers to your account", "Untested")
+    visit.press("Send a test call").press("Send").sees("Hello from the scripted upstream", "Anthropic bills")
+    assert (upstream.requests[-1].path, upstream.requests[-1].key) == ("/messages", CLAUDE_KEY)
+    visit.press("Close").closed().press("Replace").fill("New Anthropic API key", CLAUDE_OTHER_KEY)
+    visit.press("Check and save").closed().sees("•••• 0002", "•••• 0001")
+    visit.open("").sees("Spend overview")
+    visit.open("integrations", project=slug).press("Remove").sees("Remove the Anthropic API key?")
+    visit.press("Remove the key").closed().sees("Nobody pays for Anthropic calls", "OpenAI bills the calls")
+    assert dashboard.platform.keys.describe(slug).last4 == GOOD_KEY[-4:]
+    for key in (CLAUDE_KEY, CLAUDE_OTHER_KEY):
+        assert not [frame for frame in visit.received if key[7:-4].encode() in frame]

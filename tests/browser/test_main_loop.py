@@ -39,7 +39,7 @@ class Person:
         self.page.goto(self.address + path)
 
     def press(self, name: str) -> None:
-        self.page.get_by_role("button", name=name, exact=True).click()
+        self.page.get_by_role("button", name=name, exact=True).first.click()
 
     def reads(self, text: str) -> None:
         """Wait until the text is on the screen."""

@@ -34,6 +34,7 @@ class Machine:
             "QODEX_MASTER_KEYS": base64.b64encode(os.urandom(32)).decode(),
             "QODEX_OPENAI_API_KEY": PLATFORM_KEY,
             "OPENAI_BASE_URL": upstream.base_url,
+            "ANTHROPIC_BASE_URL": upstream.root_url,
         }
 
     def projects(self) -> list[str]:

@@ -51,6 +51,7 @@ def served(
             "DATABASE_URL": url,
             "QODEX_MASTER_KEYS": master,
             "OPENAI_BASE_URL": upstream.base_url,
+            "ANTHROPIC_BASE_URL": upstream.root_url,
             **({"QODEX_OPENAI_API_KEY": platform_key} if platform_key else {}),
             **(sign_in or {}),
         }
@@ -60,6 +61,7 @@ def served(
                 database_url=url,
                 master_keys=Secret(master),
                 openai_base_url=upstream.base_url,
+                anthropic_base_url=upstream.root_url,
                 openai_api_key=Secret(platform_key) if platform_key else None,
             )
             platform = Platform(settings, actor=local_administrator(Origin.BROWSER))
@@ -76,6 +78,7 @@ class Visit:
 
     page: Page
     address: str
+    provider: str = "openai"  # whose card on Integrations is meant
     received: list[bytes] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
@@ -121,9 +124,11 @@ class Visit:
         return self
 
     def button(self, name: str) -> Locator:
-        dialog = self.settle().dialog
-        place = dialog if dialog.count() else self.page
-        return place.get_by_role("button", name=name, exact=True).last
+        dialog, card = self.settle().dialog, self.page.locator(f".st-key-provider-{self.provider}")
+        for place in (dialog, card):
+            if (found := place.get_by_role("button", name=name, exact=True)).count():
+                return found.last
+        return self.page.get_by_role("button", name=name, exact=True).last
 
     def fill(self, label: str, text: str) -> Visit:
         """Type into a field of that label."""

@@ -8,7 +8,7 @@ from lib.errors import QodexError
 from lib.formatting import count, latency, money
 from lib.llm import registry
 from lib.platform import TestCall
-from lib.providers import DEFAULT, title
+from lib.providers import title
 from lib.ui.base import loaders, notices
 from lib.ui.base.navigation import RUN_LOGS, link
 from lib.ui.base.server import front_door
@@ -17,38 +17,45 @@ from lib.ui.parts.cards import card, facts
 from lib.ui.shell.guards import acting
 from lib.usage.event_row import EventRow
 
-DIALOG = "test-call"
 _RESULT = "test-call:result"
 PROMPT = "Say hello in five words."
 
 
-def draw(slug: str) -> None:
+def dialog(provider: str) -> str:
+    """The name of the dialog for a call to this provider."""
+    return f"test-call:{provider}"
+
+
+def draw(slug: str, provider: str) -> None:
     """Draw the dialog if it is open."""
-    if not notices.is_open(DIALOG):
-        st.session_state.pop(_RESULT, None)
+    if not notices.is_open(dialog(provider)):
+        st.session_state.pop(f"{_RESULT}:{provider}", None)
         return
-    st.dialog("Send a test call", width="medium", on_dismiss=_close)(lambda: _body(slug))()
+    name = f"Send a test call to {title(provider)}"
+    st.dialog(name, width="medium", on_dismiss=lambda: _close(provider))(lambda: _body(slug, provider))()
 
 
-def _body(slug: str) -> None:
-    result: TestCall | QodexError | None = st.session_state.get(_RESULT)
-    models = registry.provider(DEFAULT).test_models
-    with st.form("test-call:form", border=False):
+def _body(slug: str, provider: str) -> None:
+    kept = f"{_RESULT}:{provider}"
+    result: TestCall | QodexError | None = st.session_state.get(kept)
+    models = registry.provider(provider).test_models
+    with st.form(f"test-call:form:{provider}", border=False):
         left, right = st.columns([2, 3])
-        model = left.selectbox("Model", models, key="test-call:model", accept_new_options=True)
-        prompt = right.text_input("Prompt", PROMPT, key="test-call:prompt", max_chars=500)
+        model = left.selectbox("Model", models, key=f"test-call:model:{provider}", accept_new_options=True)
+        prompt = right.text_input("Prompt", PROMPT, key=f"test-call:prompt:{provider}", max_chars=500)
         place = st.container()
         with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
             # Enter presses the first button of a form.
             sent = st.form_submit_button("Send", type="primary", icon=":material/send:")
             closed = st.form_submit_button("Close")
     if closed:
-        _close()
+        _close(provider)
         st.rerun()
     with place:
         if sent:
             with st.spinner("Waiting for the answer…", show_time=True):
-                result = st.session_state[_RESULT] = _send(slug, str(model or ""), str(prompt or ""))
+                result = _send(slug, provider, str(model or ""), str(prompt or ""))
+                st.session_state[kept] = result
             loaders.forget()
         if isinstance(result, QodexError):
             st.error(escape(str(result)), title="The call was not sent", icon=":material/error:")
@@ -56,9 +63,9 @@ def _body(slug: str) -> None:
             _draw_result(result)
 
 
-def _send(slug: str, model: str, prompt: str) -> TestCall | QodexError:
+def _send(slug: str, provider: str, model: str, prompt: str) -> TestCall | QodexError:
     try:
-        return front_door().test_call(slug, model, prompt, actor=acting())
+        return front_door().test_call(slug, model, prompt, actor=acting(), provider=provider)
     except QodexError as problem:
         return problem.with_traceback(None)
 
@@ -102,6 +109,6 @@ def _tokens(call: EventRow) -> str:
     return f"{count(call.input_tokens)} input, {count(call.output_tokens)} output{thought}"
 
 
-def _close() -> None:
+def _close(provider: str) -> None:
     notices.close_dialog()
-    st.session_state.pop(_RESULT, None)
+    st.session_state.pop(f"{_RESULT}:{provider}", None)

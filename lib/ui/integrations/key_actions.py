@@ -14,7 +14,6 @@ from lib.ui.integrations.key_entry import asking
 from lib.ui.shell.guards import acting
 from lib.vault.states import KeyState
 
-REMOVAL = "key-removal"
 POLICIES = {
     "stop": ("Stop", "The run stops with {company}'s message. Nothing is spent on the platform key."),
     "platform": (
@@ -23,6 +22,11 @@ POLICIES = {
     ),
 }
 """Policy -> its name, and what it means."""
+
+
+def removal(provider: str) -> str:
+    """The name of the dialog that asks before a key of this provider is removed."""
+    return f"key-removal:{provider}"
 
 
 def check_again(slug: str, provider: str) -> None:
@@ -59,7 +63,7 @@ def _check(slug: str, provider: str) -> KeyState | QodexError:
 
 def draw_removal(project: Project, state: KeyState) -> None:
     """Draw the confirmation if it is open."""
-    if notices.is_open(REMOVAL) and state.is_own:
+    if notices.is_open(removal(state.provider)) and state.is_own:
         st.dialog(f"Remove the {title(state.provider)} API key?", on_dismiss=notices.close_dialog)(
             lambda: _confirm(project, state)
         )()
@@ -68,23 +72,26 @@ def draw_removal(project: Project, state: KeyState) -> None:
 def _confirm(project: Project, state: KeyState) -> None:
     slug, key = escape(project.slug), escape(key_name(state.last4))
     st.markdown(
-        f"From the next call on, {slug} is **platform-funded**: Qodex pays, and the caps of the "
-        f"**{escape(project.plan)}** plan apply.\n\n"
+        f"From the next call to {title(state.provider)} on, {slug} is **platform-funded**: Qodex pays, and the caps "
+        f"of the **{escape(project.plan)}** plan apply.\n\n"
         f"The sealed key {key} is destroyed here; its history stays. It goes on working at {title(state.provider)} until "
         "you revoke it there."
     )
+    after = f"{slug} is platform-funded from the next call on."
     if front_door().keys.platform_state(state.provider).status == "none":
+        after = f"Nobody pays for calls of {slug} to {title(state.provider)} now."
         st.warning(
-            f"This server has no platform key: without a key of its own, the runs of {slug} will stop.",
+            f"This server has no platform key for {title(state.provider)}: without a key of its own, the runs of {slug} "
+            "that call it will stop.",
             icon=":material/warning:",
         )
     failure = st.container()
-    if notices.confirmed("Remove the key", REMOVAL):
+    if notices.confirmed("Remove the key", removal(state.provider)):
         problem = _remove(project.slug, state)
         if problem is None:
             notices.close_dialog()
             loaders.forget()
-            notices.toast(f"{key} was removed. {slug} is platform-funded from the next call on.")
+            notices.toast(f"{key} was removed. {after}")
             st.rerun()
         failure.error(escape(str(problem)), icon=":material/error:")
 
@@ -101,7 +108,7 @@ def _remove(slug: str, state: KeyState) -> QodexError | None:
 
 def choose_policy(slug: str, state: KeyState, *, allowed: bool) -> None:
     """Stop or fall back, saved at once."""
-    key, company = f"policy:{slug}", title(state.provider)
+    key, company = f"policy:{slug}:{state.provider}", title(state.provider)
     st.session_state[key] = state.on_key_failure
 
     def changed() -> None:

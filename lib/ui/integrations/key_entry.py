@@ -21,11 +21,15 @@ from lib.ui.base.wording import code, escape, key_name, quote
 from lib.ui.shell.guards import acting
 from lib.vault.states import KeyState
 
-DIALOG = "key-entry"
 _ATTEMPT = "key-entry:attempt"
 _WAITING = "key-entry:waiting"
 _FAILED = "key-entry:failed"
 _SEEN = "key-entry:seen"
+
+
+def dialog(provider: str) -> str:
+    """The name of the dialog for a key of this provider."""
+    return f"key-entry:{provider}"
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,8 @@ class Failed:
 
 def draw(slug: str, state: KeyState) -> None:
     """Draw the dialog if it is open. What it said first is what the person saw: nobody else's key is overwritten."""
-    if not notices.is_open(DIALOG):
-        _forget()
+    if not notices.is_open(dialog(state.provider)):
+        _forget(state.provider)
         return
     state = st.session_state.setdefault(_SEEN, state)
     name = f"{title(state.provider)} API key"
@@ -189,6 +193,10 @@ def _close() -> None:
     _forget()
 
 
-def _forget() -> None:
+def _forget(provider: str | None = None) -> None:
+    """What the dialog of this provider, or any, has left."""
+    seen: KeyState | None = st.session_state.get(_SEEN)
+    if provider is not None and seen is not None and seen.provider != provider:
+        return
     for name in (_WAITING, _FAILED, _SEEN):
         st.session_state.pop(name, None)

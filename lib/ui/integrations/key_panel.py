@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -48,11 +50,29 @@ _CHANGES = {
 
 ROTATE_AFTER = 90 * DAY
 
+Payer = Literal["own", "platform", "nobody", "unused"]
+"""Who pays for calls to a provider; ``unused``: nobody, but the project can call another one."""
+_NOT_OWN = {
+    "platform": ("Platform-funded", "violet"),
+    "nobody": ("No key", "red"),
+    "unused": ("No key", "gray"),
+}
 
-def badges(state: KeyState, at: Micros, *, funded: bool) -> list[str]:
-    """Whose key is in use, how it is, and whether it is old. ``funded``: this server has a platform key."""
+
+def payers(states: Sequence[KeyState], fundings: Sequence[PlatformKeyState]) -> list[Payer]:
+    """Who pays for calls to each provider; ``fundings``: of the same providers, in the same order."""
+    found: list[Payer] = [
+        "own" if state.is_own else "platform" if funding.status != "none" else "nobody"
+        for state, funding in zip(states, fundings, strict=True)
+    ]
+    idle: Payer = "unused" if set(found) != {"nobody"} else "nobody"
+    return [idle if each == "nobody" else each for each in found]
+
+
+def badges(state: KeyState, at: Micros, payer: Payer) -> list[str]:
+    """Whose key is in use, how it is, and whether it is old."""
     if not state.is_own:
-        return [badge("Platform-funded", "violet") if funded else badge("No key", "red")]
+        return [badge(*_NOT_OWN[payer])]
     word, color, icon = KEY_STATUS[state.health]
     own = [badge("Your key", "blue", "key")] if state.version else []
     old = state.version and state.saved_at is not None and at - state.saved_at >= ROTATE_AFTER
@@ -63,17 +83,18 @@ def badges(state: KeyState, at: Micros, *, funded: bool) -> list[str]:
     ]
 
 
-def sentence(project: Project, state: KeyState, *, funded: bool) -> str:
-    """Who pays. ``funded``: this server has a platform key."""
+def sentence(project: Project, state: KeyState, payer: Payer) -> str:
+    """Who pays."""
     slug = escape(project.slug)
     if state.status == "locked":
         return f"The calls of {slug} are stopped. Nothing is sent, and nothing is spent on the platform key."
     if state.version:
         return f"{title(state.provider)} bills the calls of {slug} to your account. Caps neither count nor limit them."
-    if not funded:
-        return f"Nobody pays for calls of {slug} yet: add your key, or ask the operator for a platform key."
+    calls = f"calls of {slug}" if state.provider == DEFAULT else f"{title(state.provider)} calls of {slug}"
+    if payer != "platform":
+        return f"Nobody pays for {calls} yet: add your key, or ask the operator for a platform key."
     plan = escape(project.plan)
-    return f"Qodex pays for the calls of {slug}. They count against the caps of the **{plan}** plan."
+    return f"Qodex pays for the {calls}. They count against the caps of the **{plan}** plan."
 
 
 def draw_facts(
@@ -83,16 +104,18 @@ def draw_facts(
     viewer: Viewer,
     at: Micros,
     zone: ZoneInfo,
-    *,
-    funded: bool,
+    payer: Payer,
 ) -> None:
-    """The table of the key in use. ``funded``: this server has a platform key."""
+    """The table of the key in use; none of a provider that the project does not use."""
     if state.version:
         rows = _own_key(state, viewer, at, zone) | _spend(project, state, viewer.actor)
     elif state.status == "locked":
         rows = {"Locked": escape(state.lock_reason or "")}
+    elif payer == "unused":
+        return
     else:
-        rows = _platform_key(platform.caps.headroom(project.slug, actor=viewer.actor), funded=funded)
+        room = platform.caps.headroom(project.slug, actor=viewer.actor)
+        rows = _platform_key(room, funded=payer == "platform")
         rows |= _last_platform_use(platform, project, viewer.actor, at, zone)
     facts(rows, alt=f"The {title(state.provider)} key of {project.slug}")
 
@@ -130,7 +153,9 @@ def _with_exact(moment: Micros | None, said: str, at: Micros, zone: ZoneInfo) ->
 
 
 def _spend(project: Project, state: KeyState, actor: Actor) -> dict[str, str]:
-    wanted = UsageFilter(projects=(project.slug,), sources=("byok",), since=state.saved_at)
+    wanted = UsageFilter(
+        projects=(project.slug,), sources=("byok",), providers=(state.provider,), since=state.saved_at
+    )
     sums = loaders.cached(front_door().reports.totals, wanted, actor=actor)
     amount = escape(money(sums.byok_nano))
     unpriced = f"; {count(sums.unpriced_calls)} more at unknown cost" if sums.unpriced_calls else ""
@@ -168,20 +193,21 @@ def _last_platform_use(
 
 def attention_of(
     project: Project,
-    state: KeyState,
-    funding: PlatformKeyState,
+    states: Sequence[KeyState],
+    fundings: Sequence[PlatformKeyState],
     actor: Actor,
     zone: ZoneInfo,
 ) -> list[Attention]:
-    """What a lead has to do something about."""
+    """What a lead has to do something about; ``fundings``: of the same providers, in the same order."""
     lines = []
-    if state.status in {"failing", "locked"} or state.obstacle:
-        lines.append(failing_key(project, state, actor, zone))
-    if not state.version and funding.status == "none":
+    for state, funding in zip(states, fundings, strict=True):
+        if state.status in {"failing", "locked"} or state.obstacle:
+            lines.append(failing_key(project, state, actor, zone))
+        if not state.version and funding.status == "failing":
+            lines.append(failing_platform_key(funding, zone))
+    if not any(state.version for state in states) and all(each.status == "none" for each in fundings):
         text = f"Runs of {escape(project.slug)} cannot make calls: it has no key, and this server has no platform key."
         lines.append(Attention("No key", "red", text))
-    if not state.version and funding.status == "failing":
-        lines.append(failing_platform_key(funding, zone))
     return lines
 
 
@@ -209,15 +235,24 @@ def provider_links(provider: Provider) -> str:
     return f"At {provider.facts.title}: [usage]({links.usage}) · [spend limits]({links.limits}) · [API keys]({links.keys})"
 
 
-def draw_changes(company: str, *, own_key: bool, funded: bool) -> None:
-    """The table of what a key of one's own changes, with the column that is in use."""
-    in_use = badge("in use", "blue" if own_key else "violet") if own_key or funded else ""
-    platform_title, own_title = "Platform-funded", "Your own key (BYOK)"
+def draw_changes(states: Sequence[KeyState], *, funded: bool) -> None:
+    """The table of what a key of one's own changes, with what is in use: for all providers, or for which."""
+    own = [title(state.provider) for state in states if state.is_own]
+    others = [title(state.provider) for state in states if not state.is_own]
+    platform_title = "Platform-funded" + (_in_use(others, own, "violet") if funded else "")
+    own_title = "Your own key (BYOK)" + _in_use(own, others, "blue")
+    company = " or ".join(title(state.provider) for state in states)
     table = {
         "Topic": [f":gray[{topic}]" for topic in _CHANGES],
-        platform_title + ("" if own_key else f" {in_use}"): [old for old, _ in _CHANGES.values()],
-        own_title + (f" {in_use}" if own_key else ""): [
-            new.format(company=company) for _, new in _CHANGES.values()
-        ],
+        platform_title: [old for old, _ in _CHANGES.values()],
+        own_title: [new.format(company=company) for _, new in _CHANGES.values()],
     }
     st.table(table, border="horizontal", hide_index=True, alt="What bringing your own key changes")
+
+
+def _in_use(these: Sequence[str], others: Sequence[str], color: str) -> str:
+    """The badge of the column in use; where both are, for which providers it is."""
+    if not these:
+        return ""
+    which = f"in use for {' and '.join(these)}" if others else "in use"
+    return f" {badge(which, color)}"

@@ -39,11 +39,11 @@ def attention_of(
     """What is true and matters, worst first. ``forecasts``: when the nearest cap is reached, by slug."""
     lines = _platform_key(platform, found, chosen)
     for each in found:
-        if each.key.status in {"failing", "locked"} or each.key.obstacle:
-            line = failing_key(each.project, each.key, actor, chosen.zone)
-            lines.append(
-                replace(line, link="Fix key", place=INTEGRATIONS, address={"project": each.project.slug})
-            )
+        for key in each.keys:
+            if key.status in {"failing", "locked"} or key.obstacle:
+                line = failing_key(each.project, key, actor, chosen.zone)
+                address = {"project": each.project.slug}
+                lines.append(replace(line, link="Fix key", place=INTEGRATIONS, address=address))
     lines += _requests(platform, actor, chosen)
     for each in found:
         if each.nearest >= NEAR_CAP:
@@ -69,11 +69,12 @@ def _unpriced(found: Sequence[ProjectStatus], wanted: UsageFilter, actor: Actor)
 
 
 def _platform_key(platform: Platform, found: Sequence[ProjectStatus], chosen: Chosen) -> list[Attention]:
-    funding = platform.keys.platform_state()
+    fundings = platform.keys.platform_states()
     depending = sum(each.headroom is not None for each in found)
-    if funding.status == "failing":
-        return [failing_platform_key(funding, chosen.zone)]
-    if funding.status == "none" and depending:
+    if any(funding.status != "none" for funding in fundings):
+        failing = [funding for funding in fundings if funding.status == "failing"]
+        return [failing_platform_key(funding, chosen.zone) for funding in failing]
+    if depending:
         who = (
             "1 project without a key of its own"
             if depending == 1

@@ -18,6 +18,7 @@ from lib.caps.windows import Headroom
 from lib.clock import Micros
 from lib.formatting import count
 from lib.platform import Platform
+from lib.providers import DEFAULT, title
 from lib.reports.models import ProjectRow, UsageFilter
 from lib.ui.base import loaders
 from lib.ui.base.badges import badge_column
@@ -54,7 +55,19 @@ class ProjectStatus:
     sums: ProjectRow
     series: list[int] = field(default_factory=list)
     headroom: Headroom | None = None
-    """None for a project on its own key: no cap applies."""
+    """None where the project has a key of its own for whatever the platform could pay for: no cap applies."""
+    others: list[KeyState] = field(default_factory=list)
+    """Its keys of other providers than the first one."""
+
+    @property
+    def keys(self) -> list[KeyState]:
+        """The state of the project's key of the first provider, also where there is none, and its keys of others."""
+        return [self.key, *self.others]
+
+    @property
+    def own_keys(self) -> list[KeyState]:
+        """What its calls are for, be it a key that cannot be used."""
+        return [key for key in self.keys if key.is_own]
 
     @cached_property
     def nearest(self) -> int:
@@ -82,21 +95,23 @@ def project_statuses(
     platform: Platform, projects: Sequence[Project], wanted: UsageFilter, series: TimeSeries, actor: Actor
 ) -> list[ProjectStatus]:
     """All projects, nearest to a cap first, then by spend; each with its own spend in the bars of ``series``."""
-    keys = platform.keys.describe_all(actor=actor)
+    keys, others = platform.keys.describe_all(actor=actor), platform.keys.describe_others(actor=actor)
     sums = loaders.cached(front_door().reports.by_project, wanted, actor=actor)
     spent = _spend_by_bar(wanted, series, actor)
     rooms = platform.caps.headroom_all(actor=actor)
-    found = [
-        ProjectStatus(
-            project,
-            keys[project.slug],
-            sums.get(project.slug) or ProjectRow(project=project.slug),
-            spent.get(project.slug, []),
-            None if keys[project.slug].version else rooms[project.slug],
-        )
-        for project in projects
-    ]
+    found = []
+    for project in projects:
+        slug, more = project.slug, others.get(project.slug, [])
+        row = sums.get(slug) or ProjectRow(project=slug)
+        room = rooms[slug] if _is_capped(platform, [keys[slug], *more]) else None
+        found.append(ProjectStatus(project, keys[slug], row, spent.get(slug, []), room, more))
     return sorted(found, key=lambda each: (-each.nearest, -each.sums.total_nano, each.project.slug))
+
+
+def _is_capped(platform: Platform, keys: Sequence[KeyState]) -> bool:
+    """Whether the platform may pay for any of its calls: to a provider of which it has no key of its own."""
+    own = {key.provider for key in keys if key.version}
+    return not own or bool(platform.settings.platform_keys.keys() - own)
 
 
 def _spend_by_bar(wanted: UsageFilter, series: TimeSeries, actor: Actor) -> dict[str, list[int]]:
@@ -119,24 +134,29 @@ def _spend_by_bar(wanted: UsageFilter, series: TimeSeries, actor: Actor) -> dict
 def state_of_now(actor: Actor, *, only: Collection[str] | None = None) -> object:
     """What changes without a call: keys, and room that returns. ``only``: of these projects."""
     platform = front_door()
-    keys = platform.keys.describe_all(actor=actor)
+    keys, others = platform.keys.describe_all(actor=actor), platform.keys.describe_others(actor=actor)
     rooms = platform.caps.headroom_all(actor=actor)
     shown = [each.slug for each in platform.projects.list(actor=actor) if each.archived_at is None]
-    shown = [slug for slug in shown if only is None or slug in only]
-    return _state({slug: (keys[slug], None if keys[slug].version else rooms[slug]) for slug in shown})
+    every = {slug: [keys[slug], *others.get(slug, [])] for slug in shown if only is None or slug in only}
+    return _state(
+        {slug: (own, rooms[slug] if _is_capped(platform, own) else None) for slug, own in every.items()}
+    )
 
 
 def state_shown(found: Sequence[ProjectStatus]) -> object:
     """What changes without a call, as the page shows it."""
-    return _state({each.project.slug: (each.key, each.headroom) for each in found})
+    return _state({each.project.slug: (each.keys, each.headroom) for each in found})
 
 
-def _state(shown: Mapping[str, tuple[KeyState, Headroom | None]]) -> object:
+def _state(shown: Mapping[str, tuple[Sequence[KeyState], Headroom | None]]) -> object:
     projects = {
-        slug: (key.status, key.version, [each.percent for each in room.windows.values()] if room else None)
-        for slug, (key, room) in shown.items()
+        slug: (
+            [(key.status, key.version) for key in keys],
+            [each.percent for each in room.windows.values()] if room else None,
+        )
+        for slug, (keys, room) in shown.items()
     }
-    return front_door().keys.platform_state().status, projects
+    return [state.status for state in front_door().keys.platform_states()], projects
 
 
 def forecasts_of(found: Sequence[ProjectStatus], actor: Actor) -> dict[str, CapForecast]:
@@ -213,8 +233,8 @@ def _config(columns: Mapping[str, Sequence[Any]], leave: Callable[[], None], bar
 def _columns(found: Sequence[ProjectStatus], unit: str) -> dict[str, list[Any]]:
     return {
         "Project": [each.project.slug for each in found],
-        "Paid by": [[payer(each.key.source, each.key.last4)] for each in found],
-        "Key": [_health(each.key) for each in found],
+        "Paid by": [_payers(each) for each in found],
+        "Key": [_health(each) for each in found],
         "Platform-funded": [cell(each.sums, "platform") for each in found],
         "BYOK": [cell(each.sums, "byok") for each in found],
         "Calls": [each.sums.calls or None for each in found],
@@ -224,8 +244,17 @@ def _columns(found: Sequence[ProjectStatus], unit: str) -> dict[str, list[Any]]:
     }
 
 
-def _health(state: KeyState) -> list[str]:
-    return [KEY_STATUS[state.health][0]] if state.is_own else []
+def _health(each: ProjectStatus) -> list[str]:
+    return list(dict.fromkeys(KEY_STATUS[key.health][0] for key in each.own_keys))
+
+
+def _payers(each: ProjectStatus) -> list[str]:
+    """The project's own keys; where there are those of other providers, each with its provider's name."""
+    own = [payer(key.source, key.last4) for key in each.own_keys if key.version]
+    if any(key.provider != DEFAULT for key in each.own_keys):
+        names = [title(key.provider) for key in each.own_keys if key.version]
+        own = [f"{who} {name}" for who, name in zip(own, names, strict=True)]
+    return own or [payer("platform", None)]
 
 
 def _percent(each: ProjectStatus, window: str) -> int | None:

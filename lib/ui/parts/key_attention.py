@@ -32,11 +32,17 @@ def failing_key(project: Project, state: KeyState, actor: Actor, zone: ZoneInfo)
         )
     since = state.failing_since or 0
     what = (
-        "The account of its key is out of money"
+        f"The account of its {title(state.provider)} key is out of money"
         if state.failure == "out_of_money"
         else f"{title(state.provider)} has rejected its key"
     )
-    refused = UsageFilter(projects=(project.slug,), sources=("byok",), statuses=("error",), since=since)
+    refused = UsageFilter(
+        projects=(project.slug,),
+        sources=("byok",),
+        providers=(state.provider,),
+        statuses=("error",),
+        since=since,
+    )
     calls = loaders.cached(front_door().reports.totals, refused, actor=actor).calls
     followed = "Nothing was spent on the platform key."
     if calls:
@@ -51,7 +57,11 @@ def failing_key(project: Project, state: KeyState, actor: Actor, zone: ZoneInfo)
 def failing_platform_key(funding: PlatformKeyState, zone: ZoneInfo) -> Attention:
     """The key that everybody without one depends on."""
     out = funding.failure == "out_of_money"
-    what = "is out of money" if out else f"has been rejected by {title(funding.provider)}"
+    what = (
+        f"is out of money at {title(funding.provider)}"
+        if out
+        else f"has been rejected by {title(funding.provider)}"
+    )
     since = weekday_time(funding.failing_since or 0, zone)
     text = (
         f"The platform key {escape(key_name(funding.last4))} {what} since {since}. Projects without a key of "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
 from lib.access.projects import Project
 from lib.errors import QodexError
+from lib.providers import title
 from lib.ui.base import loaders, notices
 from lib.ui.base.navigation import OVERVIEW, go
 from lib.ui.base.server import front_door
@@ -52,11 +53,11 @@ def draw_labels(project: Project, labels: Mapping[str, str], *, allowed: bool) -
         act(lambda: change(project.slug, labels={typed: wanted}, actor=acting()), "Label saved.", failure)
 
 
-def draw_archiving(project: Project, key: KeyState) -> None:
-    """The dialog that asks before a project is archived, and what becomes of its key."""
+def draw_archiving(project: Project, keys: Sequence[KeyState]) -> None:
+    """The dialog that asks before a project is archived, and what becomes of its keys."""
     if notices.is_open(ARCHIVING):
         st.dialog("Archive this project?", on_dismiss=notices.close_dialog)(
-            lambda: _archiving(project, key)
+            lambda: _archiving(project, [key for key in keys if key.version])
         )()
 
 
@@ -66,29 +67,32 @@ def draw_deleting(project: Project) -> None:
         st.dialog("Delete this project?", on_dismiss=notices.close_dialog)(lambda: _deleting(project))()
 
 
-def _archiving(project: Project, key: KeyState) -> None:
+def _archiving(project: Project, keys: Sequence[KeyState]) -> None:
     st.markdown(
         f"**{escape(project.slug)}** takes no more runs, and leaves Overview and the choices of projects. Runs in "
         "progress go on. Its history and exports stay, and a lead can restore it."
     )
-    destroyed = bool(key.version) and st.checkbox(
-        f"Destroy its key {key_name(key.last4)}; runs in progress go on with the platform key",
+    which = " and ".join(f"{title(key.provider)} key {key_name(key.last4)}" for key in keys)
+    destroyed = bool(keys) and st.checkbox(
+        f"Destroy its {which}; runs in progress go on with the platform key",
         key="archive:key",
     )
     failure = st.container()
     if notices.confirmed("Archive", ARCHIVING):
         act(
-            lambda: _archive(project, key if destroyed else None),
+            lambda: _archive(project, keys if destroyed else ()),
             f"{escape(project.slug)} is archived.",
             failure,
         )
 
 
-def _archive(project: Project, key: KeyState | None) -> None:
+def _archive(project: Project, keys: Sequence[KeyState]) -> None:
     """Archived first: a key that is gone would let runs go on with the platform's."""
     front_door().project_changes.archive(project.slug, actor=acting())
-    if key is not None:
-        front_door().keys.remove(project.slug, actor=acting(), expected_version=key.version)
+    for key in keys:
+        front_door().keys.remove(
+            project.slug, actor=acting(), expected_version=key.version, provider=key.provider
+        )
 
 
 def restore(project: Project) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from lib.clock import from_micros
+from lib.providers import DEFAULT, title
 from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.tables import arrow, call_cost_column, count_column, dollars
@@ -40,6 +41,7 @@ def draw_calls(calls: Sequence[EventRow], chosen: Chosen) -> None:
         f"At ({chosen.zone.key})": [
             f"{from_micros(call.occurred_at).astimezone(chosen.zone):%H:%M:%S}" for _, call in shown
         ],
+        **_providers([call for _, call in shown]),
         "Endpoint": [call.endpoint for _, call in shown],
         "Model": [call.model for _, call in shown],
         **_price_facts([call for _, call in shown]),
@@ -63,12 +65,19 @@ def draw_calls(calls: Sequence[EventRow], chosen: Chosen) -> None:
         column_config={
             "Result": badge_column(dict(results)),
             "Paid by": badge_column(payers),
+            "Provider": badge_column({title(call.provider): "gray" for _, call in shown}),
             **{name: call_cost_column(columns[name]) for name in ("Cost", "Fees") if name in columns},
             **dict.fromkeys(("Input", "Cached", "Cache written", "Output", "Latency, ms"), count_column()),
         },
     )
     if tables := sorted({call.price_table for _, call in shown if call.price_table}):
         st.caption(f"Priced by {', '.join(map(escape, tables))}.")
+
+
+def _providers(calls: Sequence[EventRow]) -> dict[str, list[Any]]:
+    """Which provider each call went to, where that is not the first one for all."""
+    named = [[title(call.provider)] for call in calls]
+    return {"Provider": named} if {call.provider for call in calls} != {DEFAULT} else {}
 
 
 def _price_facts(calls: Sequence[EventRow]) -> dict[str, list[Any]]:
@@ -83,10 +92,16 @@ def _price_facts(calls: Sequence[EventRow]) -> dict[str, list[Any]]:
 
 def _paid_beside(calls: Sequence[EventRow]) -> dict[str, list[Any]]:
     facts: dict[str, list[Any]] = {
-        "Cache written": [call.cache_write_tokens for call in calls],
+        "Cache written": [_written(call) for call in calls],
         "Fees": [dollars(call.fees_nano) for call in calls],
     }
     return {name: values for name, values in facts.items() if any(values)}
+
+
+def _written(call: EventRow) -> int | None:
+    """For however long it is kept."""
+    written = [count for count in (call.cache_write_tokens, call.cache_write_1h_tokens) if count is not None]
+    return sum(written) if written else None
 
 
 def _result(call: EventRow) -> tuple[str, str]:

@@ -22,7 +22,14 @@ from lib.cli.doctor import table_finding
 from lib.db import Database
 from lib.db.tables import audit_log, usage_events
 from tests.spending import Shop
-from tests.upstream import GOOD_KEY, OTHER_KEY, PLATFORM_KEY, WRONG_KEY, ScriptedUpstream
+from tests.upstream import (
+    CLAUDE_OTHER_KEY,
+    GOOD_KEY,
+    OTHER_KEY,
+    PLATFORM_KEY,
+    WRONG_KEY,
+    ScriptedUpstream,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 HEADER = "occurred_at,project,model,input_tokens,output_tokens"
@@ -45,6 +52,7 @@ def environment(database_url: str, master_key: str, upstream: ScriptedUpstream) 
         "DATABASE_URL": database_url,
         "QODEX_MASTER_KEYS": master_key,
         "OPENAI_BASE_URL": upstream.base_url,
+        "ANTHROPIC_BASE_URL": upstream.root_url,
     }
 
 
@@ -156,7 +164,7 @@ def test_a_label_that_is_none_changes_nothing(run: Run) -> None:
 def test_an_archived_project_is_restored_and_one_that_was_used_is_not_deleted(run: Run) -> None:
     run("keys", "set", "checkout-api", typed=GOOD_KEY)
     assert run("projects", "archive", "checkout-api", "--destroy-key").stderr.endswith(
-        "Its key was destroyed.\n"
+        "Its keys were destroyed.\n"
     )
     [project] = shown(run("projects", "list", "--json"))
     assert project["archived_at"]
@@ -241,7 +249,7 @@ KEY_FIELDS = "project, provider, source, last4, status, saved_at, saved_by, last
 
 def test_a_key_is_set_shown_checked_and_removed(run: Run, upstream: ScriptedUpstream) -> None:
     assert run("keys", "set", "checkout-api", typed=f"{GOOD_KEY}\n").stderr == (
-        "checkout-api uses its own key •••• 0001 from its next call on.\n"
+        "checkout-api uses its own OpenAI key •••• 0001 from its next call on.\n"
     )
     key = shown(run("keys", "show", "checkout-api", "--json"))
     assert ", ".join(key) == KEY_FIELDS
@@ -662,3 +670,36 @@ def test_a_key_that_cannot_be_used_replaces_one_that_works_only_where_that_is_sa
     # One that cannot be used is no loss: the next one needs no word.
     upstream.keys[GOOD_KEY] = behaviour
     run("keys", "set", "checkout-api", typed=GOOD_KEY)
+
+
+def test_the_keys_of_each_provider_are_told_apart_by_an_option(run: Run, upstream: ScriptedUpstream) -> None:
+    claude = ("--provider", "anthropic")
+    run("keys", "set", "checkout-api", typed=f"{GOOD_KEY}\n")
+    assert run("keys", "set", "checkout-api", *claude, typed=f"{CLAUDE_OTHER_KEY}\n").stderr == (
+        "checkout-api uses its own Anthropic key •••• 0002 from its next call on.\n"
+    )
+    key = shown(run("keys", "show", "checkout-api", *claude, "--json"))
+    assert (key["provider"], key["last4"], key["status"]) == ("anthropic", "0002", "working")
+    every = shown(run("keys", "check", "--all", "--json"))
+    assert [(each["provider"], each["last4"]) for each in every] == [
+        ("openai", "0001"),
+        ("anthropic", "0002"),
+    ]
+    upstream.keys[CLAUDE_OTHER_KEY] = "anthropic.revoked"
+    assert "failing since" in run("keys", "check", "checkout-api", *claude, status=1).stdout
+    assert run("projects", "set", "checkout-api", *claude, "--on-key-failure", "platform").stderr == (
+        "When the Anthropic key of checkout-api fails, its calls go on with the platform-funded key.\n"
+    )
+    run("keys", "remove", "checkout-api", *claude, "--yes")
+    assert shown(run("keys", "show", "checkout-api", *claude, "--json"))["status"] == "none"
+    assert shown(run("keys", "show", "checkout-api", "--json"))["last4"] == "0001"
+    wrong = run("keys", "set", "checkout-api", *claude, typed=f"{GOOD_KEY}\n", status=1)
+    assert "This is not an Anthropic key: those begin with sk-ant-." in wrong.stderr
+
+
+def test_the_doctor_checks_the_platform_key_of_each_provider(run: Run) -> None:
+    keys = {"QODEX_OPENAI_API_KEY": PLATFORM_KEY, "QODEX_ANTHROPIC_API_KEY": CLAUDE_OTHER_KEY}
+    found = findings(run("doctor", "--json", **keys))
+    assert found["platform key •••• 0002"] == ("ok", "Anthropic accepted the key.")
+    assert found["platform key •••• 0003"] == ("ok", "OpenAI accepted the key.")
+    assert CLAUDE_OTHER_KEY not in str(found)

@@ -23,7 +23,7 @@ from lib.errors import (
     RunEnded,
     SdkUnsupported,
 )
-from lib.llm import key_check, registry
+from lib.llm import key_check
 from lib.llm.anthropic import sdk
 from lib.llm.anthropic.provider import Anthropic
 from lib.llm.key_check import CheckResult
@@ -49,12 +49,6 @@ LEAK = CLAUDE_KEY[7:]
 both_ways = pytest.mark.parametrize("way", ["sync", "async"])
 EXACT = Usage(input=175, cached=50, output=15, reasoning=4, cache_write=60, cache_write_1h=40, searches=2)
 EXACT_COST = 21_300_000
-
-
-@pytest.fixture(autouse=True)
-def _registered() -> Iterator[None]:
-    with registry.registered(Anthropic()):
-        yield
 
 
 @pytest.fixture
@@ -89,12 +83,12 @@ def ask(client: Any, **more: Any) -> Any:
 def drive(run: Run, way: str, what: Callable[[Any], Any]) -> Any:
     """Make one call, synchronous or not, and read all of its answer: a list where it is a stream."""
     if way == "sync":
-        answer = what(run.client("anthropic"))
+        answer = what(run.anthropic)
         return list(answer) if isinstance(answer, anthropic.Stream) else answer
 
     async def call() -> Any:
-        client = run.async_client("anthropic")
-        del run.__dict__["async_anthropic"]
+        client = run.async_anthropic
+        del run.async_anthropic
         async with client:
             answer = await what(client)
             return [event async for event in answer] if isinstance(answer, anthropic.AsyncStream) else answer
@@ -219,14 +213,14 @@ def test_a_call_leaves_with_the_projects_key_and_is_metered_to_the_nano(
 
 
 def test_the_clients_are_the_sdks_own(run: Run) -> None:
-    assert isinstance(run.client("anthropic"), anthropic.Anthropic)
-    assert isinstance(run.async_client("anthropic"), anthropic.AsyncAnthropic)
-    assert ask(run.client("anthropic")).content[0].text == "Hello from the scripted upstream."
+    assert isinstance(run.anthropic, anthropic.Anthropic)
+    assert isinstance(run.async_anthropic, anthropic.AsyncAnthropic)
+    assert ask(run.anthropic).content[0].text == "Hello from the scripted upstream."
 
 
 @on_sqlite
 def test_the_sdks_helpers_are_metered_as_well(own: Platform, run: Run) -> None:
-    client = run.client("anthropic")
+    client = run.anthropic
     with client.messages.stream(model=MODEL, max_tokens=9, messages=SAY) as stream:
         assert stream.get_final_text() == "Hello from the scripted upstream."
     raw = client.messages.with_raw_response.create(model=MODEL, max_tokens=9, messages=SAY)
@@ -245,7 +239,7 @@ def test_one_run_calls_two_providers_on_two_keys_and_one_budget(
     own.keys.save("shop", GOOD_KEY)
     with own.run("shop") as run:
         run.openai.responses.create(model="gpt-5", input="Hi")
-        ask(run.client("anthropic"))
+        ask(run.anthropic)
     assert rows(own, "provider", "key_last4") == [("openai", GOOD_KEY[-4:]), ("anthropic", CLAUDE_KEY[-4:])]
     detail = own.runs.show(run.id, actor=own.actor)
     assert detail.run.tokens == 2 * (12 + 5)
@@ -273,7 +267,7 @@ def test_a_stream_that_is_cut_before_its_last_word_is_broken_though_its_sdk_says
 
 @on_sqlite
 def test_a_stream_that_the_caller_leaves_has_an_unknown_cost(own: Platform, run: Run) -> None:
-    with ask(run.client("anthropic"), stream=True) as stream:
+    with ask(run.anthropic, stream=True) as stream:
         next(iter(stream))
     assert rows(own, "status", "cost_nano") == [("abandoned", None)]
 
@@ -285,7 +279,7 @@ def test_an_error_inside_a_stream_is_told_in_the_providers_words(
     told = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded {key}"}}
     upstream.queue(Behaviour(events=({"type": "ping"}, told), named=True))
     with pytest.raises(anthropic.APIStatusError):
-        list(ask(run.client("anthropic"), stream=True))
+        list(ask(run.anthropic, stream=True))
     assert rows(own, "status", "error_type") == [("broken", "overloaded_error")]
 
 
@@ -311,7 +305,7 @@ def test_each_attempt_of_the_sdk_has_a_row_and_what_is_not_retried_has_one(
 @on_sqlite
 def test_after_the_run_nothing_leaves(own: Platform, upstream: ScriptedUpstream) -> None:
     with own.run("shop") as run:
-        client = run.client("anthropic")
+        client = run.anthropic
     with pytest.raises(RunEnded):
         ask(client.with_options(timeout=5))
     assert upstream.requests == []
@@ -320,7 +314,7 @@ def test_after_the_run_nothing_leaves(own: Platform, upstream: ScriptedUpstream)
 @on_sqlite
 @pytest.mark.parametrize("asked", [{"speed": "fast"}, {"inference_geo": "us"}])
 def test_what_the_table_does_not_price_is_unknown(own: Platform, run: Run, asked: dict[str, str]) -> None:
-    ask(run.client("anthropic"), **asked)
+    ask(run.anthropic, **asked)
     assert rows(own, "status", "cost_nano") == [("ok", None)]
 
 
@@ -329,7 +323,7 @@ def test_a_batch_on_the_projects_own_key_has_a_row_and_no_known_cost(
     own: Platform, run: Run, upstream: ScriptedUpstream
 ) -> None:
     upstream.queue(Behaviour(status=200, json={"id": "msgbatch_1", "type": "message_batch"}))
-    run.client("anthropic").messages.batches.create(requests=[])
+    run.anthropic.messages.batches.create(requests=[])
     assert rows(own, "endpoint", "cost_nano") == [("messages/batches", None)]
 
 
@@ -341,7 +335,7 @@ def test_a_platform_funded_call_reserves_settles_and_counts(
 ) -> None:
     upstream.usage[MODEL] = Usage(input=175, cached=50, output=15, cache_write=60, cache_write_1h=40)
     with claude.run("shop") as run:
-        ask(run.client("anthropic"))
+        ask(run.anthropic)
     [seen] = upstream.requests
     assert (seen.key, seen.json["service_tier"]) == (CLAUDE_PLATFORM_KEY, "standard_only")
     assert rows(claude, "source", "cost_nano") == [("platform", 1_300_000)]
@@ -427,7 +421,7 @@ def test_without_any_key_the_sentence_names_the_provider(settings: Settings) -> 
     platform = Platform(settings)
     platform.projects.add("shop", actor=platform.actor)
     with platform.run("shop") as run, pytest.raises(KeyMissing, match="Add your Anthropic key"):
-        ask(run.client("anthropic"))
+        ask(run.anthropic)
     platform.close()
 
 
@@ -437,10 +431,10 @@ def test_a_failing_key_falls_back_only_where_the_project_chose_so(
 ) -> None:
     upstream.keys[CLAUDE_KEY] = "anthropic.revoked"
     with own.run("shop") as run, pytest.raises(anthropic.AuthenticationError):
-        ask(run.client("anthropic"))
+        ask(run.anthropic)
     own.projects.set_policy("shop", "platform", actor=own.actor, provider="anthropic")
     with own.run("shop") as run:
-        ask(run.client("anthropic"))
+        ask(run.anthropic)
     assert rows(own, "source", "status") == [("byok", "error"), ("byok", "error"), ("platform", "ok")]
 
 
@@ -483,7 +477,7 @@ def test_nothing_of_the_environment_reaches_a_request(
     (seen,) = upstream.requests
     assert seen.key == CLAUDE_KEY
     assert "hostile" not in str(seen.headers).lower()
-    assert CLAUDE_OTHER_KEY not in str(vars(run.client("anthropic")))
+    assert CLAUDE_OTHER_KEY not in str(vars(run.anthropic))
 
 
 @both_ways
@@ -527,7 +521,7 @@ def test_headers_of_the_caller_cannot_replace_the_key_or_name_another_account(
 )
 def test_a_copy_goes_nowhere_else(run: Run, options: dict[str, Any]) -> None:
     with pytest.raises(NotMetered, match="cannot be changed"):
-        run.client("anthropic").with_options(**options)
+        run.anthropic.with_options(**options)
 
 
 @on_sqlite
@@ -540,7 +534,7 @@ def test_a_copy_keeps_what_a_caller_has_chosen_and_ignores_other_keys(
         seen.append(request)
         return call_next(request)
 
-    client = run.client("anthropic").with_options(api_key=CLAUDE_OTHER_KEY, timeout=7, middleware=[look])
+    client = run.anthropic.with_options(api_key=CLAUDE_OTHER_KEY, timeout=7, middleware=[look])
     ask(client.with_options(max_retries=0, default_headers={"X-Mine": "1"}))
     assert len(seen) == 1
     assert (upstream.requests[0].key, upstream.requests[0].headers["x-mine"]) == (CLAUDE_KEY, "1")
@@ -585,7 +579,7 @@ def test_an_answer_that_is_none_is_no_success(
     own: Platform, run: Run, upstream: ScriptedUpstream, way: str
 ) -> None:
     upstream.keys[CLAUDE_KEY] = way
-    client = run.client("anthropic").with_options(max_retries=0, timeout=0.5)
+    client = run.anthropic.with_options(max_retries=0, timeout=0.5)
     if way == "captive_portal":
         assert isinstance(ask(client), str), "This SDK hands the page over."
     else:

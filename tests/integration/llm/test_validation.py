@@ -656,11 +656,11 @@ def test_other_loggers_are_redacted_only_where_a_server_asks_for_it(debug_log):
 # --- what a provider is ---------------------------------------------------------------------------
 
 
-def test_openai_is_live_and_the_others_are_planned():
+def test_openai_and_anthropic_are_live_and_the_others_are_planned():
     live = {each.facts.name: True for each in registry.live()}
     assert live | dict.fromkeys(registry.PLANNED, False) == {
         "openai": True,
-        "anthropic": False,
+        "anthropic": True,
         "google": False,
     }
     links = registry.provider("openai").links

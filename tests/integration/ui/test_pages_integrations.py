@@ -10,7 +10,15 @@ from streamlit.testing.v1 import AppTest
 
 from lib.ui.base.server import real_front_door
 from tests.pages import ADMIN, Dashboard, buttons, press, texts
-from tests.upstream import GOOD_KEY, OTHER_KEY, PLATFORM_KEY, WRONG_KEY, ScriptedUpstream
+from tests.upstream import (
+    CLAUDE_KEY,
+    CLAUDE_WRONG_KEY,
+    GOOD_KEY,
+    OTHER_KEY,
+    PLATFORM_KEY,
+    WRONG_KEY,
+    ScriptedUpstream,
+)
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 
@@ -289,3 +297,69 @@ def test_a_test_call_that_no_key_can_pay_for_says_so(dashboard: Dashboard):
     dashboard.add("checkout-api")
     page = press(press(dashboard.open("integrations"), "Send a test call"), "Send")
     assert "no key of its own and no platform key" in texts(page)
+
+
+# --- another provider ------------------------------------------------------------------------------
+
+
+def press_second(page: AppTest, label: str) -> AppTest:
+    """Click the button of that label on the card of the second provider."""
+    [button for button in page.button if button.label == label][-1].click()
+    return page.run()
+
+
+def test_the_key_of_each_provider_is_added_checked_and_removed_by_itself(
+    dashboard: Dashboard, upstream: ScriptedUpstream
+):
+    dashboard.add("checkout-api", GOOD_KEY)
+    said = texts(dashboard.open("integrations"))
+    assert "Nobody pays for Anthropic calls of checkout-api yet" in said
+    assert "this server has no platform key" not in said, "It can call OpenAI."
+    page = press(dashboard.open("integrations"), "Add your key")
+    next(each for each in page.text_input if each.label == "New Anthropic API key").input(CLAUDE_WRONG_KEY)
+    page = press(page, "Check and save")
+    assert "invalid x-api-key" in page.error[0].body.replace("\\", "")
+    next(each for each in page.text_input if each.label == "New Anthropic API key").input(CLAUDE_KEY)
+    press(page, "Check and save")
+    claude = dashboard.platform.keys.describe("checkout-api", provider="anthropic")
+    assert (claude.last4, claude.saved_by) == (CLAUDE_KEY[-4:], "local")
+    page = dashboard.open("integrations")
+    assert "Anthropic bills the calls of checkout-api to your account" in texts(page)
+    assert "OpenAI bills the calls of checkout-api to your account" in texts(page)
+    assert CLAUDE_KEY not in texts(page)
+    upstream.keys[CLAUDE_KEY] = "anthropic.out_of_money"
+    said = texts(press_second(page, "Check again"))
+    assert "knows •••• 0001, but it cannot be used now" in said
+    page = press_second(dashboard.open("integrations"), ":red[Remove]")
+    press(page, "Remove the key")
+    assert dashboard.platform.keys.describe("checkout-api", provider="anthropic").status == "none"
+    assert dashboard.key("checkout-api").last4 == GOOD_KEY[-4:]
+
+
+def test_the_policy_of_each_provider_is_its_own(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    dashboard.platform.keys.save("checkout-api", CLAUDE_KEY, provider="anthropic")
+    page = dashboard.open("integrations")
+    next(each for each in page.radio if each.label == "If Anthropic refuses the key").set_value(
+        "platform"
+    ).run()
+    keys = dashboard.platform.keys
+    assert keys.describe("checkout-api", provider="anthropic").on_key_failure == "platform"
+    assert keys.describe("checkout-api").on_key_failure == "stop"
+
+
+def test_a_key_that_may_administer_the_organization_is_warned_of(
+    dashboard: Dashboard, upstream: ScriptedUpstream
+):
+    upstream.keys[CLAUDE_KEY] = "anthropic.administers"
+    dashboard.add("checkout-api")
+    dashboard.platform.keys.save("checkout-api", CLAUDE_KEY, provider="anthropic")
+    assert "it can also administer the organization" in texts(dashboard.open("integrations"))
+
+
+def test_a_test_call_goes_to_the_provider_of_its_card(dashboard: Dashboard, upstream: ScriptedUpstream):
+    dashboard.add("checkout-api", GOOD_KEY)
+    dashboard.platform.keys.save("checkout-api", CLAUDE_KEY, provider="anthropic")
+    page = press(press_second(dashboard.open("integrations"), "Send a test call"), "Send")
+    assert "Anthropic bills your account" in texts(page)
+    assert (upstream.requests[-1].path, upstream.requests[-1].key) == ("/messages", CLAUDE_KEY)
