@@ -5,6 +5,8 @@ No transaction is open while the provider answers.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from lib.access.denied_attempts import denials_logged
 from lib.access.projects import Projects
 from lib.access.roles import Action, Actor, require
@@ -148,6 +150,11 @@ class Keys:
         """The keys in use of all providers but the first one, of every project that the actor may see, by slug."""
         names = [each.facts.name for each in registry.live() if each.facts.name != DEFAULT]
         return self._store.describe_own(actor=actor or self._actor, providers=names)
+
+    def is_capped(self, states: Collection[KeyState]) -> bool:
+        """Whether the platform may pay for any call of a project with these keys, so that its caps apply."""
+        own = {state.provider for state in states if state.version}
+        return not own or bool(self._settings.platform_keys.keys() - own)
 
     def platform_states(self) -> list[PlatformKeyState]:
         """Whether the platform-funded key of each provider is there, and how it fails if it does."""

@@ -28,13 +28,14 @@ def main() -> None:
     head.context(
         f"{escape(project.slug)} · {escape(project.plan)} plan · rolling windows, no reset at midnight"
     )
-    own_key = bool(visit.platform.keys.describe(project.slug, actor=visit.actor).version)
+    keys = visit.platform.keys
+    capped = keys.is_capped(keys.describe_each(project.slug, actor=visit.actor))
     _now(visit, project)
     panel.draw(visit, project)
     room = visit.platform.caps.headroom(project.slug, actor=visit.actor)
     _past_and_future(visit, project, room)
     window_spend.draw(visit, project, room)
-    if not own_key:
+    if capped:
         windows.draw_ways(project, visit.platform.plans.list())
 
 
@@ -42,18 +43,21 @@ def main() -> None:
 def _now(visit: PageContext, project: Project) -> None:
     """What moves by itself: it is drawn anew every ten seconds."""
     actor, platform = acting(), visit.platform
-    key = platform.keys.describe(project.slug, actor=actor)
+    keys = platform.keys.describe_each(project.slug, actor=actor)
+    capped = platform.keys.is_capped(keys)
     room = platform.caps.headroom(project.slug, actor=actor)
     waiting = platform.runs.number(RunFilter((project.slug,), statuses=("waiting",)), actor=actor)
-    funded = platform.keys.platform_state().status != "none"
+    funded = any(funding.status != "none" for funding in platform.keys.platform_states())
     cards.attention(
-        windows.attention_of(project, key, room, waiting=waiting, funded=funded, zone=visit.zone),
+        windows.attention_of(
+            project, keys, room, capped=capped, waiting=waiting, funded=funded, zone=visit.zone
+        ),
         titled=False,
     )
     for column, window in zip(st.columns(2), room.windows.values(), strict=True):
         with column:
             found = forecast.cap_forecasts({project.slug: window.name}, actor).get(project.slug)
-            windows.draw_window(window, room.at, visit.zone, forecast=found, applies=not key.version)
+            windows.draw_window(window, room.at, visit.zone, forecast=found, applies=capped)
 
 
 def _past_and_future(visit: PageContext, project: Project, room: Headroom) -> None:

@@ -103,15 +103,9 @@ def project_statuses(
     for project in projects:
         slug, more = project.slug, others.get(project.slug, [])
         row = sums.get(slug) or ProjectRow(project=slug)
-        room = rooms[slug] if _is_capped(platform, [keys[slug], *more]) else None
+        room = rooms[slug] if platform.keys.is_capped([keys[slug], *more]) else None
         found.append(ProjectStatus(project, keys[slug], row, spent.get(slug, []), room, more))
     return sorted(found, key=lambda each: (-each.nearest, -each.sums.total_nano, each.project.slug))
-
-
-def _is_capped(platform: Platform, keys: Sequence[KeyState]) -> bool:
-    """Whether the platform may pay for any of its calls: to a provider of which it has no key of its own."""
-    own = {key.provider for key in keys if key.version}
-    return not own or bool(platform.settings.platform_keys.keys() - own)
 
 
 def _spend_by_bar(wanted: UsageFilter, series: TimeSeries, actor: Actor) -> dict[str, list[int]]:
@@ -139,7 +133,7 @@ def state_of_now(actor: Actor, *, only: Collection[str] | None = None) -> object
     shown = [each.slug for each in platform.projects.list(actor=actor) if each.archived_at is None]
     every = {slug: [keys[slug], *others.get(slug, [])] for slug in shown if only is None or slug in only}
     return _state(
-        {slug: (own, rooms[slug] if _is_capped(platform, own) else None) for slug, own in every.items()}
+        {slug: (own, rooms[slug] if platform.keys.is_capped(own) else None) for slug, own in every.items()}
     )
 
 

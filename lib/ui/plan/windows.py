@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
+from lib import providers
 from lib.access.projects import Project
 from lib.caps.forecasts import CapForecast, HeldForecast
 from lib.caps.plans import Plan
@@ -43,12 +44,19 @@ _CENTS = 10_000_000
 
 
 def attention_of(
-    project: Project, key: KeyState, room: Headroom, *, waiting: int, funded: bool, zone: ZoneInfo
+    project: Project,
+    keys: Sequence[KeyState],
+    room: Headroom,
+    *,
+    capped: bool,
+    waiting: int,
+    funded: bool,
+    zone: ZoneInfo,
 ) -> list[Attention]:
-    """Caps do not apply; or there is no platform key to spend from (not ``funded``), or a cap is nearly reached."""
-    if key.version:
-        return [_own_key(project, key)]
-    return [*([] if funded else [_no_key(project)]), *_pressing_cap(project, room, waiting, zone)]
+    """Caps do not apply, or not to all; there is no platform key to spend from (not ``funded``); one is nearly reached."""
+    own = [key for key in keys if key.version]
+    lines = [_own_keys(project, own, capped=capped)] if own else [] if funded else [_no_key(project)]
+    return [*lines, *(_pressing_cap(project, room, waiting, zone) if capped else [])]
 
 
 def _no_key(project: Project) -> Attention:
@@ -74,9 +82,18 @@ def _pressing_cap(project: Project, room: Headroom, waiting: int, zone: ZoneInfo
     return [Attention("At cap", "red", text, "Waiting runs", RUN_LOGS, here | {"status": "waiting"})]
 
 
-def _own_key(project: Project, key: KeyState) -> Attention:
-    text = f"This project uses its own key {escape(key_name(key.last4))}: caps neither count nor limit its calls."
-    if project.on_key_failure == "platform":
+def _own_keys(project: Project, keys: Sequence[KeyState], *, capped: bool) -> Attention:
+    named = [escape(key_name(key.last4)) for key in keys]
+    if capped or len(keys) > 1:
+        named = [
+            f"{escape(providers.title(key.provider))} key {name}"
+            for key, name in zip(keys, named, strict=True)
+        ]
+        text = f"This project uses its own {' and '.join(named)}: caps neither count nor limit calls with "
+        text += "them." if len(keys) > 1 else "it."
+    else:
+        text = f"This project uses its own key {named[0]}: caps neither count nor limit its calls."
+    if any(key.on_key_failure == "platform" for key in keys):
         text += " If that key fails, calls run on the platform key within these caps."
     return Attention("BYOK", "blue", text, "Open key", INTEGRATIONS, {"project": project.slug})
 

@@ -23,13 +23,14 @@ from lib.providers import DEFAULT
 from lib.runs.lifecycle import RunStore
 from lib.secret import Secret
 from lib.ui.base import loaders
+from lib.ui.base.server import real_front_door
 from lib.ui.usage import export_card
 from lib.vault.keys import KeyStore
 from lib.web.exports import ExportService
 from lib.web.links import COOKIE, new_browser
 from lib.web.routes import routes
 from tests.pages import ADMIN, Dashboard, buttons, press, texts
-from tests.upstream import GOOD_KEY
+from tests.upstream import CLAUDE_KEY, GOOD_KEY, ScriptedUpstream
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 DOLLAR = 10**9
@@ -554,3 +555,32 @@ def statements(look: Callable[[], object]) -> int:
         finally:
             event.remove(Engine, "before_cursor_execute", note)
     return len(seen)
+
+
+def test_a_project_with_a_key_of_one_provider_stays_within_its_caps_for_the_other(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("QODEX_OPENAI_API_KEY", PLATFORM_KEY)
+    real_front_door.clear()
+    dashboard.add("checkout-api")
+    dashboard.add("search-ranking", GOOD_KEY)
+    keys = dashboard.platform.keys
+    for slug in ("checkout-api", "search-ranking"):
+        keys.save(slug, CLAUDE_KEY, provider="anthropic")
+    mixed, whole = (keys.describe_each(slug) for slug in ("checkout-api", "search-ranking"))
+    seen = real_front_door().keys
+    assert (seen.is_capped(mixed), seen.is_capped(whole)) == (True, False)
+    said = texts(dashboard.open("plan", project="checkout-api"))
+    assert "uses its own Anthropic key •••• 0001: caps neither count nor limit calls with it." in said
+    said = texts(dashboard.open("plan", project="search-ranking"))
+    assert "its own OpenAI key •••• 0001 and Anthropic key •••• 0001" in said
+
+
+def test_a_failing_key_of_any_provider_is_told_on_overview(dashboard: Dashboard, upstream: ScriptedUpstream):
+    dashboard.add("checkout-api", GOOD_KEY)
+    dashboard.platform.keys.save("checkout-api", CLAUDE_KEY, provider="anthropic")
+    upstream.keys[CLAUDE_KEY] = "anthropic.revoked"
+    dashboard.platform.test_call("checkout-api", "claude-opus-5", "Hi", provider="anthropic")
+    page = dashboard.open("overview")
+    assert "Anthropic has rejected its key since" in texts(page)
+    assert "OpenAI has rejected" not in texts(page)
