@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from lib.access import audit
@@ -261,7 +261,22 @@ def _project(row: AnyRow) -> Project:
     return Project(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
+ProjectIds: TypeAlias = Sequence[str] | Select[tuple[str]]
+"""Ids of projects, or the SELECT of all of them: ids of ten thousand are slow to pass, and more than a statement takes."""
+
 _PROJECTS = select(projects.c.slug, projects.c.id)
+_EVERY_ID: Select[tuple[str]] = select(projects.c.id)
+
+
+def visible_projects(connection: Connection, actor: Actor, slugs: Collection[str]) -> ProjectIds:
+    """Which projects a report is about, for its WHERE: those named, or else all whose spend the actor may see.
+
+    Raises:
+        ProjectUnknown: one that is named does not exist, or the actor may not know of it.
+    """
+    if not slugs and allows(actor, Action.SEE_SPEND, None):
+        return _EVERY_ID
+    return visible_ids(connection, actor, slugs)
 
 
 def visible_ids(

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 from lib.access import audit
 from lib.access.audit import Subject, Tag
 from lib.access.denied_attempts import denials_logged
-from lib.access.projects import find, find_for, visible_ids
+from lib.access.projects import find, find_for, visible_projects
 from lib.access.roles import Action, Actor, require
 from lib.caps.plans import Override, checked_override, replace_override
 from lib.clock import Micros
@@ -103,9 +103,12 @@ class CapRequests:
     def waiting(self, *, actor: Actor, slug: str | None = None) -> list[CapRequest]:
         """What waits for a decision in the projects that the actor sees, or in one of them; the newest first."""
         with self._database.read() as connection:
-            ids = visible_ids(connection, actor, [slug] if slug else [])
+            ids = visible_projects(connection, actor, [slug] if slug else [])
             found = connection.execute(_ALL.where(cap_requests.c.status == "open")).all()
-            names = connection.execute(select(projects.c.slug).where(projects.c.id.in_(ids))).scalars()
+            asking = projects.c.slug.in_({row.project for row in found})
+            names = connection.execute(
+                select(projects.c.slug).where(projects.c.id.in_(ids), asking)
+            ).scalars()
             visible = set(names)
         return [_request(row) for row in found if row.project in visible]
 

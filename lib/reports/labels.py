@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
+from lib.access.projects import ProjectIds
 from lib.clock import Micros
 from lib.db.tables import project_labels, projects
 from lib.reports.models import UsageFilter
@@ -112,7 +113,7 @@ def _changes(
     return connection.execute(found if until is None else found.where(at < until)).scalars().all()
 
 
-def values_of(connection: Connection, project_ids: Sequence[str]) -> dict[str, list[str]]:
+def values_of(connection: Connection, project_ids: ProjectIds) -> dict[str, list[str]]:
     """By name all values that these projects ever had, in order."""
     label = project_labels.c
     statement = select(label.name, label.value).distinct().where(label.value.is_not(None))

@@ -19,6 +19,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from lib.access.projects import ProjectIds
 from lib.clock import HOUR, Micros
 from lib.db import AnyRow
 from lib.db.rollup_tables import MEASURES, TOKENS
@@ -42,7 +43,7 @@ _MOST_PARTS = 100
 UNPRICED = ("platform_unpriced_calls", "byok_unpriced_calls")
 
 
-def matching(statement: Select[Any], wanted: UsageFilter, project_ids: Sequence[str]) -> Select[Any]:
+def matching(statement: Select[Any], wanted: UsageFilter, project_ids: ProjectIds) -> Select[Any]:
     """Narrow a SELECT over usage events to what the filter lets through, in these projects."""
     return narrowed(statement, usage_events, "occurred_at", wanted, project_ids, wanted.since, wanted.until)
 
@@ -50,7 +51,7 @@ def matching(statement: Select[Any], wanted: UsageFilter, project_ids: Sequence[
 def aggregate_segment(
     segment: Segment,
     wanted: UsageFilter,
-    project_ids: Sequence[str],
+    project_ids: ProjectIds,
     by: Sequence[str],
     names: Sequence[str] = FIELDS,
 ) -> Select[Any]:
@@ -80,7 +81,7 @@ def _key(table: Table, moment: str, segment: Segment, name: str) -> ColumnElemen
 
 
 def _with_cuts(
-    statement: Select[Any], segment: Segment, table: Table, project_ids: Sequence[str]
+    statement: Select[Any], segment: Segment, table: Table, project_ids: ProjectIds
 ) -> Select[Any]:
     if segment.grain == "hour":
         return statement.where(table.c.hour_at.not_in(segment.cuts))
@@ -147,7 +148,7 @@ def narrowed(
     table: Table,
     moment: str,
     wanted: UsageFilter,
-    project_ids: Sequence[str],
+    project_ids: ProjectIds,
     since: Micros | None,
     until: Micros | None,
 ) -> Select[Any]:

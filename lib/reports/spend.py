@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import BigInteger, Connection, exists, func, literal, select
 
-from lib.access.projects import visible_ids
+from lib.access.projects import ProjectIds, visible_projects
 from lib.access.roles import Actor
 from lib.clock import HOUR, Micros
 from lib.db import AnyRow, Database
@@ -55,7 +55,7 @@ class Reports:
     def any_call(self, *, actor: Actor) -> bool:
         """Whether the actor may see any call, of whenever it is."""
         with self._database.read() as connection:
-            ids = visible_ids(connection, actor, ())
+            ids = visible_projects(connection, actor, ())
             found = exists().where(usage_daily_totals.c.project_id.in_(ids))
             return bool(connection.execute(select(found)).scalar())
 
@@ -139,7 +139,7 @@ class Reports:
     def filter_options(self, *, actor: Actor) -> FilterOptions:
         """Models and providers that occur, and labels."""
         with self._database.read() as connection:
-            ids = visible_ids(connection, actor, ())
+            ids = visible_projects(connection, actor, ())
             found = select(usage_models.c.provider, usage_models.c.model).distinct()
             rows = connection.execute(found.where(usage_models.c.project_id.in_(ids))).all()
             labels = values_of(connection, ids)
@@ -151,7 +151,7 @@ class Reports:
         with self._database.read() as connection:
             moment = literal(at, BigInteger)
             found = select(projects.c.slug).where(*labelled(projects.c.id, moment, labels))
-            ids = visible_ids(connection, actor, ())
+            ids = visible_projects(connection, actor, ())
             return set(connection.execute(found.where(projects.c.id.in_(ids))).scalars())
 
     def _sums(
@@ -171,11 +171,11 @@ class Reports:
         """
         sweep(self._database)
         with self._database.read() as connection:
-            ids = visible_ids(connection, actor, wanted.projects)
+            ids = visible_projects(connection, actor, wanted.projects)
             days = zone_of(connection)
             parts = [
                 aggregate_segment(segment, wanted, ids, by, names)
-                for span in (spans(connection, wanted) if ids else ())
+                for span in (spans(connection, wanted) if ids != [] else ())
                 for segment in segments_of(connection, span, ids, days, zone, grain)
             ]
             return connection.execute(combine(parts, by, names)).all() if parts else []
@@ -184,7 +184,7 @@ class Reports:
 def segments_of(
     connection: Connection,
     wanted: UsageFilter,
-    ids: Sequence[str],
+    ids: ProjectIds,
     rollup_zone: ZoneInfo,
     zone: ZoneInfo | None = None,
     grain: Grain = "day",
