@@ -90,8 +90,9 @@ def _turn(database: Database) -> Iterator[bool]:
         return
     with database.write(seconds=0) as connection:
         driver: Any = connection.connection.dbapi_connection
-        # Without parameters, so that no open portal keeps the snapshot of this transaction.
-        yield driver.execute(_TRY_TURN).fetchone() == (True,)
+        # Without parameters, and not prepared after some steps, so that no open portal keeps the snapshot of this
+        # transaction: an index that a later step builds would wait for it for ever.
+        yield driver.execute(_TRY_TURN, prepare=False).fetchone() == (True,)
 
 
 def _go_on(database: Database, seal_projects: Seal | None) -> None:
