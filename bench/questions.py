@@ -77,6 +77,10 @@ def of_pages(platform: Platform) -> Questions:
             over(preset("24h", ZoneInfo("UTC"), END)), actor=ACTOR
         ),
         "Latest calls": lambda: platform.call_reports.latest(wanted, actor=ACTOR),
+        "Size and speed of calls": lambda: platform.percentiles.spreads(
+            wanted, reports.totals(wanted, actor=ACTOR).calls, actor=ACTOR
+        ),
+        "What caching saves": lambda: platform.caching.by_model(wanted, actor=ACTOR),
         "Latest calls of one project": lambda: platform.call_reports.latest(one, actor=ACTOR),
         "One project's cap use": lambda: caps.consumption(
             HOT, "7d", since=month().since, until=month().until, actor=ACTOR

@@ -38,6 +38,7 @@ from lib.providers import DEFAULT
 from lib.reports.caching import CachingReports
 from lib.reports.calls import CallReports
 from lib.reports.groups import GroupReports
+from lib.reports.percentiles import PercentileReports
 from lib.reports.spend import Reports
 from lib.runs.heartbeat import Heartbeat
 from lib.runs.lifecycle import RunStore, StartedRun
@@ -111,6 +112,7 @@ class Platform:
         self.call_reports = CallReports(self.database)
         self.caching = CachingReports(self.database)
         self.group_reports = GroupReports(self.database, self.reports)
+        self.percentiles = PercentileReports(self.database)
         self.ledger = Ledger(self.database, store, self.prices, self.actor)
         self._runs = RunStore(self.database, thresholds.refused)
         self._heartbeat = Heartbeat(self._runs)

@@ -1,4 +1,4 @@
-"""What single calls say, which no roll-up can: the spread of tokens and latency, the costliest calls and runs.
+"""What single calls say, which no roll-up can: the costliest calls and runs.
 
 They are read from the events, so how many is bounded: the latest calls of the chosen projects, cut at a whole
 hour so that about ``MOST`` calls are looked at, however long the history. Of a quieter project that is the
@@ -7,7 +7,6 @@ whole period. What was looked at is part of the answer, so that a page can say i
 
 from __future__ import annotations
 
-from array import array
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -32,15 +31,6 @@ MOST = 4_000
 _SHOWN = 10
 _LOOKED_UP = 100
 _REACH = (DAY, 8 * DAY, 64 * DAY)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Median and 95th percentile by nearest rank: values that occurred. None where no call has one."""
-
-    calls: int = 0
-    median: int | None = None
-    p95: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,8 +69,6 @@ class LatestCalls:
     since: Micros
     whole: bool
     calls: int
-    spreads: dict[str, Spread]
-    """Of the ``tokens`` of a call, input and output, and of its ``latency`` in milliseconds; without error answers."""
     costliest_calls: list[CostlyCall]
     costliest_runs: list[CostlyRun]
 
@@ -107,7 +95,6 @@ class CallReports:
                 since=since,
                 whole=since == wanted.since,
                 calls=look.calls,
-                spreads={"tokens": _spread(look.tokens), "latency": _spread(look.latency)},
                 costliest_calls=_costliest_calls(connection, look.costliest),
                 costliest_runs=_costliest_runs(connection, look.runs),
             )
@@ -176,20 +163,12 @@ class _Look:
     """What is kept of the calls while they go by: numbers, and few of the calls themselves."""
 
     calls: int = 0
-    tokens: array[int] = field(default_factory=lambda: array("q"))
-    latency: array[int] = field(default_factory=lambda: array("q"))
     costliest: list[AnyRow] = field(default_factory=list)
     runs: dict[RunKey, _RunSums] = field(default_factory=lambda: defaultdict(_RunSums))
 
     def add(self, calls: Sequence[AnyRow]) -> None:
         self.calls += len(calls)
-        for project_id, run_id, source, cost_nano, asked, answered, latency, *_, status in calls:
-            # An error answer has no tokens and comes at once: in an outage it would be the median.
-            is_answer = status != "error"
-            if is_answer and asked is not None and answered is not None:
-                self.tokens.append(asked + answered)
-            if is_answer and latency is not None:
-                self.latency.append(latency)
+        for project_id, run_id, source, cost_nano, *_ in calls:
             if run_id is not None:
                 self.runs[project_id, run_id].add(source, cost_nano)
         priced = [call for call in calls if call[_COST] is not None]
@@ -201,14 +180,6 @@ class _Look:
 def _costlier(call: AnyRow) -> tuple[int, int, str]:
     """The costliest first, the latest first among equals."""
     return -call.cost_nano, -call.occurred_at, call.event_id
-
-
-def _spread(values: array[int]) -> Spread:
-    if not values:
-        return Spread()
-    ordered, number = sorted(values), len(values)
-    median, p95 = (ordered[-(-percent * number // 100) - 1] for percent in (50, 95))
-    return Spread(number, median, p95)
 
 
 def _costliest_calls(connection: Connection, found: Sequence[AnyRow]) -> list[CostlyCall]:

@@ -52,7 +52,7 @@ changes_card.draw(wanted, sums, previous, chosen, viewer.actor)
 group_card.draw(wanted, series, projects, viewer.actor)
 usage_charts.draw(wanted, series, sums, projects, chosen, viewer.actor)
 caching_card.draw(wanted, sums, chosen, viewer.actor)
-usage_calls.draw(wanted, chosen, viewer.actor)
+usage_calls.draw(wanted, sums, chosen, viewer.actor)
 
 days = loaders.cached(front_door().reports.by_day, wanted, actor=viewer.actor)
 cards.heading(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
 
 from lib.access.roles import Actor
-from lib.formatting import count, day_time, latency, weekday_time
-from lib.reports.calls import CostlyCall, CostlyRun, LatestCalls, Spread
-from lib.reports.models import UsageFilter
+from lib.formatting import UNKNOWN, count, day_time, latency, weekday_time
+from lib.reports.calls import CostlyCall, CostlyRun, LatestCalls
+from lib.reports.models import Totals, UsageFilter
+from lib.reports.percentiles import EXACT, Percentile, Spread, Spreads
 from lib.ui.base import loaders
 from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
@@ -32,14 +33,17 @@ from lib.ui.parts.cards import Metric
 _PAYERS = {"Platform": "violet", "BYOK": "blue", "Platform and BYOK": "gray"}
 
 
-def draw(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> None:
-    """The section; it says which calls were looked at."""
+def draw(wanted: UsageFilter, sums: Totals, chosen: Chosen, actor: Actor) -> None:
+    """How large and slow calls are, of the whole period; and the costliest of the latest, which say which they are."""
+    found = _spreads(wanted, sums.calls, actor)
+    cards.heading("Size and speed of calls", note=drawn_from(found, sums))
+    cards.metrics(metrics(found, sums))
     latest = loaders.cached(front_door().call_reports.latest, wanted, actor=actor)
-    cards.heading("Single calls" if latest.whole else "Latest calls", note=looked_at(latest, chosen))
+    if not latest.whole:
+        cards.heading("Latest calls", note=looked_at(latest, chosen))
     if not latest.calls:
         cards.empty("None of them matches. Choose fewer filters, or a shorter period.")
         return
-    cards.metrics(metrics(latest))
     left, right = st.columns(2)
     with left, cards.card(height="stretch"):
         cards.heading("Costliest runs, USD", note="of these calls")
@@ -49,35 +53,60 @@ def draw(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> None:
         _draw_calls(latest.costliest_calls, wanted, chosen)
 
 
-def looked_at(latest: LatestCalls, chosen: Chosen) -> str:
+def _spreads(wanted: UsageFilter, calls: int, actor: Actor) -> Spreads:
+    """Of few calls as they are now; of many kept for a minute, while calls come in."""
+    ask = front_door().percentiles.spreads
+    if calls <= EXACT:
+        return loaders.cached(ask, wanted, calls, actor=actor)
+    thousands = -(-calls // 1000) * 1000
+    return loaders.cached_for_a_minute(ask, wanted, thousands, actor=actor)
+
+
+def drawn_from(found: Spreads, sums: Totals) -> str:
     """Which calls these numbers are of."""
-    if latest.whole:
-        return f"all {count(latest.calls, 'call')} that match"
+    if found.one_in == 1:
+        return f"all {count(sums.calls, 'call')} that match"
+    return f"estimated from one in {found.one_in} of the {count(sums.calls, 'call')} that match"
+
+
+def looked_at(latest: LatestCalls, chosen: Chosen) -> str:
+    """Which calls the costliest ones are among."""
     since = weekday_time(latest.since, chosen.zone)
-    return f"the latest calls only: {count(latest.calls)} that match since {since}"
+    return f"the costliest are those of the latest calls only: {count(latest.calls)} that match since {since}"
 
 
-def metrics(latest: LatestCalls) -> list[Metric]:
-    """Median and 95th percentile, of the answered calls of which they are known; each label says whose they are."""
-    tokens, waits = latest.spreads["tokens"], latest.spreads["latency"]
-    which = "" if latest.whole else f", latest {count(latest.calls)}"
+def metrics(found: Spreads, sums: Totals) -> list[Metric]:
+    """Median and 95th percentile, of the answered calls of which they are known; an estimate with its range."""
+    tokens, waits = found.tokens, found.latency
+    about_tokens, about_waits = (_of(each, found, sums) for each in (tokens, waits))
     return [
-        Metric(f"Tokens per call, median{which}", _tokens(tokens.median), help=_of(tokens, latest, "tokens")),
-        Metric(f"Tokens, 95th percentile{which}", _tokens(tokens.p95), help=_of(tokens, latest, "tokens")),
-        Metric(f"Latency, median{which}", latency(waits.median), help=_of(waits, latest, "latency")),
-        Metric(f"Latency, 95th percentile{which}", latency(waits.p95), help=_of(waits, latest, "latency")),
+        _metric("Tokens per call, median", tokens.median, count, about_tokens),
+        _metric("Tokens, 95th percentile", tokens.p95, count, about_tokens),
+        _metric("Latency, median", waits.median, latency, about_waits),
+        _metric("Latency, 95th percentile", waits.p95, latency, about_waits),
     ]
 
 
-def _tokens(number: int | None) -> str:
-    return "unknown" if number is None else count(number)
+def _metric(label: str, found: Percentile | None, write: Callable[[int], str], about: str) -> Metric:
+    if found is None:
+        return Metric(label, UNKNOWN, help=about)
+    if found.low == found.high:
+        return Metric(label, write(found.value), help=about)
+    between = f"{write(found.low)} to {write(found.high)}"
+    return Metric(
+        label, f"≈ {write(found.value)}", between, help=f"{about} With 95% certainty it is {between}."
+    )
 
 
-def _of(spread: Spread, latest: LatestCalls, what: str) -> str:
-    verb = "is" if what == "latency" else "are"
+def _of(spread: Spread, found: Spreads, sums: Totals) -> str:
+    if found.one_in == 1:
+        return (
+            f"Of the {count(spread.calls)} of {count(sums.calls, 'call')} of which it is known and that got no error "
+            "answer, by nearest rank."
+        )
     return (
-        f"Of the {count(spread.calls)} of {count(latest.calls, 'call')} whose {what} {verb} known and that got no "
-        "error answer, by nearest rank."
+        f"Estimated from {count(spread.calls, 'call')}, one in {found.one_in}, spread evenly over the whole period; "
+        "error answers are left out."
     )
 
 

@@ -14,7 +14,7 @@ from lib.clock import DAY, HOUR, Micros
 from lib.db import Database
 from lib.db.tables import runs
 from lib.reports import calls as call_reports
-from lib.reports.calls import CallReports, LatestCalls, Spread
+from lib.reports.calls import CallReports, LatestCalls
 from lib.reports.models import UsageFilter
 from tests.events import put_anew
 from tests.vaults import projects_of
@@ -75,15 +75,6 @@ def call(at: Micros = START, **more: Any) -> dict[str, Any]:
     )
 
 
-def _nearest_rank(values: list[int]) -> Spread:
-    """The smallest value that at least half, or 95 of a hundred, do not exceed."""
-    if not values:
-        return Spread()
-    values = sorted(values)
-    ranks = [-(-share * len(values) // 100) for share in (50, 95)]
-    return Spread(len(values), *(values[rank - 1] for rank in ranks))
-
-
 def _latest(database: Database, wanted: UsageFilter = PERIOD, actor: Actor = ADMIN) -> LatestCalls:
     return CallReports(database).latest(wanted, actor=actor)
 
@@ -103,13 +94,6 @@ def test_of_few_calls_all_are_looked_at_and_every_number_is_that_of_the_events(
     latest = _latest(database, UsageFilter(projects=slugs, models=models, since=START, until=START + LENGTH))
 
     assert (latest.whole, latest.since, latest.calls) == (True, START, len(found))
-    answered = [each for each in found if each["status"] != "error"]
-    tokens = [(each["input_tokens"], each["output_tokens"]) for each in answered]
-    waits = [each["latency_ms"] for each in answered]
-    assert latest.spreads == {
-        "tokens": _nearest_rank([given + made for given, made in tokens if given is not None]),
-        "latency": _nearest_rank([wait for wait in waits if wait is not None]),
-    }
     costs = sorted((each["cost_nano"] for each in found if each["cost_nano"] is not None), reverse=True)
     assert [each.cost_nano for each in latest.costliest_calls] == costs[:10]
     assert {each.run_id for each in latest.costliest_calls} <= {each["run_id"] for each in found} | {None}
@@ -167,23 +151,8 @@ def test_calls_of_other_models_count_for_the_bound_too(database, monkeypatch):
     assert (latest.calls, latest.since) == (0, START + 6 * HOUR)
 
 
-def test_an_outage_is_not_the_median_of_tokens_and_latency(database):
-    answers = [call(START + number, input_tokens=900, latency_ms=2_000) for number in range(3)]
-    errors = [
-        call(
-            START + HOUR + number, status="error", cost_nano=0, input_tokens=0, output_tokens=0, latency_ms=9
-        )
-        for number in range(50)
-    ]
-    _fill(database, answers + errors)
-    latest = _latest(database)
-    assert latest.calls == 53
-    assert latest.spreads == {"tokens": Spread(3, 901, 901), "latency": Spread(3, 2_000, 2_000)}
-
-
 def test_nothing_is_said_of_projects_that_the_actor_may_not_see(database):
     _fill(database, [call()])
     outsider = Actor(name="x", origin=Origin.BROWSER)
     latest = _latest(database, actor=outsider)
     assert (latest.calls, latest.costliest_calls, latest.costliest_runs) == (0, [], [])
-    assert set(latest.spreads.values()) == {Spread()}

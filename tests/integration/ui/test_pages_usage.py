@@ -9,7 +9,10 @@ from streamlit.testing.v1 import AppTest
 
 from lib.clock import DAY, HOUR, from_micros
 from lib.reports import calls as call_reports
+from lib.reports import percentiles
+from lib.reports.models import Totals
 from lib.ui.base import loaders
+from lib.ui.usage import usage_calls
 from tests.integration.ui.test_pages_spend import Spender, charts, metrics, use
 from tests.pages import Dashboard, texts
 
@@ -118,7 +121,7 @@ def test_the_week_by_hours_is_drawn_where_the_period_has_days(busy: Dashboard):
     assert not any("by weekday and hour" in alt for alt in alts(busy.open("usage", period="24h")))
 
 
-def test_single_calls_say_their_spread_and_which_were_looked_at(busy: Dashboard):
+def test_size_and_speed_are_those_of_all_calls_that_match(busy: Dashboard):
     page = busy.open("usage")
     shown = metrics(page)
     assert "all 4 calls that match" in texts(page)
@@ -126,12 +129,34 @@ def test_single_calls_say_their_spread_and_which_were_looked_at(busy: Dashboard)
     assert (shown["Latency, median"], shown["Latency, 95th percentile"]) == ("unknown", "unknown")
 
 
+def test_of_many_calls_size_is_estimated_and_says_its_range(busy: Dashboard, monkeypatch: pytest.MonkeyPatch):
+    """All of the four calls are alike, so that whichever are in the sample have those tokens."""
+    monkeypatch.setattr(percentiles, "EXACT", 3)
+    monkeypatch.setattr(usage_calls, "EXACT", 3)
+    page = busy.open("usage")
+    assert "estimated from one in 8 of the 4 calls that match" in texts(page)
+    assert metrics(page)["Tokens per call, median"] in ("1,100", "unknown")
+    between = usage_calls.metrics(
+        percentiles.Spreads(8, *(2 * [percentiles.spread(range(1000, 4000), exact=False)])),
+        Totals(calls=24_000),
+    )
+    assert [(each.value, each.change) for each in between] == [
+        ("≈ 2,499", "2,445 to 2,554"),
+        ("≈ 3,849", "3,825 to 3,874"),
+        ("≈ 2.4 s", "2.4 s to 2.5 s"),
+        ("≈ 3.8 s", "3.8 s to 3.8 s"),
+    ]
+    assert "Estimated from 3,000 calls, one in 8, spread evenly over the whole period" in str(between[0].help)
+    assert "With 95% certainty it is 2,445 to 2,554." in str(between[0].help)
+
+
 def test_where_only_the_latest_calls_are_looked_at_the_page_says_so(
     busy: Dashboard, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(call_reports, "MOST", 1)
     said = texts(busy.open("usage"))
-    assert "the latest calls only: 1 that match since" in said
+    assert "the costliest are those of the latest calls only: 1 that match since" in said
+    assert "all 4 calls that match" in said
 
 
 def test_the_costliest_runs_and_calls_lead_to_their_run_logs(dashboard: Dashboard):
