@@ -178,7 +178,7 @@ def _upstreams(settings: Settings) -> Iterator[Finding]:
 
 
 def _platform_key(provider: Provider, settings: Settings) -> Finding:
-    from lib.llm.key_check import check_key  # noqa: PLC0415 - takes a while to load
+    from lib.llm.key_check import CAN_ADMINISTER, check_key  # noqa: PLC0415 - takes a while to load
 
     title = provider.facts.title
     key = settings.provider(provider.facts.name).key
@@ -193,7 +193,8 @@ def _platform_key(provider: Provider, settings: Settings) -> Finding:
         return Finding(name, "broken", f"{title} rejected it: {problem.message}")
     except KeyUnchecked as problem:
         return Finding(name, "broken", f"{title} could not be asked. {problem.reason}")
-    return Finding(name, "ok" if result.status == "working" else "broken", result.message)
+    usable = "note" if result.code == CAN_ADMINISTER else "broken"
+    return Finding(name, "ok" if result.status == "working" else usable, result.message)
 
 
 def _prices(settings: Settings) -> Finding:

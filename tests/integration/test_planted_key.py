@@ -29,6 +29,8 @@ from lib.reports.models import UsageFilter
 from lib.secret import Secret
 from lib.vault.rate_limit import PER_PERSON
 from tests.receivers import receiving
+from tests.upstream import CLAUDE_KEY, GOOD_KEY
+from tests.upstream_behaviours import BEHAVIOURS
 
 if TYPE_CHECKING:
     from lib.platform import Platform
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 PLANTED = "sk-test-Zq7PlantedXw9Kd2-7777"
 PIECES = re.compile("|".join(PLANTED[at : at + 8] for at in range(len("sk-test-") - 3, len(PLANTED) - 7)))
 
+PLANTED_OF = {"openai": PLANTED, "anthropic": PLANTED.replace("sk-test-", "sk-ant-")}
+GOOD_OF = {"openai": GOOD_KEY, "anthropic": CLAUDE_KEY}
+of_each_provider = pytest.mark.parametrize("provider", PLANTED_OF)
 PASTED = {
     "trailing space": f"{PLANTED} ",
     "line break": f"{PLANTED}\n",
@@ -66,13 +71,14 @@ def planted(
     """A front door with a project, a provider that knows the planted key, and every logger at DEBUG."""
     caplog.set_level(logging.DEBUG)
     loud = [
-        logging.getLogger(name) for name in ("openai", "httpx2", "httpcore2", "sqlalchemy.engine", "asyncio")
+        logging.getLogger(name)
+        for name in ("openai", "anthropic", "httpx2", "httpcore2", "sqlalchemy.engine", "asyncio")
     ]
     for logger in loud:
         logger.setLevel(logging.DEBUG)
     made = logging.getLogRecordFactory()
     logging.setLogRecordFactory(logging.LogRecord)  # as in a process that has just started
-    upstream.keys[PLANTED] = "good"
+    upstream.keys.update(dict.fromkeys(PLANTED_OF.values(), "good"))
     platform.projects.add("checkout", actor=platform.actor)
     yield platform
     logging.setLogRecordFactory(made)
@@ -94,9 +100,10 @@ def everywhere(platform: Platform) -> Iterator[tuple[str, str]]:
         path = Path(platform.settings.database_url.removeprefix("sqlite:///"))
         for file in path.parent.glob(f"{path.name}*"):
             yield file.name, file.read_bytes().decode("latin-1")
-    yield "state", repr(platform.keys.describe("checkout")) + repr(platform.keys.describe_all())
-    if platform.keys.describe("checkout").version:
-        yield "resolved", repr(platform.keys.resolve("checkout"))
+    for state in platform.keys.describe_each("checkout"):
+        yield "state", repr(state) + repr(platform.keys.describe_all(provider=state.provider))
+        if state.version:
+            yield "resolved", repr(platform.keys.resolve("checkout", provider=state.provider))
     yield "settings", repr(platform.settings) + repr(vars(platform))
     for name in ("csv", "daily-csv"):
         out = io.BytesIO()
@@ -150,15 +157,18 @@ def test_a_key_with_dirt_inside_is_refused_before_anything_is_sent(planted, upst
 # --- refused, or not answered ----------------------------------------------------------------------
 
 
+@of_each_provider
 @pytest.mark.parametrize(
     "told", ["revoked", "echo", "no_scopes", "server_error", "echo_500", "captive_portal", "drop", "redirect"]
 )
-def test_a_key_that_is_not_accepted_is_nowhere_and_the_old_one_serves_on(planted, upstream, caplog, told):
-    planted.keys.save("checkout", "sk-test-good-key-0001")
-    upstream.keys[PLANTED] = told
+def test_a_key_that_is_not_accepted_is_nowhere_and_the_old_one_serves_on(
+    planted, upstream, caplog, told, provider
+):
+    planted.keys.save("checkout", GOOD_OF[provider], provider=provider)
+    upstream.keys[PLANTED_OF[provider]] = told_by(provider, told)
     with pytest.raises((KeyRejected, KeyUnchecked)) as refusal:
-        planted.keys.save("checkout", PLANTED)
-    assert planted.keys.resolve("checkout").secret.reveal() == "sk-test-good-key-0001"
+        planted.keys.save("checkout", PLANTED_OF[provider], provider=provider)
+    assert planted.keys.resolve("checkout", provider=provider).secret.reveal() == GOOD_OF[provider]
     nothing_leaked(planted, caplog, refusal.value)
 
 
@@ -184,6 +194,7 @@ NOT_SAVED: dict[str, tuple[dict[str, Any], Callable[[Platform], None] | None]] =
     "no role": ({"actor": Actor("eve@example.com", Origin.BROWSER)}, None),
     "no right": ({"actor": "analyst"}, None),
     "another provider": ({"provider": "anthropic"}, None),
+    "no provider": ({"provider": "nobody"}, None),
     "another version": ({"expected_version": 7}, None),
     "too many checks": ({}, many_checks),
     "no database": ({}, database_down),
@@ -224,9 +235,10 @@ ANSWERS = [
 ]
 
 
-def test_calls_that_go_right_and_wrong_leave_no_more_than_the_last_four(planted, upstream, caplog):
-    planted.keys.save("checkout", PLANTED)
-    problems = [_call(planted, upstream, told) for told in ANSWERS]
+@of_each_provider
+def test_calls_that_go_right_and_wrong_leave_no_more_than_the_last_four(planted, upstream, caplog, provider):
+    planted.keys.save("checkout", PLANTED_OF[provider], provider=provider)
+    problems = [_call(planted, upstream, told, provider) for told in ANSWERS]
     assert [
         type(problem).__name__ for problem in problems if problem is None or isinstance(problem, QodexError)
     ] == ["NoneType"]
@@ -257,40 +269,58 @@ def test_our_own_bug_in_the_middle_of_a_call_shows_nothing(planted, upstream, ca
     gc.collect()
 
 
-def _call(platform: Platform, upstream: ScriptedUpstream, told: str) -> BaseException | None:
-    upstream.keys[PLANTED] = told
+def told_by(provider: str, how: str) -> str:
+    """The name of a behaviour in the provider's own words, where it has some."""
+    own = f"{provider}.{ {'no_scopes': 'workspace_access', 'forbidden': 'workspace_access'}.get(how, how) }"
+    return own if own in BEHAVIOURS else how
+
+
+def _call(
+    platform: Platform, upstream: ScriptedUpstream, told: str, provider: str = "openai"
+) -> BaseException | None:
+    upstream.keys[PLANTED_OF[provider]] = told_by(provider, told)
     with platform.run("checkout") as run:
-        client = run.openai.with_options(max_retries=0, timeout=0.5 if told == "hang" else 30)
+        client = run.client(provider).with_options(max_retries=0, timeout=0.5 if told == "hang" else 30)
         try:
-            client.responses.create(model="gpt-5", input="Hi")
+            if provider == "openai":
+                client.responses.create(model="gpt-5", input="Hi")
+            else:
+                client.messages.create(
+                    model="claude-opus-5", max_tokens=9, messages=[{"role": "user", "content": "Hi"}]
+                )
         except Exception as problem:  # noqa: BLE001 - it is looked through
             return problem
     return None
 
 
-def test_checking_replacing_and_removing_leave_no_more_than_the_last_four(planted, upstream, caplog):
-    planted.keys.save("checkout", PLANTED)
-    planted.keys.check("checkout")
-    upstream.keys[PLANTED] = "echo"
-    assert planted.keys.check("checkout").status == "failing"
+@of_each_provider
+def test_checking_replacing_and_removing_leave_no_more_than_the_last_four(
+    planted, upstream, caplog, provider
+):
+    key = PLANTED_OF[provider]
+    planted.keys.save("checkout", key, provider=provider)
+    planted.keys.check("checkout", provider=provider)
+    upstream.keys[key] = told_by(provider, "echo")
+    assert planted.keys.check("checkout", provider=provider).status == "failing"
     nothing_leaked(planted, caplog)
-    upstream.keys[PLANTED] = "good"
-    planted.keys.save("checkout", PLANTED)
-    planted.keys.remove("checkout")
+    upstream.keys[key] = "good"
+    planted.keys.save("checkout", key, provider=provider)
+    planted.keys.remove("checkout", provider=provider)
     nothing_leaked(planted, caplog)
 
 
 # --- alerts ----------------------------------------------------------------------------------------
 
 
-def test_alerts_of_a_key_that_fails_say_no_more_than_the_last_four(planted, upstream, caplog):
-    planted.keys.save("checkout", PLANTED)
+@of_each_provider
+def test_alerts_of_a_key_that_fails_say_no_more_than_the_last_four(planted, upstream, caplog, provider):
+    planted.keys.save("checkout", PLANTED_OF[provider], provider=provider)
     named = planted.settings.model_copy(update={"notify_private_hosts": ["127.0.0.1"]})
     alerts = Alerts(planted.database, planted.keyring, named)
     with receiving() as receiver:
         alerts.channels.add("checkout", "webhook", Secret(receiver.url), actor=planted.actor)
         for told in ("echo", "good", "out_of_money"):
-            _call(planted, upstream, told)
+            _call(planted, upstream, told, provider)
         assert alerts.sender.once() == (3, 0)
     assert [json.loads(post.body)["type"] for post in receiver.posts] == [
         "key.failing",

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from lib.errors import KeyUnchecked
 from lib.llm.anthropic.errors import classify_error, request_id_of
 from lib.llm.error_answers import ErrorAnswer
-from lib.llm.key_check import CheckResult, Verdict, judge, rejected, undecided
+from lib.llm.key_check import CAN_ADMINISTER, CheckResult, Verdict, judge, rejected, undecided
 from lib.llm.probe import NoAnswer, Probe, Reply
 from lib.providers import ANTHROPIC
 from lib.secret import Secret
@@ -83,4 +83,4 @@ async def _warned_of_rights(probe: Probe, secret: Secret, working: CheckResult) 
     if reply.status != HTTPStatus.OK or not isinstance(told, dict) or told.get("type") != "organization":
         return working
     sentence = "The key works, but it can also administer the organization. Better use one that is scoped to a workspace."
-    return CheckResult("warning", "can_administer", sentence, request_id_of(reply.headers, secret))
+    return CheckResult("warning", CAN_ADMINISTER, sentence, request_id_of(reply.headers, secret))

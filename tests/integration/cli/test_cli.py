@@ -703,3 +703,12 @@ def test_the_doctor_checks_the_platform_key_of_each_provider(run: Run) -> None:
     assert found["platform key •••• 0002"] == ("ok", "Anthropic accepted the key.")
     assert found["platform key •••• 0003"] == ("ok", "OpenAI accepted the key.")
     assert CLAUDE_OTHER_KEY not in str(found)
+
+
+def test_the_doctor_notes_a_platform_key_that_could_administer_the_organization(
+    run: Run, upstream: ScriptedUpstream
+) -> None:
+    upstream.keys[CLAUDE_OTHER_KEY] = "anthropic.administers"
+    found = findings(run("doctor", "--json", QODEX_ANTHROPIC_API_KEY=CLAUDE_OTHER_KEY))
+    status, message = found["platform key •••• 0002"]
+    assert (status, "administer the organization" in message) == ("note", True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import pickle
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,7 +15,9 @@ from typing import Any
 
 import anthropic
 import pytest
+from sqlalchemy import select
 
+from lib.db.tables import accounts, open_calls
 from lib.errors import (
     CapExceeded,
     KeyMissing,
@@ -436,6 +441,59 @@ def test_a_failing_key_falls_back_only_where_the_project_chose_so(
     with own.run("shop") as run:
         ask(run.anthropic)
     assert rows(own, "source", "status") == [("byok", "error"), ("byok", "error"), ("platform", "ok")]
+
+
+# --- races and deaths ------------------------------------------------------------------------------
+
+
+@on_sqlite
+def test_the_first_call_after_a_change_of_the_key_uses_the_new_one(
+    own: Platform, upstream: ScriptedUpstream
+) -> None:
+    with own.run("shop") as run:
+        for key in [CLAUDE_OTHER_KEY, CLAUDE_KEY] * 5:
+            own.keys.save("shop", key, provider="anthropic")
+            ask(run.anthropic)
+            assert upstream.requests[-1].key == key
+        own.keys.remove("shop", provider="anthropic")
+        ask(run.anthropic)
+        assert upstream.requests[-1].key == CLAUDE_PLATFORM_KEY
+    assert len(rows(own)) == 11
+
+
+_WORKER = """
+import os, sys
+from lib import Platform
+with Platform.from_env().run("shop") as run:
+    say = [{"role": "user", "content": "Hi"}]
+    stream = run.anthropic.messages.create(model="claude-opus-4-6", max_tokens=9, messages=say, stream=True)
+    for number, event in enumerate(stream):
+        if number == 3:
+            os.kill(os.getpid(), 9)
+"""
+
+
+@on_sqlite
+def test_a_worker_that_is_killed_in_a_stream_leaves_its_ceiling_reserved_and_one_open_call(
+    claude: Platform, upstream: ScriptedUpstream
+) -> None:
+    assert claude.settings.master_keys
+    environment = os.environ | {
+        "DATABASE_URL": claude.settings.database_url,
+        "QODEX_MASTER_KEYS": claude.settings.master_keys.reveal(),
+        "QODEX_ANTHROPIC_API_KEY": CLAUDE_PLATFORM_KEY,
+        "ANTHROPIC_BASE_URL": upstream.root_url,
+        "PYTHONPATH": str(ROOT),
+    }
+    upstream.queue("slow_stream")
+    command = [sys.executable, "-W", "ignore", "-c", _WORKER]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=120, check=False)
+    assert done.returncode == -9, done.stderr.decode()
+    with claude.database.read() as connection:
+        opened = connection.execute(select(open_calls)).one()
+        reserved = connection.execute(select(accounts.c.reserved_nano)).scalar_one()
+    assert (opened.provider, opened.model) == ("anthropic", "claude-opus-4-6")
+    assert reserved == opened.ceiling_nano > 0
 
 
 # --- a hostile environment -------------------------------------------------------------------------
