@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lib import providers
 from lib.errors import BadInput
 from lib.ledger.ledger import Ledger
 from lib.ledger.settlement_queue import Hold
-from lib.llm.anthropic.clients import MeteredAnthropic, MeteredAsyncAnthropic
 from lib.llm.anthropic.provider import Anthropic
 from lib.llm.openai.clients import MeteredAsyncOpenAI, MeteredOpenAI
 from lib.llm.openai.provider import OpenAI
 from lib.llm.provider import Provider
 from lib.runs.lifecycle import StartedRun
 from lib.settings import Settings
+
+if TYPE_CHECKING:
+    from lib.llm.anthropic.clients import MeteredAnthropic, MeteredAsyncAnthropic
 
 _LIVE: dict[str, Provider] = {each.facts.name: each for each in (OpenAI(), Anthropic())}
 

@@ -52,13 +52,30 @@ _OPENAI_SINCE = {
     date(2026, 5, 7): "gpt-5.3",
     date(2026, 6, 15): "gpt-chat-latest gpt-oss-120b gpt-oss-20b gpt-oss-safeguard-20b",
 }
+_ANTHROPIC_SINCE = {
+    date(2025, 6, 22): """
+        claude-2 claude-3-5-haiku-latest claude-3-5-sonnet claude-3-7-sonnet-latest claude-3-opus-latest
+        claude-3-sonnet claude-opus-4-0 claude-sonnet-4-0
+    """,
+    date(2025, 8, 8): "claude-3-haiku claude-opus-4-1",
+    date(2025, 9, 29): "claude-sonnet-4-5",
+    date(2025, 10, 16): "claude-haiku-4-5",
+    date(2025, 11, 7): "claude-v1",
+    date(2025, 11, 24): "claude-opus-4-5",
+    date(2026, 4, 16): "claude-opus-4-7",
+    date(2026, 5, 28): "claude-opus-4-8",
+    date(2026, 6, 9): "claude-fable-5",
+    date(2026, 7, 24): "claude-opus-5",
+}
+_SINCE = {"openai": _OPENAI_SINCE, "anthropic": _ANTHROPIC_SINCE}
 SAME_SINCE = {
-    "openai": {model: since for since, models in _OPENAI_SINCE.items() for model in models.split()},
+    provider: {model: since for since, models in told.items() for model in models.split()}
+    for provider, told in _SINCE.items()
 }
 """Since when the table states what it states now, by provider and by its name of a model.
 
 Read from the history of the table's own repository (github.com/pydantic/genai-prices, prices/data.json), from
-the commit on which every one up to July 2026 has the same prices of text tokens. The table itself has one price
+the commit on which every one up to July 2026 (Anthropic's: August) has the same prices of text tokens. The table itself has one price
 for all time where it never noted a change, so it cannot tell what a model cost before it was added.
 """
 

@@ -333,9 +333,7 @@ def _docstrings() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("statement", ["import lib", "from lib import Platform"])
 def test_a_worker_loads_neither_streamlit_nor_pandas(statement: str) -> None:
-    program = (
-        f"import sys; {statement}; print(sorted({{'streamlit', 'pandas', 'altair'}} & set(sys.modules)))"
-    )
+    program = f"import sys; {statement}; print(sorted({{'streamlit', 'pandas', 'altair', 'anthropic'}} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )

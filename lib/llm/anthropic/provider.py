@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import anthropic
+from typing import TYPE_CHECKING
 
 from lib.ledger.attempts import RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.ledger.settlement_queue import Hold
 from lib.llm.answers import StreamParser
-from lib.llm.anthropic import clients, key_check
-from lib.llm.anthropic.clients import MeteredAnthropic, MeteredAsyncAnthropic
+from lib.llm.anthropic import key_check
 from lib.llm.anthropic.endpoints import MESSAGES, endpoint_of
 from lib.llm.anthropic.errors import classify_error, request_id_of
 from lib.llm.anthropic.key_format import KEY_FORMAT
 from lib.llm.anthropic.requests import parse_request, with_output_limit, with_standard_tier
 from lib.llm.anthropic.responses import parser_for
-from lib.llm.anthropic.test_call import send_test_prompt
 from lib.llm.error_answers import ErrorAnswer
 from lib.llm.key_check import Verdict
 from lib.llm.probe import Probe
@@ -29,9 +26,12 @@ from lib.runs.lifecycle import StartedRun
 from lib.secret import Secret
 from lib.settings import Settings
 
+if TYPE_CHECKING:
+    from lib.llm.anthropic.clients import MeteredAnthropic, MeteredAsyncAnthropic
+
 
 class Anthropic:
-    """See ``lib.llm.provider.Provider``."""
+    """See ``lib.llm.provider.Provider``. The SDK is loaded with the first client: that takes a second."""
 
     facts = ANTHROPIC
     links = Links(
@@ -126,18 +126,24 @@ class Anthropic:
         self, ledger: Ledger, settings: Settings, run: StartedRun, *, hold: Hold | None = None
     ) -> MeteredAnthropic:
         """Make an ``anthropic.Anthropic``."""
+        from lib.llm.anthropic import clients  # noqa: PLC0415 - takes a while to load
+
         return clients.make_client(self, ledger, settings, run, hold=hold)
 
     def async_client(
         self, ledger: Ledger, settings: Settings, run: StartedRun, *, hold: Hold | None = None
     ) -> MeteredAsyncAnthropic:
         """Make an ``anthropic.AsyncAnthropic``."""
+        from lib.llm.anthropic import clients  # noqa: PLC0415 - takes a while to load
+
         return clients.make_async_client(self, ledger, settings, run, hold=hold)
 
     def end_run(self, client: MeteredAnthropic | MeteredAsyncAnthropic) -> None:
         """Refuse what is asked of the client and its copies from now on."""
         end_run(client)
 
-    def send_test_prompt(self, client: anthropic.Anthropic, model: str, prompt: str) -> str | None:
+    def send_test_prompt(self, client: MeteredAnthropic, model: str, prompt: str) -> str | None:
         """Return the answer's text, if there was one."""
+        from lib.llm.anthropic.test_call import send_test_prompt  # noqa: PLC0415 - takes a while to load
+
         return send_test_prompt(client, model, prompt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 
 import pytest
@@ -274,3 +274,17 @@ def test_the_dearest_way_to_read_a_token_is_to_write_it_for_an_hour():
         "claude-opus-5", input_tokens=1_000_000, output_tokens=0, at=AT, provider="anthropic", terms=STANDARD
     )
     assert most == 10 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("model", "first"),
+    [
+        ("claude-sonnet-4-5-20250929", datetime(2025, 9, 29, tzinfo=UTC)),
+        ("claude-opus-5", datetime(2026, 7, 24, tzinfo=UTC)),
+        ("claude-opus-5-5", datetime(2026, 10, 14, tzinfo=UTC)),
+    ],
+)
+def test_a_claude_has_a_price_from_the_day_on_which_the_table_is_known_to_have_had_it(model, first):
+    assert BOOK.cost(model, PLAIN, at=first, provider="anthropic").nano > 0
+    with pytest.raises(PriceUnknown):
+        BOOK.cost(model, PLAIN, at=first - timedelta(seconds=1), provider="anthropic")
