@@ -46,6 +46,11 @@ class Project:
     """Since when it is archived: no runs, and in no choice of projects; its history stays."""
 
     @property
+    def titled(self) -> str:
+        """The short name, with the title where it says more."""
+        return self.slug if self.name == self.slug else f"{self.slug} · {self.name}"
+
+    @property
     def subject(self) -> Subject:
         """For the audit log."""
         return Subject(self.id, self.slug)

@@ -22,7 +22,7 @@ def main() -> None:
     with head.right:
         project = _whose(visit)
     slug = project.slug if project else None
-    head.context(_context(slug, visit))
+    head.context(_context(project, visit))
     alerts, actor = visit.platform.alerts, visit.actor
     may_set = project is None or visit.may(Action.SET_ALERTS, project.id)
     preferences = alerts.preferences.get(slug, actor=actor)
@@ -34,8 +34,8 @@ def main() -> None:
     if may_set:
         with cards.card():
             kinds_table.draw(slug, preferences, visit)
-    else:
-        st.caption("Leads of the project choose what is told to whom.")
+    elif project:
+        st.caption(f"{visit.leads(project)} choose what is told to whom.")
 
 
 def _whose(visit: PageContext) -> Project | None:
@@ -50,11 +50,11 @@ def _whose(visit: PageContext) -> Project | None:
         return visit.project()
 
 
-def _context(slug: str | None, visit: PageContext) -> str:
-    if slug is None:
+def _context(project: Project | None, visit: PageContext) -> str:
+    if project is None:
         return "Alerts about the platform key and all projects"
     zone = visit.platform.settings.timezone
-    return f"Alerts about {escape(slug)} · times in {escape(zone)}"
+    return f"Alerts about {escape(project.titled)} · times in {escape(zone)}"
 
 
 def _settings(visit: PageContext, slug: str | None, wanted: preference_form.PreferenceForm) -> None:

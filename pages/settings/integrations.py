@@ -26,7 +26,7 @@ def main() -> None:
     with head.right:
         project = visit.project()
     wrong_links.draw()
-    head.context(f"Services that the runs of {escape(project.slug)} use")
+    head.context(f"Services that the runs of {escape(project.titled)} use")
     keys = visit.platform.keys
     states = keys.describe_each(project.slug, actor=visit.actor)
     fundings = keys.platform_states()
@@ -75,8 +75,16 @@ def _key(visit: PageContext, provider: Provider, project: Project, state: KeySta
 def _buttons(visit: PageContext, project: Project, state: KeyState, payer: Payer) -> bool:
     """Draw what can be done; returns whether to check the key again."""
     may_set, name = visit.may(Action.SET_KEY, project.id), state.provider
+    may_call = payer != "unused" and visit.may(Action.MAKE_CALLS, project.id)
     checking = False
+    untested = bool(state.version) and state.health == "unproven"
+    if untested and may_call:
+        st.markdown(
+            "**Next step:** send a test call. It shows whether the key can pay, before a run needs it."
+        )
     with st.container(horizontal=True, gap="xsmall"):
+        if untested and may_call:
+            notices.opener("Send a test call", call_dialog.dialog(name), "send", "primary")
         if may_set and state.is_own:
             due = state.status in {"failing", "locked"}
             notices.opener("Replace", key_entry.dialog(name), "sync", "primary" if due else "secondary")
@@ -85,13 +93,13 @@ def _buttons(visit: PageContext, project: Project, state: KeyState, payer: Payer
             notices.opener(
                 "Add your key", key_entry.dialog(name), "add", "secondary" if payer == "unused" else "primary"
             )
-        if payer != "unused" and visit.may(Action.MAKE_CALLS, project.id):
+        if may_call and not untested:
             notices.opener("Send a test call", call_dialog.dialog(name), "send")
         if may_set and state.is_own:
             st.space("stretch")
             notices.opener(":red[Remove]", key_actions.removal(name), "delete", "tertiary")
     if not may_set:
-        st.caption("Leads of the project add, replace and remove its key.")
+        st.caption(f"{visit.leads(project)} add, replace and remove its key.")
     return checking
 
 

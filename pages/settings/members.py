@@ -23,7 +23,7 @@ def main() -> None:
     wrong_links.draw()
     found = visit.platform.members.list(slug=project.slug, actor=visit.actor)
     head.context(
-        f"{count(len(found), 'member')} of {escape(project.slug)}, including people with access to all projects"
+        f"{count(len(found), 'member')} of {escape(project.titled)}, including people with access to all projects"
     )
     with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         wanted = address.search("Search", "q", placeholder="E-mail", width=230).strip().lower()

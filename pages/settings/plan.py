@@ -26,7 +26,7 @@ def main() -> None:
         project = visit.project()
     wrong_links.draw()
     head.context(
-        f"{escape(project.slug)} · {escape(project.plan)} plan · rolling windows, no reset at midnight"
+        f"{escape(project.titled)} · {escape(project.plan)} plan · rolling windows, no reset at midnight"
     )
     keys = visit.platform.keys
     capped = keys.is_capped(keys.describe_each(project.slug, actor=visit.actor))
@@ -36,7 +36,7 @@ def main() -> None:
     _past_and_future(visit, project, room)
     window_spend.draw(visit, project, room)
     if capped:
-        windows.draw_ways(project, visit.platform.plans.list())
+        windows.draw_ways(project, visit.platform.plans.list(), visit.leads(project))
 
 
 @st.fragment(run_every="10s")

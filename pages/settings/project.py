@@ -21,7 +21,7 @@ def main() -> None:
     with head.right:
         project = visit.project(archived=True)
     wrong_links.draw()
-    head.context(f"{escape(project.slug)} · created {when(project.created_at, visit.now, visit.zone)}")
+    head.context(f"{escape(project.titled)} · created {when(project.created_at, visit.now, visit.zone)}")
     may_change = visit.may(Action.CHANGE_PROJECT, project.id)
     left, right = st.columns(2)
     with left, cards.card(height="stretch"):
@@ -68,7 +68,7 @@ def _state(visit: PageContext, project: Project, *, may_change: bool) -> None:
         notices.opener(":red[Delete]", project_forms.DELETING, "delete", "tertiary")
         st.caption("It was never used, so it can be deleted.")
     elif not may_change:
-        st.caption("Leads of the project change this.")
+        st.caption(f"{visit.leads(project)} change this.")
     project_forms.draw_archiving(project, visit.platform.keys.describe_each(slug, actor=visit.actor))
     project_forms.draw_deleting(project)
 

@@ -32,7 +32,7 @@ with st.container(horizontal=True, gap="xsmall"):
 with head.right:
     saved_views.draw(USAGE, viewer)
 wrong_links.draw()
-head.context(f"{summary.which(wanted, len(projects))} · {chosen.label}{live.note(chosen)}")
+head.context(f"{summary.which(wanted, projects)} · {chosen.label}{live.note(chosen)}")
 
 sums = loaders.cached(front_door().reports.totals, wanted, actor=viewer.actor)
 everything = loaders.cached(front_door().reports.totals, summary.unfiltered(wanted), actor=viewer.actor)
@@ -49,8 +49,8 @@ spend_card.draw_what_byok_is(sums)
 series = buckets.time_series(wanted, chosen, viewer.actor)
 spend_card.draw(series, title="Spend per {unit} by source, USD")
 changes_card.draw(wanted, sums, previous, chosen, viewer.actor)
-group_card.draw(wanted, series, projects, viewer.actor)
-usage_charts.draw(wanted, series, sums, projects, chosen, viewer.actor)
+group_card.draw(wanted, series, list(projects), viewer.actor)
+usage_charts.draw(wanted, series, sums, list(projects), chosen, viewer.actor)
 caching_card.draw(wanted, sums, chosen, viewer.actor)
 usage_calls.draw(wanted, sums, chosen, viewer.actor)
 

@@ -61,7 +61,8 @@ if sums.calls:
     spend_card.draw(series, title="Spend per {unit}, USD")
 else:
     cards.empty("No calls in this period. Choose a longer period.")
-if month := forecast.month_lines([project.slug for project in projects], viewer.actor):
+# A forecast is of projects, and not of the days on which they had a label.
+if not labels and (month := forecast.month_lines([project.slug for project in projects], viewer.actor)):
     st.caption(month)
 changes_card.draw(wanted, sums, previous, chosen, viewer.actor)
 

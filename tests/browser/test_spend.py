@@ -114,7 +114,7 @@ def test_a_chart_turns_into_its_table_and_back(page: Page, in_use: Served):
 
 def test_the_costliest_run_leads_to_its_log(page: Page, in_use: Served):
     visit = Visit(page, in_use.address).open("usage")
-    click_in(page, page.get_by_test_id("stDataFrame").nth(1), 300, _HEADER + _ROW / 2)
+    click_in(page, page.get_by_test_id("stDataFrame").nth(2), 300, _HEADER + _ROW / 2)
     page.wait_for_url("**/run_logs?*", timeout=PATIENCE)
     visit.sees("payments-core")
     assert asked(page)["project"] == "payments-core"

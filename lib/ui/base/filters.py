@@ -218,6 +218,6 @@ def before(wanted: UsageFilter, chosen: Chosen) -> UsageFilter:
     return replace(wanted, since=chosen.earlier.since, until=chosen.earlier.until)
 
 
-def projects_of(actor: Actor) -> list[str]:
-    """Short names of the projects that the viewer may see."""
-    return [project.slug for project in front_door().projects.list(actor=actor)]
+def projects_of(actor: Actor) -> dict[str, str]:
+    """The projects that the viewer may see: short name -> how it is shown, with its title."""
+    return {project.slug: project.titled for project in front_door().projects.list(actor=actor)}

@@ -135,9 +135,7 @@ def _own_key(state: KeyState, viewer: Viewer, at: Micros, zone: ZoneInfo) -> dic
     if state.obstacle:
         rows["In the way"] = OBSTACLE[state.obstacle].format(company=company)
     elif state.health == "unproven":
-        rows["Usable"] = (
-            f"{company} knows this key; whether it can pay shows with the first call. Send a test call."
-        )
+        rows["Usable"] = f"{company} knows this key; whether it can pay shows with the first call."
     rows["Saved"] = _with_exact(state.saved_at, f" by {escape(viewer.called(state.saved_by))}", at, zone)
     verdict = f", known to {company}" if state.status in {"working", "warning"} else ""
     rows["Last checked"] = _with_exact(state.last_checked_at, verdict, at, zone)

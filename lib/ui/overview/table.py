@@ -42,6 +42,7 @@ from lib.vault.states import KeyState
 _SHORT = 3
 _NAME = "overview:project"
 _FULL = 100
+_WIDEST_TITLE = 230  # pixels; pointed at or opened, a cell shows all of it
 _WORTH_A_FORECAST = 30
 _MOST_FORECASTS = 20
 
@@ -182,7 +183,11 @@ def draw_table(
     columns["Reaches its cap"] = [short(forecasts.get(each.project.slug), zone) for each in found]
     # A line of a day or two says nothing, and hours are not known of each project.
     with_bars = unit != "hour" and max((len(each.series) for each in found), default=0) > _SHORT
-    shown = {f"Per {unit}": with_bars, "Reaches its cap": any(columns["Reaches its cap"])}
+    shown = {
+        f"Per {unit}": with_bars,
+        "Title": any(columns["Title"]),
+        "Reaches its cap": any(columns["Reaches its cap"]),
+    }
     st.dataframe(
         arrow(columns),
         hide_index=True,
@@ -209,6 +214,7 @@ def _config(columns: Mapping[str, Sequence[Any]], leave: Callable[[], None], bar
             help="A row opens the project's Usage",
             width=width_of("Project", *columns["Project"]),
         ),
+        "Title": st.column_config.TextColumn(width=min(_WIDEST_TITLE, width_of("Title", *columns["Title"]))),
         "Paid by": badge_column({name: "blue" if name.startswith("BYOK") else "violet" for name in payers}),
         "Key": badge_column({word: color for word, color, _ in KEY_STATUS.values()}),
         "Platform-funded": money_column(columns["Platform-funded"]),
@@ -227,6 +233,7 @@ def _config(columns: Mapping[str, Sequence[Any]], leave: Callable[[], None], bar
 def _columns(found: Sequence[ProjectStatus], unit: str) -> dict[str, list[Any]]:
     return {
         "Project": [each.project.slug for each in found],
+        "Title": ["" if each.project.name == each.project.slug else each.project.name for each in found],
         "Paid by": [_payers(each) for each in found],
         "Key": [_health(each) for each in found],
         "Platform-funded": [cell(each.sums, "platform") for each in found],

@@ -71,4 +71,4 @@ def _draw_buttons(
     if administrator and own_request:
         st.caption("You asked for this yourself: somebody else who is an administrator decides.")
     elif not lead:
-        st.caption("Leads of the project ask for more; administrators decide.")
+        st.caption(f"{visit.leads(project)} ask for more; administrators decide.")

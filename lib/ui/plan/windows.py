@@ -227,7 +227,7 @@ def draw_outlook(rows: Sequence[Outlook], zone: ZoneInfo) -> None:
 # --- what one can do -------------------------------------------------------------------------------
 
 
-def draw_ways(project: Project, plans: Sequence[Plan]) -> None:
+def draw_ways(project: Project, plans: Sequence[Plan], leads: str) -> None:
     """What a project without a key of its own can do at the cap: wait, add a key, change the plan."""
     cards.heading("At the cap, you can")
     wait, key, plan = st.columns(3)
@@ -244,6 +244,7 @@ def draw_ways(project: Project, plans: Sequence[Plan]) -> None:
     with plan, cards.card(height="stretch"):
         st.markdown("#### :material/speed: Change plan", anchors=False)
         _draw_next_plan(project, plans)
+        st.markdown(f"{leads} ask for more above; an administrator decides.")
 
 
 def _draw_next_plan(project: Project, plans: Sequence[Plan]) -> None:
@@ -259,7 +260,6 @@ def _draw_next_plan(project: Project, plans: Sequence[Plan]) -> None:
         st.markdown(
             f"{escape(best.name)} has {_usd(best.cap_5h_nano)} in 5 hours and {_usd(best.cap_7d_nano)} in 7 days."
         )
-    st.markdown("A lead asks for more above; an administrator decides.")
 
 
 def _usd(nano: int) -> str:

@@ -16,6 +16,7 @@ from lib.errors import Forbidden
 from lib.platform import Platform
 from lib.ui.base import address, notices, wrong_links
 from lib.ui.base.server import front_door, now
+from lib.ui.base.wording import escape
 from lib.ui.shell import new_project
 from lib.ui.shell.guards import Viewer, guard
 
@@ -45,6 +46,13 @@ class PageContext(Viewer):
         """The short names of ``projects``."""
         return tuple(project.slug for project in self.projects)
 
+    def leads(self, project: Project) -> str:
+        """The beginning of a sentence about the leads of a project that says who they are; Markdown."""
+        found = self.platform.members.leads(project.slug, actor=self.actor)
+        if not found:
+            return "Leads of the project (it has none: ask an administrator)"
+        return f"Leads of the project ({escape(_some(found))})"
+
     def project(self, *, archived: bool = False) -> Project:
         """Draw the choice of project, kept in the address as ``?project=``, and return the chosen one.
 
@@ -70,10 +78,24 @@ class PageContext(Viewer):
         return choices[slug]
 
 
+_MOST_NAMED = 5
+
+
+def _some(emails: Sequence[str]) -> str:
+    more = len(emails) - _MOST_NAMED
+    return ", ".join(emails[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _leads_of_asked(visible: Sequence[Project], viewer: Viewer) -> str:
+    """Who leads the project that the address names, or the only one; a sentence, empty where nobody does."""
+    named = [each.slug for each in visible if each.slug == st.query_params.get(_PROJECT)]
+    slugs = named or [each.slug for each in visible]
+    leads = front_door().members.leads(slugs[0], actor=viewer.actor) if len(slugs) == 1 else []
+    return f" Leads of {slugs[0]}: {_some(leads)}." if leads else ""
+
+
 def _name(project: Project) -> str:
-    """The short name, with the title where it says more."""
-    title = "" if project.name == project.slug else f" · {project.name}"
-    return f"{project.slug}{title}{' (archived)' if project.archived_at else ''}"
+    return f"{project.titled}{' (archived)' if project.archived_at else ''}"
 
 
 def _width(slugs: Sequence[str]) -> int:
@@ -95,7 +117,7 @@ def page(action: Action = Action.SEE_SPEND, *, title: str, needs_project: bool =
     if visible and not allowed:
         raise Forbidden(
             f"You may not {action.value}. That takes the role {NEEDED[action].name.lower()} in a project; "
-            "ask a lead of the project or an administrator."
+            f"ask a lead of the project or an administrator.{_leads_of_asked(visible, viewer)}"
         )
     if not visible and needs_project:
         _stop_without_project(viewer, title)

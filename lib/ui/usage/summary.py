@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -30,11 +30,26 @@ STATUSES = {
 }
 
 
-def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter:
-    """Draw the filters, each saying its state, and return what they come to."""
+def choose(projects: Mapping[str, str], chosen: Chosen, actor: Actor) -> UsageFilter:
+    """Draw the filters, each saying its state, and return what they come to.
+
+    Args:
+        projects: short name -> how it is shown, with its title.
+        chosen: period and zone.
+        actor: who looks.
+    """
     known = loaders.cached(front_door().reports.filter_options, actor=actor)
     return UsageFilter(
-        projects=tuple(address.select_many("Projects", "project", projects, noun="project that you can see")),
+        projects=tuple(
+            address.select_many(
+                "Projects",
+                "project",
+                list(projects),
+                noun="project that you can see",
+                said=_only(projects),
+                format_func=projects.__getitem__,
+            )
+        ),
         sources=tuple(
             address.select_many(
                 "Source", "source", list(SOURCE), said=_both(), format_func=SOURCE.__getitem__
@@ -55,6 +70,12 @@ def choose(projects: Sequence[str], chosen: Chosen, actor: Actor) -> UsageFilter
     )
 
 
+def _only(projects: Mapping[str, str]) -> str | None:
+    """The one project that is chosen, without its title: a button has little room."""
+    chosen = address.many("project", list(projects))
+    return chosen[0] if len(chosen) == 1 else None
+
+
 def _both() -> str | None:
     return None if len(address.many("source", list(SOURCE))) == 1 else "both"
 
@@ -64,11 +85,11 @@ def unfiltered(wanted: UsageFilter) -> UsageFilter:
     return UsageFilter(since=wanted.since, until=wanted.until, zone=wanted.zone)
 
 
-def which(wanted: UsageFilter, projects: int) -> str:
-    """The projects of the context line."""
+def which(wanted: UsageFilter, projects: Mapping[str, str]) -> str:
+    """The projects of the context line; ``projects`` as in ``choose``."""
     if not wanted.projects:
-        return "1 project" if projects == 1 else f"All {projects} projects"
-    named = ", ".join(escape(slug) for slug in wanted.projects[:3])
+        return "1 project" if len(projects) == 1 else f"All {len(projects)} projects"
+    named = ", ".join(escape(projects[slug]) for slug in wanted.projects[:3])
     more = len(wanted.projects) - 3
     return f"{named} and {more} more" if more > 0 else named
 

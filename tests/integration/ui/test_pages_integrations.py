@@ -179,6 +179,19 @@ def test_an_accepted_key_is_in_use_and_neither_the_page_nor_the_session_keeps_it
     assert GOOD_KEY not in repr(page.session_state)
 
 
+def test_the_step_after_saving_is_a_test_call_until_a_call_has_succeeded(dashboard: Dashboard):
+    dashboard.add("checkout-api")
+    page = type_key(press(dashboard.open("integrations"), "Add your key"), GOOD_KEY)
+    assert "Next step: send a test call" in texts(page).replace("*", "")
+    assert [button.proto.type for button in page.button if button.label == "Send a test call"] == ["primary"]
+    press(press(page, "Send a test call"), "Send")
+    page = dashboard.open("integrations")
+    assert "Next step" not in texts(page)
+    assert [button.proto.type for button in page.button if button.label == "Send a test call"] == [
+        "secondary"
+    ]
+
+
 def test_a_rejected_key_shows_the_providers_message_and_the_key_in_use_stays_in_use(dashboard: Dashboard):
     dashboard.add("checkout-api", GOOD_KEY)
     page = type_key(press(dashboard.open("integrations"), "Replace"), WRONG_KEY)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from lib.access.roles import Actor, Origin, Role
+from tests.integration.ui.test_pages_spend import use
 from tests.pages import ADMIN, Dashboard, buttons, press, texts
 from tests.upstream import GOOD_KEY
 
@@ -58,3 +60,50 @@ def test_only_a_project_that_was_never_used_can_be_deleted(dashboard: Dashboard)
     page = press(dashboard.open("project", project="unused"), ":red[Delete]")
     page.button(key="confirm:project:delete").click().run()
     assert [project.slug for project in dashboard.platform.projects.list(actor=ADMIN)] == ["checkout-api"]
+
+
+def test_a_title_stands_with_the_short_name_wherever_there_is_room(dashboard: Dashboard):
+    dashboard.add("checkout-api")
+    dashboard.platform.project_changes.describe("checkout-api", title="Checkout", actor=ADMIN)
+    for name in ("plan", "members", "integrations", "alerts", "project"):
+        assert "checkout-api · Checkout" in texts(dashboard.open(name, project="checkout-api"))
+    use(dashboard, "1,checkout-api,byok,gpt-5,1")
+    usage = dashboard.open("usage", project="checkout-api")
+    assert "checkout-api · Checkout · " in texts(usage)
+    assert dashboard.open("overview").dataframe[0].value["Title"].tolist() == ["Checkout"]
+
+
+@pytest.fixture
+def analyst(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> Actor:
+    """Who looks from now on: an analyst of ``shop``, which two people lead, and of ``lonely``."""
+    shop, lonely = dashboard.add("shop"), dashboard.add("lonely")
+    dashboard.add("hidden")
+    put = dashboard.platform.members.put
+    for email, slug in (
+        ("ada@example.com", "shop"),
+        ("bob@example.com", "shop"),
+        ("eve@example.com", "hidden"),
+    ):
+        put(email, "lead", slug=slug, actor=ADMIN)
+    actor = Actor(
+        "ann@example.com", Origin.BROWSER, projects=dict.fromkeys([shop.id, lonely.id], Role.ANALYST)
+    )
+    monkeypatch.setattr("lib.ui.shell.guards.local_administrator", lambda *_: actor)
+    return actor
+
+
+@pytest.mark.parametrize("name", ["integrations", "plan", "project", "alerts", "members", "audit_log"])
+def test_where_a_lead_has_to_be_asked_the_page_says_who_they_are(
+    dashboard: Dashboard, analyst: Actor, name: str
+):
+    assert analyst.projects
+    said = texts(dashboard.open(name, project="shop"))
+    assert "ada@example.com, bob@example.com" in said
+    assert "eve@example.com" not in said
+    assert "hidden" not in said
+
+
+def test_a_project_without_a_lead_says_who_acts_for_it(dashboard: Dashboard, analyst: Actor):
+    said = texts(dashboard.open("integrations", project="lonely"))
+    assert "it has none: ask an administrator" in said
+    assert analyst.name not in said
