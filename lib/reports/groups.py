@@ -30,7 +30,7 @@ from lib.db.tables import projects, runs, usage_events
 from lib.errors import BadInput
 from lib.reports.labels import spans, value_at
 from lib.reports.models import FIELDS, Totals, UsageFilter
-from lib.reports.queries import aggregate_segment, event_values, matching, sums_of, union_of
+from lib.reports.queries import aggregate_segment, event_sums, matching, sums_of, union_of
 from lib.reports.spend import Reports, segments_of
 from lib.usage.expiry import sweep
 from lib.usage.rollups import QUARTER, zone_of
@@ -39,11 +39,11 @@ GROUPS = ("project", "model", "kind", "user", "key")
 """What usage can be grouped by, besides ``label:NAME``."""
 
 LABEL = "label:"
-MOST_CALLS = 300_000
+MOST_CALLS = 200_000
 """Calls that are read one by one at most."""
 
 _NOTHING: ColumnElement[str] = literal_column("''")
-_KEYS = ("name", "project", "source", "title")
+_KEYS = ("name", "project", "source", "provider", "title")
 _OF_EVENTS = frozenset({"user", "key"})
 _COLUMN = {"project": "project_id", "model": "model", "kind": "run_kind"}
 
@@ -62,22 +62,24 @@ class TooManyCalls(BadInput):
 class Group(Totals):
     """The sums of one group. ``name`` is empty for calls that have none.
 
-    A key is told from others by its ``source`` and, a project's own, by its ``project``; of a project, ``title`` is
-    its title.
+    A key is told from others by its ``source``, its ``provider`` and, a project's own, by its ``project``; of a
+    project, ``title`` is its title.
     """
 
     name: str = field(default="", kw_only=True)
     source: str = field(default="", kw_only=True)
     project: str = field(default="", kw_only=True)
+    provider: str = field(default="", kw_only=True)
     title: str = field(default="", kw_only=True)
 
 
 class PaidKey(NamedTuple):
-    """A key that paid: its last four, its source, and of a project's own the project. ``name`` is empty if unknown."""
+    """A key that paid: its last four (empty if unknown), of a project's own the project, its source and provider."""
 
     name: str
     project: str
     source: str
+    provider: str
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ class GroupReports:
             ids = visible_ids(connection, actor, wanted.projects)
             at = usage_events.c.occurred_at
             quarter = (at - at % literal_column(str(QUARTER))).label("at")
-            inner = _of_keys(wanted, ids).add_columns(quarter).subquery()
+            inner = _of_keys(wanted, ids, quarter).subquery()
             by = [inner.c[name] for name in (*PaidKey._fields, "at")]
             spent = func.sum(inner.c.platform_nano + inner.c.byok_nano)
             found: dict[PaidKey, dict[Micros, int]] = {}
@@ -198,8 +200,14 @@ def _page(connection: Connection, found: Subquery, order: str, limit: int, offse
 
 
 def _group(row: AnyRow) -> Group:
-    name, project, source, title = row[: len(_KEYS)]
-    return Group(name=name, project=project, source=source, title=title, **sums_of(row))
+    return Group(
+        name=row.name,
+        project=row.project,
+        source=row.source,
+        provider=row.provider,
+        title=row.title,
+        **sums_of(row),
+    )
 
 
 def _grouped(connection: Connection, wanted: UsageFilter, ids: Sequence[str], group: str) -> Select[Any]:
@@ -241,17 +249,29 @@ def _parts(
 
 def _of_users(wanted: UsageFilter, ids: Sequence[str]) -> Select[Any]:
     event = usage_events.c
-    of_run = (runs.c.project_id == event.project_id) & (runs.c.run_id == event.run_id)
-    rows = select(*_keys(func.coalesce(runs.c.started_by, _NOTHING)), *event_values())
-    return matching(rows.join_from(usage_events, runs, of_run, isouter=True), wanted, ids)
+    inner = _of_events(wanted, ids, event.project_id, event.run_id).subquery()
+    of_run = (runs.c.project_id == inner.c.project_id) & (runs.c.run_id == inner.c.run_id)
+    rows = select(*_keys(func.coalesce(runs.c.started_by, _NOTHING)), *(inner.c[name] for name in FIELDS))
+    return rows.join_from(inner, runs, of_run, isouter=True)
 
 
-def _of_keys(wanted: UsageFilter, ids: Sequence[str]) -> Select[Any]:
+def _of_keys(wanted: UsageFilter, ids: Sequence[str], *by: ColumnElement[Any]) -> Select[Any]:
+    """By key, and by these columns."""
     event = usage_events.c
-    owner = case((event.source == literal_column("'byok'"), projects.c.slug), else_=_NOTHING)
-    last4 = func.coalesce(event.key_last4, _NOTHING)
-    rows = select(*_keys(last4, project=owner, source=event.source), *event_values())
-    return matching(rows.join_from(usage_events, projects, projects.c.id == event.project_id), wanted, ids)
+    inner = _of_events(
+        wanted, ids, event.project_id, event.source, event.provider, event.key_last4, *by
+    ).subquery()
+    owner = case((inner.c.source == literal_column("'byok'"), projects.c.slug), else_=_NOTHING)
+    last4 = func.coalesce(inner.c.key_last4, _NOTHING)
+    told = _keys(last4, project=owner, source=inner.c.source, provider=inner.c.provider)
+    keys = [*told, *(inner.c[str(each.key)] for each in by)]
+    rows = select(*keys, *(inner.c[name] for name in FIELDS))
+    return rows.join_from(inner, projects, projects.c.id == inner.c.project_id)
+
+
+def _of_events(wanted: UsageFilter, ids: Sequence[str], *by: ColumnElement[Any]) -> Select[Any]:
+    """Summed before anything is looked up for them: there are fewer runs and keys than calls."""
+    return matching(select(*by, *event_sums()), wanted, ids).group_by(*by)
 
 
 def _keys(name: ColumnElement[Any], **others: ColumnElement[Any]) -> list[ColumnElement[Any]]:

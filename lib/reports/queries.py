@@ -181,9 +181,9 @@ def _values(table: Table) -> Mapping[str, ColumnElement[Any]]:
     return added_by_event()
 
 
-def event_values() -> list[ColumnElement[Any]]:
-    """What one usage event adds to each sum of ``Totals``, for a SELECT over usage events."""
-    return [value.label(name) for name, value in _added(usage_events).items()]
+def event_sums() -> Sequence[ColumnElement[Any]]:
+    """All sums of ``Totals``, for a SELECT over usage events."""
+    return _sums(usage_events, FIELDS)
 
 
 @cache

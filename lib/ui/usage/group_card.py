@@ -11,6 +11,7 @@ import streamlit as st
 from lib.access.roles import Actor
 from lib.errors import BadInput
 from lib.formatting import count, share
+from lib.providers import DEFAULT, title
 from lib.reports.groups import LABEL, Group, GroupPage
 from lib.reports.models import FIELDS, Totals, UsageFilter
 from lib.ui.base import address, loaders, paging, wrong_links
@@ -69,6 +70,7 @@ class Grouping:
 
     def _key(self, row: Group) -> str:
         key = key_name(row.name) if row.name else "key unknown"
+        key = key if row.provider == DEFAULT else f"{key} ({title(row.provider)})"
         if row.source == "platform":
             return f"Platform {key}"
         return f"BYOK {key}" if self.one_project else f"{row.project} {key}"
@@ -120,7 +122,7 @@ def _draw_keys(grouping: Grouping, wanted: UsageFilter, series: TimeSeries, acto
     found = loaders.cached(front_door().group_reports.keys_over_time, wanted, actor=actor)
     spent = {}
     for key, moments in found.items():
-        name = grouping.name(Group(name=key.name, project=key.project, source=key.source))
+        name = grouping.name(Group(**key._asdict()))
         spent[name] = key.source, series.folded(moments)
     if any(any(nano) for _, nano in spent.values()):
         title = f"Spend per {series.unit} by key, USD"

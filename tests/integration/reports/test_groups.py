@@ -62,19 +62,24 @@ def reports_of(database: Database) -> GroupReports:
     return GroupReports(database, Reports(database))
 
 
-Key = tuple[str, str, str]
+Key = tuple[str, str, str, str]
 NAMES: dict[str, Callable[[Mapping[str, Any]], Key]] = {
-    "project": lambda event: (event["project"], "", ""),
-    "model": lambda event: (event["model"], "", ""),
-    "kind": lambda event: (event["run_kind"] or "", "", ""),
-    "user": lambda event: (STARTED_BY.get(str(event["run_id"])[4:], ""), "", ""),
+    "project": lambda event: (event["project"], "", "", ""),
+    "model": lambda event: (event["model"], "", "", ""),
+    "kind": lambda event: (event["run_kind"] or "", "", "", ""),
+    "user": lambda event: (STARTED_BY.get(str(event["run_id"])[4:], ""), "", "", ""),
     "key": lambda event: (
         event["key_last4"] or "",
         event["project"] if event["source"] == "byok" else "",
         event["source"],
+        event["provider"],
     ),
 }
-paid = st.tuples(st.sampled_from(["aaaa", "bbbb", None]), st.sampled_from(["r1", "r2", None]))
+paid = st.tuples(
+    st.sampled_from(["aaaa", "bbbb", None]),
+    st.sampled_from(["r1", "r2", None]),
+    st.sampled_from(["openai", "anthropic"]),
+)
 
 
 def plain(found: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
@@ -103,14 +108,15 @@ def said(sums: Totals) -> tuple[int, ...]:
 def test_each_group_is_the_plain_sum_over_its_events(
     database: Database,
     drawn: list[dict[str, Any]],
-    more: list[tuple[str | None, str | None]],
+    more: list[tuple[str | None, str | None, str]],
     found: Labels,
     asked: dict[str, Any],
     *,
     with_labels: bool,
     group: str,
 ) -> None:
-    for event, (last4, run) in zip(drawn, more, strict=False):
+    for event, (last4, run, provider) in zip(drawn, more, strict=False):
+        event["provider"] = provider
         event |= {"key_last4": last4, "run_id": f"{event['project']}-{run}" if run else None}
         if event["project"] == "three":
             event["run_id"] = "foreign"
@@ -121,13 +127,13 @@ def test_each_group_is_the_plain_sum_over_its_events(
     for event in drawn:
         if matches(event, wanted, found):
             name = group.partition(":")[2]
-            value = (in_force(found, event["project"], name, event["occurred_at"]), "", "")
+            value = (in_force(found, event["project"], name, event["occurred_at"]), "", "", "")
             expected[value if name else NAMES[group](event)].append(event)
 
     page = reports_of(database).page(wanted, group, actor=ADMIN)
-    assert {(row.name, row.project, row.source): said(row) for row in page.rows if row.calls} == {
-        key: plain(rows) for key, rows in expected.items()
-    }
+    assert {
+        (row.name, row.project, row.source, row.provider): said(row) for row in page.rows if row.calls
+    } == {key: plain(rows) for key, rows in expected.items()}
     assert page.groups == len(page.rows)
     assert said(page.everything) == said(Reports(database).totals(wanted, actor=ADMIN))
     assert [row.total_nano for row in page.rows] == sorted(
