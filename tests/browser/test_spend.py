@@ -114,10 +114,23 @@ def test_a_chart_turns_into_its_table_and_back(page: Page, in_use: Served):
 
 def test_the_costliest_run_leads_to_its_log(page: Page, in_use: Served):
     visit = Visit(page, in_use.address).open("usage")
-    click_in(page, page.get_by_test_id("stDataFrame").nth(2), 300, _HEADER + _ROW / 2)
+    click_in(page, table_of(page, "usage-costliest-runs"), 300, _HEADER + _ROW / 2)
     page.wait_for_url("**/run_logs?*", timeout=PATIENCE)
     visit.sees("payments-core")
     assert asked(page)["project"] == "payments-core"
+
+
+def test_a_group_leads_to_the_usage_of_itself_alone(page: Page, in_use: Served):
+    visit = Visit(page, in_use.address).open("usage", group="model")
+    click_in(page, table_of(page, "usage-groups-model"), 60, _HEADER + _ROW / 2)
+    page.wait_for_url("**/usage?*model=*", timeout=PATIENCE)
+    visit.sees("Models: gpt", "match")
+    assert asked(page)["group"] == "model"
+
+
+def table_of(page: Page, key: str) -> Locator:
+    """The table whose rows open, of that key."""
+    return page.locator(f".st-key-opens-{key}").get_by_test_id("stDataFrame")
 
 
 def test_a_change_leads_to_the_usage_of_its_project_or_model(page: Page, in_use: Served):
