@@ -1,4 +1,4 @@
-"""``db copy``: from the SQLite database of one machine to PostgreSQL."""
+"""``db copy|check``: from the SQLite database of one machine to PostgreSQL, and what is wrong with either."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from contextlib import ExitStack, closing
 
 import click
 
-from lib.cli.output import counted, json_option, plain, say, show_json
+from lib.cli.output import counted, json_option, plain, say, show_findings, show_json
 from lib.cli.session import Session
 from lib.db import Database
+from lib.db.checkup import examine
+from lib.db.health import files_of
 from lib.db.moving import CopiedTable, copy_database
 from lib.errors import BadInput
 from lib.platform import Platform
@@ -58,3 +60,18 @@ def _require_open(session: Session, settings: Settings) -> None:
             f"With DATABASE_URL set to it, {COMMAND} master status says which."
         )
     say("Every key opens, and every project is as it was sealed.")
+
+
+@db.command("check")
+@json_option
+def check(*, as_json: bool) -> None:
+    """Look for what is wrong with a database that works. Changes nothing.
+
+    Missing tables, indexes, rules and triggers. On PostgreSQL transactions that do not end, dead rows, and this machine's clock
+    against the server's; on SQLite the whole file is read. Sums are a matter of usage verify.
+    """
+    settings = Settings.from_env()
+    if settings.is_sqlite and not files_of(settings.database_url):
+        raise BadInput("There is no database yet. The first start makes it.")
+    with closing(Database.from_settings(settings, application="qodex command line")) as database:
+        show_findings(examine(database, settings.database_url), as_json=as_json)

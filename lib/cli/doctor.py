@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING
 import click
 
 from lib import ambient
-from lib.cli.output import clock_time, counted, json_option, show_json, show_table
+from lib.cli.output import clock_time, counted, json_option, show_findings
 from lib.cli.session import Session
 from lib.clock import from_micros
 from lib.db import Database
+from lib.db.checkup import Finding
 from lib.db.health import describe, files_of
 from lib.errors import KeyRejected, KeyUnchecked, QodexError
 from lib.ledger.open_calls import count_open_calls
@@ -36,29 +36,12 @@ if TYPE_CHECKING:
 _OLD_TABLE = 60  # days
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What was looked at, and what was found: ok, note or broken."""
-
-    check: str
-    status: str
-    message: str
-
-
 @click.command()
 @json_option
 @click.pass_obj
 def doctor(session: Session, *, as_json: bool) -> None:
     """Check settings, database, files, master keys, upstream and prices. Changes nothing."""
-    findings = list(_examined(session))
-    if as_json:
-        show_json([asdict(finding) for finding in findings])
-    else:
-        show_table(
-            ("status", "check", "message"), [(each.status, each.check, each.message) for each in findings]
-        )
-    if any(finding.status == "broken" for finding in findings):
-        click.get_current_context().exit(1)
+    show_findings(_examined(session), as_json=as_json)
 
 
 def _examined(session: Session) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from lib.clock import SECOND, Micros, iso
+from lib.db.checkup import BROKEN, Finding
 from lib.pricing.amounts import plain_usd
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -39,6 +40,19 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     for row in table:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo(line.rstrip())
+
+
+def show_findings(found: Iterable[Finding], *, as_json: bool) -> None:
+    """What an examination found, a line each; the exit status is 1 where something is broken."""
+    findings = list(found)
+    if as_json:
+        show_json([asdict(each) for each in findings])
+    else:
+        show_table(
+            ("status", "check", "message"), [(each.status, each.check, each.message) for each in findings]
+        )
+    if any(each.status == BROKEN for each in findings):
+        click.get_current_context().exit(1)
 
 
 def show_fields(fields: Iterable[tuple[str, object]]) -> None:
