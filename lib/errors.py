@@ -58,7 +58,10 @@ class ProjectUnknown(QodexError):
     """No such project, or this person may not know of it."""
 
     def __init__(self, slug: str) -> None:
-        super().__init__("There is no project of that name that you can see.")
+        super().__init__(
+            "There is no project of that name that you can see. If you saw it until now, your role in it was taken away: "
+            "ask one of its leads or an administrator. Nothing was changed."
+        )
         self.slug = slug
 
 

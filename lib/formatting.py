@@ -199,9 +199,9 @@ def short_day(day: date) -> str:
 
 
 def zone_label(at: datetime) -> str:
-    """``UTC``, ``CET``, or ``UTC+05:30`` where the zone has no letters of its own."""
-    name = at.tzname() or "UTC"
-    if name.isalpha():
-        return name
+    """``Asia/Kolkata``, as where a zone is chosen: IST is three zones. With its offset in an hour that comes twice."""
+    name = getattr(at.tzinfo, "key", None) or at.tzname() or "UTC"
+    if at.replace(fold=1 - at.fold).utcoffset() == at.utcoffset():
+        return str(name)
     offset = at.strftime("%z")
-    return f"UTC{offset[:3]}:{offset[3:5]}"
+    return f"{name} (UTC{offset[:3]}:{offset[3:5]})"

@@ -23,6 +23,7 @@ from lib.ui.base.tables import (
     wide_enough,
 )
 from lib.ui.base.wording import KIND, RUN_STATUS, SOURCE, escape, payer, run_status
+from lib.ui.shell.failures import is_answering
 from lib.ui.shell.guards import acting
 
 FILTERS = ("project", "kind", "status", "source", "q")
@@ -128,6 +129,11 @@ def watch(wanted: RunFilter, seen: tuple[Sequence[RunRow], int]) -> None:
     """Run the page again when a run has begun, moved on or ended since it was drawn."""
     if not address.is_current():
         return  # the browser has not heard yet of what is chosen
+    if not is_answering():
+        st.caption(
+            "The database does not answer. This is the list of before; it is followed again as soon as it does."
+        )
+        return
     rows, total = front_door().runs.list(wanted, actor=acting())
     if (list(rows), total) != (list(seen[0]), seen[1]):
         st.rerun()

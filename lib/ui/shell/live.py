@@ -17,6 +17,7 @@ from lib.ui.base import address, notices
 from lib.ui.base.filters import Chosen
 from lib.ui.base.loaders import SECONDS_KEPT
 from lib.ui.base.server import front_door, now
+from lib.ui.shell.failures import is_answering
 from lib.ui.shell.guards import acting
 
 EVERY_SECONDS = 5
@@ -48,6 +49,11 @@ def _watch(
 ) -> None:
     if st.session_state.pop(_DRAWN, False) or not address.is_current():
         return  # with the page itself, this very moment; or the browser has not heard yet of what is chosen
+    if not is_answering():
+        st.caption(
+            "The database does not answer. These are the figures of before; they are followed again as soon as it does."
+        )
+        return
     actor = acting()
     # What the page shows may have been kept for some seconds before it was drawn.
     since = chosen.now - SECONDS_KEPT * SECOND

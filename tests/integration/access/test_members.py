@@ -259,3 +259,14 @@ def test_the_first_administrators_come_from_the_settings(org: Platform):
     add(org, "boss@example.com", "admin", None)
     add(org, "lee@example.com", "lead", None)
     assert org.members.administrators(["ROOT@example.com"]) == ["boss@example.com", "root@example.com"]
+
+
+def test_whoever_loses_their_role_in_the_middle_of_something_is_told_so(org: Platform):
+    ada = add(org, "ada@example.com", "lead")
+    add(org, "mo@example.com", "lead")
+    org.projects.set_policy("shop", "platform", actor=ada)
+    org.members.remove("ada@example.com", slug="shop", actor=ROOT)
+    ada = org.members.actor("ada@example.com", Origin.BROWSER)
+    with pytest.raises(ProjectUnknown, match="If you saw it until now, your role in it was taken away"):
+        org.projects.set_policy("shop", "stop", actor=ada)
+    assert org.projects.get("shop", actor=ROOT).on_key_failure == "platform"
