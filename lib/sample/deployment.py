@@ -28,7 +28,7 @@ from lib.ledger.ledger import Ledger
 from lib.platform import Platform
 from lib.pricing.amounts import NANO
 from lib.pricing.prices import PriceBook
-from lib.providers import DEFAULT
+from lib.providers import DEFAULT, known
 from lib.reports.models import UsageFilter
 from lib.runs.lifecycle import RunStore
 from lib.sample.past import sized, usage_file
@@ -159,6 +159,7 @@ def _settings_in(settings: Settings, folder: Path) -> Settings:
         "database_url": f"sqlite:///{_database_file(folder)}",
         "master_keys": None,
         "master_key_file": folder / "keys" / "master.key",
+        **{f"{name}_api_key": None for name in known.facts},
         f"{DEFAULT}_api_key": Secret(f"sk-sample-not-a-key-{PLATFORM_LAST4}"),
     }
     return _SampleSettings.model_construct(**(dict(settings) | own))

@@ -31,7 +31,7 @@ from lib.sample import deployment
 from lib.secret import Secret
 from lib.settings import Settings
 from lib.usage import rollups
-from tests.upstream import GOOD_KEY, PLATFORM_KEY, ScriptedUpstream
+from tests.upstream import CLAUDE_PLATFORM_KEY, GOOD_KEY, PLATFORM_KEY, ScriptedUpstream
 
 ADMIN = local_administrator(Origin.COMMAND_LINE, "operator")
 DAYS = 9
@@ -199,7 +199,10 @@ def test_no_call_and_no_key_of_it_ever_leaves(platform: Platform, upstream: Scri
 @on_sqlite
 def test_neither_the_real_master_key_nor_the_real_platform_key_is_in_it(platform: Platform):
     deployment.load(platform, ADMIN, now=NOW, days=1)
-    own = deployment.sample_settings(platform.settings)
+    own = deployment.sample_settings(
+        platform.settings.model_copy(update={"anthropic_api_key": Secret(CLAUDE_PLATFORM_KEY)})
+    )
+    assert own.anthropic_api_key is None
     assert own.openai_api_key is not None
     assert own.openai_api_key.reveal() != PLATFORM_KEY
     assert own.master_keys is None
