@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -267,8 +267,11 @@ class Scene:
 
     def require_all_written(self) -> None:
         """Each request has one row; beside these, one unknown where a call was interrupted while it was leaving."""
+        seen = defaultdict(list)
+        for request in self._upstream.requests:
+            seen[request.headers.get("x-run")].append(request)
         for run_id, rows in self._rows.items():
-            sent = [seen for seen in self._upstream.requests if seen.headers.get("x-run") == run_id]
+            sent = seen[run_id]
             doubtful = [row for row in rows if row.status == "unknown"]
             extra = len(rows) - len(sent)
             assert 0 <= extra <= min(1, len(doubtful)), (sent, [(row.status, row.error_code) for row in rows])
