@@ -45,7 +45,7 @@ every, projects = len(projects), table.labelled(projects, wanted, chosen.now, vi
 head.context(f"{table.all_projects(every, len(projects))} · {chosen.label}{live.note(chosen)}")
 
 series = buckets.time_series(wanted, chosen, viewer.actor)
-statuses = table.project_statuses(platform, projects, wanted, series, viewer.actor)
+statuses = table.project_statuses(platform, projects, wanted, viewer.actor)
 forecasts = table.forecasts_of(statuses, viewer.actor)
 with st.container():  # also without a line: what follows keeps its place, and is not drawn anew
     cards.attention(attention.attention_of(platform, statuses, forecasts, wanted, viewer.actor, chosen))
@@ -74,7 +74,7 @@ with st.container(horizontal=True, vertical_alignment="bottom", horizontal_align
 shown, matching = project_page.choose(statuses)
 if shown:
     table.draw_table(
-        shown,
+        table.with_series(shown, wanted, series, viewer.actor, of=len(statuses)),
         forecasts,
         unit=series.unit,
         alt=f"{count(len(shown), 'project')}: who pays, spend and caps",

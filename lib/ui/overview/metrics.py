@@ -66,7 +66,7 @@ def metrics(
         ),
         Metric(
             "At or near a cap",
-            f"{near.now} of {len(capped)}",
+            f"{count(near.now)} of {count(len(capped))}",
             near.change,
             "orange" if near.now else "gray",
             near.series,

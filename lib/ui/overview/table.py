@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -79,8 +79,8 @@ class ProjectStatus:
 def all_projects(number: int, shown: int) -> str:
     """The context line's beginning, where ``shown`` of them are looked at."""
     if shown < number:
-        return f"{shown} of {count(number, 'project')}"
-    return "1 project" if number == 1 else f"All {number} projects"
+        return f"{count(shown)} of {count(number, 'project')}"
+    return "1 project" if number == 1 else f"All {count(number)} projects"
 
 
 def labelled(projects: Sequence[Project], wanted: UsageFilter, at: Micros, actor: Actor) -> list[Project]:
@@ -93,20 +93,31 @@ def labelled(projects: Sequence[Project], wanted: UsageFilter, at: Micros, actor
 
 
 def project_statuses(
-    platform: Platform, projects: Sequence[Project], wanted: UsageFilter, series: TimeSeries, actor: Actor
+    platform: Platform, projects: Sequence[Project], wanted: UsageFilter, actor: Actor
 ) -> list[ProjectStatus]:
-    """All projects, nearest to a cap first, then by spend; each with its own spend in the bars of ``series``."""
+    """All projects, nearest to a cap first, then by spend; without the course of their spend."""
     keys, others = platform.keys.describe_all(actor=actor), platform.keys.describe_others(actor=actor)
     sums = loaders.cached(front_door().reports.by_project, wanted, actor=actor)
-    spent = _spend_by_bar(wanted, series, actor)
     rooms = platform.caps.headroom_all(actor=actor)
     found = []
     for project in projects:
         slug, more = project.slug, others.get(project.slug, [])
         row = sums.get(slug) or ProjectRow(project=slug)
         room = rooms[slug] if platform.keys.is_capped([keys[slug], *more]) else None
-        found.append(ProjectStatus(project, keys[slug], row, spent.get(slug, []), room, more))
+        found.append(ProjectStatus(project, keys[slug], row, [], room, more))
     return sorted(found, key=lambda each: (-each.nearest, -each.sums.total_nano, each.project.slug))
+
+
+def with_series(
+    shown: Sequence[ProjectStatus], wanted: UsageFilter, series: TimeSeries, actor: Actor, *, of: int
+) -> list[ProjectStatus]:
+    """The rows of the table, each with its own spend in the bars of ``series``.
+
+    ``of``: how many projects there are; of many only those that are shown are asked for.
+    """
+    slugs = tuple(each.project.slug for each in shown) if len(shown) < of else wanted.projects
+    spent = _spend_by_bar(replace(wanted, projects=slugs), series, actor)
+    return [replace(each, series=spent.get(each.project.slug, [])) for each in shown]
 
 
 def _spend_by_bar(wanted: UsageFilter, series: TimeSeries, actor: Actor) -> dict[str, list[int]]:
