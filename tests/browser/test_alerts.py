@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page
 
+from tests.browser.test_spend import click_in
 from tests.browser.visit import Served, Visit, served
 
 
@@ -25,9 +26,9 @@ def test_a_webhook_is_added_tested_and_removed_and_nothing_shows_its_address(das
     visit.sees("It is shown this once").press("Done").closed()
     visit.sees_no("no channel was added", "whsec_")
     table = page.get_by_test_id("stDataFrame").first
-    table.click(position={"x": 18, "y": 52})
+    click_in(page, table, 200, 52)
     visit.press("Send a test").sees("did not accept the test: The host has no address")
-    table.click(position={"x": 18, "y": 52})
+    click_in(page, table, 200, 52)
     visit.press("Remove").sees("gets no more alerts").press("Remove").closed()
     visit.sees("No channel yet")
     (frames,) = [b"".join(visit.received)]
