@@ -28,6 +28,7 @@ from lib.providers import known
 from lib.settings import Settings
 from lib.vault.keys import KeyStore
 from lib.vault.masters import Keyring, load_keyring
+from lib.vault.states import CAN_ADMINISTER
 from lib.vault.unsealed import last_sealed_as_found
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def _upstreams(settings: Settings) -> Iterator[Finding]:
 
 
 def _platform_key(provider: Provider, settings: Settings) -> Finding:
-    from lib.llm.key_check import CAN_ADMINISTER, check_key  # noqa: PLC0415 - takes a while to load
+    from lib.llm.key_check import check_key  # noqa: PLC0415 - takes a while to load
 
     title = provider.facts.title
     key = settings.provider(provider.facts.name).key

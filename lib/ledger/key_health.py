@@ -16,6 +16,7 @@ from lib.db.raw_execute import raw_execute
 from lib.db.tables import platform_key_health, provider_keys
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.opened import OpenCall
+from lib.vault.states import CAN_ADMINISTER
 
 _USED: dict[str, Any] = {"used_at": bindparam("at"), "used_by_run": bindparam("run")}
 _KEY = update(provider_keys).where(
@@ -30,12 +31,13 @@ _IS_NOT_FOR_HERE = _KEY.values(
 )
 _TOLD = (provider_keys.c.ended_at, provider_keys.c.failure_told_at)
 _SET_TOLD = _KEY.values(failure_told_at=bindparam("told"))
+_KEPT = provider_keys.c.check_code == CAN_ADMINISTER
 _IS_FINE = _KEY.values(
     **_USED,
     worked_at=bindparam("at"),
     obstacle=None,
-    check_code=None,
-    check_message=None,
+    check_code=case((_KEPT, provider_keys.c.check_code), else_=None),
+    check_message=case((_KEPT, provider_keys.c.check_message), else_=None),
     failing_since=None,
     failure=None,
     failure_status=None,

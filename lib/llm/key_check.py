@@ -16,9 +16,6 @@ from lib.providers import ProviderFacts
 from lib.secret import Secret
 from lib.settings import Settings
 
-CAN_ADMINISTER = "can_administer"
-"""The code of a warning that stands in no call's way: whoever has the key can do more than run models."""
-
 DEADLINE = 10.0
 """Seconds that a whole check may take, all its requests together."""
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from lib.clock import Micros
 from lib.db import AnyRow
 
+CAN_ADMINISTER = "can_administer"
+"""The code of a warning that stands in no call's way, so that no call ends it: the key can do more than run models."""
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -7,10 +7,11 @@ from http import HTTPStatus
 from lib.errors import KeyUnchecked
 from lib.llm.anthropic.errors import classify_error, request_id_of
 from lib.llm.error_answers import ErrorAnswer
-from lib.llm.key_check import CAN_ADMINISTER, CheckResult, Verdict, judge, rejected, undecided
+from lib.llm.key_check import CheckResult, Verdict, judge, rejected, undecided
 from lib.llm.probe import NoAnswer, Probe, Reply
 from lib.providers import ANTHROPIC
 from lib.secret import Secret
+from lib.vault.states import CAN_ADMINISTER
 
 _MODELS, _MESSAGES, _ORGANIZATION = "v1/models?limit=1", "v1/messages", "v1/organizations/me"
 _VERSION = (b"anthropic-version", b"2023-06-01")  # every request names one; what is asked is the same in all

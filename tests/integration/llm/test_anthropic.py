@@ -189,6 +189,19 @@ def test_a_rejected_key_does_not_take_the_place_of_the_one_in_use(own: Platform)
     assert own.keys.resolve("shop", provider="anthropic").last4 == CLAUDE_KEY[-4:]
 
 
+def test_no_call_ends_the_warning_of_a_key_that_may_administer_and_a_call_ends_the_others(
+    claude: Platform, upstream: ScriptedUpstream
+) -> None:
+    for row, after in (("administers", "can_administer"), ("on_hold", None)):
+        upstream.keys[CLAUDE_KEY] = f"anthropic.{row}"
+        claude.keys.save("shop", CLAUDE_KEY, provider="anthropic")
+        upstream.keys[CLAUDE_KEY] = "good"
+        with claude.run("shop") as run:
+            ask(run.anthropic)
+        state = claude.keys.describe("shop", provider="anthropic")
+        assert (state.check_code, bool(state.check_message)) == (after, after is not None)
+
+
 # --- calls -----------------------------------------------------------------------------------------
 
 
