@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Select, func, literal_column, select, union_all
 
-from lib.access.projects import visible_ids
+from lib.access.projects import ProjectIds, visible_projects
 from lib.access.roles import Actor
-from lib.db import Database
+from lib.db import AnyRow, Database
 from lib.db.rollup_tables import CACHE_SUMS
-from lib.db.tables import usage_daily_caching, usage_events
+from lib.db.tables import projects, usage_daily_caching, usage_events
+from lib.reports.changes import FEW
 from lib.reports.labels import spans
 from lib.reports.models import UsageFilter
 from lib.reports.queries import narrowed
@@ -49,6 +50,11 @@ class ModelCaching:
         """What caching saved in all; less than nothing where writes cost more than reads saved."""
         return self.saved_nano - self.extra_nano
 
+    @property
+    def known_net_nano(self) -> int | None:
+        """What caching saved in all; None where it is not known of more than one call in ``FEW``."""
+        return None if FEW * self.unknown_calls > self.calls else self.net_nano
+
 
 def break_even(each: ModelCaching) -> Fraction | None:
     """How often a written token has to be read for its write to pay; None where nothing was written or read."""
@@ -80,27 +86,49 @@ class CachingReports:
 
     def by_model(self, wanted: UsageFilter, *, actor: Actor) -> list[ModelCaching]:
         """The sums of each model in each ledger that read from a cache or wrote to one."""
+        rows = self._sums(wanted, actor, ("model", "source"))
+        return [ModelCaching(row.model, row.source, *_sums_of(row)) for row in rows]
+
+    def by_project_and_model(
+        self, wanted: UsageFilter, *, actor: Actor
+    ) -> dict[tuple[str, tuple[str, str]], ModelCaching]:
+        """The sums of each model in each project, of both ledgers: by its slug, and by provider and model."""
+        rows = self._sums(wanted, actor, ("project_id", "provider", "model"))
+        return {
+            (row.slug, (row.provider, row.model)): ModelCaching(row.model, "", *_sums_of(row)) for row in rows
+        }
+
+    def _sums(self, wanted: UsageFilter, actor: Actor, by: Sequence[str]) -> Sequence[AnyRow]:
+        """The sums by these columns, by a project's slug in place of its id."""
         sweep(self._database)
         with self._database.read() as connection:
-            ids = visible_ids(connection, actor, wanted.projects)
+            ids = visible_projects(connection, actor, wanted.projects)
             parts = [
-                part for span in (spans(connection, wanted) if ids else ()) for part in _parts(span, ids)
+                part
+                for span in (spans(connection, wanted) if ids != [] else ())
+                for part in _parts(span, ids, by)
             ]
             if not parts:
                 return []
             every = union_all(*parts).subquery()
-            keys = (every.c.model, every.c.source)
+            keys = [projects.c.slug if name == "project_id" else every.c[name] for name in by]
             sums = (func.sum(every.c[name]).label(name) for name in CACHE_SUMS)
-            rows = connection.execute(select(*keys, *sums).group_by(*keys).order_by(*keys))
-            # PostgreSQL sums BIGINT as NUMERIC, which arrives as Decimal; every sum is a whole number.
-            return [ModelCaching(row.model, row.source, *map(int, row[2:])) for row in rows]
+            statement = select(*keys, *sums).select_from(every)
+            if "project_id" in by:
+                statement = statement.join(projects, projects.c.id == every.c.project_id)
+            return connection.execute(statement.group_by(*keys).order_by(*keys)).all()
 
 
-def _parts(wanted: UsageFilter, ids: Sequence[str]) -> Iterator[Select[Any]]:
+def _sums_of(row: AnyRow) -> list[int]:
+    # PostgreSQL sums BIGINT as NUMERIC, which arrives as Decimal; every sum is a whole number.
+    return [int(value) for value in row[-len(CACHE_SUMS) :]]
+
+
+def _parts(wanted: UsageFilter, ids: ProjectIds, by: Sequence[str]) -> Iterator[Select[Any]]:
     """The sums of whole days of UTC, and of the events beside them."""
     for segment in plan(wanted.since, wanted.until, _UTC):
         table = usage_daily_caching if segment.grain == "day" else usage_events
-        keys = (table.c.model, table.c.source)
+        keys = [table.c[name] for name in by]
         edges = (segment.since, segment.until)
         if table is usage_daily_caching:
             sums = [func.sum(table.c[name]).label(name) for name in CACHE_SUMS]

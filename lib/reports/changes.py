@@ -6,11 +6,12 @@ The rule, one step after another for each model of each project, with what the s
 2. ``models``: the calls of each model by themselves, so that what moved to dearer or cheaper models is apart. A model
    that is new or gone counts here whole, while its project or the models beside it had calls in both stretches;
 3. ``tokens``: as many tokens per call as now;
-4. ``token_cost``: what a token costs now: prices, tiers, fees, the share of output.
+4. ``token_cost``: what a token costs now, without what caching saves: prices, tiers, fees, the share of output;
+5. ``cache``: what caching of input saves now.
 
 Each step is rounded to a whole nano-USD, and the last one ends at what was spent: so the causes add up to the change
-exactly. Where some calls of a model have no known cost, its tokens cannot be split between them and the others: steps
-3 and 4 are then one, ``call_cost``.
+exactly. Where more than one call in twenty of a model has no known cost, its tokens say too little of the others: steps
+3 to 5 are then one, ``call_cost``. Where it is not known what caching saved, step 5 is part of 4.
 """
 
 from __future__ import annotations
@@ -21,12 +22,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple, TypeVar
 
-from lib.reports.models import Totals
+from lib.reports.models import FIELDS, Totals
+
+FEW = 20
+"""One call in so many that is not known is too little to keep a cause from being told."""
 
 Cells = Mapping[Hashable, Totals]
 """The sums of one stretch by model, or by project and model."""
+Saved = Mapping[Hashable, int | None]
+"""What caching saved in each of these cells, nano-USD; None where that is not known, nothing where none was used."""
+
+_NONE: Saved = {}
 
 K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
 class Causes(NamedTuple):
@@ -36,6 +45,7 @@ class Causes(NamedTuple):
     models: int = 0
     tokens: int = 0
     token_cost: int = 0
+    cache: int = 0
     call_cost: int = 0
 
     @property
@@ -62,11 +72,12 @@ class SpendChange:
         return self.now.total_nano - self.before.total_nano
 
 
-def split_change(now: Cells, before: Cells) -> Causes:
+def split_change(now: Cells, before: Cells, saved: Saved = _NONE, saved_before: Saved = _NONE) -> Causes:
     """The causes of the change of all of these together."""
     steps = Causes()
     for cell in now.keys() | before.keys():
-        steps = Causes(*map(sum, zip(steps, _steps(now.get(cell), before.get(cell)), strict=True)))
+        found = _steps(now.get(cell), before.get(cell), saved.get(cell, 0), saved_before.get(cell, 0))
+        steps = Causes(*map(sum, zip(steps, found, strict=True)))
     calls = _more_calls(_sum(now.values()), _sum(before.values()))
     # What the models' own calls come to beyond that is the mix of models.
     return steps._replace(calls=calls, models=steps.models + steps.calls - calls)
@@ -91,32 +102,42 @@ def rank_changes(
     return every[:most], SpendChange("", *sums, others=len(left))
 
 
-def with_causes(each: SpendChange, now: Cells, before: Cells) -> SpendChange:
+def with_causes(
+    each: SpendChange, now: Cells, before: Cells, saved: Saved = _NONE, saved_before: Saved = _NONE
+) -> SpendChange:
     """The change with its causes, from the sums of its cells."""
     told = _priced(each.now) > 0 and _priced(each.before) > 0
-    causes = split_change(now, before) if told else None
+    causes = split_change(now, before, saved, saved_before) if told else None
     return SpendChange(each.name, each.now, each.before, causes, each.others)
 
 
-def grouped(cells: Mapping[tuple[str, K], Totals]) -> dict[str, dict[Hashable, Totals]]:
+def grouped(cells: Mapping[tuple[str, K], V]) -> dict[str, dict[Hashable, V]]:
     """Cells by the first part of their keys."""
-    found: dict[str, dict[Hashable, Totals]] = defaultdict(dict)
+    found: dict[str, dict[Hashable, V]] = defaultdict(dict)
     for (name, cell), sums in cells.items():
         found[name][cell] = sums
     return found
 
 
-def _steps(now: Totals | None, before: Totals | None) -> Causes:
+def _steps(now: Totals | None, before: Totals | None, saved: int | None, saved_before: int | None) -> Causes:
     """The steps of one model, ``calls`` being those of its own."""
     now, before = now or Totals(), before or Totals()
     start, end = before.total_nano, now.total_nano
     if _priced(now) <= 0 or _priced(before) <= 0:
         return Causes(models=end - start)
     with_calls = start + _more_calls(now, before)
-    if now.unpriced_calls or before.unpriced_calls or not _tokens(before):
+    if not (_is_told(now) and _is_told(before) and _tokens(before)):
         return Causes(calls=with_calls - start, call_cost=end - with_calls)
     with_tokens = _scaled(start, _tokens(now), _tokens(before))
-    return Causes(calls=with_calls - start, tokens=with_tokens - with_calls, token_cost=end - with_tokens)
+    as_cached_before = end
+    if saved is not None and saved_before is not None and start + saved_before > 0:
+        as_cached_before = _scaled(start, end + saved, start + saved_before)
+    return Causes(
+        calls=with_calls - start,
+        tokens=with_tokens - with_calls,
+        token_cost=as_cached_before - with_tokens,
+        cache=end - as_cached_before,
+    )
 
 
 def _more_calls(now: Totals, before: Totals) -> int:
@@ -134,6 +155,11 @@ def _priced(sums: Totals) -> int:
     return sums.calls - sums.unpriced_calls - sums.error_calls
 
 
+def _is_told(sums: Totals) -> bool:
+    """Whether so few calls have no known cost that the tokens are those of the others."""
+    return FEW * sums.unpriced_calls <= sums.calls
+
+
 def _tokens(sums: Totals) -> int:
     return sums.input_tokens + sums.output_tokens
 
@@ -143,7 +169,7 @@ def _unknown(each: SpendChange) -> int:
 
 
 def _sum(several: Iterable[Totals]) -> Totals:
-    whole = Totals()
-    for each in several:
-        whole.add(each)
-    return whole
+    columns = [
+        vars(each) for each in several
+    ]  # of thousands, which one by one would take a tenth of a second
+    return Totals(**{name: sum(each[name] for each in columns) for name in FIELDS})

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, select, text
 
-from lib.access.projects import visible_ids
+from lib.access.projects import visible_projects
 from lib.access.roles import Actor
 from lib.db import Database
 from lib.db.call_sample import BELOW, condition
@@ -81,8 +81,8 @@ class PercentileReports:
         tokens: list[int] = []
         latency: list[int] = []
         with self._database.read() as connection:
-            ids = visible_ids(connection, actor, wanted.projects)
-            for span in spans(connection, wanted) if ids else ():
+            ids = visible_projects(connection, actor, wanted.projects)
+            for span in spans(connection, wanted) if ids != [] else ():
                 statement = matching(select(*_VALUES), span, ids).where(usage_events.c.status != "error")
                 if one_in > 1:
                     statement = statement.where(text(condition(connection.dialect.name, one_in)))

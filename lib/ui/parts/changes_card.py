@@ -10,7 +10,8 @@ import streamlit as st
 
 from lib.access.roles import Actor
 from lib.formatting import MINUS, UNKNOWN, Decimals, count, decimals
-from lib.reports.changes import Causes, SpendChange, grouped, rank_changes, with_causes
+from lib.reports.caching import both_ledgers
+from lib.reports.changes import Causes, Saved, SpendChange, grouped, rank_changes, with_causes
 from lib.reports.models import Totals, UsageFilter
 from lib.ui.base import filters, loaders
 from lib.ui.base.comparing import change, signed_money, signed_moneys_adding_up
@@ -27,11 +28,13 @@ _CAUSE = {
     "models": "choice of models",
     "tokens": "tokens per call",
     "token_cost": "cost per token",
+    "cache": "share cached",
     "call_cost": "cost per call",
 }
 _RULE = (
     "Worked out in this order: as many calls as now at what one cost before; the models that they went to; as many "
-    "tokens per call as now; what a token costs now (prices, fees, the share of output). A cause is named alone where it "
+    "tokens per call as now; what a token costs now, were nothing cached (prices, fees, the share of output); the share of "
+    "input that was cached. A cause is named alone where it "
     "outweighs all others together."
 )
 
@@ -50,16 +53,19 @@ def _draw(wanted: UsageFilter, sums: Totals, previous: Totals, chosen: Chosen, a
         note = f"{chosen.before}; {_ledgers(sums, previous)}, {chosen.zone.key}"
         if not previous.calls:
             cards.heading("What changed", note=note)
-            st.caption(escape(f"There was no call before to compare with. {chosen.against}"))
+            st.caption(escape(f"No call to compare with: {chosen.against.removeprefix('Compared with ')}"))
             return
         by = _head(note, one_project=len(wanted.projects) == 1)
         before = filters.before(wanted, chosen)
-        now_models, models_before = (_by_model(each, actor) for each in (wanted, before))
-        causes = with_causes(SpendChange("", sums, previous), now_models, models_before).causes
+        models, models_before = _by_model(wanted, actor), _by_model(before, actor)
+        saved = _saved_by_model(wanted, actor), _saved_by_model(before, actor)
+        causes = with_causes(SpendChange("", sums, previous), models, models_before, *saved).causes
         st.markdown(_amount(sums, previous))
         if said := _explained(sums, previous, causes):
             st.caption(said)
-        rows = _by_project(wanted, before, actor) if by == "project" else _models(now_models, models_before)
+        rows = (
+            _by_project(wanted, before, actor) if by == "project" else _models(models, models_before, *saved)
+        )
         _table(by, rows)
 
 
@@ -133,24 +139,46 @@ def _by_model(wanted: UsageFilter, actor: Actor) -> dict[Hashable, Totals]:
     return {row.model: row for row in loaders.cached(front_door().reports.by_model, wanted, actor=actor)}
 
 
-def _models(now: Mapping[Any, Totals], before: Mapping[Any, Totals]) -> list[SpendChange]:
+def _saved_by_model(wanted: UsageFilter, actor: Actor) -> Saved:
+    found = loaders.cached_for_a_minute(front_door().caching.by_model, wanted, actor=actor)
+    return {row.model: row.known_net_nano for row in both_ledgers(found)}
+
+
+def _models(
+    now: Mapping[Any, Totals], before: Mapping[Any, Totals], saved: Saved, saved_before: Saved
+) -> list[SpendChange]:
     shown, others = rank_changes(now, before, most=_MOST)
-    told = [with_causes(each, {each.name: each.now}, {each.name: each.before}) for each in shown]
+    told = [
+        with_causes(each, {each.name: each.now}, {each.name: each.before}, saved, saved_before)
+        for each in shown
+    ]
     return [*told, *([others] if others else [])]
 
 
 def _by_project(wanted: UsageFilter, before: UsageFilter, actor: Actor) -> list[SpendChange]:
     """The largest changes; only of those are the models asked for."""
-    ask = front_door().reports
-    sums = [loaders.cached(ask.by_project, each, actor=actor) for each in (wanted, before)]
+    reports, caching = front_door().reports, front_door().caching
+    sums = [loaders.cached(reports.by_project, each, actor=actor) for each in (wanted, before)]
     shown, others = rank_changes(*sums, most=_MOST)
-    slugs = tuple(each.name for each in shown)
-    now_cells, cells_before = (
-        grouped(loaders.cached(ask.by_project_and_model, replace(each, projects=slugs), actor=actor))
-        for each in (wanted, before)
+    asked = [replace(each, projects=tuple(row.name for row in shown)) for each in (wanted, before)]
+    cells, cells_before = (
+        grouped(loaders.cached(reports.by_project_and_model, each, actor=actor)) for each in asked
+    )
+    saved, saved_before = (
+        grouped({key: row.known_net_nano for key, row in found.items()})
+        for found in (
+            loaders.cached_for_a_minute(caching.by_project_and_model, each, actor=actor) for each in asked
+        )
     )
     told = [
-        with_causes(each, now_cells.get(each.name, {}), cells_before.get(each.name, {})) for each in shown
+        with_causes(
+            row,
+            cells.get(row.name, {}),
+            cells_before.get(row.name, {}),
+            saved.get(row.name, {}),
+            saved_before.get(row.name, {}),
+        )
+        for row in shown
     ]
     return [*told, *([others] if others else [])]
 

@@ -15,7 +15,7 @@ from lib.access.roles import Origin, local_administrator
 from lib.clock import DAY
 from lib.db import Database
 from lib.db.tables import usage_daily_caching, usage_events
-from lib.reports.caching import CachingReports, ModelCaching, break_even
+from lib.reports.caching import CachingReports, ModelCaching, both_ledgers, break_even
 from lib.reports.models import UsageFilter
 from lib.usage import rollups
 from tests.events import put_anew
@@ -99,6 +99,10 @@ def test_every_filter_is_the_sum_over_the_events_from_their_own_prices(database,
     assert [(row.model, row.source) for row in found] == sorted(expected)
     assert found == [ModelCaching(*key, *sums) for key, sums in sorted(expected.items())]
     assert list(rollups.verify(database)) == []
+    models: dict[str, int] = defaultdict(int)
+    for (_, (_, model)), row in CachingReports(database).by_project_and_model(wanted, actor=ADMIN).items():
+        models[model] += row.net_nano
+    assert models == {row.model: row.net_nano for row in both_ledgers(found)}
 
 
 def event(at: int = START, **more: Any) -> dict[str, Any]:

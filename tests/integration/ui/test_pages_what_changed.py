@@ -94,4 +94,4 @@ def test_without_a_call_before_it_says_that_there_is_nothing_to_compare_with(das
     dashboard.add("young")
     use(dashboard, "1,young,platform,gpt-5,1")
     said = texts(dashboard.open("overview", period="7d"))
-    assert "There was no call before to compare with. Compared with" in said
+    assert "No call to compare with: " in said

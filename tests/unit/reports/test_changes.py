@@ -44,9 +44,17 @@ def whole(several: dict[str, Totals]) -> int:
     return sum(each.total_nano for each in several.values())
 
 
-@given(cells, cells)
-def test_the_causes_add_up_to_the_change(now: dict[str, Totals], before: dict[str, Totals]):
-    assert sum(split_change(now, before)) == whole(now) - whole(before)
+saved = st.dictionaries(st.sampled_from("abcdef"), st.one_of(st.none(), st.integers(-(10**12), 10**15)))
+
+
+@given(cells, cells, saved, saved)
+def test_the_causes_add_up_to_the_change(
+    now: dict[str, Totals],
+    before: dict[str, Totals],
+    saved_now: dict[str, int | None],
+    saved_before: dict[str, int | None],
+):
+    assert sum(split_change(now, before, saved_now, saved_before)) == whole(now) - whole(before)
 
 
 @given(cells, cells, st.integers(1, 4))
@@ -75,6 +83,24 @@ def test_the_same_tokens_at_twice_the_price_are_cost_per_token_alone():
     assert split_change({"m": sums(10, 10, 1000)}, {"m": sums(10, 5, 1000)}) == Causes(token_cost=5 * DOLLAR)
 
 
+def test_less_input_from_the_cache_at_the_same_prices_is_the_share_cached_alone():
+    """The same tokens, which would have cost $20 both times: half of that was saved before, a quarter now."""
+    now, before = {"m": sums(10, 15, 1000)}, {"m": sums(10, 10, 1000)}
+    found = split_change(now, before, {"m": 5 * DOLLAR}, {"m": 10 * DOLLAR})
+    assert found == Causes(cache=5 * DOLLAR)
+
+
+def test_a_higher_price_at_the_same_share_cached_is_cost_per_token_alone():
+    now, before = {"m": sums(10, 20, 1000)}, {"m": sums(10, 10, 1000)}
+    found = split_change(now, before, {"m": 20 * DOLLAR}, {"m": 10 * DOLLAR})
+    assert found == Causes(token_cost=10 * DOLLAR)
+
+
+def test_where_it_is_not_known_what_was_saved_the_share_cached_is_part_of_the_cost_per_token():
+    now, before = {"m": sums(10, 15, 1000)}, {"m": sums(10, 10, 1000)}
+    assert split_change(now, before, {"m": None}, {"m": 10 * DOLLAR}) == Causes(token_cost=5 * DOLLAR)
+
+
 def test_calls_that_moved_to_a_dearer_model_are_the_choice_of_models_alone():
     before = {"cheap": sums(10, 10, 1000), "dear": sums(10, 100, 1000)}
     now = {"cheap": sums(5, 5, 500), "dear": sums(15, 150, 1500)}
@@ -93,6 +119,11 @@ def test_error_answers_are_no_calls_that_cost():
 def test_where_some_calls_have_no_known_cost_tokens_and_their_price_are_not_told_apart():
     found = split_change({"m": sums(20, 30, 9000, unpriced=10)}, {"m": sums(10, 10, 1000)})
     assert found == Causes(call_cost=20 * DOLLAR)
+
+
+def test_few_calls_without_a_known_cost_leave_the_causes_told():
+    found = split_change({"m": sums(101, 20, 2000, unpriced=1)}, {"m": sums(100, 10, 1000)})
+    assert found == Causes(tokens=10 * DOLLAR)
 
 
 def test_a_cause_is_the_main_one_only_where_it_outweighs_all_others():
