@@ -33,7 +33,8 @@ def main() -> None:
     wrong = key_panel.attention_of(project, states, fundings, visit.actor, visit.zone)
     cards.attention(wrong, titled=False)
     st.header("LLM", anchor=False)
-    for state, payer in zip(states, key_panel.payers(states, fundings), strict=True):
+    payers = key_panel.payers(states, fundings)
+    for state, payer in zip(states, payers, strict=True):
         with st.container(key=f"provider-{state.provider}"):
             _provider(visit, project, state, payer)
     for company, models in registry.PLANNED.values():
@@ -42,7 +43,7 @@ def main() -> None:
             st.caption(f"Keys for {models} models cannot be saved yet.")
     with cards.card():
         cards.heading("What bringing your own key changes")
-        key_panel.draw_changes(states, funded=any(funding.status != "none" for funding in fundings))
+        key_panel.draw_changes(states, payers)
     for state in states:
         key_entry.draw(project.slug, state)
         key_actions.draw_removal(project, state)

@@ -233,12 +233,13 @@ def provider_links(provider: Provider) -> str:
     return f"At {provider.facts.title}: [usage]({links.usage}) · [spend limits]({links.limits}) · [API keys]({links.keys})"
 
 
-def draw_changes(states: Sequence[KeyState], *, funded: bool) -> None:
-    """The table of what a key of one's own changes, with what is in use: for all providers, or for which."""
-    own = [title(state.provider) for state in states if state.is_own]
-    others = [title(state.provider) for state in states if not state.is_own]
-    platform_title = "Platform-funded" + (_in_use(others, own, "violet") if funded else "")
-    own_title = "Your own key (BYOK)" + _in_use(own, others, "blue")
+def draw_changes(states: Sequence[KeyState], payers: Sequence[Payer]) -> None:
+    """The table of what a key of one's own changes, with what is in use: for all providers that are, or for which."""
+    named = [(title(state.provider), payer) for state, payer in zip(states, payers, strict=True)]
+    own = [name for name, payer in named if payer == "own"]
+    funded = [name for name, payer in named if payer == "platform"]
+    platform_title = "Platform-funded" + _in_use(funded, own, "violet")
+    own_title = "Your own key (BYOK)" + _in_use(own, funded, "blue")
     company = " or ".join(title(state.provider) for state in states)
     table = {
         "Topic": [f":gray[{topic}]" for topic in _CHANGES],

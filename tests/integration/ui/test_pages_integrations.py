@@ -253,6 +253,13 @@ def test_of_two_people_who_replace_at_once_the_second_is_told_and_overwrites_not
 # --- with a key in use
 
 
+def test_what_is_in_use_is_said_of_providers_that_somebody_pays_for(dashboard: Dashboard):
+    dashboard.add("checkout-api", GOOD_KEY)
+    _, platform, own = dashboard.open("integrations").table[-1].value.columns
+    assert platform == "Platform-funded"
+    assert "in use" in own
+
+
 def test_check_again_notes_what_the_provider_says(dashboard: Dashboard, upstream: ScriptedUpstream):
     dashboard.add("checkout-api", GOOD_KEY)
     assert "OpenAI knows •••• 0001" in texts(press(dashboard.open("integrations"), "Check again"))
