@@ -84,6 +84,16 @@ def width_of(*cells: Any) -> int:
     return _PAD + round(_CHARACTER * max(map(_length, cells)))
 
 
+_ROOM = 230  # pixels
+
+
+def in_room(columns: Mapping[str, Sequence[Any]], name: str) -> list[str]:
+    """The columns in order, but this one behind all others where it is wide: there it is whole and hides none."""
+    others = [each for each in columns if each != name]
+    wide = name in columns and width_of(name, *columns[name]) > _ROOM
+    return [*others, name] if wide else list(columns)
+
+
 def _length(value: object) -> int:
     """The most characters that a cell can have; of an amount, those with six decimals."""
     if isinstance(value, float):

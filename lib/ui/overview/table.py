@@ -30,6 +30,7 @@ from lib.ui.base.tables import (
     count_column,
     dollars,
     height_of,
+    in_room,
     money_column,
     row_opens,
     width_of,
@@ -42,7 +43,6 @@ from lib.vault.states import KeyState
 _SHORT = 3
 _NAME = "overview:project"
 _FULL = 100
-_WIDEST_TITLE = 230  # pixels; pointed at or opened, a cell shows all of it
 _WORTH_A_FORECAST = 30
 _MOST_FORECASTS = 20
 
@@ -207,7 +207,7 @@ def draw_table(
         **row_opens("overview", leave),
         placeholder="",
         alt=alt,
-        column_order=[name for name in columns if shown.get(name, True)],
+        column_order=[name for name in in_room(columns, "Title") if shown.get(name, True)],
         column_config=_config(columns, leave_by_name, f"Per {unit}"),
     )
 
@@ -225,7 +225,7 @@ def _config(columns: Mapping[str, Sequence[Any]], leave: Callable[[], None], bar
             help="A row opens the project's Usage",
             width=width_of("Project", *columns["Project"]),
         ),
-        "Title": st.column_config.TextColumn(width=min(_WIDEST_TITLE, width_of("Title", *columns["Title"]))),
+        "Title": st.column_config.TextColumn(width=width_of("Title", *columns["Title"])),
         "Paid by": badge_column({name: "blue" if name.startswith("BYOK") else "violet" for name in payers}),
         "Key": badge_column({word: color for word, color, _ in KEY_STATUS.values()}),
         "Platform-funded": money_column(columns["Platform-funded"]),

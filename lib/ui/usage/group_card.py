@@ -16,7 +16,16 @@ from lib.reports.groups import LABEL, Group, GroupPage
 from lib.reports.models import FIELDS, Totals, UsageFilter
 from lib.ui.base import address, loaders, paging, wrong_links
 from lib.ui.base.server import front_door
-from lib.ui.base.tables import arrow, cell, count_column, height_of, money_column, row_opens, wide_enough
+from lib.ui.base.tables import (
+    arrow,
+    cell,
+    count_column,
+    height_of,
+    in_room,
+    money_column,
+    row_opens,
+    wide_enough,
+)
 from lib.ui.base.wording import KIND, escape, key_name
 from lib.ui.charts import over_time, rankings, theme
 from lib.ui.charts.buckets import TimeSeries
@@ -182,6 +191,7 @@ def _draw_table(grouping: Grouping, page: GroupPage) -> None:
         **(row_opens(key, narrow) if any(filters) else {"key": key}),
         placeholder="",
         alt=f"{count(len(page.rows))} of {count(page.groups, grouping.one)}: spend, calls and tokens",
+        column_order=in_room(columns, "Title"),
         column_config=wide_enough(columns, config, next(iter(columns)), "Title"),
     )
 

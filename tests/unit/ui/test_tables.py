@@ -8,7 +8,7 @@ import pytest
 
 from lib.access.audit import Tag
 from lib.ui.audit import audit_list
-from lib.ui.base.tables import call_cost_column, money_column, wide_enough
+from lib.ui.base.tables import call_cost_column, in_room, money_column, wide_enough
 
 
 @pytest.mark.parametrize("tag", list(Tag))
@@ -64,3 +64,13 @@ def test_a_column_has_room_for_the_longest_cell_that_it_shows():
     assert set(small) == {"Cost"}
     assert 6.5 * len("$12,345.250000") < large["Cost"]["width"] < 2 * small["Cost"]["width"]
     assert large["Cost"] == config["Cost"] | {"width": large["Cost"]["width"]}
+
+
+def test_a_wide_title_stands_behind_all_others_where_it_hides_none_of_them():
+    short, long = (
+        {"Project": ["shop"], "Title": ["Shop"], "Total": [1.0]},
+        {"Title": ["x" * 60], "Total": [1.0]},
+    )
+    assert in_room(short, "Title") == ["Project", "Title", "Total"]
+    assert in_room(long, "Title") == ["Total", "Title"]
+    assert in_room({"Total": [1.0]}, "Title") == ["Total"]
