@@ -726,9 +726,8 @@ def test_a_database_that_fails_in_the_middle_is_a_sentence_and_never_a_short_fil
     where = (
         "lib.exchange.daily_summary.aggregate_segment"
         if kind == "daily-csv"
-        else "lib.exchange.event_slices.TimeSlice.rows"
+        else "lib.exchange.event_slices.TimeSlice.lines"
     )
-    where = "lib.exchange.event_slices.TimeSlice.lines" if kind == "csv" else where
 
     def fails(*given: Any, **_: object) -> Any:
         if browser.platform.database.is_sqlite or kind == "daily-csv":
