@@ -27,6 +27,7 @@ _DAYS_FOR_WEEKDAYS = 28
 _FEWEST_LIKE_DAYS = 3
 _SHIFTS = np.array([-1, 0, 1])
 _CALMEST, _BUSIEST = 0.2, 5.0
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class History:
         """Spend of the last six hours."""
         return float(self._sums[-1] - self._sums[-1 - PACE_HOURS])
 
+    @property
+    def rounding(self) -> float:
+        """What the difference of two sums may be of hours in which nothing was spent."""
+        return float(self._sums[-1]) * _ROUNDING
+
     def days_back(self) -> Places:
         """Where the same hour of the clock was on each earlier day: its place in ``hours``, the nearest first."""
         lags = np.array(self.lags or range(HOURS_A_DAY, self.length + 1, HOURS_A_DAY), dtype=np.int64)
@@ -87,8 +93,8 @@ def quantiles(history: History, horizon: int, levels: Floats) -> Floats | None:
 def _by_pace(history: History, horizon: int, levels: Floats) -> Floats:
     after = history.windows(horizon)[PACE_HOURS:]
     paces = history.windows(PACE_HOURS)[: len(after)]
-    idle = paces <= 0
-    if history.pace <= 0:
+    idle = paces <= history.rounding
+    if history.pace <= history.rounding:
         return _quantiles(after[idle], levels) if idle.any() else np.zeros(len(levels))
     if idle.all():
         return np.full(len(levels), history.pace * horizon / PACE_HOURS)

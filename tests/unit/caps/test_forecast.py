@@ -44,6 +44,14 @@ def test_quantiles_ascend_and_are_amounts(hours: list[float], horizon: int):
     assert (np.diff(found) >= -1e-6 * (1 + found[:-1])).all()
 
 
+def test_next_to_nothing_is_no_pace():
+    """A ratio to next to nothing would be no number."""
+    hours = np.array([5e-324] * 6 + [1e12] * 80)
+    found = quantiles(History(hours), 5, LEVELS)
+    assert found is not None
+    assert np.isfinite(found).all()
+
+
 def test_what_comes_later_changes_no_forecast_of_a_back_test():
     """A look-ahead would meet NaN, which makes whatever it touches NaN."""
     hours = working_days(20)
