@@ -262,7 +262,8 @@ async def interrupt_task(
     try:
         with follower.following():
             await task
-        assert not (is_cancelled and follower.has_come), "the cancellation was swallowed"
+        # Not of what came when it had ended: a generator that it left is closed by a task of the loop.
+        assert not (is_cancelled and task.cancelling()), "the cancellation was swallowed"
         return name not in UNANSWERED
     except BaseException as problem:  # noqa: BLE001 - whatever it is
         async with asyncio.timeout(120):
