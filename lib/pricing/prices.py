@@ -10,7 +10,7 @@ one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal
 from pathlib import Path
 
@@ -160,10 +160,10 @@ class PriceBook:
 
     def _rates(self, model: str, provider: str, at: datetime, terms: Terms) -> tuple[ModelRates, Rates]:
         found = self._find(model.lower(), provider.lower(), at)
-        rates = found.at(at, terms.tier) if found else None
-        if found is None or rates is None or found.beyond_text:
+        if found is None or found.beyond_text or not found.vouches_for(at):
             raise PriceUnknown(model)
-        if found.vouched_from is not None and at.astimezone(UTC).date() < found.vouched_from:
+        rates = found.at(at, terms.tier)
+        if rates is None:
             raise PriceUnknown(model)
         return found, rates
 

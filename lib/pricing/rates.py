@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Protocol
 
@@ -146,6 +146,10 @@ class ModelRates:
     """True where the model searches by itself, for a fee."""
     everywhere: bool = False
     """True where the prices are those of the very host, whichever it is."""
+
+    def vouches_for(self, moment: datetime) -> bool:
+        """Whether the table states a price for that day of UTC at all."""
+        return self.vouched_from is None or moment.astimezone(UTC).date() >= self.vouched_from
 
     def at(self, moment: datetime, tier: str) -> Rates | None:
         """The rates at that time and tier; None where no table states them."""

@@ -81,10 +81,10 @@ def test_nothing_is_said_of_projects_that_the_actor_may_not_see(database):
     assert spreads(database, actor=Actor(name="x", origin=Origin.BROWSER)) == Spreads(1, Spread(), Spread())
 
 
-def test_as_many_calls_are_read_of_ten_million_as_of_a_hundred_thousand():
-    sizes = (0, 30_000, 30_001, 400_000, 400_001, 1_600_000, 10**7, 10**9)
-    assert [sample_of(calls) for calls in sizes] == [1, 1, 8, 8, 32, 32, 512, 512]
-    assert all(600 < calls / sample_of(calls) <= 50_000 for calls in sizes[1:-1])
+def test_no_more_calls_are_read_of_three_million_than_of_four_hundred_thousand():
+    sizes = (0, 30_000, 30_001, 400_000, 400_001, 3_200_000, 10**7)
+    assert [sample_of(calls) for calls in sizes] == [1, 1, 8, 8, 64, 64, 64]
+    assert all(3_000 < calls / sample_of(calls) <= 50_000 for calls in sizes[1:-1])
 
 
 def number_of(event_id: str) -> int:

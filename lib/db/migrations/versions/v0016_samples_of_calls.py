@@ -1,4 +1,4 @@
-"""Indexes of samples of calls, for percentiles over a whole period: one call in 8, 32, 128 and 512.
+"""Indexes of samples of calls, for percentiles over a whole period: one call in 8 and in 64.
 
 Which calls these are is told by their ids alone (lib.db.call_sample), so rows of every version are in them.
 """
@@ -13,7 +13,7 @@ revision = "0016"
 down_revision = "0015"
 
 _WEIGHTS = (1, 31, 961, 1140, 2596, 2709)
-_BELOW = {8: 512, 32: 128, 128: 32, 512: 8}
+_BELOW = {8: 512, 64: 64}
 _CHARACTER = {
     "sqlite": "coalesce(unicode(substr(event_id, -{place}, 1)), 0)",
     "postgresql": "ascii(substr(event_id, length(event_id) - {place} + 1, 1))",
