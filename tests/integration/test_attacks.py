@@ -204,7 +204,14 @@ def hostile(dashboard: Dashboard) -> Dashboard:
 
 
 ALIVE = ("](https:", "](javascript:", "https://evil.example/auto", ":red[pay", ":smile:", "**bold", "$\\href")
-WRITTEN_ON = {"integrations", "plan"}  # elsewhere names stand in tables and charts, which show plain text
+WRITTEN_ON = {
+    "integrations",
+    "usage",
+    "plan",
+    "project",
+    "members",
+    "alerts",
+}  # elsewhere names stand in tables and charts, which show plain text
 
 
 @on_sqlite

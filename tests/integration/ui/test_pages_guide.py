@@ -34,8 +34,8 @@ def test_a_key_of_ninety_days_is_marked_and_a_newer_one_is_not(dashboard: Dashbo
     dashboard.add("checkout-api", GOOD_KEY)
     state = dashboard.platform.keys.describe("checkout-api", actor=ADMIN)
     saved = state.saved_at or 0
-    assert "Not rotated" not in str(key_panel.badges(state, saved + 90 * DAY - 1, funded=True))
-    assert "Not rotated for 90 days" in str(key_panel.badges(state, saved + 90 * DAY, funded=True))
+    assert "Not rotated" not in str(key_panel.badges(state, saved + 90 * DAY - 1, "own"))
+    assert "Not rotated for 90 days" in str(key_panel.badges(state, saved + 90 * DAY, "own"))
 
 
 def test_a_run_without_calls_says_so_and_cost_nothing(dashboard: Dashboard):
