@@ -14,6 +14,7 @@ from tests.upstream import (
     CLAUDE_OTHER_KEY,
     CLAUDE_WRONG_KEY,
     GOOD_KEY,
+    REPLY,
     WRONG_KEY,
     ScriptedUpstream,
 )
@@ -260,6 +261,7 @@ def test_a_key_of_anthropic_is_added_replaced_and_removed_beside_one_of_openai(
     dashboard: Served, visit: Visit, upstream: ScriptedUpstream
 ):
     slug = project(dashboard, "two-providers", GOOD_KEY)
+    upstream.reply(REPLY)  # the tests of this file share it
     visit.provider = "anthropic"
     visit.open("integrations", project=slug).sees("OpenAI bills the calls", "Nobody pays for Anthropic calls")
     visit.press("Add your key").fill("New Anthropic API key", CLAUDE_WRONG_KEY).press("Check and save")
