@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from lib.ledger.attempts import RequestProfile
 from lib.llm.anthropic.billable import (
@@ -28,6 +27,7 @@ from lib.llm.formats.json_body import (
     parse_body,
     with_field,
 )
+from lib.llm.formats.request_profile import NO_CEILING, SHARED, profile_of
 
 _STANDARD_TIER = "standard_only"
 _FRAMING, _HIDDEN_PROMPT = 256, 2_048
@@ -35,9 +35,6 @@ _FRAMING, _HIDDEN_PROMPT = 256, 2_048
 
 _ANOTHER_REGION = 10
 """Per cent: what inference in one region costs more, where a workspace's own setting asks for it."""
-
-_NO_CEILING = "this endpoint has no known cost ceiling"
-_SHARED = "it reaches what the provider's account keeps, which projects on the platform key share"
 
 
 def parse_request(method: str, path: str, body: bytes, headers: Mapping[str, str]) -> RequestProfile:
@@ -51,17 +48,17 @@ def parse_request(method: str, path: str, body: bytes, headers: Mapping[str, str
     """
     endpoint = endpoint_of(path)
     if is_list_of_models(method, endpoint):
-        return _profile("models", body, free=True)
+        return profile_of("models", body, free=True)
     fields, ambiguous = parse_body(body, headers) if method == "POST" else (None, None)
     if method == "POST" and endpoint == COUNT_TOKENS:
-        return _profile(endpoint, body, fields, free=True)
+        return profile_of(endpoint, body, fields, free=True)
     name = endpoint[:LONGEST_NAME]
     if is_free(method, endpoint):
-        return _profile(name, body, fields, free=True, cost_unbounded=_SHARED)
+        return profile_of(name, body, fields, free=True, cost_unbounded=SHARED)
     if method != "POST" or endpoint != MESSAGES:
-        return _profile(name, body, fields, cost_unbounded=_NO_CEILING, answer_tells_cost=False)
+        return profile_of(name, body, fields, cost_unbounded=NO_CEILING, answer_tells_cost=False)
     if fields is None:
-        return _profile(endpoint, body, cost_unbounded=ambiguous, answer_tells_cost=False)
+        return profile_of(endpoint, body, cost_unbounded=ambiguous, answer_tells_cost=False)
     return _metered(body, fields, headers)
 
 
@@ -71,7 +68,7 @@ def _metered(body: bytes, fields: Fields, headers: Mapping[str, str]) -> Request
     if "anthropic-beta" in headers:
         wrong = wrong or "it asks for a beta feature"
     no_model = None if model_name(fields).strip() else "it names no model"
-    return _profile(
+    return profile_of(
         MESSAGES,
         body,
         fields,
@@ -94,23 +91,6 @@ def with_standard_tier(body: bytes) -> bytes:
     """Return the body so that it cannot be served, and billed, at a tier that the account has bought."""
     named = b'"service_tier"' in body and json.loads(body).get("service_tier")
     return body if named == _STANDARD_TIER else with_field(body, "service_tier", _STANDARD_TIER)
-
-
-def _profile(endpoint: str, body: bytes, fields: Fields | None = None, **told: Any) -> RequestProfile:
-    plain: dict[str, Any] = {
-        "output_limit": 0,
-        "choices": 1,
-        "uses_context_window": False,
-        "cost_unbounded": None,
-        "free": False,
-    }
-    return RequestProfile(
-        endpoint=endpoint,
-        model=model_name(fields),
-        input_bytes=len(body),
-        streaming=bool(fields) and (fields or {}).get("stream") is True,
-        **(plain | told),
-    )
 
 
 def _output_bound(fields: Fields) -> tuple[int | None, str | None]:

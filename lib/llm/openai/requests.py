@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from lib.ledger.attempts import RequestProfile
 from lib.llm.formats.json_body import (
@@ -20,6 +19,7 @@ from lib.llm.formats.json_body import (
     parse_body,
     with_field,
 )
+from lib.llm.formats.request_profile import NO_CEILING, SHARED, profile_of
 from lib.llm.openai.billable import (
     Fields,
     asked_tier,
@@ -32,8 +32,6 @@ from lib.llm.openai.endpoints import CHAT, EMBEDDINGS, METERED, RESPONSES, is_fr
 
 _LIMIT_FIELDS = {CHAT: ("max_completion_tokens", "max_tokens"), RESPONSES: ("max_output_tokens",)}
 _STANDARD_TIER = "default"
-_NO_CEILING = "this endpoint has no known cost ceiling"
-_SHARED = "it reaches what the provider's account keeps, which projects on the platform key share"
 
 
 def parse_request(method: str, path: str, body: bytes, headers: Mapping[str, str]) -> RequestProfile:
@@ -46,18 +44,18 @@ def parse_request(method: str, path: str, body: bytes, headers: Mapping[str, str
         headers: the request's own.
     """
     if is_list_of_models(method, path):
-        return _profile("models", body, free=True)
+        return profile_of("models", body, free=True)
     fields, ambiguous = parse_body(body, headers) if method == "POST" else (None, None)
     if method == "POST" and path == "moderations":
-        return _profile(path, body, fields, free=True)
+        return profile_of(path, body, fields, free=True)
     if is_free(method, path):
-        return _profile(path[:LONGEST_NAME], body, fields, free=True, cost_unbounded=_SHARED)
+        return profile_of(path[:LONGEST_NAME], body, fields, free=True, cost_unbounded=SHARED)
     if method != "POST" or path not in METERED:
-        return _profile(
-            path[:LONGEST_NAME], body, fields, cost_unbounded=_NO_CEILING, answer_tells_cost=False
+        return profile_of(
+            path[:LONGEST_NAME], body, fields, cost_unbounded=NO_CEILING, answer_tells_cost=False
         )
     if fields is None:
-        return _profile(path, body, cost_unbounded=ambiguous, answer_tells_cost=False)
+        return profile_of(path, body, cost_unbounded=ambiguous, answer_tells_cost=False)
     return _metered(path, body, fields, headers)
 
 
@@ -67,7 +65,7 @@ def _metered(path: str, body: bytes, fields: Fields, headers: Mapping[str, str])
     reasons = unbounded_reasons(path, fields, parts)
     if "openai-beta" in headers:
         wrong = wrong or "it asks for a beta feature"
-    return _profile(
+    return profile_of(
         path,
         body,
         fields,
@@ -103,23 +101,6 @@ def with_stream_usage(body: bytes) -> bytes:
     if not isinstance(options, dict | None) or (options and options.get("include_usage") is True):
         return body
     return with_field(body, "stream_options", {**(options or {}), "include_usage": True})
-
-
-def _profile(endpoint: str, body: bytes, fields: Fields | None = None, **told: Any) -> RequestProfile:
-    plain: dict[str, Any] = {
-        "output_limit": 0,
-        "choices": 1,
-        "uses_context_window": False,
-        "cost_unbounded": None,
-        "free": False,
-    }
-    return RequestProfile(
-        endpoint=endpoint,
-        model=model_name(fields),
-        input_bytes=len(body),
-        streaming=bool(fields) and (fields or {}).get("stream") is True,
-        **(plain | told),
-    )
 
 
 def _why_no_model(fields: Fields) -> str | None:
