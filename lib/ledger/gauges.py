@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from sqlalchemy import func, select
 
 from lib.db import Database
@@ -15,8 +13,6 @@ from lib.ledger.settlement_queue import SettlementQueue
 from lib.metrics.exposition import Gauges
 from lib.pricing.amounts import usd
 from lib.vault.masters import Keyring
-
-log = logging.getLogger(__name__)
 
 _DUE_ALERTS = select(func.count()).select_from(alert_deliveries).where(alert_deliveries.c.state == "due")
 _LIVE_KEYS = select(provider_keys.c.master_key_id, provider_keys.c.locked_since).where(
@@ -42,8 +38,7 @@ class LedgerGauges:
         }
         try:
             shared = self._of_database()
-        except DatabaseUnavailable as problem:
-            log.warning("No gauges of the database: %s", problem)
+        except DatabaseUnavailable:  # which has said why in the log
             shared = {}
         is_up = ("1 while the database answers.", int(bool(shared)))
         return {**found, "database_up": is_up, **shared}

@@ -32,7 +32,6 @@ from lib.ledger import ceilings, key_health, run_limits
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.key_selector import RUN, KeySelector, Payer
 from lib.ledger.opened import OpenCall
-from lib.ledger.settled_calls import note_settled
 from lib.ledger.settled_event import settled_event
 from lib.ledger.settlement_queue import SETTLE_SECONDS, SettlementQueue
 from lib.metrics import meters
@@ -42,6 +41,7 @@ from lib.runs.lifecycle import StartedRun
 from lib.usage.event_row import EventRow
 from lib.usage.events import count_on_account, event_is_there, log_line, take_open_call, write_event
 from lib.usage.expiry import expire_calls
+from lib.usage.settled_calls import note_settled
 from lib.vault.keys import KeyStore
 
 _OPEN = insert(open_calls)

@@ -10,9 +10,9 @@ from lib.clock import Micros
 from lib.db import AnyRow, Database
 from lib.db.raw_execute import raw_execute
 from lib.db.tables import open_calls, runs
-from lib.metrics import meters
 from lib.usage.event_row import EventRow
 from lib.usage.events import TAKE_OPEN_CALL, count_on_account, write_event
+from lib.usage.settled_calls import note_settled
 
 _LATE = (
     select(open_calls.c.event_id)
@@ -71,7 +71,7 @@ def _expire(database: Database, project_id: str, event_id: str) -> bool:
             held = call.ceiling_nano
             count_on_account(connection, row, ceiling=held, freed=held)
         write_event(connection, row)
-    meters.count_call(row.provider, row.source, row.status, is_known=False)
+    note_settled(row)
     return True
 
 

@@ -13,7 +13,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lib.errors import CapExceeded, KeyMissing
+from lib.llm.formats.request_profile import profile_of
 from lib.metrics import exposition
+from lib.reports.models import UsageFilter
 from lib.secret import Secret
 from tests.calls import ask, on_sqlite
 from tests.services import ROOT, _free_port, wait_until
@@ -115,6 +117,20 @@ def test_gauges_tell_what_stands_now_and_an_outage_leaves_those_of_the_process(
     assert found["qodex_database_up", ()] == 1
     served.keyring._keys.clear()  # a server without the master key
     assert read(address)["qodex_locked_keys", ()] == 1
+
+
+def test_a_call_whose_worker_died_is_counted_and_logged_by_who_settles_it(
+    served: Platform, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = read(address)
+    profile = profile_of("responses", b"{}", {"model": "gpt-5"}, provider="openai")
+    started = served._runs.start("checkout-api", "scan", actor=served.actor)
+    served.ledger.open(started, profile, lease=-1)
+    with caplog.at_level(logging.INFO, logger="lib.calls"):
+        served.reports.totals(UsageFilter(), actor=served.actor)
+    assert grown(before, read(address), "qodex_calls_total", "openai", "byok", "unknown") == 1
+    assert grown(before, read(address), "qodex_unknown_outcomes_total", "openai", "byok") == 1
+    assert started.run_id in caplog.text
 
 
 def test_nothing_names_a_project_or_a_key(served: Platform, address: str) -> None:

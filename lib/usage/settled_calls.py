@@ -1,4 +1,4 @@
-"""What a process tells of a call that it has settled: a count for Prometheus, and a line of its log."""
+"""What a process tells of a usage row that it has written: a count for Prometheus, and a line of its log."""
 
 from __future__ import annotations
 
