@@ -48,13 +48,9 @@ def opener(
     )
 
 
-def close_dialog(name: str | None = None) -> None:
-    """Closed by a button, the cross, Escape or a click beside it.
-
-    With a name only that dialog: what a browser says late of one must not close the next.
-    """
-    if name is None or is_open(name):
-        st.session_state.pop(_OPEN, None)
+def close_dialog() -> None:
+    """Closed by a button, the cross, Escape or a click beside it."""
+    st.session_state.pop(_OPEN, None)
 
 
 def confirmed(act: str, dialog: str) -> bool:

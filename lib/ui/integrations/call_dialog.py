@@ -110,5 +110,5 @@ def _tokens(call: EventRow) -> str:
 
 
 def _close(provider: str) -> None:
-    notices.close_dialog(dialog(provider))
+    notices.close_dialog()
     st.session_state.pop(f"{_RESULT}:{provider}", None)

@@ -8,7 +8,6 @@ for "Try again" as a Secret, which nothing can print or store; it goes with the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import streamlit as st
 
@@ -51,9 +50,7 @@ def draw(slug: str, state: KeyState) -> None:
     state = st.session_state.setdefault(_SEEN, state)
     name = f"{title(state.provider)} API key"
     heading = f"Replace the {name}" if state.version else f"Add your {name}"
-    st.dialog(heading, width="medium", on_dismiss=partial(_close, state.provider))(
-        lambda: _body(slug, state)
-    )()
+    st.dialog(heading, width="medium", on_dismiss=_close)(lambda: _body(slug, state))()
 
 
 def _body(slug: str, state: KeyState) -> None:
@@ -85,7 +82,7 @@ def _body(slug: str, state: KeyState) -> None:
             )
             cancelled = st.form_submit_button("Cancel")
     if cancelled:
-        _close(state.provider)
+        _close()
         st.rerun()
     if sent or again or anyway:
         secret = _take(field, again=again or anyway)
@@ -150,7 +147,7 @@ def _save(slug: str, secret: Secret, state: KeyState, *, anyway: bool) -> KeySta
 
 def _finish(outcome: KeyState | QodexError, secret: Secret, provider: str) -> None:
     if isinstance(outcome, KeyState):
-        _close(provider)
+        _close()
         loaders.forget()
         tried = "" if outcome.obstacle else " Send a test call to see whether it can pay."
         notices.toast(f"{escape(key_name(outcome.last4))} is in use from the next call on.{tried}")
@@ -191,8 +188,8 @@ def _codes(status: int | None, error_code: str | None, request_id: str | None) -
     return [*found, *([f"· request {code(request_id)}"] if request_id else [])]
 
 
-def _close(provider: str) -> None:
-    notices.close_dialog(dialog(provider))
+def _close() -> None:
+    notices.close_dialog()
     _forget()
 
 
