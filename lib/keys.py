@@ -146,15 +146,25 @@ class Keys:
         names = [each.facts.name for each in registry.live()]
         return [self.describe(slug, actor=actor, provider=name) for name in names]
 
-    def describe_others(self, *, actor: Actor | None = None) -> dict[str, list[KeyState]]:
-        """The keys in use of all providers but the first one, of every project that the actor may see, by slug."""
-        names = [each.facts.name for each in registry.live() if each.facts.name != DEFAULT]
-        return self._store.describe_own(actor=actor or self._actor, providers=names)
+    def describe_every(self, *, actor: Actor | None = None) -> dict[str, list[KeyState]]:
+        """All that may be shown of keys, of every project that the actor may see, by slug.
+
+        The first is of the first provider, also where there is none; then the keys in use of the others.
+        """
+        who, names = actor or self._actor, [each.facts.name for each in registry.live()]
+        others = self._store.describe_own(actor=who, providers=[name for name in names if name != DEFAULT])
+        first = self._store.describe_all(actor=who)
+        return {slug: [state, *others.get(slug, [])] for slug, state in first.items()}
 
     def is_capped(self, states: Collection[KeyState]) -> bool:
         """Whether the platform may pay for any call of a project with these keys, so that its caps apply."""
         own = {state.provider for state in states if state.version}
         return not own or bool(self._settings.platform_keys.keys() - own)
+
+    @property
+    def is_funded(self) -> bool:
+        """Whether this server has a platform-funded key of any provider, however it does."""
+        return bool(self._settings.platform_keys)
 
     def platform_states(self) -> list[PlatformKeyState]:
         """Whether the platform-funded key of each provider is there, and how it fails if it does."""

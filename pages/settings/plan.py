@@ -47,7 +47,7 @@ def _now(visit: PageContext, project: Project) -> None:
     capped = platform.keys.is_capped(keys)
     room = platform.caps.headroom(project.slug, actor=actor)
     waiting = platform.runs.number(RunFilter((project.slug,), statuses=("waiting",)), actor=actor)
-    funded = any(funding.status != "none" for funding in platform.keys.platform_states())
+    funded = platform.keys.is_funded
     cards.attention(
         windows.attention_of(
             project, keys, room, capped=capped, waiting=waiting, funded=funded, zone=visit.zone

@@ -24,7 +24,7 @@ projects = [each for each in platform.projects.list(actor=viewer.actor) if each.
 
 head = cards.header("Spend overview")
 if not projects or not platform.reports.any_call(actor=viewer.actor):
-    funded = any(funding.status != "none" for funding in platform.keys.platform_states())
+    funded = platform.keys.is_funded
     slug = projects[0].slug if projects else None
     keys = platform.keys.describe_each(slug, actor=viewer.actor) if slug else []
     has_key = any(key.version for key in keys)

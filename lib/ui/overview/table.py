@@ -96,15 +96,16 @@ def project_statuses(
     platform: Platform, projects: Sequence[Project], wanted: UsageFilter, actor: Actor
 ) -> list[ProjectStatus]:
     """All projects, nearest to a cap first, then by spend; without the course of their spend."""
-    keys, others = platform.keys.describe_all(actor=actor), platform.keys.describe_others(actor=actor)
+    keys = platform.keys.describe_every(actor=actor)
     sums = loaders.cached(front_door().reports.by_project, wanted, actor=actor)
     rooms = platform.caps.headroom_all(actor=actor)
     found = []
     for project in projects:
-        slug, more = project.slug, others.get(project.slug, [])
+        slug = project.slug
+        first, *others = keys[slug]
         row = sums.get(slug) or ProjectRow(project=slug)
-        room = rooms[slug] if platform.keys.is_capped([keys[slug], *more]) else None
-        found.append(ProjectStatus(project, keys[slug], row, [], room, more))
+        room = rooms[slug] if platform.keys.is_capped(keys[slug]) else None
+        found.append(ProjectStatus(project, first, row, [], room, others))
     return sorted(found, key=lambda each: (-each.nearest, -each.sums.total_nano, each.project.slug))
 
 
@@ -140,10 +141,10 @@ def _spend_by_bar(wanted: UsageFilter, series: TimeSeries, actor: Actor) -> dict
 def state_of_now(actor: Actor, *, only: Collection[str] | None = None) -> object:
     """What changes without a call: keys, and room that returns. ``only``: of these projects."""
     platform = front_door()
-    keys, others = platform.keys.describe_all(actor=actor), platform.keys.describe_others(actor=actor)
+    keys = platform.keys.describe_every(actor=actor)
     rooms = platform.caps.headroom_all(actor=actor)
     shown = [each.slug for each in platform.projects.list(actor=actor) if each.archived_at is None]
-    every = {slug: [keys[slug], *others.get(slug, [])] for slug in shown if only is None or slug in only}
+    every = {slug: keys[slug] for slug in shown if only is None or slug in only}
     return _state(
         {slug: (own, rooms[slug] if platform.keys.is_capped(own) else None) for slug, own in every.items()}
     )
