@@ -11,7 +11,7 @@ from lib.cli.session import Session
 from lib.db import Database
 from lib.db.checkup import examine
 from lib.db.health import files_of
-from lib.db.moving import CopiedTable, copy_database
+from lib.db.moving import CopiedTable, copy_database, has_schema
 from lib.errors import BadInput
 from lib.platform import Platform
 from lib.settings import COMMAND, Settings
@@ -30,7 +30,8 @@ def db() -> None:
 def copy(session: Session, source: str, target: str, *, as_json: bool) -> None:
     """Copy all of a SQLite database (FROM, a URL) into an empty PostgreSQL one (TO, a URL), and verify it.
 
-    Stop the dashboard and the workers before. FROM stays as it is.
+    Stop the dashboard and the workers before. FROM stays as it is. Interrupted or killed it leaves no row in TO: run it
+    again, it begins at the beginning.
     """
     named = [Settings.from_env(database_url=url) for url in (source, target)]
     with ExitStack() as opened:
@@ -38,6 +39,10 @@ def copy(session: Session, source: str, target: str, *, as_json: bool) -> None:
             opened.enter_context(closing(Database.from_settings(each, application="qodex command line")))
             for each in named
         )
+        if not to.is_sqlite and has_schema(to):
+            say(
+                "TO has the tables already, as an interrupted copy leaves them. The copy begins at the beginning."
+            )
         copied = copy_database(from_, to, progress=_progress)
     if as_json:
         show_json([plain(table) for table in copied])

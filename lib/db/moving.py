@@ -48,6 +48,9 @@ _KEPT_BY_TRIGGERS = (
 )
 """Rows appear in them when events and roll-ups are copied; those of the source take their place."""
 _NUMBERED = (audit_log, run_log)
+_ALONE = text(
+    "SELECT pg_try_advisory_xact_lock(1668247673)"
+)  # "copy": PostgreSQL's advisory lock of one copy
 _MODULUS = 1_000_003
 """Numbers are added up by their remainders, which no sum of microseconds leaves 64 bits for."""
 
@@ -63,7 +66,9 @@ class CopiedTable:
 def copy_database(
     source: Database, target: Database, progress: Callable[[CopiedTable], None] | None = None
 ) -> list[CopiedTable]:
-    """Copy all that the source holds. Nobody writes to it meanwhile; whatever ends this early leaves the target empty.
+    """Copy all that the source holds. Nobody writes to it meanwhile.
+
+    Whatever ends this early, SIGKILL too, leaves the target without a row: the copy is started again from its beginning.
 
     Args:
         source: a SQLite database of the newest schema.
@@ -78,6 +83,7 @@ def copy_database(
     migrate(target)
     copied = []
     with source.write(seconds=0) as reading, target.write(seconds=0) as writing:
+        _require_alone(writing)
         _require_empty(writing)
         for table in _MADE_BY_MIGRATIONS:
             writing.execute(delete(table))
@@ -101,6 +107,21 @@ def _require_usable(source: Database, target: Database) -> None:
     with target.read() as connection:
         if set(inspect(connection).get_table_names()) & set(metadata.tables):
             _require_empty(connection)
+
+
+def has_schema(target: Database) -> bool:
+    """Whether the target has tables of Qodex, as a copy that was interrupted leaves them: without rows."""
+    with target.read() as connection:
+        return inspect(connection).has_table(audit_log.name)
+
+
+def _require_alone(connection: Connection) -> None:
+    """A copy whose process or network is gone goes on in the server until that notices; its rows are then undone."""
+    if not connection.execute(_ALONE).scalar_one():
+        raise BadInput(
+            "Another copy into this PostgreSQL database is under way, or one that was interrupted is still being undone. "
+            "Nothing was copied; wait until it has ended, and try again."
+        )
 
 
 def _require_empty(connection: Connection) -> None:

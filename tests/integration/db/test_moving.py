@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +16,7 @@ from sqlalchemy import select, text
 
 from lib.cli import cli
 from lib.db import Database
-from lib.db.moving import copy_database
+from lib.db.moving import _ALONE, copy_database
 from lib.db.tables import accounts, audit_log, metadata, open_calls
 from lib.errors import BadInput, DatabaseUnavailable
 from lib.platform import Platform
@@ -21,7 +24,7 @@ from lib.secret import Secret
 from lib.settings import Settings
 from lib.usage import rollups
 from tests.calls import SAY
-from tests.services import PostgresServer
+from tests.services import PostgresServer, wait_until
 from tests.upstream import GOOD_KEY, PLATFORM_KEY, ScriptedUpstream
 
 
@@ -137,6 +140,61 @@ def test_what_does_not_arrive_whole_is_not_copied_at_all_and_can_be_copied_again
         assert not everything(target)["projects"]
         with target.write() as connection:
             connection.execute(text(f"DROP TRIGGER lose ON {table}"))
+    assert move().exit_code == 0
+
+
+KILLED = """
+import os, signal, sys
+from lib.db import Database
+from lib.db.moving import _ALONE, copy_database
+
+def die(copied):
+    if copied.table == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+copy_database(Database(sys.argv[1]), Database(sys.argv[2]), die)
+"""
+
+
+@pytest.mark.parametrize("table", ["deployment", "usage_events", "usage_daily_caching"])
+def test_killed_at_any_table_it_leaves_no_row_and_begins_again(
+    source: Platform, target_url: str, move: Callable[..., Result], table: str
+) -> None:
+    before = everything(source.database)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, source.settings.database_url, target_url, table], check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    with closing(Database(target_url)) as target:
+        wait_for_the_server(target)
+        assert not everything(target)["projects"]
+        again = move()
+        assert again.exit_code == 0, again.stderr
+        assert "begins at the beginning" in again.stderr
+        assert "Every key opens" in again.stderr
+        assert everything(target) == before
+
+
+def wait_for_the_server(target: Database) -> None:
+    """Until it has noticed that the killed process is gone."""
+
+    def is_alone() -> bool:
+        with target.write() as connection:
+            return bool(connection.execute(_ALONE).scalar_one())
+
+    assert wait_until(is_alone, 60)
+
+
+def test_two_copies_into_one_database_do_not_meet(
+    source: Platform, target_url: str, move: Callable[..., Result]
+) -> None:
+    with closing(Database(target_url)) as target:
+        with target.write() as other:
+            other.execute(_ALONE)
+            refused = move()
+        assert refused.exit_code == 1
+        assert "Another copy" in refused.stderr
+        assert not everything(target)["projects"]
     assert move().exit_code == 0
 
 
