@@ -220,6 +220,19 @@ class MasterKeyMissing(QodexError):
     """No master key to seal with."""
 
 
+class KeyServiceFailed(MasterKeyMissing):
+    """A key service does not give, or does not wrap, a master key. Nothing was changed.
+
+    Attributes:
+        why: what it said, or that it said nothing.
+        refused: it said no; otherwise it may answer later.
+    """
+
+    def __init__(self, master_key_id: str, why: str, *, refused: bool = False) -> None:
+        super().__init__(f"Master key {master_key_id} cannot be used: its key service {why}")
+        self.master_key_id, self.why, self.refused = master_key_id, why, refused
+
+
 class MasterKeyInUse(QodexError):
     """The master key cannot go: it still seals, or is the one that encrypts."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
@@ -11,9 +10,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
-    AfterValidator,
     AliasChoices,
-    BeforeValidator,
     Field,
     ValidationError,
     field_validator,
@@ -23,9 +20,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lib import addresses, ambient, certificates, logs
 from lib.emails import clean_domain, clean_email
-from lib.errors import BadInput, SettingsError
+from lib.errors import SettingsError
 from lib.providers import ANTHROPIC, OPENAI, known
 from lib.secret import Secret
+from lib.setting_types import BaseURL, PlatformKey, SecretText, cleaned, split_list
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "bin/qodex"
@@ -41,34 +39,6 @@ SIGN_IN = (
 SIGN_IN_RULES = ("QODEX_OIDC_TRUST_EMAIL", "QODEX_EMAIL_DOMAINS", "QODEX_SESSION_HOURS", "QODEX_ADMINS")
 """Who may sign in, and for how long."""
 _COOKIE_SECRET_LENGTH = 32
-
-
-def _list(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _cleaned(clean: Callable[[str], str], values: Sequence[str]) -> list[str]:
-    try:
-        return [clean(value) for value in values]
-    except BadInput as problem:
-        raise ValueError(problem.sentence) from None
-
-
-def _wrap(value: object) -> object:
-    return Secret(value.strip()) if isinstance(value, str) and value.strip() else value or None
-
-
-def _fitting_a_header(value: Secret | None) -> Secret | None:
-    if value and not all("!" <= character <= "~" for character in value.reveal()):
-        raise ValueError("the key holds white space or characters that no key has; paste it again")
-    return value
-
-
-SecretText = Annotated[Secret | None, NoDecode, BeforeValidator(_wrap)]
-PlatformKey = Annotated[SecretText, AfterValidator(_fitting_a_header)]
-"""The platform-funded key of a provider."""
-BaseURL = Annotated[str, AfterValidator(addresses.clean_upstream)]
-"""Where a provider is."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +98,29 @@ class Settings(BaseSettings):
         validation_alias="QODEX_MASTER_KEY_FILE",
         description="the same, one a line, in a file of mode 0600; `QODEX_MASTER_KEYS` wins over it. "
         "Made on first start on an empty SQLite database; never made by itself on PostgreSQL",
+    )
+    key_service: str | None = Field(
+        None,
+        validation_alias="QODEX_KEY_SERVICE",
+        description="what wraps new master keys, so that they are nowhere in the clear: `transit:NAME` or "
+        "`transit:MOUNT/NAME` (OpenBao, Vault), `awskms:ARN` (boto3 finds credentials and region). None: nothing",
+    )
+    vault_addr: str | None = Field(
+        None, validation_alias="VAULT_ADDR", description="OpenBao or Vault: its address"
+    )
+    vault_token: SecretText = Field(
+        None, validation_alias="VAULT_TOKEN", description="OpenBao or Vault: the token"
+    )
+    vault_token_file: Path | None = Field(
+        None,
+        validation_alias="QODEX_VAULT_TOKEN_FILE",
+        description="OpenBao or Vault: a file with the token, which an agent renews; it wins over `VAULT_TOKEN`",
+    )
+    vault_namespace: str | None = Field(
+        None, validation_alias="VAULT_NAMESPACE", description="OpenBao or Vault: the namespace"
+    )
+    vault_cacert: Path | None = Field(
+        None, validation_alias="VAULT_CACERT", description="OpenBao or Vault: its certificate authority"
     )
     # Of each provider two: NAME_api_key and NAME_base_url.
     openai_api_key: PlatformKey = Field(
@@ -281,17 +274,17 @@ class Settings(BaseSettings):
     @field_validator("email_domains", "admins", "notify_private_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return _list(value)
+        return split_list(value)
 
     @field_validator("email_domains")
     @classmethod
     def _plain_domains(cls, value: list[str]) -> list[str]:
-        return _cleaned(clean_domain, value)
+        return cleaned(clean_domain, value)
 
     @field_validator("admins")
     @classmethod
     def _plain_addresses(cls, value: list[str]) -> list[str]:
-        return _cleaned(clean_email, value)
+        return cleaned(clean_email, value)
 
     @field_validator("smtp_url")
     @classmethod
@@ -303,7 +296,7 @@ class Settings(BaseSettings):
     @field_validator("mail_from")
     @classmethod
     def _sender(cls, value: str | None) -> str | None:
-        return _cleaned(clean_email, [value])[0] if value else None
+        return cleaned(clean_email, [value])[0] if value else None
 
     @field_validator("cookie_secret")
     @classmethod
@@ -314,7 +307,7 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("oidc_issuer", "public_url")
+    @field_validator("oidc_issuer", "public_url", "vault_addr")
     @classmethod
     def _safe_address(cls, value: str | None) -> str | None:
         return addresses.clean_site(value) if value else None
@@ -360,7 +353,7 @@ class Settings(BaseSettings):
             return value
         raise ValueError("use sqlite:///path or postgresql+psycopg://user@host/name")
 
-    @field_validator("master_key_file", "ca_file", "prices_file")
+    @field_validator("master_key_file", "ca_file", "prices_file", "vault_token_file", "vault_cacert")
     @classmethod
     def _from_root(cls, value: Path | None) -> Path | None:
         try:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.upstream import ScriptedUpstream
 
 # What a developer's machine may have set, and what must not reach a test.
-_HOSTILE_PREFIXES = ("OPENAI_", "QODEX_", "STREAMLIT_", "ANTHROPIC_", "PG", "SSL_CERT_")
+_HOSTILE_PREFIXES = ("OPENAI_", "QODEX_", "STREAMLIT_", "ANTHROPIC_", "VAULT_", "AWS_", "PG", "SSL_CERT_")
 _HOSTILE_NAMES = {"DATABASE_URL", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PYTHONSAFEPATH"}
 
 hypothesis.settings.register_profile(

@@ -28,9 +28,9 @@ OLD_ID, LOST_ID = str(id_of(OLD)), str(id_of(LOST))
 class Server:
     """One server: its own key file and process, over the database of all."""
 
-    def __init__(self, url: str, path: Path, keys: str | None = None) -> None:
+    def __init__(self, url: str, path: Path, keys: str | None = None, **told: Any) -> None:
         self.settings = Settings(
-            database_url=url, master_key_file=path, master_keys=Secret(keys) if keys else None
+            database_url=url, master_key_file=path, master_keys=Secret(keys) if keys else None, **told
         )
         self.database = Database(url)
         self.keyring = load_keyring(self.settings, may_create=False)

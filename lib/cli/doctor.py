@@ -97,6 +97,8 @@ def _keys(session: Session, settings: Settings, database: Database) -> Iterator[
         yield Finding(
             "master keys", "ok" if first else "note", first or "none; no project can be created, no key saved"
         )
+        withheld = filter(None, map(ring.withheld, ring.ids))
+        yield from (Finding("key service", "broken", problem.sentence) for problem in withheld)
     store = KeyStore(database, ring, settings.platform_keys)
     states = [store.describe_all(actor=session.actor, provider=name) for name in known.facts]
     saved = {slug for found in states for slug, state in found.items() if state.version}

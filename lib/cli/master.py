@@ -15,6 +15,7 @@ _USES = {
     "opens": "opens",
     "next": 'opens; encrypts from "master rotate" on',
     "missing": "NOT HERE: what it seals is locked",
+    "withheld": "NOT GIVEN by its key service: what it seals is locked",
 }
 
 
@@ -54,7 +55,10 @@ def new(session: Session) -> None:
         click.echo(made.line.reveal())
         _say_where(made)
         return
-    say(f"Added {made.id} to {made.path}. Back it up: without it nothing that it seals can be opened.")
+    wrapped = ", wrapped" if made.is_wrapped else ""
+    say(
+        f"Added {made.id}{wrapped} to {made.path}. Back it up: without it nothing that it seals can be opened."
+    )
     if made.encrypts:
         say("It is the only one there, and encrypts from now on.")
         return
@@ -62,9 +66,12 @@ def new(session: Session) -> None:
 
 
 def _say_where(made: NewMasterKey) -> None:
-    say(
-        f"That is {made.id}. Back it up, and keep it out of shell histories and logs. Nothing was changed yet."
+    keep = (
+        "It is wrapped: only its key service opens it. Back it up"
+        if made.is_wrapped
+        else "Back it up, and keep it out of shell histories and logs"
     )
+    say(f"That is {made.id}. {keep}. Nothing was changed yet.")
     say("1. Put it at the END of QODEX_MASTER_KEYS, after a comma, on every server; restart them.")
     say("2. Move it to the FRONT on every server; restart them. Then run: master rotate")
 

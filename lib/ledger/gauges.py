@@ -48,7 +48,7 @@ class LedgerGauges:
         with self._database.read() as connection:
             due = connection.execute(_DUE_ALERTS).scalar_one()
             keys = connection.execute(_LIVE_KEYS).all()
-        here = set(self._keyring.ids)
+        here = {key_id for key_id in self._keyring.ids if self._keyring.get(key_id)}
         locked = sum(row.master_key_id not in here or row.locked_since is not None for row in keys)
         return {
             "open_calls": ("Calls under way, of all processes.", opened.count),

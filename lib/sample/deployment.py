@@ -158,6 +158,7 @@ def _settings_in(settings: Settings, folder: Path) -> Settings:
     own = {
         "database_url": f"sqlite:///{_database_file(folder)}",
         "master_keys": None,
+        "key_service": None,
         "master_key_file": folder / "keys" / "master.key",
         **{f"{name}_api_key": None for name in known.facts},
         f"{DEFAULT}_api_key": Secret(f"sk-sample-not-a-key-{PLATFORM_LAST4}"),

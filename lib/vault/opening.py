@@ -38,7 +38,7 @@ class RowCipher:
         """Open the sealed key of one row. Raises KeyLocked."""
         master = self._keyring.get(row.master_key_id)
         if master is None:
-            raise KeyLocked(row.last4, row.master_key_id)
+            raise self._without_master(row)
         binding = self._binding(row.project_id, row.provider, row.secret_id, row.version)
         try:
             return master.open(_box(row), row.last4, binding)
@@ -51,7 +51,7 @@ class RowCipher:
         self.open(row)  # what does not open is not handed on
         master = self._keyring.get(row.master_key_id)
         if master is None:
-            raise KeyLocked(row.last4, row.master_key_id)
+            raise self._without_master(row)
         binding = self._binding(row.project_id, row.provider, row.secret_id, row.version)
         return master.rewrap(_box(row), binding, self._keyring.first)
 
@@ -69,6 +69,13 @@ class RowCipher:
             return self.open(row) == secret
         except KeyLocked:
             return False
+
+    def _without_master(self, row: AnyRow) -> KeyLocked:
+        withheld = self._keyring.withheld(row.master_key_id)
+        sentence = (
+            f"The key •••• {row.last4} is locked: {withheld} Nothing was changed." if withheld else None
+        )
+        return KeyLocked(row.last4, row.master_key_id, sentence=sentence)
 
     def _binding(self, project_id: str, provider: str, secret_id: str, version: int) -> Binding:
         return Binding(self._database.deployment_id, project_id, provider, secret_id, version)

@@ -30,6 +30,7 @@ from lib.vault.alert_addresses import AddressSafe, sealed_with
 from lib.vault.masters import Keyring
 from lib.vault.rewrap import Rewrap
 from lib.vault.states import MasterKeys, MasterKeyState, Rotated, RotationPlan, StoredKey
+from lib.vault.wrapped import wrapped_in
 
 _NAMED = 5
 
@@ -42,6 +43,7 @@ class NewMasterKey:
     encrypts: bool = False
     line: Secret | None = None
     path: Path | None = None
+    is_wrapped: bool = False
 
 
 _SEALED = (
@@ -103,6 +105,9 @@ class Masters:
         _ = self._keyring.first
         with self._database.read() as connection:
             needed = set(map(str, connection.execute(_IDS).scalars()))
+        for key_id in sorted(needed):
+            if withheld := self._keyring.withheld(key_id):
+                raise withheld
         missing = sorted(key_id for key_id in needed if self._keyring.get(key_id) is None)
         if missing:
             raise MasterKeyMissing(f"This server does not have master key {', '.join(missing)}.")
@@ -114,12 +119,13 @@ class Masters:
 
         Raises:
             SettingsError: the file cannot be read or written; it is as it was.
+            KeyServiceFailed: it cannot be wrapped, as QODEX_KEY_SERVICE asks for.
         """
         self._require(actor, "make a master key")
-        line = masters.new_key()
-        key_id = masters.id_of(line) or ""
+        line = self._keyring.new_entry()
+        key_id, is_wrapped = masters.id_of(line) or "", wrapped_in(line) is not None
         if self._variable:
-            return NewMasterKey(key_id, line=line)
+            return NewMasterKey(key_id, line=line, is_wrapped=is_wrapped)
         with self._database.write() as connection:
             self._one_at_a_time(connection)
             text = keyfile.read(self._path)
@@ -130,7 +136,7 @@ class Masters:
             else:
                 masters.parse(keyfile.VARIABLE, keyfile.lines_of(text))
                 keyfile.replace(self._path, keyfile.with_next(text, line))
-        return NewMasterKey(key_id, encrypts=text is None, path=self._path)
+        return NewMasterKey(key_id, encrypts=text is None, path=self._path, is_wrapped=is_wrapped)
 
     # --- rotation ----------------------------------------------------------------------------------
 
@@ -256,6 +262,8 @@ class Masters:
         ids = self._keyring.ids
         if key_id not in ids:
             return "missing"
+        if self._keyring.withheld(key_id):
+            return "withheld"
         if key_id == ids[0]:
             return "encrypts"
         return "next" if key_id == self._next() else "opens"

@@ -23,7 +23,7 @@ from lib.access.projects import policy_entry
 from lib.access.roles import Action, Actor, allows
 from lib.db import AnyRow, Database
 from lib.db.tables import deployment, projects, provider_keys
-from lib.errors import KeyLocked
+from lib.errors import KeyLocked, KeyServiceFailed
 from lib.providers import DEFAULT
 from lib.vault.masters import Keyring
 
@@ -91,7 +91,8 @@ class ProjectSeals:
             )
         master = self._keyring.get(row.seal_master_key_id)
         if master is None:
-            raise KeyLocked("", str(row.seal_master_key_id), sentence=_missing(row))
+            withheld = self._keyring.withheld(row.seal_master_key_id)
+            raise KeyLocked("", str(row.seal_master_key_id), sentence=_missing(row, withheld))
         if not master.vouches(row.seal, *_parts(row, self._database.deployment_id, row.sealed_keys)):
             raise _altered(
                 row,
@@ -229,7 +230,9 @@ def _altered(row: AnyRow, sentence: str) -> KeyLocked:
     return KeyLocked("", str(row.seal_master_key_id or ""), tampered=True, sentence=sentence)
 
 
-def _missing(row: AnyRow) -> str:
+def _missing(row: AnyRow, withheld: KeyServiceFailed | None) -> str:
+    if withheld:
+        return f"{row.slug} is locked: {withheld} It seals what points at the project's key. Nothing was changed."
     return (
         f"{row.slug} is locked: this server does not have master key {row.seal_master_key_id}, which seals "
         "what points at its key. Nothing was changed. An operator can add that master key."

@@ -89,7 +89,7 @@ class PlatformKeyState:
 
 @dataclass(frozen=True)
 class MasterKeyState:
-    """One master key. ``use``: encrypts, opens, next (opens, and encrypts from the rotation on) or missing.
+    """One master key. ``use``: encrypts, opens, next (encrypts from the rotation on), missing, withheld (by its service).
 
     It seals so many stored keys, and what points at the keys of so many projects.
     """

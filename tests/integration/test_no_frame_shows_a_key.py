@@ -149,7 +149,7 @@ DOORS: dict[str, Callable[[Platform], object]] = {
     "unusable settings": lambda _: Settings(**{name: f"{text} x" for name, text in WRITTEN.items()}),
     "unusable master keys": lambda _: masters.parse("X", masters.entries_of(Secret(f"{MASTER},{MASTER}x"))),
 }
-GIVEN = {("lib/keys.py", "save", "key"), ("lib/settings.py", "_wrap", "value")}
+GIVEN = {("lib/keys.py", "save", "key"), ("lib/setting_types.py", "_wrap", "value")}
 """Arguments in the first line of the door itself, where the caller's own frame has them too."""
 
 

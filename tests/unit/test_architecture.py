@@ -30,6 +30,7 @@ LAYERS = [
         "metrics",
         "providers",
         "secret",
+        "setting_types",
         "settings",
     },
     {"db"},
@@ -54,6 +55,8 @@ HOMES = {
     "starlette": ["lib/web/"],
     "uvicorn": ["lib/web/half_sent.py"],
     "cryptography": ["lib/vault/sealing.py"],
+    "hvac": ["lib/vault/services/"],
+    "boto3": ["lib/vault/services/"],
     "openai": ["lib/llm/openai/"],
     "anthropic": ["lib/llm/anthropic/"],
     "httpx2": ["lib/llm/", "lib/alerts/"],
@@ -82,7 +85,7 @@ HOMES = {
     "alembic": ["lib/db/"],
     "click": ["lib/cli"],
     "prometheus_client": ["lib/metrics/"],
-    "pydantic_settings": ["lib/settings.py"],
+    "pydantic_settings": ["lib/setting_types.py", "lib/settings.py"],
 }
 
 # A provider's name stands in its own folder and where it is registered; everybody else is told which one it is.

@@ -43,6 +43,7 @@ EXAMPLES = [
     errors.KeyLocked("7777", "mk-0123456789ab"),
     errors.KeyLocked("7777", "mk-0123456789ab", tampered=True),
     errors.MasterKeyMissing(_SENTENCE),
+    errors.KeyServiceFailed("mk-0123456789ab", "transit:qodex is sealed."),
     errors.MasterKeyInUse(_SENTENCE),
     errors.CapExceeded(_SENTENCE, window="5h", returns_at=_WHEN),
     errors.RunWaiting(_SENTENCE, run_id="r-1", resumes_at=_WHEN),

@@ -18,6 +18,12 @@ from lib.secret import Secret
 from lib.settings import ROOT, Settings
 
 VARIABLES = {
+    "QODEX_KEY_SERVICE",
+    "QODEX_VAULT_TOKEN_FILE",
+    "VAULT_ADDR",
+    "VAULT_CACERT",
+    "VAULT_NAMESPACE",
+    "VAULT_TOKEN",
     "QODEX_SMTP_URL",
     "QODEX_MAIL_FROM",
     "QODEX_LOG",
