@@ -1,34 +1,55 @@
 """A sample of calls spread evenly over all of history, for what no sum can tell: percentiles.
 
-Whether a call belongs to it is told by its id alone: the last characters as a number, taken modulo a prime. Ids are
-random, or hashes, or count up, so that this says nothing about what the call is like. There are two samples, one
-within the other, with an index of each (migration 0016): so of a million calls no more are read than of a hundred
-thousand, nothing is written that could be wrong, and every filter applies. Each index costs every event an evaluation
-of its condition, a microsecond on SQLite.
+Whether a call belongs to it is told by its id alone: its last characters as a number, taken modulo a prime, give one
+of 64 shares. Ids are random, or hashes, or count up, so that this says nothing about what the call is like. One index
+(migration 0016) holds the first eight shares, by share: so one call in 8 or in 64 can be read and no other, nothing is
+written that could be wrong, and every filter applies. The index costs every event one evaluation of its condition.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, and_, literal_column
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
+
 MODULUS = 4093
-WEIGHTS = (1, 31, 961, 1140, 2596, 2709)  # powers of 31, modulo the prime
-BELOW = {8: 512, 64: 64}
-"""One call in how many: those whose number is below this."""
+WEIGHTS = (1, 31, 961, 1140)  # powers of 31, modulo the prime
+SHARES_OF = {8: 8, 64: 1}
+"""How many of the 64 shares make a sample of one call in so many."""
 
+_INDEXED = 8
 _CHARACTER = {
-    "sqlite": "coalesce(unicode(substr(event_id, -{place}, 1)), 0)",
-    "postgresql": "ascii(substr(event_id, length(event_id) - {place} + 1, 1))",
+    "sqlite": "(ifnull(unicode(substr({id}, -{place}, 1)), 0) & 255)",
+    "postgresql": "(ascii(substr({id}, length({id}) - {place} + 1, 1)) & 255)",
 }
+_REMAINDER = {"sqlite": "(({number}) % {modulus})", "postgresql": "mod({number}, {modulus})"}
 
 
-def number_of(dialect: str) -> str:
-    """SQL of a call's number, from 0 to 4,092."""
-    terms = (
-        f"{weight} * ({_CHARACTER[dialect].format(place=place)} % 256)"
+class share(FunctionElement[int]):  # noqa: N801 - used like a function of SQL
+    """The share of a call, from 0 to 63, told by the column of its id."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(share)
+def _written(element: share, compiler: Any, **how: Any) -> str:
+    column, dialect = compiler.process(element.clauses, **how), compiler.dialect.name
+    number = " + ".join(
+        f"{weight} * {_CHARACTER[dialect].format(id=column, place=place)}"
         for place, weight in enumerate(WEIGHTS, start=1)
     )
-    return f"({' + '.join(terms)}) % {MODULUS}"
+    return f"({_REMAINDER[dialect].format(number=number, modulus=MODULUS)} / 64)"
 
 
-def condition(dialect: str, one_in: int) -> str:
-    """SQL of whether a usage event is in a sample: in the index and, in the same words, in what is to use it."""
-    return f"{number_of(dialect)} < {BELOW[one_in]}"
+def indexed(event_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a usage event is in the index."""
+    return share(event_id) < literal_column(str(_INDEXED))
+
+
+def in_sample(event_id: ColumnElement[str], one_in: int) -> ColumnElement[bool]:
+    """Whether a usage event is in a sample, in the words of the index, so that it is used."""
+    shares: list[ColumnElement[int]] = [literal_column(str(number)) for number in range(SHARES_OF[one_in])]
+    return and_(share(event_id).in_(shares), indexed(event_id))

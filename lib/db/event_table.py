@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from lib.db.call_sample import BELOW, condition
+from lib.db.call_sample import indexed, share
 from lib.db.rollup_tables import SOURCES, metadata, one_of
 
 EVENT_STATUSES = ("ok", "error", "broken", "abandoned", "unknown")
@@ -116,16 +116,15 @@ Index(
     usage_events.c.sequence,
     **_counted,
 )
-for _one_in in BELOW:
-    Index(
-        f"ix_usage_events_one_in_{_one_in}",
-        *(
-            usage_events.c[name]
-            for name in (
-                *("project_id", "occurred_at", "status", "source", "provider", "model", "run_kind"),
-                *("input_tokens", "output_tokens", "latency_ms", "event_id"),
-            )
-        ),
-        sqlite_where=text(condition("sqlite", _one_in)),
-        postgresql_where=text(condition("postgresql", _one_in)),
-    )
+Index(
+    "ix_usage_events_sample",
+    share(usage_events.c.event_id),
+    *(
+        usage_events.c[name]
+        for name in (
+            *("project_id", "occurred_at", "status", "source", "provider", "model", "run_kind"),
+            *("input_tokens", "output_tokens", "latency_ms", "event_id"),
+        )
+    ),
+    **rows_where(indexed(usage_events.c.event_id)),
+)

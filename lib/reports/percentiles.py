@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from math import ceil, floor, sqrt
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, text
+from sqlalchemy import ColumnElement, select
 
 from lib.access.projects import visible_projects
 from lib.access.roles import Actor
 from lib.db import Database
-from lib.db.call_sample import BELOW, condition
+from lib.db.call_sample import SHARES_OF, in_sample
 from lib.db.tables import usage_events
 from lib.reports.labels import spans
 from lib.reports.models import UsageFilter
@@ -85,7 +85,7 @@ class PercentileReports:
             for span in spans(connection, wanted) if ids != [] else ():
                 statement = matching(select(*_VALUES), span, ids).where(usage_events.c.status != "error")
                 if one_in > 1:
-                    statement = statement.where(text(condition(connection.dialect.name, one_in)))
+                    statement = statement.where(in_sample(usage_events.c.event_id, one_in))
                 for asked, answered, waited in connection.execute(statement):
                     if asked is not None and answered is not None:
                         tokens.append(asked + answered)
@@ -105,7 +105,7 @@ def sample_of(calls: int) -> int:
     """One in how many of so many calls are read; 1 is all of them."""
     if calls <= EXACT:
         return 1
-    return next((one_in for one_in in BELOW if calls <= MOST * one_in), max(BELOW))
+    return next((one_in for one_in in SHARES_OF if calls <= MOST * one_in), max(SHARES_OF))
 
 
 def spread(values: Sequence[int], *, exact: bool) -> Spread:

@@ -1,6 +1,6 @@
-"""Indexes of samples of calls, for percentiles over a whole period: one call in 8 and in 64.
+"""An index of samples of calls, for percentiles over a whole period: one call in 8, and of these one in 64, by share.
 
-Which calls these are is told by their ids alone (lib.db.call_sample), so rows of every version are in them.
+Which calls these are is told by their ids alone (lib.db.call_sample), so rows of every version are in it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from lib.db.migrations.online import Online, is_there
 revision = "0016"
 down_revision = "0015"
 
-_WEIGHTS = (1, 31, 961, 1140, 2596, 2709)
-_BELOW = {8: 512, 64: 64}
+_NAME = "ix_usage_events_sample"
 _CHARACTER = {
-    "sqlite": "coalesce(unicode(substr(event_id, -{place}, 1)), 0)",
-    "postgresql": "ascii(substr(event_id, length(event_id) - {place} + 1, 1))",
+    "sqlite": "(ifnull(unicode(substr(event_id, -{place}, 1)), 0) & 255)",
+    "postgresql": "(ascii(substr(event_id, length(event_id) - {place} + 1, 1)) & 255)",
 }
+_SHARE = {"sqlite": "((({number}) % 4093) / 64)", "postgresql": "(mod({number}, 4093) / 64)"}
 _COLUMNS = (
     "project_id, occurred_at, status, source, provider, model, run_kind, input_tokens, output_tokens, latency_ms,"
     " event_id"
@@ -25,25 +25,19 @@ _COLUMNS = (
 
 
 def ahead(online: Online) -> None:
-    for one_in in _BELOW:
-        online.index(_name(one_in), "usage_events", _definition("postgresql", one_in))
+    online.index(_NAME, "usage_events", _definition("postgresql"))
 
 
 def upgrade() -> None:
     connection = op.get_bind()
-    for one_in in _BELOW:
-        if connection.dialect.name == "sqlite" or not is_there(connection, _name(one_in)):
-            definition = _definition(connection.dialect.name, one_in)
-            op.execute(f"CREATE INDEX {_name(one_in)} ON usage_events {definition}")
+    if connection.dialect.name == "sqlite" or not is_there(connection, _NAME):
+        op.execute(f"CREATE INDEX {_NAME} ON usage_events {_definition(connection.dialect.name)}")
 
 
-def _name(one_in: int) -> str:
-    return f"ix_usage_events_one_in_{one_in}"
-
-
-def _definition(dialect: str, one_in: int) -> str:
-    terms = (
-        f"{weight} * ({_CHARACTER[dialect].format(place=place)} % 256)"
-        for place, weight in enumerate(_WEIGHTS, start=1)
+def _definition(dialect: str) -> str:
+    number = " + ".join(
+        f"{weight} * {_CHARACTER[dialect].format(place=place)}"
+        for place, weight in enumerate((1, 31, 961, 1140), start=1)
     )
-    return f"({_COLUMNS}) WHERE ({' + '.join(terms)}) % 4093 < {_BELOW[one_in]}"
+    share = _SHARE[dialect].format(number=number)
+    return f"({share}, {_COLUMNS}) WHERE {share} < 8"
