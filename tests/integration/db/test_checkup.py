@@ -62,13 +62,15 @@ def test_what_is_missing_is_named(database: Database, database_url: str) -> None
     change(
         database,
         "DROP INDEX ix_usage_events_run",
+        "DROP INDEX ix_usage_events_sample",
         "DROP TABLE project_labels",
         f"DROP TRIGGER usage_daily_insert{on}",
         "ALTER TABLE runs ADD COLUMN noted_by_an_operator INTEGER",
     )
-    assert wrong(database, database_url) == [("schema", "broken")] * 3
+    assert wrong(database, database_url) == [("schema", "broken")] * 4
     said = messages(database, database_url)
-    for name in ("index ix_usage_events_run", "table project_labels", "trigger usage_daily_insert"):
+    indexes = ("index ix_usage_events_run", "index ix_usage_events_sample")
+    for name in (*indexes, "table project_labels", "trigger usage_daily_insert"):
         assert f"{name} is missing" in said
 
 
