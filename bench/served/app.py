@@ -27,10 +27,14 @@ server.Platform = partial(Platform, clock=lambda: END + time.time_ns() // 1000 -
 links._LOCAL_SECRET = os.environ.get("BENCH_LINKS", links._LOCAL_SECRET)  # noqa: SLF001
 if os.environ.get("BENCH_DEFAULTS"):
     gc.freeze = lambda: None
+shell = startup.page_shell()
 app = st.App(
     Path(__file__).parent / "main.py",
-    routes=routes(startup.check, server.export_desk),
-    middleware=middleware(startup.hosts(), pages=[*navigation.paths(), "/empty", "/plain"]),
+    # The pages to compare with begin as Streamlit's own.
+    routes=[*shell.routes(navigation.paths()), *routes(startup.check, server.export_desk)],
+    middleware=middleware(
+        startup.hosts(), pages=[*navigation.paths(), "/empty", "/plain"], scripts=shell.script_hashes
+    ),
     lifespan=startup.lifespan,
     on_script_error=show_failure,
 )

@@ -3,7 +3,8 @@
 Streamlit's own looks for its server below the page first (``/usage/_stcore/health``), two refused requests on each
 load, and has an inline script, which our content policy blocks unless it knows its hash. What
 it lacks for people is in ``static/page_shell.js`` and ``.css``: our words for a server that is gone, and rows that open
-by a click.
+by a click. And it loads its parts for charts and tables only when the first of them has arrived, one after the other:
+ours loads them while the page waits for its server.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ _SERVER = "<script>window.__streamlit = {BACKEND_BASE_URL: window.location.origi
 _OURS = Path(__file__).parent / "static"
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
+_SOON = (
+    *("PageLink", "Button", "Selectbox", "Metric", "Html", "ArrowVegaLiteChart", "embed", "vega-interpreter"),
+    *("DataFrame", "Multiselect"),
+)
+"""Modules of Streamlit's that Overview and Usage need; in the order of their use."""
+
 
 class PageShell:
     """Streamlit's ``index.html`` as we serve it.
@@ -34,10 +41,9 @@ class PageShell:
     def __init__(self, index: Path) -> None:
         script, style = ((_OURS / f"page_shell.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
         ours = f"<script>\n{script}</script>\n    <style>\n{style}</style>"
-        head, mark, rest = index.read_text(encoding="utf-8").partition("<script")
-        self.html = f"{head}{_SERVER}\n    {ours}\n    {mark}{rest}".replace(
-            "<title>Streamlit</title>", "<title>Qodex</title>"
-        )
+        text = index.read_text(encoding="utf-8").replace("<title>Streamlit</title>", "<title>Qodex</title>")
+        head, mark, rest = text.partition("<script")
+        self.html = f"{head}{_soon(index)}\n    {_SERVER}\n    {ours}\n    {mark}{rest}"
 
     @property
     def script_hashes(self) -> tuple[str, ...]:
@@ -50,6 +56,13 @@ class PageShell:
 
     async def _answer(self, _: Request) -> Response:
         return HTMLResponse(self.html, headers={"Cache-Control": "no-cache"})
+
+
+def _soon(index: Path) -> str:
+    """Names the modules that are needed soon, for ``page_shell.js`` to load while the page waits for its server."""
+    folder = index.parent / "static" / "js"
+    found = [path.name for name in _SOON for path in sorted(folder.glob(f"{name}.*.js"))]
+    return f'<meta name="soon" content="{" ".join(f"/static/js/{name}" for name in found)}" />'
 
 
 def _hash(script: str) -> str:

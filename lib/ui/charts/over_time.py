@@ -190,23 +190,6 @@ def _failures(heading: str, slots: tuple[tuple[str, str], ...], said: tuple[str,
     return theme.drawing(theme.stacked_bars(axis, dict(slots)), hover)
 
 
-# --- cards -----------------------------------------------------------------------------------------
-
-
-def sparkline(values: Sequence[int], *, slot: str, alt: str) -> Chart:
-    """A line of 44 px without axes, in the colour of ``slot``. The values are whole numbers of any unit."""
-    columns: Columns = {"Step": list(range(len(values))), "Value": [float(value) for value in values]}
-    return Chart(columns, _sparkline(slot), alt, 44)
-
-
-@cache
-def _sparkline(slot: str) -> Spec:
-    x = alt.X("Step:Q", axis=None, scale=theme.up_to(f"{theme.extent('Step')}[1]"))
-    y = alt.Y("Value:Q", axis=None, scale=theme.from_zero("Value"))
-    line = theme.in_slot(slot).mark_line(strokeWidth=1.5, tooltip=False)
-    return theme.drawing(line.encode(x=x, y=y, color=theme.color()), pad=2)
-
-
 # --- parts -----------------------------------------------------------------------------------------
 
 

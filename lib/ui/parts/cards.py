@@ -13,7 +13,8 @@ from streamlit.delta_generator import DeltaGenerator
 from lib.ui.base import tables
 from lib.ui.base.navigation import Place, link
 from lib.ui.base.wording import badge, escape
-from lib.ui.charts import over_time, theme
+from lib.ui.charts import theme
+from lib.ui.charts.sparklines import sparkline
 
 NOTHING_YET = "No calls in this period. Choose a longer period, or reset the filters."
 
@@ -176,9 +177,7 @@ def metrics(found: Sequence[Metric], *, before: str = "", against: str = "") -> 
             help=_help(metric, against),
         )
         if with_chart:
-            alt = f"{metric.label} over time"
-            with cell:
-                theme.show(over_time.sparkline(metric.series, slot=_SLOT[metric.color], alt=alt))
+            cell.html(sparkline(metric.series, slot=_SLOT[metric.color], alt=f"{metric.label} over time"))
 
 
 def _help(metric: Metric, against: str) -> str | None:

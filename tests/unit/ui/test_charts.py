@@ -54,7 +54,6 @@ def every_chart() -> dict[str, Chart]:
         "failures": over_time.failures(buckets.days(failed, "UTC", MONDAY), STATUSES),
         "models": rankings.ranking([("gpt-5", Totals(platform_nano=CENT, calls=1))], "model"),
         "hours": heat_map.heat_map([HourOfWeek(0, "14:00", hours=4, platform_nano=CENT)]),
-        "sparkline": over_time.sparkline([1, 2], slot="Axis", alt="Calls per day"),
         "window": caps.window_bar("5-hour window", used_nano=1, reserved_nano=1, cap_nano=10**9),
         "week": caps.consumption(week(1, 2), cap_nano=10**10, zone=UTC_ZONE),
         "use": caps.cap_use(week(1, 2), week(2, 3), caps={"5h": 10**9, "7d": 10**9}, zone=UTC_ZONE),
