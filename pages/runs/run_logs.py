@@ -25,7 +25,7 @@ def main() -> None:
     with head.right:
         chosen = filters.choose_period(default="24h")
     with st.container(horizontal=True, gap="xsmall"):
-        wanted = run_list.choose(visit.slugs, chosen)
+        wanted = run_list.choose({each.slug: each.titled for each in visit.projects}, chosen)
         address.draw_reset(run_list.FILTERS)
     with head.right:
         saved_views.draw(RUN_LOGS, visit)
@@ -37,7 +37,7 @@ def main() -> None:
         rows, total = visit.platform.runs.list(wanted, actor=visit.actor)
     wrong_links.draw()
     if rows:
-        run_list.draw(rows, chosen)
+        run_list.draw(rows, chosen, {each.slug: each.name for each in visit.projects})
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             st.caption(f"{len(rows)} of {count(total, 'run')}", width="content")
             paging.draw(total, run_list.PAGE_ROWS)

@@ -16,7 +16,8 @@ from lib.ui.shell.guards import guard
 from lib.ui.usage import caching_card, export_card, group_card, summary, usage_calls, usage_charts
 
 viewer = guard()
-projects = filters.projects_of(viewer.actor)
+listed = front_door().projects.list(actor=viewer.actor)
+projects = {each.slug: each.titled for each in listed}
 
 head = cards.header("Usage")
 if not projects:
@@ -48,7 +49,8 @@ spend_card.draw_what_byok_is(sums)
 
 series = buckets.time_series(wanted, chosen, viewer.actor)
 spend_card.draw(series, title="Spend per {unit} by source, USD")
-changes_card.draw(wanted, sums, previous, chosen, viewer.actor)
+titles = {each.slug: each.name for each in listed}
+changes_card.draw(changes_card.Stretches(wanted, sums, previous, chosen, titles), viewer.actor)
 group_card.draw(wanted, series, list(projects), viewer.actor)
 usage_charts.draw(wanted, series, sums, list(projects), chosen, viewer.actor)
 caching_card.draw(wanted, sums, chosen, viewer.actor)

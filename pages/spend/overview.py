@@ -64,7 +64,8 @@ else:
 # A forecast is of projects, and not of the days on which they had a label.
 if not labels and (month := forecast.month_lines([project.slug for project in projects], viewer.actor)):
     st.caption(month)
-changes_card.draw(wanted, sums, previous, chosen, viewer.actor)
+titles = {each.slug: each.name for each in projects}
+changes_card.draw(changes_card.Stretches(wanted, sums, previous, chosen, titles), viewer.actor)
 
 with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
     with st.container(width="stretch"):

@@ -166,12 +166,16 @@ def select(
     *,
     default: str,
     width: int,
+    noun: str = "",
     format_func: Callable[[str], str] = str,
 ) -> str:
-    """A choice of one, without its label: the page's title and context say what it is."""
+    """A choice of one, without its label: the page's title and context say what it is.
+
+    ``noun``: what there is none of where the address is wrong; without it the label.
+    """
     key = f"address:{name}"
     shown = format_func(default) if default else ""
-    st.session_state[key] = one(name, options, default, noun=label.lower(), shown=shown)
+    st.session_state[key] = one(name, options, default, noun=noun or label.lower(), shown=shown)
 
     def changed() -> None:
         put(name, st.session_state[key], default=default)

@@ -29,9 +29,10 @@ def signed_money(nano: int, places: Decimals | None = None) -> str:
     return _signed(nano, money(nano, places))
 
 
-def signed_moneys_adding_up(*parts: int) -> list[str]:
-    """Changes in nano-USD, rounded so that they give their rounded sum."""
-    return [_signed(part, text) for part, text in zip(parts, money_adding_up(*parts), strict=True)]
+def signed_moneys_adding_up(*parts: int, places: Decimals | None = None) -> list[str]:
+    """Changes in nano-USD, rounded so that they give their rounded sum; ``places`` as for ``money_adding_up``."""
+    texts = money_adding_up(*parts, places=places)
+    return [_signed(part, text) for part, text in zip(parts, texts, strict=True)]
 
 
 def _signed(nano: int, text: str) -> str:

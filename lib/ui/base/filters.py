@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from lib.access.roles import Actor
 from lib.clock import DAY, HOUR, Micros
 from lib.errors import BadInput
 from lib.formatting import span
@@ -216,8 +215,3 @@ def _width(zone: str) -> int:
 def before(wanted: UsageFilter, chosen: Chosen) -> UsageFilter:
     """The filter over what the period is compared with."""
     return replace(wanted, since=chosen.earlier.since, until=chosen.earlier.until)
-
-
-def projects_of(actor: Actor) -> dict[str, str]:
-    """The projects that the viewer may see: short name -> how it is shown, with its title."""
-    return {project.slug: project.titled for project in front_door().projects.list(actor=actor)}

@@ -94,6 +94,11 @@ def in_room(columns: Mapping[str, Sequence[Any]], name: str) -> list[str]:
     return [*others, name] if wide else list(columns)
 
 
+def titles_of(slugs: Sequence[str], titles: Mapping[str, str]) -> list[str]:
+    """The titles of these projects, empty where a title says no more than the short name."""
+    return ["" if titles.get(slug) == slug else titles.get(slug, "") for slug in slugs]
+
+
 def _length(value: object) -> int:
     """The most characters that a cell can have; of an amount, those with six decimals."""
     if isinstance(value, float):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -13,16 +13,26 @@ from lib.formatting import MINUS, UNKNOWN, Decimals, count, decimals
 from lib.reports.caching import both_ledgers
 from lib.reports.changes import Causes, Saved, SpendChange, grouped, rank_changes, with_causes
 from lib.reports.models import Totals, UsageFilter
-from lib.ui.base import filters, loaders
+from lib.ui.base import address, filters, loaders, wrong_links
 from lib.ui.base.comparing import change, signed_money, signed_moneys_adding_up
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import USAGE, go
 from lib.ui.base.server import front_door
-from lib.ui.base.tables import arrow, cell, height_of, known, money_column, row_opens, wide_enough
+from lib.ui.base.tables import (
+    arrow,
+    cell,
+    height_of,
+    in_room,
+    known,
+    money_column,
+    row_opens,
+    titles_of,
+    wide_enough,
+)
 from lib.ui.base.wording import SOURCE, SOURCE_COLOR, badge, escape
 from lib.ui.parts import cards
 
-_MOST = 6
+_MOST, _TITLE = 6, "Title"
 _CAUSE = {
     "calls": "calls",
     "models": "choice of models",
@@ -39,16 +49,29 @@ _RULE = (
 )
 
 
-def draw(wanted: UsageFilter, sums: Totals, previous: Totals, chosen: Chosen, actor: Actor) -> None:
+@dataclass(frozen=True)
+class Stretches:
+    """What is compared: the sums of the filter's period and of the same stretch before."""
+
+    wanted: UsageFilter
+    sums: Totals
+    previous: Totals
+    chosen: Chosen
+    titles: Mapping[str, str]
+    """Of the projects, by short name."""
+
+
+def draw(found: Stretches, actor: Actor) -> None:
     """The card; nothing where there is no spend, known or not, in both stretches."""
-    if not sums.calls and not previous.calls:
+    if not found.sums.calls and not found.previous.calls:
         return
     with cards.card():
-        _draw(wanted, sums, previous, chosen, actor)
+        _draw(found, actor)
 
 
 @st.fragment
-def _draw(wanted: UsageFilter, sums: Totals, previous: Totals, chosen: Chosen, actor: Actor) -> None:
+def _draw(found: Stretches, actor: Actor) -> None:
+    wanted, sums, previous, chosen = found.wanted, found.sums, found.previous, found.chosen
     with st.container(gap="xsmall"):
         note = f"{chosen.before}; {_ledgers(sums, previous)}, {chosen.zone.key}"
         if not previous.calls:
@@ -66,7 +89,7 @@ def _draw(wanted: UsageFilter, sums: Totals, previous: Totals, chosen: Chosen, a
         rows = (
             _by_project(wanted, before, actor) if by == "project" else _models(models, models_before, *saved)
         )
-        _table(by, rows)
+        _table(by, rows, found.titles if by == "project" else {})
 
 
 def _head(note: str, *, one_project: bool) -> str:
@@ -75,15 +98,17 @@ def _head(note: str, *, one_project: bool) -> str:
         cards.heading("What changed", note=note, width="content")
         if one_project:
             return "model"
-        by = st.selectbox(
+        by = address.select(
             "What changed, by",
+            "changes",
             ["project", "model"],
-            key="changes:by",
-            format_func=lambda name: f"By {name}",
-            label_visibility="collapsed",
+            default="project",
             width=130,
+            noun="rows of what changed",
+            format_func=lambda name: f"By {name}",
         )
-        return str(by)
+    wrong_links.draw()  # of what this card takes from the address
+    return by
 
 
 def _ledgers(sums: Totals, previous: Totals) -> str:
@@ -111,16 +136,20 @@ def _amount(now: Totals, before: Totals) -> str:
 
 def _explained(now: Totals, before: Totals, causes: Causes | None) -> str:
     """The causes, which add up to it; what is unknown stands beside them."""
-    listed = _listed(causes) if causes and any(causes) else ""
+    places = decimals([now.total_nano - before.total_nano])
+    listed = _listed(causes, places) if causes and any(causes) else ""
     said = "; ".join(filter(None, (listed, _unknown(now, before))))
     # A minus sign stays with its amount at the end of a line.
     return escape(said[:1].upper() + said[1:]).replace(MINUS, f"{MINUS}\N{WORD JOINER}")
 
 
-def _listed(causes: Causes, most: int = len(_CAUSE)) -> str:
-    """``calls +$3.10, tokens per call -$2.90``: the largest first; all of them add up."""
+def _listed(causes: Causes, places: Decimals, most: int = len(_CAUSE)) -> str:
+    """``calls +$3.10, tokens per call -$2.90``: the largest first; all of them add up.
+
+    With the decimals of the change that they explain, so that a cause of no weight does not give all of them more.
+    """
     named = [(name, nano) for name, nano in causes._asdict().items() if nano]
-    amounts = signed_moneys_adding_up(*(nano for _, nano in named))
+    amounts = signed_moneys_adding_up(*(nano for _, nano in named), places=places)
     found = sorted(zip(named, amounts, strict=True), key=lambda each: -abs(each[0][1]))
     return ", ".join(f"{_CAUSE[name]} {amount}" for (name, _), amount in found[:most])
 
@@ -183,9 +212,9 @@ def _by_project(wanted: UsageFilter, before: UsageFilter, actor: Actor) -> list[
     return [*told, *([others] if others else [])]
 
 
-def _table(by: str, rows: Sequence[SpendChange]) -> None:
+def _table(by: str, rows: Sequence[SpendChange], titles: Mapping[str, str]) -> None:
     noun = by.capitalize()
-    columns = _columns(noun, rows)
+    columns = _columns(noun, rows, titles)
 
     def leave(row: int) -> None:
         if not rows[row].others:
@@ -199,19 +228,22 @@ def _table(by: str, rows: Sequence[SpendChange]) -> None:
         **row_opens(f"changes:{by}", leave),
         placeholder="",
         alt=f"What changed by {by}, the largest change first",
-        column_config=wide_enough(columns, _config(columns), noun),
+        column_order=in_room(columns, _TITLE),
+        column_config=wide_enough(columns, _config(columns), noun, _TITLE),
     )
 
 
-def _columns(noun: str, rows: Sequence[SpendChange]) -> dict[str, list[Any]]:
+def _columns(noun: str, rows: Sequence[SpendChange], titles: Mapping[str, str]) -> dict[str, list[Any]]:
     places = decimals(each.change_nano for each in rows)
+    named = titles_of([each.name for each in rows], titles)
     return {
         noun: [each.name or count(each.others, "other") for each in rows],
+        **({_TITLE: named} if any(named) else {}),
         "Before": [cell(each.before) for each in rows],
         "Now": [cell(each.now) for each in rows],
         "Change": [_change(each, places) for each in rows],
         "%": [_percent(each) for each in rows],
-        "Why": [_why(each) for each in rows],
+        "Why": [_why(each, places) for each in rows],
     }
 
 
@@ -238,16 +270,16 @@ def _percent(each: SpendChange) -> str:
     return change(each.now.total_nano, each.before.total_nano) or ""
 
 
-def _why(each: SpendChange) -> str:
-    return "; ".join(filter(None, (_cause(each), _unknown(each.now, each.before))))
+def _why(each: SpendChange, places: Decimals) -> str:
+    return "; ".join(filter(None, (_cause(each, places), _unknown(each.now, each.before))))
 
 
-def _cause(each: SpendChange) -> str:
+def _cause(each: SpendChange, places: Decimals) -> str:
     if each.causes is None or not any(each.causes):
         return ""
     if main := each.causes.main:
-        return f"{_CAUSE[main]} {signed_money(getattr(each.causes, main))}"
-    return f"mixed: {_listed(each.causes, most=2)}"
+        return f"{_CAUSE[main]} {signed_money(getattr(each.causes, main), places)}"
+    return f"mixed: {_listed(each.causes, places, most=2)}"
 
 
 def _open(by: str, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -19,7 +19,9 @@ from lib.ui.base.tables import (
     count_column,
     dollars,
     height_of,
+    in_room,
     row_opens,
+    titles_of,
     wide_enough,
 )
 from lib.ui.base.wording import KIND, RUN_STATUS, SOURCE, escape, payer, run_status
@@ -32,9 +34,18 @@ LIVE_SECONDS = 5
 _NAMED = 3
 
 
-def choose(projects: Sequence[str], chosen: Chosen) -> RunFilter:
-    """Draw the filters and return what they come to, on the page that the address names."""
-    slugs = address.select_many("Projects", "project", projects, noun="project that you can see")
+def choose(projects: Mapping[str, str], chosen: Chosen) -> RunFilter:
+    """Draw the filters and return what they come to, on the page that the address names.
+
+    ``projects``: short name -> how it is shown, with its title.
+    """
+    slugs = address.select_many(
+        "Projects",
+        "project",
+        list(projects),
+        noun="project that you can see",
+        format_func=projects.__getitem__,
+    )
     kinds = address.select_many("Run kind", "kind", list(KIND), format_func=KIND.__getitem__)
     words = {name: word for name, (word, _) in RUN_STATUS.items()}
     statuses = address.select_many("Status", "status", list(words), format_func=words.__getitem__)
@@ -74,8 +85,8 @@ def which(wanted: RunFilter, projects: int) -> str:
     )
 
 
-def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
-    """The runs, newest first; choosing one opens its card below."""
+def draw(rows: Sequence[RunRow], chosen: Chosen, titles: Mapping[str, str]) -> None:
+    """The runs, newest first; choosing one opens its card below. ``titles``: of projects, by short name."""
     names = [row.run_id for row in rows]
     shown = address.text("run", 40)
 
@@ -89,10 +100,12 @@ def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
         run_status(row.status, stopped_by=row.stopped_by, failed_calls=row.failed_calls) for row in rows
     ]
     payers = [payer(row.source, row.last4) for row in rows]
+    named = titles_of([row.project for row in rows], titles)
     columns: dict[str, list[Any]] = {
         "Status": [[word] for word, _ in states],
         "Run": names,
         "Project": [row.project for row in rows],
+        **({"Title": named} if any(named) else {}),
         "Kind": [KIND.get(row.kind, row.kind) for row in rows],
         "Started": [ago(row.started_at, chosen.now) for row in rows],
         "Duration": [_duration(row, chosen) for row in rows],
@@ -110,6 +123,7 @@ def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
         placeholder="",
         selection_default={"selection": {"rows": [names.index(shown)]}} if shown in names else None,
         alt=f"{count(len(rows), 'run')}, newest first; choose one to see its calls",
+        column_order=in_room(columns, "Title"),
         column_config=wide_enough(
             columns,
             {
@@ -120,6 +134,7 @@ def draw(rows: Sequence[RunRow], chosen: Chosen) -> None:
                 "Paid by": badge_column({name: _payer_color(name) for name in payers if name}),
             },
             "Project",
+            "Title",
         ),
     )
 

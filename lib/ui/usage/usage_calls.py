@@ -12,7 +12,7 @@ from lib.formatting import UNKNOWN, count, day_time, latency, weekday_time
 from lib.reports.calls import CostlyCall, CostlyRun, LatestCalls
 from lib.reports.models import Totals, UsageFilter
 from lib.reports.percentiles import EXACT, Percentile, Spread, Spreads
-from lib.ui.base import loaders
+from lib.ui.base import address, loaders, wrong_links
 from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import RUN_LOGS, go
@@ -44,13 +44,35 @@ def draw(wanted: UsageFilter, sums: Totals, chosen: Chosen, actor: Actor) -> Non
     if not latest.calls:
         cards.empty("None of them matches. Choose fewer filters, or a shorter period.")
         return
-    left, right = st.columns(2)
-    with left, cards.card(height="stretch"):
-        cards.heading("Costliest runs, USD", note="of these calls")
-        _draw_runs(latest.costliest_runs, wanted)
-    with right, cards.card(height="stretch"):
-        cards.heading("Costliest calls, USD", note="of these calls")
-        _draw_calls(latest.costliest_calls, wanted, chosen)
+    with cards.card():
+        _draw_costliest(latest, wanted, chosen)
+
+
+@st.fragment
+def _draw_costliest(latest: LatestCalls, wanted: UsageFilter, chosen: Chosen) -> None:
+    """Runs or calls: beside each other they would have no room for all columns."""
+    with st.container(gap="xsmall"):
+        row = st.container(
+            horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute", gap="xsmall"
+        )
+        head = row.container(width="content")
+        with row:
+            what = address.select(
+                "Costliest",
+                "costliest",
+                ["runs", "calls"],
+                default="runs",
+                width=130,
+                noun="list of the costliest",
+                format_func=str.capitalize,
+            )
+        wrong_links.draw()  # of what this card takes from the address
+        with head:
+            cards.heading(f"Costliest {what}, USD", note="of these calls", width="content")
+        if what == "runs":
+            _draw_runs(latest.costliest_runs, wanted)
+        else:
+            _draw_calls(latest.costliest_calls, wanted, chosen)
 
 
 def _spreads(wanted: UsageFilter, calls: int, actor: Actor) -> Spreads:

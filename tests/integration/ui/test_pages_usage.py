@@ -164,16 +164,30 @@ def test_the_costliest_runs_and_calls_lead_to_their_run_logs(dashboard: Dashboar
     spender = Spender(dashboard)
     for cents in (10, 30, 20):
         spender.spend("checkout-api", cents)
-    page = dashboard.open("usage")
-    _, runs, calls, _ = (table.value for table in page.dataframe)
+    pages = [dashboard.open("usage"), dashboard.open("usage", costliest="calls")]
+    runs, calls = (costliest(page) for page in pages)
     assert runs["Cost"].tolist() == calls["Cost"].tolist() == [0.3, 0.2, 0.1]
     assert runs["Run"].tolist() == calls["Run"].tolist()
     log = dashboard.open("run_logs", run=runs["Run"][0])
     assert runs["Run"][0] in texts(log)
-    assert all("opens:" in table.proto.id for table in page.dataframe[:3])
+    assert all("opens:" in table.proto.id for page in pages for table in page.dataframe[:2])
     assert runs["Project"].tolist() == calls["Project"].tolist() == ["checkout-api"] * 3
     of_one = dashboard.open("usage", project="checkout-api")
-    assert ["Project" in table.value for table in of_one.dataframe] == [False] * 4
+    assert ["Project" in table.value for table in of_one.dataframe] == [False] * 3
+
+
+def test_the_costliest_calls_are_shown_in_place_of_the_runs_and_the_address_says_so(dashboard: Dashboard):
+    dashboard.add("checkout-api")
+    Spender(dashboard).spend("checkout-api", 10)
+    page = dashboard.open("usage")
+    page.selectbox(key="address:costliest").select("calls").run()
+    assert page.query_params["costliest"] == "calls"
+    assert list(costliest(page))[-2:] == ["Settled, UTC", "Latency"]
+
+
+def costliest(page: AppTest) -> Any:
+    [table] = [table for table in page.dataframe if "costliest" in table.proto.alt]
+    return table.value
 
 
 def test_a_page_of_a_period_that_is_over_does_not_follow_new_calls(busy: Dashboard):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from lib.formatting import MINUS
 from lib.ui.base import loaders
 from tests.integration.ui.test_pages_spend import use
-from tests.pages import Dashboard, texts
+from tests.pages import ADMIN, Dashboard, texts
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 BEFORE = 24 * 10
@@ -72,7 +73,8 @@ def test_all_together_the_causes_add_up_and_both_ledgers_are_told_apart(changed:
 
 def test_the_rows_are_projects_or_models_as_chosen_and_models_for_one_project(changed: Dashboard):
     page = changed.open("overview", period="7d")
-    page.selectbox(key="changes:by").select("model").run()
+    page.selectbox(key="address:changes").select("model").run()
+    assert page.query_params["changes"] == "model"
     assert table(page)["Model"].tolist()[0] == "gpt-5"
     assert table(changed.open("usage", period="7d", project="twice"))["Model"].tolist() == ["gpt-5"]
 
@@ -95,3 +97,26 @@ def test_without_a_call_before_it_says_that_there_is_nothing_to_compare_with(das
     use(dashboard, "1,young,platform,gpt-5,1")
     said = texts(dashboard.open("overview", period="7d"))
     assert "No call to compare with: " in said
+
+
+@pytest.mark.parametrize("name", ["overview", "usage"])
+def test_a_project_with_a_title_is_shown_with_it(changed: Dashboard, name: str):
+    assert "Title" not in table(changed.open(name, period="7d"))
+    changed.platform.project_changes.describe("twice", title="Twice as much", actor=ADMIN)
+    found = table(changed.open(name, period="7d"))
+    assert found["Title"].tolist() == ["Twice as much", "", "", ""]
+
+
+def test_a_cause_of_no_weight_gives_the_others_no_decimals(dashboard: Dashboard):
+    """All amounts of one column look alike, whatever is next to nothing among them."""
+    dashboard.add("mixed")
+    use(
+        dashboard,
+        f"{BEFORE},mixed,platform,gpt-5,1.50",
+        f"{BEFORE},mixed,platform,gpt-5-mini,0.0001",
+        "1,mixed,platform,gpt-5,1.75",
+        "1,mixed,platform,gpt-5,1.7502",
+    )
+    [why] = table(dashboard.open("overview", period="7d"))["Why"].tolist()
+    assert why
+    assert all(len(amount.split(".")[1]) == 2 for amount in re.findall(r"\$[\d.]+", why))
