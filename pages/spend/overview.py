@@ -88,4 +88,5 @@ else:
 new_project.draw()
 
 only = frozenset(project.slug for project in projects) if labels else None
-live.watch(wanted, chosen, state=partial(table.state_of_now, only=only), seen=table.state_shown(statuses))
+state = partial(table.state_of_now, only=only, many=every > table.MANY)
+live.watch(wanted, chosen, state=state, seen=table.state_shown(statuses))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -183,7 +184,7 @@ def select(
     return str(
         st.selectbox(
             label,
-            options,
+            _found(label, name, options, [st.session_state[key]], format_func),
             key=key,
             on_change=changed,
             format_func=format_func,
@@ -210,8 +211,33 @@ def select_many(
         put(name, st.session_state[key])
 
     with st.popover(f"{label}: {said or _state(chosen, options, format_func)}"):
-        st.multiselect(label, options, key=key, on_change=changed, format_func=format_func, placeholder="All")
+        sent = _found(label, name, options, chosen, format_func)
+        st.multiselect(label, sent, key=key, on_change=changed, format_func=format_func, placeholder="All")
     return chosen
+
+
+MOST_SENT = 200
+"""Options that a browser is sent; of more, those that are found by words."""
+
+
+def _found(
+    label: str, name: str, options: Sequence[str], chosen: Sequence[str], format_func: Callable[[str], str]
+) -> Sequence[str]:
+    """All options; of very many what is chosen and the first that are found, with the box to search them by."""
+    if len(options) <= MOST_SENT:
+        return options
+    words = st.text_input(
+        f"Find in {label.lower()}",
+        key=f"find:{name}",
+        type="search",
+        placeholder=f"Find among {len(options):,}",
+        label_visibility="collapsed",
+        icon=":material/search:",
+        width=210,
+    )
+    wanted = str(words or "").strip().lower()
+    matching = (each for each in options if wanted in format_func(each).lower() and each not in chosen)
+    return [*chosen, *islice(matching, MOST_SENT)]
 
 
 def search(label: str, name: str, *, placeholder: str, width: int, longest: int = 100) -> str:

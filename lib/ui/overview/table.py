@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -23,7 +23,7 @@ from lib.reports.models import ProjectRow, UsageFilter
 from lib.ui.base import loaders
 from lib.ui.base.badges import badge_column
 from lib.ui.base.navigation import USAGE, go
-from lib.ui.base.server import front_door
+from lib.ui.base.server import front_door, now
 from lib.ui.base.tables import (
     arrow,
     cell,
@@ -40,6 +40,8 @@ from lib.ui.charts.buckets import TimeSeries
 from lib.ui.parts.forecast import cap_forecasts, short
 from lib.vault.states import KeyState
 
+MANY = 1_000
+"""Projects, from which on it takes long to look at all of their keys and caps."""
 _SHORT = 3
 _NAME = "overview:project"
 _FULL = 100
@@ -74,6 +76,13 @@ class ProjectStatus:
     def nearest(self) -> int:
         """Percent of the nearest cap; -1 where none applies."""
         return self.headroom.nearest.percent if self.headroom else -1
+
+
+class State(NamedTuple):
+    """What changes without a call, and when it was looked at."""
+
+    at: Micros
+    shown: object
 
 
 def all_projects(number: int, shown: int) -> str:
@@ -138,15 +147,34 @@ def _spend_by_bar(wanted: UsageFilter, series: TimeSeries, actor: Actor) -> dict
     return found
 
 
-def state_of_now(actor: Actor, *, only: Collection[str] | None = None) -> object:
-    """What changes without a call: keys, and room that returns. ``only``: of these projects."""
-    platform = front_door()
+def state_of_now(actor: Actor, *, only: Collection[str] | None = None, many: bool = False) -> State:
+    """What changes without a call: keys, and room that returns; and when it was looked at.
+
+    Args:
+        actor: who looks.
+        only: of these projects.
+        many: there are so many projects that those of equal rights look together, once a minute.
+    """
+    platform, slugs = front_door(), only if only is None else sorted(only)
+    if many:
+        return loaders.cached_for_a_minute(_look, platform, slugs, actor=actor)
+    return _look(platform, slugs, actor=actor)
+
+
+def _look(platform: Platform, only: Collection[str] | None, *, actor: Actor) -> State:
+    at = now()
     keys = platform.keys.describe_every(actor=actor)
     rooms = platform.caps.headroom_all(actor=actor)
     shown = [each.slug for each in platform.projects.list(actor=actor) if each.archived_at is None]
     every = {slug: keys[slug] for slug in shown if only is None or slug in only}
-    return _state(
-        {slug: (own, rooms[slug] if platform.keys.is_capped(own) else None) for slug, own in every.items()}
+    return State(
+        at,
+        _state(
+            {
+                slug: (own, rooms[slug] if platform.keys.is_capped(own) else None)
+                for slug, own in every.items()
+            }
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import streamlit as st
 
 from lib.access.roles import Actor
-from lib.clock import SECOND
+from lib.clock import SECOND, Micros
 from lib.reports.models import UsageFilter
 from lib.ui.base import address, notices
 from lib.ui.base.filters import Chosen
@@ -34,10 +34,17 @@ def watch(
     wanted: UsageFilter,
     chosen: Chosen,
     *,
-    state: Callable[[Actor], object] | None = None,
+    state: Callable[[Actor], tuple[Micros, object]] | None = None,
     seen: object = None,
 ) -> None:
-    """Draw last. ``state``: what else there is of now; the page runs again when that is not what was ``seen``."""
+    """Draw last.
+
+    Args:
+        wanted: which calls the page is about.
+        chosen: its period.
+        state: what else there is, and when it was looked at; the page runs again when that is not what was ``seen``.
+        seen: what the page shows of that.
+    """
     if _lasts(chosen) and not notices.is_any_open():
         st.session_state[_DRAWN] = True
         _watch(wanted, chosen, state, seen)
@@ -45,7 +52,10 @@ def watch(
 
 @st.fragment(run_every=EVERY_SECONDS)
 def _watch(
-    wanted: UsageFilter, chosen: Chosen, state: Callable[[Actor], object] | None, seen: object
+    wanted: UsageFilter,
+    chosen: Chosen,
+    state: Callable[[Actor], tuple[Micros, object]] | None,
+    seen: object,
 ) -> None:
     if st.session_state.pop(_DRAWN, False) or not address.is_current():
         return  # with the page itself, this very moment; or the browser has not heard yet of what is chosen
@@ -58,8 +68,15 @@ def _watch(
     # What the page shows may have been kept for some seconds before it was drawn.
     since = chosen.now - SECONDS_KEPT * SECOND
     newer = replace(wanted, since=since, until=now() + 1)
-    if (state and state(actor) != seen) or front_door().reports.totals(newer, actor=actor).calls:
+    if front_door().reports.totals(newer, actor=actor).calls or (
+        state and _is_another(*state(actor), seen, chosen)
+    ):
         st.rerun()
+
+
+def _is_another(at: Micros, now_shown: object, seen: object, chosen: Chosen) -> bool:
+    """Whether it was looked at after the page was drawn, and is not what the page shows."""
+    return at > chosen.now and now_shown != seen
 
 
 def _lasts(chosen: Chosen) -> bool:
