@@ -1,4 +1,4 @@
-"""OpenAI's endpoints: which are billed by their tokens, and which cost nothing.
+"""OpenAI's hosts and endpoints: which region one is in, which are billed by their tokens, which cost nothing.
 
 Free is only what is published to be: look-ups, deletions, cancellations, and making things whose use is billed
 elsewhere (files, vector stores, conversations). What starts work of its own (batches, training, containers,
@@ -11,6 +11,9 @@ import re
 
 CHAT, RESPONSES, EMBEDDINGS = "chat/completions", "responses", "embeddings"
 METERED = frozenset({CHAT, RESPONSES, EMBEDDINGS})
+
+# Data residency: https://developers.openai.com/api/docs/guides/data-residency.md
+_REGIONAL = re.compile(r"(?P<region>[a-z0-9.-]+)\.api\.openai\.com", re.ASCII)
 
 _ID = r"(?!\.+(?:/|$))[\w.:@-]+"
 _MODELS = re.compile(rf"models(/{_ID})?", re.ASCII)
@@ -29,6 +32,12 @@ _MADE = re.compile(
     """,
     re.ASCII | re.VERBOSE,
 )
+
+
+def region_of(host: str) -> str:
+    """The region of one of OpenAI's hosts, such as ``eu``; empty for any other host."""
+    found = _REGIONAL.fullmatch(host.lower().rstrip("."))
+    return found["region"] if found else ""
 
 
 def is_list_of_models(method: str, path: str) -> bool:

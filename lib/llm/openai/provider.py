@@ -14,10 +14,9 @@ from lib.llm.error_answers import ErrorAnswer
 from lib.llm.key_check import Verdict
 from lib.llm.openai import clients, key_check
 from lib.llm.openai.clients import MeteredAsyncOpenAI, MeteredOpenAI
-from lib.llm.openai.endpoints import CHAT, METERED
+from lib.llm.openai.endpoints import CHAT, METERED, region_of
 from lib.llm.openai.errors import classify_error, request_id_of
 from lib.llm.openai.key_format import KEY_FORMAT
-from lib.llm.openai.regions import region_of
 from lib.llm.openai.requests import parse_request, with_output_limit, with_standard_tier, with_stream_usage
 from lib.llm.openai.responses import parser_for
 from lib.llm.openai.test_call import send_test_prompt

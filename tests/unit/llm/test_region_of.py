@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lib.llm.openai.regions import region_of
+from lib.llm.openai.endpoints import region_of
 
 
 @pytest.mark.parametrize(
