@@ -7,6 +7,7 @@ before any provider's own code is loaded.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -61,6 +62,19 @@ ANTHROPIC = ProviderFacts(
     packages=frozenset({"anthropic"}),
 )
 
+GOOGLE = ProviderFacts(
+    name="google",
+    title="Google",
+    base_url="https://generativelanguage.googleapis.com",
+    url_variable="GEMINI_BASE_URL",
+    key_variable="QODEX_GEMINI_API_KEY",
+    ambient_key_variable="GEMINI_API_KEY",
+    # Those of service accounts hold dots; some tools write a key of any kind into the address.
+    key_shape=r"AIza[A-Za-z0-9_*.…-]{5,}[A-Za-z0-9_*…-]|(?:(?<![A-Za-z0-9_])|(?<=%3D)|(?<=%3d))AQ\.[A-Za-z0-9_*.…-]{5,}[A-Za-z0-9_*…-]"
+    r"|(?<=[?&]key=)[A-Za-z0-9_%*.…-]{8,}",
+    packages=frozenset({"google_genai", "google"}),
+)
+
 DEFAULT = OPENAI.name
 """Whose key or call is meant where none is named: commands, files and rows that are older than the second one."""
 
@@ -85,7 +99,13 @@ class _Known:
         self.packages = frozenset().union(*(each.packages for each in self.facts.values()))
 
 
-known = _Known(OPENAI, ANTHROPIC)
+known = _Known(OPENAI, ANTHROPIC, GOOGLE)
+
+
+def titles(names: Iterable[str], conjunction: str = "or") -> str:
+    """What to call several providers together: ``OpenAI``, ``OpenAI or Anthropic``, ``OpenAI, Anthropic or Google``."""
+    *most, last = map(title, names)
+    return f"{', '.join(most)} {conjunction} {last}" if most else last
 
 
 def title(name: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from lib import addresses
 from lib.errors import BadInput
+from lib.providers import ProviderFacts
 from lib.secret import Secret
 
 
@@ -41,3 +42,15 @@ PlatformKey = Annotated[SecretText, AfterValidator(_fitting_a_header)]
 """The platform-funded key of a provider."""
 BaseURL = Annotated[str, AfterValidator(addresses.clean_upstream)]
 """Where a provider is."""
+
+
+def platform_key(facts: ProviderFacts, description: str) -> Any:
+    """The field of a provider's platform-funded key, under either of its names."""
+    variables = AliasChoices(facts.key_variable, facts.ambient_key_variable)
+    return Field(None, validation_alias=variables, description=description)
+
+
+def upstream(facts: ProviderFacts, description: str) -> Any:
+    """The field of a provider's address."""
+    rule = "https, or http on loopback only; never link-local"
+    return Field(facts.base_url, validation_alias=facts.url_variable, description=f"{description}; {rule}")

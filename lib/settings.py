@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
-    AliasChoices,
     Field,
     ValidationError,
     field_validator,
@@ -21,9 +20,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from lib import addresses, ambient, certificates, logs
 from lib.emails import clean_domain, clean_email
 from lib.errors import SettingsError
-from lib.providers import ANTHROPIC, OPENAI, known
+from lib.providers import ANTHROPIC, GOOGLE, OPENAI, known
 from lib.secret import Secret
-from lib.setting_types import BaseURL, PlatformKey, SecretText, cleaned, split_list
+from lib.setting_types import BaseURL, PlatformKey, SecretText, cleaned, platform_key, split_list, upstream
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "bin/qodex"
@@ -123,27 +122,20 @@ class Settings(BaseSettings):
         None, validation_alias="VAULT_CACERT", description="OpenBao or Vault: its certificate authority"
     )
     # Of each provider two: NAME_api_key and NAME_base_url.
-    openai_api_key: PlatformKey = Field(
-        None,
-        validation_alias=AliasChoices(OPENAI.key_variable, OPENAI.ambient_key_variable),
-        description="the platform-funded key (platform fallback), under a name that no library reads by itself. "
+    openai_api_key: PlatformKey = platform_key(
+        OPENAI,
+        "the platform-funded key (platform fallback), under a name that no library reads by itself. "
         "`OPENAI_API_KEY` is read too, with a warning. None: projects without BYOK cannot call",
     )
-    openai_base_url: BaseURL = Field(
-        OPENAI.base_url,
-        validation_alias=OPENAI.url_variable,
-        description="upstream; https, or http on loopback only; never link-local",
+    openai_base_url: BaseURL = upstream(OPENAI, "upstream")
+    anthropic_api_key: PlatformKey = platform_key(
+        ANTHROPIC, "the platform-funded key for Anthropic; `ANTHROPIC_API_KEY` is read too, with a warning"
     )
-    anthropic_api_key: PlatformKey = Field(
-        None,
-        validation_alias=AliasChoices(ANTHROPIC.key_variable, ANTHROPIC.ambient_key_variable),
-        description="the platform-funded key for Anthropic; `ANTHROPIC_API_KEY` is read too, with a warning",
+    anthropic_base_url: BaseURL = upstream(ANTHROPIC, "upstream, without `/v1`")
+    google_api_key: PlatformKey = platform_key(
+        GOOGLE, "the platform-funded key for Google; `GEMINI_API_KEY` is read too, with a warning"
     )
-    anthropic_base_url: BaseURL = Field(
-        ANTHROPIC.base_url,
-        validation_alias=ANTHROPIC.url_variable,
-        description="upstream, without `/v1`; https, or http on loopback only; never link-local",
-    )
+    google_base_url: BaseURL = upstream(GOOGLE, "upstream, without `/v1beta`")
     timezone: str = Field("UTC", validation_alias="QODEX_TIMEZONE", description="reporting time zone")
     https_proxy: str | None = Field(
         None,

@@ -49,12 +49,13 @@ REGISTER: dict[int, tuple[str, list[str]]] = {
         ],
     ),
     7: (
-        "hostile OPENAI_*, ANTHROPIC_*, proxy, certificate variables",
+        "hostile OPENAI_*, ANTHROPIC_*, GOOGLE_*, proxy, certificate variables",
         [
             "integration/llm/test_validation.py::test_a_hostile_environment_changes_neither_address_nor_key_nor_headers",
             "integration/llm/test_validation.py::test_the_certificate_authority_of_the_environment_is_not",
             "integration/llm/test_client_hostile.py::test_nothing_of_the_environment_reaches_a_request",
             "integration/llm/test_anthropic.py::test_nothing_of_the_environment_reaches_a_request",
+            "integration/llm/test_google.py::test_nothing_of_the_environment_reaches_a_request",
         ],
     ),
     8: (
@@ -185,6 +186,7 @@ REGISTER: dict[int, tuple[str, list[str]]] = {
         [
             "unit/llm/test_key_format.py::test_each_kind_of_wrong_paste_gets_its_own_sentence",
             "unit/llm/test_key_format.py::test_each_kind_of_key_that_runs_no_claude_gets_its_own_sentence",
+            "unit/llm/test_key_format.py::test_each_kind_of_key_that_runs_no_gemini_gets_its_own_sentence",
         ],
     ),
     25: (

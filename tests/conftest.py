@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from tests.upstream import ScriptedUpstream
 
 # What a developer's machine may have set, and what must not reach a test.
-_HOSTILE_PREFIXES = ("OPENAI_", "QODEX_", "STREAMLIT_", "ANTHROPIC_", "VAULT_", "AWS_", "PG", "SSL_CERT_")
+_HOSTILE_PREFIXES = (
+    *("OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_"),
+    *("QODEX_", "STREAMLIT_", "VAULT_", "AWS_", "PG", "SSL_CERT_"),
+)
 _HOSTILE_NAMES = {"DATABASE_URL", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PYTHONSAFEPATH"}
 
 hypothesis.settings.register_profile(
@@ -231,6 +234,7 @@ def settings(database_url: str, master_key: str, upstream: ScriptedUpstream) -> 
         master_keys=Secret(master_key),
         openai_base_url=upstream.base_url,
         anthropic_base_url=upstream.root_url,
+        google_base_url=upstream.root_url,
     )
 
 

@@ -1,6 +1,7 @@
 """A provider to test against: a real HTTP/1.1 server on loopback that answers as the real ones do, and misbehaves on demand.
 
-Who names a version of Anthropic's interface is answered as Anthropic does, anybody else as OpenAI.
+Who names a version of Anthropic's interface is answered as Anthropic does, who asks under a version of Google's as
+Google does, anybody else as OpenAI.
 
 In a test::
 
@@ -29,7 +30,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from tests import upstream_anthropic
+from tests import upstream_anthropic, upstream_google
 from tests.upstream_answers import Answer, Usage, answer, no_key, wrong_key
 from tests.upstream_behaviours import BEHAVIOURS, Behaviour, Told, behaviour
 
@@ -41,7 +42,15 @@ CLAUDE_KEY = "sk-ant-test-good-key-0001"
 CLAUDE_OTHER_KEY = "sk-ant-test-good-key-0002"
 CLAUDE_PLATFORM_KEY = "sk-ant-test-platform-0003"
 CLAUDE_WRONG_KEY = "sk-ant-test-wrong-key-0009"
-_GOOD_KEYS = (GOOD_KEY, OTHER_KEY, PLATFORM_KEY, CLAUDE_KEY, CLAUDE_OTHER_KEY, CLAUDE_PLATFORM_KEY)
+GEMINI_KEY = "AQ.Ab-test-good-key-0001"
+GEMINI_OTHER_KEY = "AIza-test-good-key-of-the-old-kind-0002"
+GEMINI_PLATFORM_KEY = "AQ.Ab-test-platform-key-0003"
+GEMINI_WRONG_KEY = "AQ.Ab-test-wrong-key-0009"
+_GOOD_KEYS = (
+    *(GOOD_KEY, OTHER_KEY, PLATFORM_KEY),
+    *(CLAUDE_KEY, CLAUDE_OTHER_KEY, CLAUDE_PLATFORM_KEY),
+    *(GEMINI_KEY, GEMINI_OTHER_KEY, GEMINI_PLATFORM_KEY),
+)
 REPLY = "Hello from the scripted upstream."
 
 __all__ = [
@@ -49,6 +58,10 @@ __all__ = [
     "CLAUDE_OTHER_KEY",
     "CLAUDE_PLATFORM_KEY",
     "CLAUDE_WRONG_KEY",
+    "GEMINI_KEY",
+    "GEMINI_OTHER_KEY",
+    "GEMINI_PLATFORM_KEY",
+    "GEMINI_WRONG_KEY",
     "GOOD_KEY",
     "OTHER_KEY",
     "PLATFORM_KEY",
@@ -70,14 +83,12 @@ class Seen:
     body: bytes
     key: str | None
     finished: bool = False
+    query: str = ""
+    speaks: str = "openai"
 
     @property
     def json(self) -> Any:
         return json.loads(self.body)
-
-    @property
-    def is_anthropic(self) -> bool:
-        return "anthropic-version" in self.headers
 
 
 class _Script:
@@ -104,12 +115,8 @@ class _Script:
             for place, waiting in enumerate(self.queued):
                 if _applies(waiting, seen):
                     return self.count, self.queued.pop(place)
-            if seen.key is None:
-                return self.count, upstream_anthropic.no_key() if seen.is_anthropic else no_key()
-            told = self.keys.get(seen.key)
-            if told is None:
-                wrong = upstream_anthropic.wrong_key() if seen.is_anthropic else wrong_key(seen.key)
-                return self.count, wrong
+            if seen.key is None or (told := self.keys.get(seen.key)) is None:
+                return self.count, _turned_away(seen)
             chosen = behaviour(told)
             return self.count, chosen if _applies(chosen, seen) else BEHAVIOURS["good"]
 
@@ -147,10 +154,9 @@ class _Script:
             asked = None
         model = str(asked.get("model")) if isinstance(asked, dict) else ""
         usage = self.usage.get(model) or self.usage.get("*") or Usage()
-        if seen.is_anthropic:
-            return upstream_anthropic.answer(
-                seen.method, seen.path, asked, number=number, reply=self.reply, usage=usage
-            )
+        if seen.speaks != "openai":
+            other = upstream_anthropic if seen.speaks == "anthropic" else upstream_google
+            return other.answer(seen.method, seen.path, asked, number=number, reply=self.reply, usage=usage)
         return answer(
             seen.method,
             seen.path,
@@ -162,8 +168,22 @@ class _Script:
         )
 
 
+def _turned_away(seen: Seen) -> Answer:
+    if seen.speaks != "openai":
+        other = upstream_anthropic if seen.speaks == "anthropic" else upstream_google
+        return other.no_key() if seen.key is None else other.wrong_key()
+    return no_key() if seen.key is None else wrong_key(seen.key)
+
+
 def _applies(how: Behaviour, seen: Seen) -> bool:
     return not how.only or seen.method in how.only or seen.path in how.only
+
+
+def _language(path: str, headers: dict[str, str]) -> str:
+    """Which provider the asker takes this server for."""
+    if path.startswith(("/v1beta/", "/upload/")):
+        return "google"
+    return "anthropic" if "anthropic-version" in headers else "openai"
 
 
 class _Gone(Exception):
@@ -196,17 +216,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         path, body = urlsplit(self.path).path, self._read()
+        headers = {name.lower(): value for name, value in self.headers.items()}
         script = self.server.script
         if path == "/_control":
             self._control(body)
             return
-        bearer = self.headers.get("authorization", "")
+        speaks = _language(path, headers)
+        bearer = headers.get("authorization", "")
+        key = bearer.removeprefix("Bearer ") if bearer.startswith("Bearer ") else None
         seen = Seen(
             self.command,
-            path.removeprefix("/v1"),
-            {name.lower(): value for name, value in self.headers.items()},
+            path.removeprefix("/v1beta" if speaks == "google" else "/v1"),
+            headers,
             body,
-            bearer.removeprefix("Bearer ") if bearer.startswith("Bearer ") else None,
+            headers.get("x-goog-api-key") if speaks == "google" else key,
+            query=urlsplit(self.path).query,
+            speaks=speaks,
         )
         number, how = script.arrive(seen)
         if isinstance(how, Answer):
@@ -242,8 +267,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _headers(self, number: int, how: Behaviour, seen: Seen) -> dict[str, str]:
         request_id = f"req_{number:08x}"
         own = {"x-request-id": request_id, "openai-version": "2020-10-01"}
-        if seen.is_anthropic:
+        if seen.speaks == "anthropic":
             own = {"request-id": request_id, "anthropic-workspace-id": "wrkspc_test"}
+        if seen.speaks == "google":
+            own = {"x-gemini-service-tier": "standard"}
         common = {"content-type": "application/json"} | own
         return common | {name: self._fill(value, seen) for name, value in how.headers.items()}
 

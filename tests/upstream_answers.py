@@ -33,6 +33,7 @@ class Usage:
     cache_write: int | None = None
     cache_write_1h: int = 0
     searches: int = 0
+    tool_prompt: int = 0
 
     def chat(self) -> dict[str, Any]:
         details: dict[str, Any] = {"cached_tokens": self.cached, "audio_tokens": 0}

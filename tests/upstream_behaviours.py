@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests import upstream_anthropic
+from tests import upstream_anthropic, upstream_google
 from tests.upstream_answers import Answer, error
 
 
@@ -170,6 +170,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "slow_stream": Behaviour(event_delay=0.1),
     "gzip": Behaviour(gzip=True),
 }
+BEHAVIOURS |= {f"google.{name}": Behaviour(**how) for name, how in upstream_google.BEHAVIOURS.items()}
 BEHAVIOURS |= {f"anthropic.{name}": Behaviour(**how) for name, how in upstream_anthropic.BEHAVIOURS.items()}
 Told = str | Behaviour | dict[str, Any]
 

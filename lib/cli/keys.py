@@ -18,14 +18,14 @@ from lib.cli.output import (
 )
 from lib.cli.session import Session
 from lib.errors import BadInput, KeyUnusable, QodexError
-from lib.providers import DEFAULT, known, title
+from lib.providers import DEFAULT, known, title, titles
 from lib.secret import Secret
 from lib.vault.states import KeyState
 
 _LARGEST_INPUT = 64 * 1024
 _BROKEN = {"failing", "locked"}
 _NAMES = list(known.facts)
-_TITLES = " or ".join(facts.title for facts in known.facts.values())
+_TITLES = titles(_NAMES)
 provider_option = click.option(
     "--provider",
     type=click.Choice(_NAMES),

@@ -40,7 +40,7 @@ def ceiling(
     limit = default_output_limit if profile.output_limit is None else None
     output_tokens = (profile.output_limit if limit is None else limit) or 0
     tokens = input_tokens, output_tokens * profile.choices
-    nano = _most(profile, prices, tokens, Terms(region=profile.region), at)
+    nano = _most(profile, prices, tokens, Terms(region=profile.region, text_only=True), at)
     if profile.service_tier is not None:
         # A provider that has no room at the tier that was asked for answers at the standard one.
         nano = max(nano, _most_at_tier(profile, prices, tokens, at))
@@ -62,7 +62,7 @@ def _most(
 
 
 def _most_at_tier(profile: RequestProfile, prices: PriceBook, tokens: tuple[int, int], at: datetime) -> int:
-    terms = Terms(tier=profile.service_tier or "", region=profile.region)
+    terms = Terms(tier=profile.service_tier or "", region=profile.region, text_only=True)
     try:
         return _most(profile, prices, tokens, terms, at)
     except PriceUnknown:

@@ -72,6 +72,7 @@ def _add_cost(row: EventRow, call: OpenCall, outcome: AttemptResult, prices: Pri
         region=call.region,
         tools=outcome.tool_calls,
         served_model=outcome.served_model or "",
+        text_only=True,  # anything else that is billed apart is not priceable
     )
     with suppress(PriceUnknown):
         cost = prices.cost(

@@ -61,6 +61,10 @@ class AnswerUsage(ABC):
     """True while more has been written since the newest usage."""
     contradictory: bool = False
     """True while the newest usage cannot be, or takes something of an earlier one back."""
+    over: bool = False
+    """True once an error was told after which nothing comes: some SDKs raise it and leave the answer open."""
+    answer_id: str | None = None
+    """The provider's id of the answer where the body tells it, and no header does."""
 
     @property
     def tokens(self) -> Tokens | None:

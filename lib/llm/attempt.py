@@ -284,6 +284,8 @@ class Attempt:
                 "error_type": _safe(usage.failure.type),
                 "error_message": _safe(usage.failure.message),
             }
+        if usage.answer_id is not None:
+            told["upstream_request_id"] = _safe(usage.answer_id)
         return self._outcome(
             status,
             tokens=usage.tokens if known else None,
@@ -292,8 +294,7 @@ class Attempt:
             service_tier=usage.service_tier,
             tool_calls=usage.tool_calls,
             key_verdict="fine" if usage.spoken else None,
-            **self._answered,
-            **told,
+            **(self._answered | told),
         )
 
     # --- shared

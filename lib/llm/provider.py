@@ -51,11 +51,13 @@ class KeyHint:
     create: str
     restricted: str
     """Which restriction a key may have."""
+    spend_limit: str = ""
+    """What the provider's own spend limit does otherwise than its name says."""
 
     @property
     def help(self) -> str:
         """All of it, beside the field."""
-        return f"{self.begins} {self.create} {self.restricted}"
+        return f"{self.begins} {self.create} {self.restricted} {self.spend_limit}".strip()
 
 
 class Provider(Checker, Protocol):
@@ -75,6 +77,9 @@ class Provider(Checker, Protocol):
 
     account_headers: frozenset[str]
     """Names of headers, in small letters, by which a caller could change who is billed: they are not passed on."""
+
+    account_queries: frozenset[str]
+    """Names of parameters of an address, in small letters without ``$`` and ``_``, that do so: they are refused."""
 
     harmless_queries: frozenset[str]
     """Queries of an address that change nothing of what a request costs."""

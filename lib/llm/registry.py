@@ -12,6 +12,7 @@ from lib.errors import BadInput
 from lib.ledger.ledger import Ledger
 from lib.ledger.settlement_queue import Hold
 from lib.llm.anthropic.provider import Anthropic
+from lib.llm.google.provider import Google
 from lib.llm.openai.clients import MeteredAsyncOpenAI, MeteredOpenAI
 from lib.llm.openai.provider import OpenAI
 from lib.llm.provider import Provider
@@ -20,11 +21,9 @@ from lib.settings import Settings
 
 if TYPE_CHECKING:
     from lib.llm.anthropic.clients import MeteredAnthropic, MeteredAsyncAnthropic
+    from lib.llm.google.clients import MeteredAsyncGemini, MeteredGemini
 
-_LIVE: dict[str, Provider] = {each.facts.name: each for each in (OpenAI(), Anthropic())}
-
-PLANNED = {"google": ("Google", "Gemini")}
-"""Titles of the providers that are shown as planned, and of their models, by the provider's name."""
+_LIVE: dict[str, Provider] = {each.facts.name: each for each in (OpenAI(), Anthropic(), Google())}
 
 
 def live() -> list[Provider]:
@@ -33,29 +32,16 @@ def live() -> list[Provider]:
 
 
 def provider(name: str) -> Provider:
-    """Return the provider of that name. Raises BadInput where there is none, or it is planned only."""
+    """Return the provider of that name. Raises BadInput where there is none."""
     found = _LIVE.get(name)
     if found is None:
-        raise BadInput(_not_live(name))
+        raise BadInput(f"Only {titles()} keys can be saved.")
     return found
 
 
-def _not_live(name: str) -> str:
-    only = f"Only {titles()} keys can be saved so far"
-    planned = " and ".join(title for title, _ in PLANNED.values())
-    verb = "is" if len(PLANNED) == 1 else "are"
-    return f"{only}; {planned} {verb} planned." if name in PLANNED else f"{only}."
-
-
-def title(name: str) -> str:
-    """What to call a provider, a planned one too; a name that only an imported row knows stands for itself."""
-    return PLANNED[name][0] if name in PLANNED else providers.title(name)
-
-
 def titles() -> str:
-    """What to call all providers together: ``OpenAI``, ``OpenAI or Anthropic``."""
-    named = [each.facts.title for each in live()]
-    return " or ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
+    """What to call all providers together, as alternatives."""
+    return providers.titles(_LIVE)
 
 
 class Clients:
@@ -95,6 +81,17 @@ class Clients:
         made: MeteredAsyncAnthropic = self.async_client("anthropic")
         return made
 
+    @cached_property
+    def google(self) -> MeteredGemini:
+        """A genuine ``google.genai.Client``: keys, caps and metering happen in its transports, for each request."""
+        made: MeteredGemini = self.client("google")
+        return made
+
+    @cached_property
+    def async_google(self) -> MeteredAsyncGemini:
+        """What is behind ``aio`` of ``google``."""
+        return self.google.aio
+
     def client(self, name: str) -> Any:
         """The client of the provider of that name. Raises BadInput where there is no such provider."""
         return self._kept(name, provider(name).client)
@@ -120,9 +117,12 @@ class Clients:
                 self.__dict__[name].close()
 
     async def _close_async_clients(self) -> None:
-        for name in [f"async_{each.facts.name}" for each in live()]:
-            if name in self.__dict__:
-                await self.__dict__[name].close()
+        for name in [each.facts.name for each in live()]:
+            if (client := self.__dict__.get(f"async_{name}")) is not None:
+                await client.close()
+            # One client of both kinds has a way of its own to close the asynchronous half.
+            if (close := getattr(self.__dict__.get(name), "aclose", None)) is not None:
+                await close()
 
 
 @contextmanager

@@ -228,9 +228,16 @@ class _MeteredStream(httpx2.SyncByteStream):
             self._connections.renew(error)
             result, raised = self._attempt.cut(error, None)
         else:
-            return None if chunk is None else self._attempt.parser.feed(chunk)
+            return None if chunk is None else self._fed(chunk)
         self._end(result)
         raise raised
+
+    def _fed(self, chunk: bytes) -> bytes:
+        parser = self._attempt.parser
+        passed = parser.feed(chunk)
+        if parser.usage.over:
+            self._end(self._attempt.ended())
+        return passed
 
     def _keep_lease(self) -> None:
         attempt = self._attempt

@@ -32,7 +32,7 @@ _LONGEST_WAIT = 3600.0
 _USUAL_WAIT = {"connect": 5.0, "read": 600.0, "write": 600.0, "pool": 600.0}
 _ERROR_WAIT = 30.0
 _DROPPED = re.compile(
-    r"authorization|host|(x-)?api-key|cookie|proxy-.*|connection"
+    r"authorization|host|(x-)?(goog-)?api-key|cookie|proxy-.*|connection"
     r"|accept-encoding|content-length|transfer-encoding|upgrade|te|trailer"
 )
 
@@ -76,9 +76,11 @@ class RequestGuard:
         """Make the plan of a request whose body is in memory (or never will be).
 
         Raises:
-            NotMetered: the request would go elsewhere than to the configured provider.
+            NotMetered: the request would go elsewhere than to the configured provider, or be billed to another
+                account than that of the key it gets.
         """
         path = self._path(request)
+        self._require_one_account(request)
         body = request.content if self.must_read(request) else None
         profile = self._profile(request, path, body)
         headers = [pair for pair in request.headers.raw if self._is_passed_on(pair[0].decode("latin-1"))]
@@ -108,6 +110,11 @@ class RequestGuard:
             size = request.headers.get("content-length", "0")
             told["input_bytes"] = int(size) if size.isdecimal() else 0
         return replace(profile, **told)
+
+    def _require_one_account(self, request: httpx2.Request) -> None:
+        named = {name.strip("$").replace("_", "").lower() for name in request.url.params}
+        if named & self._provider.account_queries:
+            raise NotMetered("The request was not sent: its address names a key or an account of its own.")
 
     def _is_passed_on(self, header: str) -> bool:
         provider, name = self._provider, header.lower()

@@ -162,6 +162,8 @@ class PriceBook:
         found = self._find(model.lower(), provider.lower(), at)
         if found is None or found.beyond_text or not found.vouches_for(at):
             raise PriceUnknown(model)
+        if found.takes_media and not terms.text_only:
+            raise PriceUnknown(model)
         rates = found.at(at, terms.tier)
         if rates is None:
             raise PriceUnknown(model)

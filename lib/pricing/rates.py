@@ -142,6 +142,8 @@ class ModelRates:
     """The first day for which the table states a price; None where it does for all time."""
     beyond_text: bool = False
     """True where tokens of text do not show all that is charged: audio, images, seconds."""
+    takes_media: bool = False
+    """True where input of sound or pictures has prices of its own, and answers tell how much of it there was."""
     searches: bool = False
     """True where the model searches by itself, for a fee."""
     everywhere: bool = False

@@ -89,6 +89,7 @@ def _names(clause: types.MatchLogic, model: str) -> bool:
 def _rates_of(info: types.ModelInfo, model: str, provider: str) -> ModelRates:
     dated = info.prices if isinstance(info.prices, list) else [types.ConditionalPrice(prices=info.prices)]
     listed = [_listed(period.prices) for period in dated]
+    told = table_gaps.MEDIA_TOLD.get(provider, frozenset())
     return ModelRates(
         periods=tuple(
             (period.constraint, _standard(prices, model))
@@ -98,8 +99,9 @@ def _rates_of(info: types.ModelInfo, model: str, provider: str) -> ModelRates:
         context_window=info.context_window,
         source=SOURCE,
         vouched_from=_vouched_from(info, provider),
-        beyond_text=any(set(prices) - _TEXT_KEYS for prices in listed)
+        beyond_text=any(set(prices) - _TEXT_KEYS - told for prices in listed)
         or bool(table_gaps.BEYOND_TEXT.search(model)),
+        takes_media=any(set(prices) & told for prices in listed),
         searches=bool(table_gaps.SEARCHES_BY_ITSELF.search(model)),
     )
 

@@ -12,6 +12,13 @@ from datetime import date
 BEYOND_TEXT = re.compile(r"audio|realtime|transcribe|tts|whisper|image|^gpt-live")
 """Models that bill sound or pictures, also where the table lists their text alone."""
 
+MEDIA_TOLD = {
+    "google": frozenset(
+        {"input_audio_mtok", "cache_audio_read_mtok", "input_image_mtok", "input_video_mtok"},
+    ),
+}
+"""Prices of input that the answers of a provider count apart, so that what is text alone can be priced as text."""
+
 SEARCHES_BY_ITSELF = re.compile(r"-search-(preview|api)|deep-research")
 """Models that search without being given a tool; each search has a fee."""
 

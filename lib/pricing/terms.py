@@ -21,6 +21,8 @@ class Terms:
     """What hosted tools were called, as far as the answer tells it."""
     served_model: str = ""
     """The model that the answer names; empty where it names none."""
+    text_only: bool = False
+    """True where it is known that no token is of sound or pictures which the model bills apart."""
 
 
 STANDARD = Terms()

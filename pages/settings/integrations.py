@@ -11,7 +11,7 @@ from lib.llm.provider import Provider
 from lib.providers import title
 from lib.ui.base import notices, wrong_links
 from lib.ui.base.navigation import GUIDE, USAGE, link
-from lib.ui.base.wording import badge, escape
+from lib.ui.base.wording import escape
 from lib.ui.integrations import call_dialog, key_actions, key_entry, key_panel
 from lib.ui.integrations.key_panel import Payer
 from lib.ui.parts import cards
@@ -37,10 +37,6 @@ def main() -> None:
     for state, payer in zip(states, payers, strict=True):
         with st.container(key=f"provider-{state.provider}"):
             _provider(visit, project, state, payer)
-    for company, models in registry.PLANNED.values():
-        with cards.card():
-            cards.heading(f"{company} API key", badge("Planned", "gray"))
-            st.caption(f"Keys for {models} models cannot be saved yet.")
     with cards.card():
         cards.heading("What bringing your own key changes")
         key_panel.draw_changes(states, payers)

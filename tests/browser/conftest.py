@@ -32,6 +32,7 @@ def address(settings: Settings, upstream: ScriptedUpstream, log: Path) -> Iterat
         "QODEX_MASTER_KEYS": settings.master_keys.reveal(),
         "OPENAI_BASE_URL": upstream.base_url,
         "ANTHROPIC_BASE_URL": upstream.root_url,
+        "GEMINI_BASE_URL": upstream.root_url,
         "QODEX_OPENAI_API_KEY": PLATFORM_KEY,
     }
     with running_dashboard(environment, log) as served:

@@ -13,6 +13,9 @@ from tests.upstream import (
     CLAUDE_KEY,
     CLAUDE_OTHER_KEY,
     CLAUDE_WRONG_KEY,
+    GEMINI_KEY,
+    GEMINI_OTHER_KEY,
+    GEMINI_WRONG_KEY,
     GOOD_KEY,
     REPLY,
     WRONG_KEY,
@@ -66,7 +69,9 @@ def test_from_an_empty_machine_to_a_key_in_use(empty_dashboard: Served, page: Pa
     visit.sees("No project yet").press("Create a project").fill("Short name", "checkout-api")
     visit.press("Create project").closed()
 
-    visit.follow("Integrations").sees("Platform-funded", "What bringing your own key changes", "Planned")
+    visit.follow("Integrations").sees(
+        "Platform-funded", "What bringing your own key changes", "Google API key"
+    )
     visit.press("Add your key")
     enter(visit, WRONG_KEY).sees("OpenAI rejected this key", "Incorrect API key provided", "401")
     visit.sees("Nothing was saved")
@@ -257,24 +262,50 @@ def test_no_page_asks_another_machine_for_anything(dashboard: Served, visit: Vis
     assert visit.elsewhere == set()
 
 
-def test_a_key_of_anthropic_is_added_replaced_and_removed_beside_one_of_openai(
-    dashboard: Served, visit: Visit, upstream: ScriptedUpstream
+@pytest.mark.parametrize(
+    ("name", "title", "keys", "refusal", "path"),
+    [
+        (
+            "anthropic",
+            "Anthropic",
+            (CLAUDE_WRONG_KEY, CLAUDE_KEY, CLAUDE_OTHER_KEY),
+            "invalid x-api-key",
+            "/messages",
+        ),
+        (
+            "google",
+            "Google",
+            (GEMINI_WRONG_KEY, GEMINI_KEY, GEMINI_OTHER_KEY),
+            "API key not valid",
+            "/models/gemini-3.5-flash-lite:generateContent",
+        ),
+    ],
+)
+def test_a_key_of_another_provider_is_added_replaced_and_removed_beside_one_of_openai(
+    dashboard: Served,
+    visit: Visit,
+    upstream: ScriptedUpstream,
+    name: str,
+    title: str,
+    keys: tuple[str, str, str],
+    refusal: str,
+    path: str,
 ):
-    slug = project(dashboard, "two-providers", GOOD_KEY)
+    slug = project(dashboard, f"two-with-{name}", GOOD_KEY)
     upstream.reply(REPLY)  # the tests of this file share it
-    visit.provider = "anthropic"
-    visit.open("integrations", project=slug).sees("OpenAI bills the calls", "Nobody pays for Anthropic calls")
-    visit.press("Add your key").fill("New Anthropic API key", CLAUDE_WRONG_KEY).press("Check and save")
-    visit.sees("Anthropic rejected this key", "invalid x-api-key")
-    visit.fill("New Anthropic API key", CLAUDE_KEY).press("Check and save").closed()
-    visit.sees("Anthropic bills the calls of two-providers to your account", "Untested")
-    visit.press("Send a test call").press("Send").sees("Hello from the scripted upstream", "Anthropic bills")
-    assert (upstream.requests[-1].path, upstream.requests[-1].key) == ("/messages", CLAUDE_KEY)
-    visit.press("Close").closed().press("Replace").fill("New Anthropic API key", CLAUDE_OTHER_KEY)
+    visit.provider, field, (wrong, key, other) = name, f"New {title} API key", keys
+    visit.open("integrations", project=slug).sees("OpenAI bills the calls", f"Nobody pays for {title} calls")
+    visit.press("Add your key").fill(field, wrong).press("Check and save")
+    visit.sees(f"{title} rejected this key", refusal)
+    visit.fill(field, key).press("Check and save").closed()
+    visit.sees(f"{title} bills the calls of {slug} to your account", "Untested")
+    visit.press("Send a test call").press("Send").sees("Hello from the scripted upstream", f"{title} bills")
+    assert (upstream.requests[-1].path, upstream.requests[-1].key) == (path, key)
+    visit.press("Close").closed().press("Replace").fill(field, other)
     visit.press("Check and save").closed().sees("•••• 0002", "•••• 0001")
     visit.open("").sees("Spend overview")
-    visit.open("integrations", project=slug).press("Remove").sees("Remove the Anthropic API key?")
-    visit.press("Remove the key").closed().sees("Nobody pays for Anthropic calls", "OpenAI bills the calls")
+    visit.open("integrations", project=slug).press("Remove").sees(f"Remove the {title} API key?")
+    visit.press("Remove the key").closed().sees(f"Nobody pays for {title} calls", "OpenAI bills the calls")
     assert dashboard.platform.keys.describe(slug).last4 == GOOD_KEY[-4:]
-    for key in (CLAUDE_KEY, CLAUDE_OTHER_KEY):
-        assert not [frame for frame in visit.received if key[7:-4].encode() in frame]
+    for typed in (key, other):
+        assert not [frame for frame in visit.received if typed[7:-4].encode() in frame]

@@ -35,6 +35,7 @@ class Machine:
             "QODEX_OPENAI_API_KEY": PLATFORM_KEY,
             "OPENAI_BASE_URL": upstream.base_url,
             "ANTHROPIC_BASE_URL": upstream.root_url,
+            "GEMINI_BASE_URL": upstream.root_url,
         }
 
     def projects(self) -> list[str]:

@@ -52,6 +52,7 @@ def served(
             "QODEX_MASTER_KEYS": master,
             "OPENAI_BASE_URL": upstream.base_url,
             "ANTHROPIC_BASE_URL": upstream.root_url,
+            "GEMINI_BASE_URL": upstream.root_url,
             **({"QODEX_OPENAI_API_KEY": platform_key} if platform_key else {}),
             **(sign_in or {}),
         }
@@ -62,6 +63,7 @@ def served(
                 master_keys=Secret(master),
                 openai_base_url=upstream.base_url,
                 anthropic_base_url=upstream.root_url,
+                google_base_url=upstream.root_url,
                 openai_api_key=Secret(platform_key) if platform_key else None,
             )
             platform = Platform(settings, actor=local_administrator(Origin.BROWSER))

@@ -82,6 +82,7 @@ def dashboard(settings: Settings, platform: Platform, monkeypatch: pytest.Monkey
     monkeypatch.setenv("QODEX_MASTER_KEYS", settings.master_keys.reveal())
     monkeypatch.setenv("OPENAI_BASE_URL", settings.openai_base_url)
     monkeypatch.setenv("ANTHROPIC_BASE_URL", settings.anthropic_base_url)
+    monkeypatch.setenv("GEMINI_BASE_URL", settings.google_base_url)
     real_front_door.clear()
     forget()
     yield Dashboard(platform)

@@ -29,7 +29,7 @@ from lib.reports.models import UsageFilter
 from lib.secret import Secret
 from lib.vault.rate_limit import PER_PERSON
 from tests.receivers import receiving
-from tests.upstream import CLAUDE_KEY, GOOD_KEY
+from tests.upstream import CLAUDE_KEY, GEMINI_KEY, GOOD_KEY
 from tests.upstream_behaviours import BEHAVIOURS
 
 if TYPE_CHECKING:
@@ -39,8 +39,12 @@ if TYPE_CHECKING:
 PLANTED = "sk-test-Zq7PlantedXw9Kd2-7777"
 PIECES = re.compile("|".join(PLANTED[at : at + 8] for at in range(len("sk-test-") - 3, len(PLANTED) - 7)))
 
-PLANTED_OF = {"openai": PLANTED, "anthropic": PLANTED.replace("sk-test-", "sk-ant-")}
-GOOD_OF = {"openai": GOOD_KEY, "anthropic": CLAUDE_KEY}
+PLANTED_OF = {
+    "openai": PLANTED,
+    "anthropic": PLANTED.replace("sk-test-", "sk-ant-"),
+    "google": PLANTED.replace("sk-test-", "AQ.Ab-test-"),
+}
+GOOD_OF = {"openai": GOOD_KEY, "anthropic": CLAUDE_KEY, "google": GEMINI_KEY}
 of_each_provider = pytest.mark.parametrize("provider", PLANTED_OF)
 PASTED = {
     "trailing space": f"{PLANTED} ",
@@ -72,7 +76,15 @@ def planted(
     caplog.set_level(logging.DEBUG)
     loud = [
         logging.getLogger(name)
-        for name in ("openai", "anthropic", "httpx2", "httpcore2", "sqlalchemy.engine", "asyncio")
+        for name in (
+            "openai",
+            "anthropic",
+            "google_genai",
+            "httpx2",
+            "httpcore2",
+            "sqlalchemy.engine",
+            "asyncio",
+        )
     ]
     for logger in loud:
         logger.setLevel(logging.DEBUG)
@@ -271,8 +283,23 @@ def test_our_own_bug_in_the_middle_of_a_call_shows_nothing(planted, upstream, ca
 
 def told_by(provider: str, how: str) -> str:
     """The name of a behaviour in the provider's own words, where it has some."""
-    own = f"{provider}.{ {'no_scopes': 'workspace_access', 'forbidden': 'workspace_access'}.get(how, how) }"
+    refusals = {"anthropic": "workspace_access", "google": "no_right_to_run"}
+    named = refusals.get(provider, how) if how in {"no_scopes", "forbidden"} else how
+    own = f"{provider}.{named}"
     return own if own in BEHAVIOURS else how
+
+
+_ASKS: dict[str, Callable[[Any, float], Any]] = {
+    "openai": lambda client, wait: client.with_options(max_retries=0, timeout=wait).responses.create(
+        model="gpt-5", input="Hi"
+    ),
+    "anthropic": lambda client, wait: client.with_options(max_retries=0, timeout=wait).messages.create(
+        model="claude-opus-5", max_tokens=9, messages=[{"role": "user", "content": "Hi"}]
+    ),
+    "google": lambda client, wait: client.models.generate_content(
+        model="gemini-3.5-flash", contents="Hi", config={"http_options": {"timeout": int(wait * 1000)}}
+    ),
+}
 
 
 def _call(
@@ -280,14 +307,8 @@ def _call(
 ) -> BaseException | None:
     upstream.keys[PLANTED_OF[provider]] = told_by(provider, told)
     with platform.run("checkout") as run:
-        client = run.client(provider).with_options(max_retries=0, timeout=0.5 if told == "hang" else 30)
         try:
-            if provider == "openai":
-                client.responses.create(model="gpt-5", input="Hi")
-            else:
-                client.messages.create(
-                    model="claude-opus-5", max_tokens=9, messages=[{"role": "user", "content": "Hi"}]
-                )
+            _ASKS[provider](run.client(provider), 0.5 if told == "hang" else 30)
         except Exception as problem:  # noqa: BLE001 - it is looked through
             return problem
     return None

@@ -42,6 +42,7 @@ class Toy:
     first_call = 'run.client("toy").generate("tin-soldier-1", "Say hello")'
     key_headers = frozenset({"x-toy-key"})
     account_headers = frozenset({"x-toy-purse"})
+    account_queries = frozenset({"purse"})
     harmless_queries = frozenset({"as=lines"})
 
     def clean_key(self, text: str) -> Secret:

@@ -5,11 +5,11 @@ A key of the Admin API and the token of a person's sign-in begin alike, and run 
 
 from __future__ import annotations
 
-from lib.llm.formats.pasted_key import KeyFormat
+from lib.llm.formats.pasted_key import KeyFormat, KeyKind
 
 KEY_FORMAT = KeyFormat(
     title="an Anthropic",
-    prefix="sk-ant-",
+    kinds=(KeyKind("sk-ant-"),),
     variables=("QODEX_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
     other_kinds={
         "sk-ant-admin": "This is an Anthropic admin key, and admin keys cannot run models. Create an API key "
@@ -23,6 +23,7 @@ KEY_FORMAT = KeyFormat(
         "sk-proj-": "This is an OpenAI key, not an Anthropic one.",
         "sk-svcacct-": "This is an OpenAI key, not an Anthropic one.",
         "AIza": "This is a Google key, not an Anthropic one.",
+        "AQ.": "This is a Google key, not an Anthropic one.",
         "gsk_": "This is a Groq key. Only Anthropic keys can be used.",
         "xai-": "This is an xAI key. Only Anthropic keys can be used.",
         "apikey_": "This is a key's id, not the key.",

@@ -59,6 +59,7 @@ class Anthropic:
     account_headers = frozenset(
         {"anthropic-workspace-id", "anthropic-organization-id", "anthropic-user-profile-id"}
     )
+    account_queries: frozenset[str] = frozenset()
     harmless_queries: frozenset[str] = frozenset()
 
     def clean_key(self, text: str) -> Secret:

@@ -18,9 +18,29 @@ _LONGEST_PASTE = 8 * LONGEST_KEY
 """Characters that are looked at closely: a key with all the dirt around it is far shorter."""
 
 _SHORTEST_KEY = 16
-_LETTERS = "A-Za-z0-9_-"
 _QUOTES = "\"'`“”„«»\u2018\u2019"
+_TOO_LONG = "This is longer than any key. Paste the key alone."
 _MASKED = re.compile(r"[*•…]|\.\.\.")
+
+
+@dataclass(frozen=True)
+class KeyKind:
+    """One kind of keys of a provider."""
+
+    prefix: str
+    """What every key of the kind begins with."""
+
+    shortest: int = _SHORTEST_KEY
+    longest: int = LONGEST_KEY
+    """Characters behind the prefix, at least and at most."""
+
+    letters: str = r"A-Za-z0-9_\-"
+    """What stands behind the prefix, as in a regular expression's brackets."""
+
+    @property
+    def pattern(self) -> str:
+        """The whole of a key."""
+        return rf"{re.escape(self.prefix)}[{self.letters}]{{{self.shortest},{self.longest}}}"
 
 
 @dataclass(frozen=True)
@@ -30,8 +50,7 @@ class KeyFormat:
     title: str
     """The provider's, with its article: ``an Example``."""
 
-    prefix: str
-    """What every key begins with."""
+    kinds: tuple[KeyKind, ...]
 
     variables: tuple[str, ...]
     """Names of variables that may stand before a key."""
@@ -42,7 +61,12 @@ class KeyFormat:
     @property
     def pattern(self) -> re.Pattern[str]:
         """The whole of a key."""
-        return re.compile(rf"{re.escape(self.prefix)}[{_LETTERS}]{{{_SHORTEST_KEY},{LONGEST_KEY}}}")
+        return re.compile("|".join(kind.pattern for kind in self.kinds))
+
+    @property
+    def odd(self) -> re.Pattern[str]:
+        """A character that no key has."""
+        return re.compile(rf"[^{''.join(kind.letters for kind in self.kinds)}]")
 
     @without_variables
     def clean(self, text: str) -> Secret:
@@ -64,7 +88,7 @@ class KeyFormat:
         names = "|".join(map(re.escape, self.variables))
         label = re.compile(
             rf"(?:(?:export|set|setx)\s+|\$env:)?(?:{names})[\"']?\s*[=:\s]\s*"
-            r"|(?:Authorization\s*:\s*)?Bearer(?:\s+|$)|x-api-key\s*:\s*",
+            r"|(?:Authorization\s*:\s*)?Bearer(?:\s+|$)|x-(?:goog-)?api-key\s*:\s*",
             re.IGNORECASE,
         )
         rest, before = text.strip(), None
@@ -84,14 +108,16 @@ class KeyFormat:
                 return sentence
         if _MASKED.search(key):
             return "This is a masked key, as lists show it. The whole key is shown only once, when it is created."
-        if len([part for part in re.split(rf"[^{_LETTERS}]", key) if self.pattern.match(part)]) > 1:
+        if len([part for part in self.odd.split(key) if self.pattern.match(part)]) > 1:
             return "These are two keys. Paste one."
         return None if self.pattern.fullmatch(key) else self._misshapen(key)
 
     def _misshapen(self, key: str) -> str:
         name = self.title.partition(" ")[2]
         again = f"Copy it again from {name}'s page."
-        begins = f"This is not {self.title} key: those begin with {self.prefix}."
+        kind = next((kind for kind in self.kinds if key.startswith(kind.prefix)), None)
+        prefixes = " or ".join(kind.prefix for kind in self.kinds)
+        begins = f"This is not {self.title} key: those begin with {prefixes}."
         odd = f"The key has a character in it that no {name} key has. {again}"
         wrongs = (
             (not key.isascii(), f"The key has an invisible or foreign character in it. {again}"),
@@ -100,12 +126,9 @@ class KeyFormat:
                 "The key has white space or a line break in it. Copy it again in one piece.",
             ),
             (not key.isprintable(), f"The key has a control character in it. {again}"),
-            (not key.startswith(self.prefix), begins),
-            (
-                len(key) > len(self.prefix) + LONGEST_KEY,
-                "This is longer than any key. Paste the key alone.",
-            ),
-            (re.search(rf"[^{_LETTERS}]", key), odd),
+            (kind is None, begins),
+            (kind and len(key) > len(kind.prefix) + kind.longest, _TOO_LONG),
+            (kind and re.search(rf"[^{kind.letters}]", key.removeprefix(kind.prefix)), odd),
         )
         return next(
             (sentence for wrong, sentence in wrongs if wrong), "This is too short. Copy the whole key."

@@ -21,16 +21,12 @@ def profile_of(endpoint: str, body: bytes, fields: Fields | None = None, **told:
         **told: fields of ``RequestProfile`` that differ from those of a request without an output.
     """
     plain: dict[str, Any] = {
+        "model": model_name(fields),
+        "streaming": bool(fields) and (fields or {}).get("stream") is True,
         "output_limit": 0,
         "choices": 1,
         "uses_context_window": False,
         "cost_unbounded": None,
         "free": False,
     }
-    return RequestProfile(
-        endpoint=endpoint,
-        model=model_name(fields),
-        input_bytes=len(body),
-        streaming=bool(fields) and (fields or {}).get("stream") is True,
-        **(plain | told),
-    )
+    return RequestProfile(endpoint=endpoint, input_bytes=len(body), **(plain | told))

@@ -58,6 +58,7 @@ class OpenAI:
     model="gpt-5-mini", input="Say hello")"""
     key_headers = frozenset({"authorization"})
     account_headers = frozenset({"openai-organization", "openai-project"})
+    account_queries: frozenset[str] = frozenset()
     harmless_queries: frozenset[str] = frozenset()
 
     def clean_key(self, text: str) -> Secret:

@@ -15,7 +15,7 @@ from lib.clock import DAY, Micros, from_micros
 from lib.formatting import ago, count, day, exact, money, percent_down
 from lib.llm.provider import Provider
 from lib.platform import Platform
-from lib.providers import DEFAULT, title
+from lib.providers import DEFAULT, title, titles
 from lib.reports.models import UsageFilter
 from lib.runs.log import RunFilter
 from lib.ui.base import loaders
@@ -28,7 +28,7 @@ from lib.vault.states import KeyState, PlatformKeyState
 
 _ADVICE = """
 - {create}
-- Set a spend limit there: Qodex does not cap your key.
+- Set a spend limit there: Qodex does not cap your key. {spend_limit}
 - {restricted}
 - Whoever sees this page sees its last four characters, never more.
 """
@@ -224,7 +224,7 @@ def policy_note(project: Project, state: KeyState, viewer: Viewer, zone: ZoneInf
 def advice(provider: Provider) -> str:
     """What to know before a key is added."""
     hint = provider.key_hint
-    return _ADVICE.format(create=hint.create, restricted=hint.restricted)
+    return _ADVICE.format(create=hint.create, restricted=hint.restricted, spend_limit=hint.spend_limit)
 
 
 def provider_links(provider: Provider) -> str:
@@ -235,12 +235,12 @@ def provider_links(provider: Provider) -> str:
 
 def draw_changes(states: Sequence[KeyState], payers: Sequence[Payer]) -> None:
     """The table of what a key of one's own changes, with what is in use: for all providers that are, or for which."""
-    named = [(title(state.provider), payer) for state, payer in zip(states, payers, strict=True)]
+    named = [(state.provider, payer) for state, payer in zip(states, payers, strict=True)]
     own = [name for name, payer in named if payer == "own"]
     funded = [name for name, payer in named if payer == "platform"]
     platform_title = "Platform-funded" + _in_use(funded, own, "violet")
     own_title = "Your own key (BYOK)" + _in_use(own, funded, "blue")
-    company = " or ".join(title(state.provider) for state in states)
+    company = titles(state.provider for state in states)
     table = {
         "Topic": [f":gray[{topic}]" for topic in _CHANGES],
         platform_title: [old for old, _ in _CHANGES.values()],
@@ -253,5 +253,5 @@ def _in_use(these: Sequence[str], others: Sequence[str], color: str) -> str:
     """The badge of the column in use; where both are, for which providers it is."""
     if not these:
         return ""
-    which = f"in use for {' and '.join(these)}" if others else "in use"
+    which = f"in use for {titles(these, 'and')}" if others else "in use"
     return f" {badge(which, color)}"

@@ -7,9 +7,9 @@ from typing import Any
 
 import streamlit as st
 
+from lib import providers
 from lib.access.roles import Actor
 from lib.formatting import count, money, share
-from lib.llm import registry
 from lib.reports.models import DayRow, Totals, UsageFilter
 from lib.ui.base import address, filters, loaders
 from lib.ui.base.comparing import cents_adding_up, change, points
@@ -56,7 +56,7 @@ def choose(projects: Mapping[str, str], chosen: Chosen, actor: Actor) -> UsageFi
             )
         ),
         providers=tuple(
-            address.select_many("Provider", "provider", known.providers, format_func=registry.title)
+            address.select_many("Provider", "provider", known.providers, format_func=providers.title)
         ),
         models=tuple(address.select_many("Models", "model", known.models, noun="model")),
         kinds=tuple(address.select_many("Run kind", "kind", list(KIND), format_func=KIND.__getitem__)),

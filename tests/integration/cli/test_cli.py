@@ -24,6 +24,8 @@ from lib.db.tables import audit_log, usage_events
 from tests.spending import Shop
 from tests.upstream import (
     CLAUDE_OTHER_KEY,
+    GEMINI_KEY,
+    GEMINI_OTHER_KEY,
     GOOD_KEY,
     OTHER_KEY,
     PLATFORM_KEY,
@@ -53,6 +55,7 @@ def environment(database_url: str, master_key: str, upstream: ScriptedUpstream) 
         "QODEX_MASTER_KEYS": master_key,
         "OPENAI_BASE_URL": upstream.base_url,
         "ANTHROPIC_BASE_URL": upstream.root_url,
+        "GEMINI_BASE_URL": upstream.root_url,
     }
 
 
@@ -672,37 +675,54 @@ def test_a_key_that_cannot_be_used_replaces_one_that_works_only_where_that_is_sa
     run("keys", "set", "checkout-api", typed=GOOD_KEY)
 
 
-def test_the_keys_of_each_provider_are_told_apart_by_an_option(run: Run, upstream: ScriptedUpstream) -> None:
-    claude = ("--provider", "anthropic")
+@pytest.mark.parametrize(
+    ("name", "title", "key", "begins"),
+    [
+        (
+            "anthropic",
+            "Anthropic",
+            CLAUDE_OTHER_KEY,
+            "This is not an Anthropic key: those begin with sk-ant-.",
+        ),
+        ("google", "Google", GEMINI_OTHER_KEY, "This is an OpenAI key, not a Google one."),
+    ],
+)
+def test_the_keys_of_each_provider_are_told_apart_by_an_option(
+    run: Run, upstream: ScriptedUpstream, name: str, title: str, key: str, begins: str
+) -> None:
+    theirs = ("--provider", name)
     run("keys", "set", "checkout-api", typed=f"{GOOD_KEY}\n")
-    assert run("keys", "set", "checkout-api", *claude, typed=f"{CLAUDE_OTHER_KEY}\n").stderr == (
-        "checkout-api uses its own Anthropic key •••• 0002 from its next call on.\n"
+    assert run("keys", "set", "checkout-api", *theirs, typed=f"{key}\n").stderr == (
+        f"checkout-api uses its own {title} key •••• 0002 from its next call on.\n"
     )
-    key = shown(run("keys", "show", "checkout-api", *claude, "--json"))
-    assert (key["provider"], key["last4"], key["status"]) == ("anthropic", "0002", "working")
+    saved = shown(run("keys", "show", "checkout-api", *theirs, "--json"))
+    assert (saved["provider"], saved["last4"], saved["status"]) == (name, "0002", "working")
     every = shown(run("keys", "check", "--all", "--json"))
-    assert [(each["provider"], each["last4"]) for each in every] == [
-        ("openai", "0001"),
-        ("anthropic", "0002"),
-    ]
-    upstream.keys[CLAUDE_OTHER_KEY] = "anthropic.revoked"
-    assert "failing since" in run("keys", "check", "checkout-api", *claude, status=1).stdout
-    assert run("projects", "set", "checkout-api", *claude, "--on-key-failure", "platform").stderr == (
-        "When the Anthropic key of checkout-api fails, its calls go on with the platform-funded key.\n"
+    assert [(each["provider"], each["last4"]) for each in every] == [("openai", "0001"), (name, "0002")]
+    upstream.keys[key] = f"{name}.revoked"
+    assert "failing since" in run("keys", "check", "checkout-api", *theirs, status=1).stdout
+    assert run("projects", "set", "checkout-api", *theirs, "--on-key-failure", "platform").stderr == (
+        f"When the {title} key of checkout-api fails, its calls go on with the platform-funded key.\n"
     )
-    run("keys", "remove", "checkout-api", *claude, "--yes")
-    assert shown(run("keys", "show", "checkout-api", *claude, "--json"))["status"] == "none"
+    run("keys", "remove", "checkout-api", *theirs, "--yes")
+    assert shown(run("keys", "show", "checkout-api", *theirs, "--json"))["status"] == "none"
     assert shown(run("keys", "show", "checkout-api", "--json"))["last4"] == "0001"
-    wrong = run("keys", "set", "checkout-api", *claude, typed=f"{GOOD_KEY}\n", status=1)
-    assert "This is not an Anthropic key: those begin with sk-ant-." in wrong.stderr
+    wrong = run("keys", "set", "checkout-api", *theirs, typed=f"{GOOD_KEY}\n", status=1)
+    assert begins in wrong.stderr
 
 
 def test_the_doctor_checks_the_platform_key_of_each_provider(run: Run) -> None:
-    keys = {"QODEX_OPENAI_API_KEY": PLATFORM_KEY, "QODEX_ANTHROPIC_API_KEY": CLAUDE_OTHER_KEY}
+    keys = {
+        "QODEX_OPENAI_API_KEY": PLATFORM_KEY,
+        "QODEX_ANTHROPIC_API_KEY": CLAUDE_OTHER_KEY,
+        "QODEX_GEMINI_API_KEY": GEMINI_KEY,
+    }
     found = findings(run("doctor", "--json", **keys))
+    assert found["platform key •••• 0001"] == ("ok", "Google accepted the key for running models.")
     assert found["platform key •••• 0002"] == ("ok", "Anthropic accepted the key.")
     assert found["platform key •••• 0003"] == ("ok", "OpenAI accepted the key.")
     assert CLAUDE_OTHER_KEY not in str(found)
+    assert GEMINI_KEY not in str(found)
 
 
 def test_the_doctor_notes_a_platform_key_that_could_administer_the_organization(

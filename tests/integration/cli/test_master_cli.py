@@ -35,6 +35,7 @@ def run(database_url: str, path: Path, upstream: ScriptedUpstream) -> Run:
         "QODEX_MASTER_KEY_FILE": str(path),
         "OPENAI_BASE_URL": upstream.base_url,
         "ANTHROPIC_BASE_URL": upstream.root_url,
+        "GEMINI_BASE_URL": upstream.root_url,
     }
 
     def run(*words: str, status: int = 0, typed: str = "", **more: str) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from typing import NamedTuple
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -13,6 +14,8 @@ from tests.pages import ADMIN, Dashboard, buttons, press, texts
 from tests.upstream import (
     CLAUDE_KEY,
     CLAUDE_WRONG_KEY,
+    GEMINI_KEY,
+    GEMINI_WRONG_KEY,
     GOOD_KEY,
     OTHER_KEY,
     PLATFORM_KEY,
@@ -322,50 +325,97 @@ def test_a_test_call_that_no_key_can_pay_for_says_so(dashboard: Dashboard):
 # --- another provider ------------------------------------------------------------------------------
 
 
+class Another(NamedTuple):
+    """A second provider beside OpenAI, whose card is the only one with a key of its own but for OpenAI's."""
+
+    name: str
+    title: str
+    good: str
+    wrong: str
+    refusal: str
+    model_path: str
+    add_button: int
+    """Which of the buttons that add a key is its card's."""
+
+
+ANOTHER = [
+    Another("anthropic", "Anthropic", CLAUDE_KEY, CLAUDE_WRONG_KEY, "invalid x-api-key", "/messages", 0),
+    Another(
+        "google",
+        "Google",
+        GEMINI_KEY,
+        GEMINI_WRONG_KEY,
+        "API key not valid",
+        "/models/gemini-3.5-flash-lite:generateContent",
+        1,
+    ),
+]
+another_provider = pytest.mark.parametrize("another", ANOTHER, ids=lambda each: each.name)
+
+
 def press_second(page: AppTest, label: str) -> AppTest:
-    """Click the button of that label on the card of the second provider."""
+    """Click the button of that label on the card of the second provider with a key."""
     [button for button in page.button if button.label == label][-1].click()
     return page.run()
 
 
+@another_provider
 def test_the_key_of_each_provider_is_added_checked_and_removed_by_itself(
-    dashboard: Dashboard, upstream: ScriptedUpstream
+    dashboard: Dashboard, upstream: ScriptedUpstream, another: Another
 ):
     dashboard.add("checkout-api", GOOD_KEY)
     said = texts(dashboard.open("integrations"))
-    assert "Nobody pays for Anthropic calls of checkout-api yet" in said
+    assert f"Nobody pays for {another.title} calls of checkout-api yet" in said
     assert "this server has no platform key" not in said, "It can call OpenAI."
-    page = press(dashboard.open("integrations"), "Add your key")
-    next(each for each in page.text_input if each.label == "New Anthropic API key").input(CLAUDE_WRONG_KEY)
-    page = press(page, "Check and save")
-    assert "invalid x-api-key" in page.error[0].body.replace("\\", "")
-    next(each for each in page.text_input if each.label == "New Anthropic API key").input(CLAUDE_KEY)
-    press(page, "Check and save")
-    claude = dashboard.platform.keys.describe("checkout-api", provider="anthropic")
-    assert (claude.last4, claude.saved_by) == (CLAUDE_KEY[-4:], "local")
     page = dashboard.open("integrations")
-    assert "Anthropic bills the calls of checkout-api to your account" in texts(page)
+    [button for button in page.button if button.label == "Add your key"][another.add_button].click()
+    page, field = page.run(), f"New {another.title} API key"
+    next(each for each in page.text_input if each.label == field).input(another.wrong)
+    page = press(page, "Check and save")
+    assert another.refusal in page.error[0].body.replace("\\", "")
+    next(each for each in page.text_input if each.label == field).input(another.good)
+    press(page, "Check and save")
+    saved = dashboard.platform.keys.describe("checkout-api", provider=another.name)
+    assert (saved.last4, saved.saved_by) == (another.good[-4:], "local")
+    page = dashboard.open("integrations")
+    assert f"{another.title} bills the calls of checkout-api to your account" in texts(page)
     assert "OpenAI bills the calls of checkout-api to your account" in texts(page)
-    assert CLAUDE_KEY not in texts(page)
-    upstream.keys[CLAUDE_KEY] = "anthropic.out_of_money"
+    assert another.good not in texts(page)
+    upstream.keys[another.good] = f"{another.name}.out_of_money"
     said = texts(press_second(page, "Check again"))
     assert "knows •••• 0001, but it cannot be used now" in said
     page = press_second(dashboard.open("integrations"), ":red[Remove]")
     press(page, "Remove the key")
-    assert dashboard.platform.keys.describe("checkout-api", provider="anthropic").status == "none"
+    assert dashboard.platform.keys.describe("checkout-api", provider=another.name).status == "none"
     assert dashboard.key("checkout-api").last4 == GOOD_KEY[-4:]
 
 
-def test_the_policy_of_each_provider_is_its_own(dashboard: Dashboard):
+@another_provider
+def test_the_policy_of_each_provider_is_its_own(dashboard: Dashboard, another: Another):
     dashboard.add("checkout-api", GOOD_KEY)
-    dashboard.platform.keys.save("checkout-api", CLAUDE_KEY, provider="anthropic")
+    dashboard.platform.keys.save("checkout-api", another.good, provider=another.name)
     page = dashboard.open("integrations")
-    next(each for each in page.radio if each.label == "If Anthropic refuses the key").set_value(
-        "platform"
-    ).run()
+    question = f"If {another.title} refuses the key"
+    next(each for each in page.radio if each.label == question).set_value("platform").run()
     keys = dashboard.platform.keys
-    assert keys.describe("checkout-api", provider="anthropic").on_key_failure == "platform"
+    assert keys.describe("checkout-api", provider=another.name).on_key_failure == "platform"
     assert keys.describe("checkout-api").on_key_failure == "stop"
+
+
+def test_what_a_key_changes_is_told_for_all_three(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch):
+    with_platform_key(monkeypatch)
+    dashboard.add("checkout-api")
+    for another in ANOTHER:
+        dashboard.platform.keys.save("checkout-api", another.good, provider=another.name)
+    said = texts(dashboard.open("integrations"))
+    assert "in use for OpenAI" in said
+    assert "in use for Anthropic and Google" in said
+    assert "OpenAI, Anthropic or Google bills your account" in said
+
+
+def test_what_googles_own_spend_cap_really_does_is_told_before_a_key_is_added(dashboard: Dashboard):
+    dashboard.add("checkout-api")
+    assert "Google's own spend cap acts about ten minutes late" in texts(dashboard.open("integrations"))
 
 
 def test_a_key_that_may_administer_the_organization_is_warned_of(
@@ -377,9 +427,12 @@ def test_a_key_that_may_administer_the_organization_is_warned_of(
     assert "it can also administer the organization" in texts(dashboard.open("integrations"))
 
 
-def test_a_test_call_goes_to_the_provider_of_its_card(dashboard: Dashboard, upstream: ScriptedUpstream):
+@another_provider
+def test_a_test_call_goes_to_the_provider_of_its_card(
+    dashboard: Dashboard, upstream: ScriptedUpstream, another: Another
+):
     dashboard.add("checkout-api", GOOD_KEY)
-    dashboard.platform.keys.save("checkout-api", CLAUDE_KEY, provider="anthropic")
+    dashboard.platform.keys.save("checkout-api", another.good, provider=another.name)
     page = press(press_second(dashboard.open("integrations"), "Send a test call"), "Send")
-    assert "Anthropic bills your account" in texts(page)
-    assert (upstream.requests[-1].path, upstream.requests[-1].key) == ("/messages", CLAUDE_KEY)
+    assert f"{another.title} bills your account" in texts(page)
+    assert (upstream.requests[-1].path, upstream.requests[-1].key) == (another.model_path, another.good)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lib.errors import KeyMalformed
 from lib.llm.anthropic import key_format as anthropic
+from lib.llm.google import key_format as google
 from lib.llm.openai.key_format import KEY_FORMAT
 
 clean_key = KEY_FORMAT.clean
@@ -153,6 +154,52 @@ def test_each_kind_of_key_that_runs_no_claude_gets_its_own_sentence(kind):
 )
 def test_an_anthropic_key_is_found_in_the_dirt_of_pasting(dirt):
     assert anthropic.KEY_FORMAT.clean(dirt.format(CLAUDE)).reveal() == CLAUDE
+
+
+GEMINI = ("AQ.Ab8RN6I-test.planted_key-7777", "AIza-test-planted-key-of-the-old-kind-7777")
+WRONG_FOR_GOOGLE = {
+    "a service account": ('{"type": "service_account", "private_key": "…"}', "key file of a service account"),
+    "sign-in": ("ya29.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "token of one person's"),
+    "a lasting sign-in": ("1//0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "token of one person's"),
+    "an OAuth client": ("GOCSPX-aaaaaaaaaaaaaaaaaaaaaaaaaaa", "OAuth client"),
+    "a live session": ("auth_tokens/aaaaaaaaaaaaaaaaaaaaaaaaaaa", "live session"),
+    "a key's name": ("projects/1/locations/global/keys/aaaaaaaaaa", "name"),
+    "OpenAI": (KEY, "OpenAI"),
+    "Anthropic": (CLAUDE, "Anthropic"),
+    "another": ("key-aaaaaaaaaaaaaaaaaaaaaaaaaaa", "begin with AIza or AQ."),
+    "masked": ("AIzaSy...aaaa", "masked"),
+    "two": (" ".join(GEMINI), "two keys"),
+    "two of one kind": (f"{GEMINI[0]}\n{GEMINI[0]}", "two keys"),
+    "a dot where none belongs": ("AIza-test-planted-key-of.the-old-kind-7777", "character in it"),
+    "too short, new": ("AQ.Ab8RN", "too short"),
+    "too short, old": ("AIza-test-planted-key", "too short"),
+    "too long, old": ("AIza" + "a" * 61, "longer than any key"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_FOR_GOOGLE)
+def test_each_kind_of_key_that_runs_no_gemini_gets_its_own_sentence(kind):
+    pasted, says = WRONG_FOR_GOOGLE[kind]
+    with pytest.raises(KeyMalformed, match=says) as refusal:
+        google.KEY_FORMAT.clean(pasted)
+    assert_not_told(refusal.value, pasted)
+
+
+@pytest.mark.parametrize(
+    "dirt", ["{}", " {}\n", "export GEMINI_API_KEY='{}'", "GOOGLE_API_KEY={}", "x-goog-api-key: {}", '"{}",']
+)
+@pytest.mark.parametrize("key", GEMINI)
+def test_a_google_key_of_either_kind_is_found_in_the_dirt_of_pasting(dirt, key):
+    assert google.KEY_FORMAT.clean(dirt.format(key)).reveal() == key
+
+
+@given(
+    key=st.from_regex(r"\A(AIza[A-Za-z0-9_-]{30,60}|AQ\.[A-Za-z0-9_.-]{16,512})\Z").filter(
+        lambda key: "..." not in key
+    )
+)
+def test_every_google_key_of_the_known_forms_is_accepted(key):
+    assert google.KEY_FORMAT.clean(key).reveal() == key
 
 
 @given(st.text(min_size=12, max_size=100))
