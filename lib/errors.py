@@ -45,6 +45,17 @@ class BadInput(QodexError):
     """Something typed does not have the form that is asked for. Nothing was changed."""
 
 
+class UsageArchived(BadInput):
+    """Single calls of that time are in the files of an archive, not in the database; their sums are."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(
+            f"Single calls before {until:%Y-%m-%d} are archived, in Parquet files of their months. Ask from that day on, in whole "
+            "hours of UTC, or read the files (docs/operators.md)."
+        )
+        self.until = until
+
+
 class SdkUnsupported(QodexError):
     """The installed version of a provider's SDK does not fit; nothing was sent."""
 

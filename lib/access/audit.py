@@ -47,6 +47,7 @@ class Tag(StrEnum):
     VIEW_DELETED = "view:deleted"
     USAGE_IMPORTED = "usage:imported"
     USAGE_EXPORTED = "usage:exported"
+    USAGE_ARCHIVED = "usage:archived"
     SAMPLE_LOADED = "sample:loaded"
     SAMPLE_REMOVED = "sample:removed"
     KEY_RESEALED = "key:resealed"

@@ -19,6 +19,7 @@ from lib.clock import DAY, Micros
 from lib.db import Database
 from lib.db.tables import accounts, projects, usage_events
 from lib.errors import ProjectUnknown
+from lib.usage.archived import archived_until
 from lib.usage.expiry import expire_calls, sweep
 
 
@@ -94,6 +95,8 @@ class CapsView:
     ) -> list[int]:
         """How many of these projects had used so much of a cap, at evenly spaced instants; running calls left out.
 
+        Instants whose windows hold archived calls are left out, too.
+
         Args:
             rooms: the projects, with the caps of today; no other caps are kept.
             percent: of either cap.
@@ -108,14 +111,17 @@ class CapsView:
             step = max(0, last - since) // (points - 1)
             wanted = {"slugs": list(rooms), "last": last, "points": points, "step": step, **_LENGTHS}
             rows = connection.execute(_TOTALS_OVER_TIME, wanted).all()
-        found = Counter({last - step * number: 0 for number in range(points)})
+            known = _known_from(connection)
+        instants = [last - step * number for number in range(points)]
+        found = Counter(dict.fromkeys((at for at in instants if at >= known), 0))
         caps = {  # times 100, as percents of them are asked for
             slug: [percent * window.cap_nano for window in room.windows.values()]
             for slug, room in rooms.items()
         }
         for at, slug, total, *before in rows:
             pairs = zip(before, caps[slug], strict=True)
-            found[at] += any(100 * (total - each) >= cap for each, cap in pairs)
+            if at in found:
+                found[at] += any(100 * (total - each) >= cap for each, cap in pairs)
         return [found[at] for at in sorted(found)]
 
     def consumption(
@@ -128,7 +134,7 @@ class CapsView:
         points: int = 337,
         actor: Actor | None = None,
     ) -> list[Point]:
-        """What the window ``name`` held, exactly, at evenly spaced instants.
+        """What the window ``name`` held, exactly, at evenly spaced instants; those of archived calls are left out.
 
         Args:
             slug: the project.
@@ -146,7 +152,8 @@ class CapsView:
             first = now - 7 * DAY if since is None else min(since, last)
             wanted = {"project_id": project_id, "last": last, "points": points, "length": WINDOWS[name]}
             rows = connection.execute(_SERIES, {**wanted, "step": (last - first) // (points - 1)}).all()
-        return [Point(int(row.at), int(row.nano)) for row in rows]
+            known = _known_from(connection)
+        return [Point(int(row.at), int(row.nano)) for row in rows if row.at >= known]
 
     def forecast(self, slug: str, ahead: Sequence[Micros], *, actor: Actor | None = None) -> list[Outlook]:
         """The room of both windows so long from now, if nothing new is spent and running calls go on."""
@@ -165,6 +172,12 @@ class CapsView:
         if not allows(actor or self._worker, Action.SEE_SPEND, project.id):
             raise ProjectUnknown(slug)
         return project.id
+
+
+def _known_from(connection: Connection) -> Micros:
+    """The first instant before which both windows are whole: what they held is asked of single calls."""
+    archived = archived_until(connection)
+    return 0 if archived is None else archived + max(WINDOWS.values())
 
 
 def _brief(connection: Connection, at: CapState, name: str) -> Window:

@@ -1,20 +1,29 @@
-"""``db copy|check``: from the SQLite database of one machine to PostgreSQL, and what is wrong with either."""
+"""``db copy|check|archive``: from SQLite to PostgreSQL, what is wrong with either, and old months out of both."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from lib.cli.output import counted, json_option, plain, say, show_findings, show_json
+from lib.cli.inputs import DAY
+from lib.cli.output import counted, json_option, plain, say, show_findings, show_json, yes_option
 from lib.cli.session import Session
+from lib.clock import to_micros
 from lib.db import Database
 from lib.db.checkup import examine
 from lib.db.health import files_of
 from lib.db.moving import CopiedTable, copy_database, has_schema
 from lib.errors import BadInput
 from lib.platform import Platform
-from lib.settings import COMMAND, Settings
+from lib.pricing.amounts import plain_usd
+from lib.settings import COMMAND, ROOT, Settings
+
+if TYPE_CHECKING:
+    from lib.exchange.archive import ArchivedMonth
 
 
 @click.group()
@@ -80,3 +89,46 @@ def check(*, as_json: bool) -> None:
         raise BadInput("There is no database yet. The first start makes it.")
     with closing(Database.from_settings(settings, application="qodex command line")) as database:
         show_findings(examine(database, settings.database_url), as_json=as_json)
+
+
+@db.command("archive")
+@click.option(
+    "--before", type=DAY, required=True, help="The first day of a month of UTC; all before it are archived."
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=ROOT / "var" / "archive",
+    show_default="var/archive",
+    help="Where the files go, and where those of an interrupted archive are.",
+)
+@yes_option
+@json_option
+@click.pass_obj
+def archive(session: Session, before: date, folder: Path, *, yes: bool, as_json: bool) -> None:
+    """Write old months of calls to Parquet, verify the files, and delete these calls from the database.
+
+    Sums by hour and day, caps and runs stay. May be stopped and run again at any time. Keep the files: the calls are
+    nowhere else then.
+    """
+    from lib.exchange.archive import Archive  # noqa: PLC0415 - loads pyarrow
+
+    platform = session.platform
+    if not yes:
+        question = (
+            f"All calls before {before} will be in files of {folder} only. Is there a backup of the database?"
+        )
+        click.confirm(question, abort=True, err=True)
+    moment = to_micros(datetime(before.year, before.month, before.day, tzinfo=UTC))
+    done = Archive(platform.database, folder, actor=session.actor).run(moment, _say)
+    if as_json:
+        show_json([plain(month) for month in done])
+    if not done:
+        say(f"There is nothing to archive before {before}.")
+
+
+def _say(month: ArchivedMonth) -> None:
+    platform, byok = plain_usd(month.platform_nano), plain_usd(month.byok_nano)
+    say(
+        f"{month.month}: {counted(month.rows, 'call')}, {platform} USD platform-funded, {byok} USD BYOK, in {month.file}"
+    )

@@ -9,6 +9,7 @@ import click
 from lib.cli.inputs import DAY, require_order
 from lib.cli.output import (
     clock_time,
+    counted,
     json_option,
     plain,
     plain_fields,
@@ -94,6 +95,10 @@ def show(session: Session, run_id: str, *, as_json: bool) -> None:
     click.echo()
     header = ("time", "key", "model", "status", "input", "output", "USD", "request id", "error")
     show_table(header, [_call(call) for call in detail.calls])
+    if detail.archived_calls:
+        say(
+            f"{counted(detail.archived_calls, 'call')} of the run {'is' if detail.archived_calls == 1 else 'are'} archived."
+        )
     if detail.log:
         click.echo()
         show_table(

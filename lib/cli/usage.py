@@ -10,6 +10,7 @@ from typing import IO
 
 import click
 
+from lib.cli.db import archive
 from lib.cli.output import counted, json_option, plain_fields, progress, say, show_json, visible
 from lib.cli.session import Session
 from lib.cli.usage_export import export
@@ -31,6 +32,7 @@ def usage() -> None:
 
 
 usage.add_command(export)
+usage.add_command(archive)
 
 # --- import ----------------------------------------------------------------------------------------
 

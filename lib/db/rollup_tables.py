@@ -134,6 +134,20 @@ usage_daily_caching = Table(
     sqlite_with_rowid=False,
 )
 
+usage_archives = Table(
+    "usage_archives",
+    metadata,
+    # Months of UTC, by their first instant, whose events are in a file (lib.exchange.archive); the sums stay here.
+    Column("month_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("file", String(200), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("platform_nano", BigInteger, nullable=False),
+    Column("byok_nano", BigInteger, nullable=False),
+    Column("archived_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),  # when the last of them had left the database
+)
+
 rollup_zone = Table(
     "rollup_zone",
     metadata,

@@ -35,6 +35,7 @@ from lib.exchange.sql_lines import Lines
 from lib.pricing.amounts import plain_usd
 from lib.reports.labels import values_of
 from lib.reports.models import DailyRow, UsageFilter
+from lib.usage.archived import require_events
 from lib.usage.expiry import sweep
 
 FORMATS = ("csv", "daily-csv", "parquet")
@@ -129,6 +130,7 @@ def export_usage(  # noqa: PLR0913 - each is an option of the command
 
     Raises:
         ProjectUnknown, Forbidden: the actor may not export one that ``wanted`` names, or may export none.
+        UsageArchived: some of the events are not here any more.
     """
     if format not in FORMATS:
         raise BadInput(f"An export is one of {', '.join(FORMATS)}.")
@@ -139,6 +141,8 @@ def export_usage(  # noqa: PLR0913 - each is an option of the command
     with _refusals_logged(database, actor, wanted), database.read(seconds=0) as connection:
         allowed, ids = _allowed(connection, wanted, actor)
         names = tuple(values_of(connection, ids)) if labels else ()
+        if format != "daily-csv":
+            require_events(connection, wanted.since, ids)
         done = ExportResult(format, allowed, labels=names)
         if format == "daily-csv":
             days = single_days(connection, allowed, ids, names)

@@ -21,6 +21,7 @@ from lib.access import audit
 from lib.access.audit import Tag
 from lib.access.denied_attempts import denials_logged
 from lib.access.roles import Action, Actor, require
+from lib.clock import Micros
 from lib.db import Database
 from lib.db.tables import projects
 from lib.errors import BadInput, DatabaseConflict, ImportRejected
@@ -32,6 +33,7 @@ from lib.exchange.row_reader import BadRow, RowReader
 from lib.exchange.row_writer import write_rows
 from lib.exchange.staging import StagedRows
 from lib.pricing.prices import PriceBook
+from lib.usage.archived import archived_until
 
 _BATCH = 2_000
 
@@ -40,13 +42,15 @@ _BATCH = 2_000
 class ImportedFile:
     """A file as the audit log names it, and how its rows are stored.
 
-    ``stored`` are the columns that they have; ``former``: rows of before schema 0007 have to be recognised.
+    ``stored`` are the columns that they have; ``former``: rows of before schema 0007 have to be recognised;
+    ``archived``: no row is of before that.
     """
 
     name: str
     sha256: str
     stored: Sequence[str]
     former: bool
+    archived: Micros | None
 
 
 def import_usage(
@@ -79,18 +83,19 @@ def import_usage(
         require(actor, Action.IMPORT_USAGE, None)
     with database.read() as connection:
         now, former = database.now(connection), has_former_ids(connection)
+        archived = archived_until(connection)
         found = connection.execute(select(projects.c.slug, projects.c.id)).all()
     ids = {row.slug: row.id for row in found}
     with StagedRows(former=former) as staged:
         with opened(file) as source:
-            reader = RowReader(source, prices, ids, now, former=former)
+            reader = RowReader(source, prices, ids, now, former=former, earliest=archived)
             result = _read(source, reader, staged, progress)
             result.may_be_former = former
         if result.skipped and not skip_bad:
             raise ImportRejected(_refusal(result), result.bad)
         slugs = {project_id: slug for slug, project_id in ids.items()}
         result.projects = sorted(slugs[project_id] for project_id in staged.project_ids)
-        whole = ImportedFile(name, source.read.sha256, reader.stored, former)
+        whole = ImportedFile(name, source.read.sha256, reader.stored, former, archived)
         _write(database, staged, result, whole, actor)
     return result
 
@@ -155,6 +160,9 @@ def _write(
             result.added = add_imported(
                 connection, write_rows(connection, staged, file.stored, former=file.former)
             )
+            # Here, where archiving and this wait for each other.
+            if archived_until(connection) != file.archived:
+                raise BadInput("Months were archived meanwhile. Nothing was imported; try again.")
             result.already_there = result.rows - result.passed_over - result.skipped - result.added
             now = database.now(connection)
             result.is_new_file = remember(connection, file.sha256, now)

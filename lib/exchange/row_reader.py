@@ -60,6 +60,7 @@ class RowReader:
         ids: the projects by slug.
         now: the time of the import; rows of more than a day later are bad.
         former: each row ends with the id that it got before schema 0007.
+        earliest: the end of archived months; earlier rows are bad, because their sums may be here already.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class RowReader:
         now: Micros,
         *,
         former: bool = False,
+        earliest: Micros | None = None,
     ) -> None:
+        self._earliest = earliest
         self._prices = prices
         self._ids = ids
         self._latest = now + DAY
@@ -144,6 +147,8 @@ class RowReader:
     def _require_time_and_project(self, at: Micros | None, slug: str | None) -> None:
         if at is None:
             raise BadRow("occurred_at is empty")
+        if self._earliest is not None and at < self._earliest:
+            raise BadRow(f"occurred_at lies before {from_micros(self._earliest):%Y-%m-%d}, which is archived")
         if at > self._latest:
             raise BadRow("occurred_at lies more than a day ahead")
         if slug is None:

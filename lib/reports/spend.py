@@ -34,6 +34,7 @@ from lib.reports.models import (
 )
 from lib.reports.queries import UNPRICED, aggregate_segment, combine, sums_of
 from lib.reports.segments import Grain, Segment, plan, plan_days, plan_hours
+from lib.usage.archived import missing_before, require_events
 from lib.usage.expiry import sweep
 from lib.usage.periods import day_of, days_between, hours_between, zone_named
 from lib.usage.rollups import zone_of
@@ -51,6 +52,13 @@ class Reports:
         """The sums of everything that matches."""
         rows = self._sums(wanted, actor, ())
         return Totals(**sums_of(rows[0])) if rows else Totals()
+
+    def calls_missing_before(self, wanted: UsageFilter, *, actor: Actor) -> Micros | None:
+        """Up to when single calls that would match are archived, None where all are here. Sums have all of them."""
+        with self._database.read() as connection:
+            return missing_before(
+                connection, wanted.since, visible_projects(connection, actor, wanted.projects)
+            )
 
     def any_call(self, *, actor: Actor) -> bool:
         """Whether the actor may see any call, of whenever it is."""
@@ -198,7 +206,25 @@ def segments_of(
         rollup_zone: whose days the daily roll-up holds.
         zone: whose days the sums are wanted by; None where they are not wanted by day.
         grain: the largest that may answer.
+
+    Raises:
+        UsageArchived: an edge of the period takes single calls, which are not here any more.
     """
+    found = _segments(connection, wanted, ids, rollup_zone, zone, grain)
+    for segment in found:
+        if segment.grain == "event":
+            require_events(connection, segment.since, ids)
+    return found
+
+
+def _segments(
+    connection: Connection,
+    wanted: UsageFilter,
+    ids: ProjectIds,
+    rollup_zone: ZoneInfo,
+    zone: ZoneInfo | None,
+    grain: Grain,
+) -> list[Segment]:
     if grain == "event":
         return [Segment("event", wanted.since, wanted.until)]
     if grain == "hour":

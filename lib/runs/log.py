@@ -70,6 +70,11 @@ class RunDetail:
     calls: list[EventRow]
     log: list[LogLine]
 
+    @property
+    def archived_calls(self) -> int:
+        """How many of its calls are in the files of an archive only; its sums hold them."""
+        return max(0, self.run.calls - sum(call.status != "running" for call in self.calls))
+
 
 @dataclass(frozen=True)
 class RunFilter:

@@ -26,9 +26,10 @@ from sqlalchemy import (
     select,
 )
 
-from lib.clock import DAY
+from lib.clock import DAY, Micros
 from lib.db.rollup_tables import CACHE_SUMS
 from lib.db.tables import usage_daily_caching, usage_events
+from lib.usage.archived import archived_until
 
 DIMENSIONS = ("source", "provider", "model", "run_kind", "status")
 _READ, _WRITTEN, _WRITTEN_1H = (
@@ -88,22 +89,26 @@ def compared(connection: Connection, project_id: str) -> tuple[Table, dict[Any, 
     """The table, its rows of a project, and what they should be, by moment and dimensions."""
     table = usage_daily_caching
     names = ("day_at", *DIMENSIONS, *CACHE_SUMS)
-    stored = select(*(table.c[name] for name in names)).where(table.c.project_id == project_id)
-    return table, _rows(connection, stored), _rows(connection, _summed(project_id))
+    stored = select(*(table.c[name] for name in names)).where(
+        table.c.project_id == project_id, table.c.day_at >= (since := archived_until(connection) or 0)
+    )
+    return table, _rows(connection, stored), _rows(connection, _summed(project_id, since))
 
 
 def replace(connection: Connection, project_id: str) -> None:
     """Make a project's sums again from its events, while no call adds to them."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("LOCK TABLE usage_daily_caching IN SHARE ROW EXCLUSIVE MODE")
-    connection.execute(delete(usage_daily_caching).where(usage_daily_caching.c.project_id == project_id))
-    summed = _summed(project_id)
+    since = archived_until(connection) or 0  # days of UTC, as archived months are
+    mine = usage_daily_caching.c.project_id == project_id
+    connection.execute(delete(usage_daily_caching).where(mine, usage_daily_caching.c.day_at >= since))
+    summed = _summed(project_id, since)
     rows = summed.with_only_columns(literal(project_id), *summed.selected_columns)
     names = ["project_id", "day_at", *DIMENSIONS, *CACHE_SUMS]
     connection.execute(insert(usage_daily_caching).from_select(names, rows))
 
 
-def _summed(project_id: str) -> Select[Any]:
+def _summed(project_id: str, since: Micros) -> Select[Any]:
     at = usage_events.c.occurred_at
     # Constants are written into the SQL: PostgreSQL takes two parameters for two different expressions.
     day = (at - at % literal_column(str(DAY))).label("day_at")
@@ -111,7 +116,8 @@ def _summed(project_id: str) -> Select[Any]:
     keys = [day, *(kind if name == "run_kind" else usage_events.c[name] for name in DIMENSIONS)]
     sums = [func.sum(value).label(name) for name, value in added_by_event().items()]
     involved: ColumnElement[bool] = literal_column(INVOLVED)
-    return select(*keys, *sums).where(usage_events.c.project_id == project_id, involved).group_by(*keys)
+    mine = (usage_events.c.project_id == project_id, at >= since)
+    return select(*keys, *sums).where(*mine, involved).group_by(*keys)
 
 
 def _rows(connection: Connection, statement: Select[Any]) -> dict[tuple[Any, ...], tuple[int, ...]]:

@@ -36,7 +36,9 @@ from lib.db.tables import (
     usage_hourly,
 )
 from lib.db.upsert import Upsert
+from lib.errors import SettingsError
 from lib.usage import cache_sums, rollup_totals
+from lib.usage.archived import archived_until
 from lib.usage.event_row import EventRow
 from lib.usage.measures import of_event, summed
 from lib.usage.periods import day_of, midnight
@@ -132,13 +134,13 @@ class Difference:
 
 
 def verify(database: Database) -> Iterator[Difference]:
-    """Compare both roll-ups with the events, each project in one view of the data."""
+    """Compare both roll-ups with the events, each project in one view of the data; archived months have sums alone."""
     for project_id, slug in _all_projects(database).items():
         with database.read(seconds=0) as connection:
             zone = zone_of(connection)
-            for table in _MOMENT:
-                stored = _stored(connection, table, project_id)
-                events = _summed(connection, table, project_id, None, None, zone)
+            for table, since in _first_whole(connection, zone).items():
+                stored = _stored(connection, table, project_id, since)
+                events = _summed(connection, table, project_id, since, None, zone)
                 yield from _compare(slug, table, stored, events)
             # Where a roll-up differs, that is said already; its totals have to be its own.
             for totals in rollup_totals.compared(connection, project_id):
@@ -157,13 +159,13 @@ def _compare(
 
 
 def repair(database: Database, progress: Callable[[int, int], None] | None = None) -> None:
-    """Make all roll-ups again from the events. ``progress`` gets (projects done, projects in all)."""
+    """Make the roll-ups again from the events, but those of archived months. ``progress`` gets (projects done, projects in all)."""
     ids = _all_projects(database)
     for done, project_id in enumerate(ids, start=1):
         with database.write(seconds=0) as connection:
             zone = zone_of(connection)
-            for table in _MOMENT:
-                _replace(connection, table, project_id, None, None, zone)
+            for table, since in _first_whole(connection, zone).items():
+                _replace(connection, table, project_id, since, None, zone)
             rollup_totals.replace(connection, project_id)
             cache_sums.replace(connection, project_id)
         if progress:
@@ -173,7 +175,11 @@ def repair(database: Database, progress: Callable[[int, int], None] | None = Non
 def set_zone(database: Database, name: str, progress: Callable[[int, int], None] | None = None) -> bool:
     """Make the daily roll-up again for another reporting zone; False where it is in that zone already.
 
-    One transaction: readers see the old days until all new ones are there.
+    One transaction: readers see the old days until all new ones are there. Days of archived months are put together
+    from hours.
+
+    Raises:
+        SettingsError: such days do not begin with an hour of UTC.
     """
     with database.read() as connection:
         if connection.execute(_ZONE).scalar_one() == name:
@@ -182,12 +188,47 @@ def set_zone(database: Database, name: str, progress: Callable[[int, int], None]
     with database.write(seconds=0) as connection:
         # A call that settles meanwhile waits, sees that the zone has changed, and uses the new one.
         lock(connection)
+        archived = archived_until(connection)
         connection.execute(update(rollup_zone).values(zone=name))
         for done, project_id in enumerate(ids, start=1):
-            _replace(connection, usage_daily, project_id, None, None, ZoneInfo(name))
+            days = _days_of_hours(connection, project_id, archived, ZoneInfo(name)) if archived else {}
+            _replace(connection, usage_daily, project_id, None, None, ZoneInfo(name), before=(archived, days))
             if progress:
                 progress(done, len(ids))
     return True
+
+
+def _first_whole(connection: Connection, zone: ZoneInfo) -> dict[Table, Micros | None]:
+    """From where on each roll-up can be compared with events: days in part archived, too, are sums alone."""
+    archived = archived_until(connection)
+    if archived is None:
+        return dict.fromkeys(_MOMENT)
+    day = day_of(archived, zone)
+    if midnight(day, zone) < archived:
+        day += timedelta(days=1)
+    return {usage_hourly: archived, usage_daily: midnight(day, zone)}
+
+
+def _days_of_hours(
+    connection: Connection, project_id: str, archived: Micros, zone: ZoneInfo
+) -> dict[Key, Sums]:
+    """Sums of days, as far as they were archived, from those of hours. Raises SettingsError."""
+    found: dict[Key, Sums] = {}
+    for (hour, *dimensions), sums in _stored(connection, usage_hourly, project_id, None).items():
+        if hour >= archived:
+            continue
+        start = midnight(day_of(hour, zone), zone)
+        if start % HOUR:
+            raise SettingsError(
+                "QODEX_TIMEZONE",
+                f"cannot become {zone.key} any more: archived months are kept by hours of UTC, with which its days do not begin.",
+            )
+        _add(found, (start, *dimensions), sums)
+    return found
+
+
+def _add(found: dict[Key, Sums], key: Key, sums: Sums) -> None:
+    found[key] = tuple(map(sum, zip(sums, found.get(key, (0,) * len(MEASURES)), strict=True)))
 
 
 def lock(connection: Connection) -> None:
@@ -211,25 +252,38 @@ def _replace(
     since: Micros | None,
     until: Micros | None,
     zone: ZoneInfo,
+    *,
+    before: tuple[Micros | None, Mapping[Key, Sums]] = (None, {}),
 ) -> None:
+    """Make a stretch of a roll-up again. ``before``: up to when sums are given in place of events, and these."""
     lock(connection)
     moment = table.c[_MOMENT[table]]
-    statement = delete(table).where(table.c.project_id == project_id)
-    if since is not None and until is not None:
-        statement = statement.where(moment >= since, moment < until)
+    statement = delete(table).where(table.c.project_id == project_id, *_within(moment, since, until))
     connection.execute(statement)
     names = (_MOMENT[table], *DIMENSIONS, *MEASURES)
+    archived, given = before
+    found = _summed(connection, table, project_id, archived if since is None else since, until, zone)
+    for key, sums in given.items():
+        _add(found, key, sums)
     rows = [
         {"project_id": project_id, **dict(zip(names, (*key, *sums), strict=True))}
-        for key, sums in sorted(_summed(connection, table, project_id, since, until, zone).items())
+        for key, sums in sorted(found.items())
     ]
     for start in range(0, len(rows), _BATCH):
         connection.execute(_SET[table].on(connection), rows[start : start + _BATCH])
 
 
-def _stored(connection: Connection, table: Table, project_id: str) -> dict[Key, Sums]:
+def _within(
+    moment: ColumnElement[int], since: Micros | None, until: Micros | None
+) -> list[ColumnElement[bool]]:
+    edges = (None if since is None else moment >= since, None if until is None else moment < until)
+    return [edge for edge in edges if edge is not None]
+
+
+def _stored(connection: Connection, table: Table, project_id: str, since: Micros | None) -> dict[Key, Sums]:
     columns = [table.c[name] for name in (_MOMENT[table], *DIMENSIONS, *MEASURES)]
-    rows = connection.execute(select(*columns).where(table.c.project_id == project_id))
+    stretch = _within(table.c[_MOMENT[table]], since, None)
+    rows = connection.execute(select(*columns).where(table.c.project_id == project_id, *stretch))
     return {tuple(row[: 1 + len(DIMENSIONS)]): tuple(row[1 + len(DIMENSIONS) :]) for row in rows}
 
 
@@ -246,8 +300,7 @@ def _summed(
     step = HOUR if table is usage_hourly else QUARTER
     bucket = (at - at % literal_column(str(step))).label("bucket")
     statement = select(bucket, *event_dimensions(), *summed()).where(usage_events.c.project_id == project_id)
-    if since is not None and until is not None:
-        statement = statement.where(at >= since, at < until)
+    statement = statement.where(*_within(at, since, until))
     found: dict[Key, Sums] = {}
     moments: dict[Micros, Micros] = {}
     for row in connection.execute(statement.group_by(bucket, *event_dimensions())):
@@ -256,6 +309,5 @@ def _summed(
             whole = table is usage_hourly
             moments[quarter] = quarter if whole else midnight(day_of(quarter, zone), zone)
         key = (moments[quarter], *row[1 : 1 + len(DIMENSIONS)])
-        sums = (int(value) for value in row[1 + len(DIMENSIONS) :])
-        found[key] = tuple(map(sum, zip(sums, found.get(key, (0,) * len(MEASURES)), strict=True)))
+        _add(found, key, tuple(int(value) for value in row[1 + len(DIMENSIONS) :]))
     return found

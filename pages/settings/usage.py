@@ -38,6 +38,7 @@ head.context(f"{summary.which(wanted, projects)} · {chosen.label}{live.note(cho
 sums = loaders.cached(front_door().reports.totals, wanted, actor=viewer.actor)
 everything = loaders.cached(front_door().reports.totals, summary.unfiltered(wanted), actor=viewer.actor)
 st.caption(summary.count_line(sums, everything))
+summary.draw_archived(wanted, viewer.actor)
 if not sums.calls:
     cards.empty()
     live.watch(wanted, chosen)

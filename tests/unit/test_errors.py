@@ -43,6 +43,7 @@ EXAMPLES = [
     errors.KeyLocked("7777", "mk-0123456789ab"),
     errors.KeyLocked("7777", "mk-0123456789ab", tampered=True),
     errors.MasterKeyMissing(_SENTENCE),
+    errors.UsageArchived(_WHEN),
     errors.KeyServiceFailed("mk-0123456789ab", "transit:qodex is sealed."),
     errors.MasterKeyInUse(_SENTENCE),
     errors.CapExceeded(_SENTENCE, window="5h", returns_at=_WHEN),

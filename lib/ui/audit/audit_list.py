@@ -68,6 +68,7 @@ _WORDS = {
     "view:deleted": "View deleted",
     "usage:imported": "Usage imported",
     "usage:exported": "Usage exported",
+    "usage:archived": "Usage archived",
     "master:created": "Master key made",
     "master:promoted": "Master key put first",
     "master:rotated": "Keys re-sealed with a master key",

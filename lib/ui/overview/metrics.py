@@ -40,11 +40,10 @@ def near_caps(found: Sequence[ProjectStatus], chosen: Chosen, actor: Actor) -> N
         return NearCaps(now)
     until = chosen.now - chosen.now % MINUTE  # what ends with each look would never be found in the cache
     series = loaders.count_near_cap_over_time(rooms, NEAR_CAP, chosen.period.since, until, actor)
-    before = loaders.count_near_cap_over_time(rooms, NEAR_CAP, chosen.earlier.until, until, actor, points=2)[
-        0
-    ]
+    before = loaders.count_near_cap_over_time(rooms, NEAR_CAP, chosen.earlier.until, until, actor, points=2)
     settled = sum(map(_is_near_by_settled_calls, rooms.values()))
-    return NearCaps(now, difference(settled, before), [*series[:-1], now])
+    change = difference(settled, before[0]) if len(before) > 1 else None  # its calls may be archived
+    return NearCaps(now, change, [*series[:-1], now])
 
 
 def _is_near_by_settled_calls(room: Headroom) -> bool:

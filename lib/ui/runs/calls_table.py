@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from lib.clock import from_micros
+from lib.formatting import count
 from lib.providers import DEFAULT, title
 from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
@@ -27,10 +28,10 @@ _CALL_WORDS = {
 }
 
 
-def draw_calls(calls: Sequence[EventRow], chosen: Chosen) -> None:
-    """The newest calls, oldest first, and which price table gave their costs."""
+def draw_calls(calls: Sequence[EventRow], chosen: Chosen, *, archived: int = 0) -> None:
+    """The newest calls, oldest first, and which price table gave their costs; how many are archived is said."""
     if not calls:
-        heading("Calls", note="no model calls, $0")
+        heading("Calls", note=f"{count(archived, 'call')}, archived" if archived else "no model calls, $0")
         return
     shown = list(enumerate(calls, 1))[-_CALLS_SHOWN:]
     cut = f"last {len(shown)} of {len(calls)}" if len(shown) < len(calls) else str(len(calls))

@@ -58,7 +58,7 @@ def draw(detail: RunDetail, chosen: Chosen, viewer: Viewer) -> None:
         if failed:
             _draw_failure(run, failed, chosen, viewer.actor)
         _draw_log([line for line in detail.log if line.tag not in said], chosen)
-        draw_calls(detail.calls, chosen)
+        draw_calls(detail.calls, chosen, archived=detail.archived_calls)
 
 
 def _last_failure(calls: Sequence[EventRow]) -> EventRow | None:

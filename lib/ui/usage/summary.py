@@ -9,6 +9,7 @@ import streamlit as st
 
 from lib import providers
 from lib.access.roles import Actor
+from lib.clock import from_micros
 from lib.formatting import count, money, share
 from lib.reports.models import DayRow, Totals, UsageFilter
 from lib.ui.base import address, filters, loaders
@@ -92,6 +93,16 @@ def which(wanted: UsageFilter, projects: Mapping[str, str]) -> str:
     named = ", ".join(escape(projects[slug]) for slug in wanted.projects[:3])
     more = len(wanted.projects) - 3
     return f"{named} and {more} more" if more > 0 else named
+
+
+def draw_archived(wanted: UsageFilter, actor: Actor) -> None:
+    """Say so where single calls of the period are archived: some cards read these, and not the sums."""
+    until = loaders.cached(front_door().reports.calls_missing_before, wanted, actor=actor)
+    if until is not None:
+        st.caption(
+            f"Single calls before {from_micros(until):%-d %b %Y} are archived. Spend, calls and tokens hold them; medians, "
+            "lists of calls, and groups by key or person do not."
+        )
 
 
 def count_line(sums: Totals, everything: Totals) -> str:

@@ -123,6 +123,8 @@ def _cap_use(slug: str, chosen: Chosen, actor: Actor) -> Card:
     caps, since, until = front_door().caps, chosen.period.since, chosen.period.until
     title = "Cap use, % of today's caps"
     five, seven = (caps.consumption(slug, name, since=since, until=until, actor=actor) for name in WINDOWS)
+    if not seven:
+        return Card("caps", title, escape(slug), None, "Not kept: the calls of this period are archived.")
     if not any(point.nano for point in seven):
         return Card("caps", title, escape(slug), None, "Nothing counted against the caps in this period.")
     windows = caps.headroom(slug, actor=actor).windows
