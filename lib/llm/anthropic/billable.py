@@ -151,6 +151,10 @@ _RULES: tuple[tuple[Reason, Callable[[Fields], bool]], ...] = (
     ),
     (Reason("its speed is not text"), lambda f: not isinstance(f.get("speed"), str | None)),
     (
+        Reason("it asks for another speed than the standard one", answer_tells_cost=True),
+        lambda f: f.get("speed") not in _STANDARD_SPEEDS,
+    ),
+    (
         Reason("it asks for a region, and what that costs is in no table"),
         lambda f: f.get("inference_geo") not in _GLOBAL,
     ),

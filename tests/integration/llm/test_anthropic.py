@@ -389,7 +389,11 @@ REFUSED: dict[str, tuple[type[Exception], Callable[[Any], Any]]] = {
         ),
     ),
     "a container": (NotMetered, lambda c: ask(c, container="c_1")),
-    "fast without a price": (NotMetered, lambda c: ask(c, speed="fast")),
+    "fast": (NotMetered, lambda c: ask(c, speed="fast")),
+    "fast, of a model with a price of it": (
+        NotMetered,
+        lambda c: ask(c, model="claude-opus-5", speed="fast"),
+    ),
     "inference in the US": (NotMetered, lambda c: ask(c, inference_geo="us")),
     "a beta": (NotMetered, lambda c: ask(c, extra_headers={"anthropic-beta": "context-1m-2025-08-07"})),
     "a beta endpoint": (

@@ -108,7 +108,9 @@ def test_a_body_that_readers_read_differently_has_neither_ceiling_nor_told_cost(
 
 
 def test_fast_is_asked_for_as_a_tier() -> None:
-    assert (profile(speed="fast").service_tier, profile(speed="fast").cost_unbounded) == ("fast", None)
+    fast = profile(speed="fast")
+    assert (fast.service_tier, fast.answer_tells_cost) == ("fast", True)
+    assert "another speed" in str(fast.cost_unbounded), "On the platform key it does not run."
     assert profile(service_tier="auto").service_tier is None
 
 
