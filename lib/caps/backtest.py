@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.caps.spend_model import HOURS_A_DAY, PACE_HOURS, Floats, History, quantiles
+from lib.caps.spend_forecast import LEVELS, pinball, quantiles
+from lib.caps.spend_model import HOURS_A_DAY, PACE_HOURS, Floats, History
 from lib.caps.time_to_cap import AHEAD_HOURS, SOON_HOURS, SURE, spend_paths, time_to_cap
 
-LEVELS: Floats = np.array([0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95])
 INTERVALS = {50: (2, 4), 80: (1, 5), 90: (0, 6)}
 """Percent of the outcomes that an interval is to hold, and which of ``LEVELS`` are its ends."""
 
@@ -48,12 +48,6 @@ class Alarms:
         return self.false / self.weeks if self.weeks else 0.0
 
 
-def pinball(outcome: float, forecast: Floats, levels: Floats = LEVELS) -> float:
-    """Return the mean pinball (quantile) loss of a forecast (Koenker and Bassett 1978); 0 is perfect."""
-    error = outcome - forecast
-    return float(np.maximum(levels * error, (levels - 1) * error).mean())
-
-
 def score(hours: Floats, horizon: int, *, weekday: int = 0) -> Score | None:
     """Score forecasts of the next ``horizon`` hours, made every five hours; None where there are too few hours.
 
@@ -67,9 +61,9 @@ def score(hours: Floats, horizon: int, *, weekday: int = 0) -> Score | None:
         forecast, outcome = quantiles(history, horizon, LEVELS), float(ahead[:horizon].sum())
         if forecast is None:
             continue
-        pace = np.full(len(LEVELS), history.pace * horizon / PACE_HOURS)
+        pace = np.full(len(LEVELS), history.hours[-PACE_HOURS:].mean() * horizon)
         yesterday = np.full(len(LEVELS), _yesterday(history, horizon))
-        losses.append([pinball(outcome, each) for each in (forecast, pace, yesterday)])
+        losses.append(pinball(outcome, np.stack((forecast, pace, yesterday))))
         for percent, (low, high) in INTERVALS.items():
             inside[percent] += bool(forecast[low] <= outcome <= forecast[high])
     if not losses:
@@ -100,7 +94,8 @@ def _is_alarm(history: History, cap: float, length: int) -> bool:
 def _origins(hours: Floats, horizon: int, weekday: int) -> Iterator[tuple[History, Floats]]:
     """What is known at each origin, and what came after it."""
     for origin in range(WARM_UP_HOURS, len(hours) - horizon + 1, _EVERY_HOURS):
-        yield History(hours[:origin], (weekday + origin // HOURS_A_DAY) % 7), hours[origin:]
+        known, day = hours[:origin], weekday + origin // HOURS_A_DAY
+        yield History(known, day % 7, hour=origin % HOURS_A_DAY), hours[origin:]
 
 
 def _yesterday(history: History, horizon: int) -> float:

@@ -11,7 +11,8 @@ from sqlalchemy import BigInteger, Connection, bindparam, case, delete, func, li
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.caps.hourly import DAYS_BACK, HourlySpend, hourly_spend, is_live
-from lib.caps.spend_model import Floats, quantiles
+from lib.caps.spend_forecast import quantiles
+from lib.caps.spend_model import Floats
 from lib.clock import DAY, HOUR, Micros
 from lib.db import Database
 from lib.db.tables import SOURCES, forecasts, projects, usage_hourly

@@ -55,7 +55,7 @@ class HourlySpend:
     def history(self, zone: ZoneInfo) -> History:
         """For the models, whose days are those of the zone."""
         first = from_micros(self.until).astimezone(zone)
-        return History(self.hours, first.weekday(), day_lags(first, len(self.hours)))
+        return History(self.hours, first.weekday(), day_lags(first, len(self.hours)), first.hour)
 
 
 def day_lags(moment: datetime, most: int) -> tuple[int, ...]:

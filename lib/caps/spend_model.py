@@ -1,22 +1,24 @@
-"""What the coming hours will cost, as quantiles, from the hours before. Pure.
+"""What the coming hours cost, by two simple models, from the hours before. Pure.
 
-Two simple models look at the same past and are averaged, quantile by quantile: each errs where the other is
-good. The pace model scales the spend of the last six hours by how such a pace went on in the past; it is wide.
-The profile model takes the same hours of earlier days, scaled by how busy the last six hours were; it is sharp,
-and too sure of itself while there are few days. ``make bench ARGS=forecasting`` scores the mean of both.
+Each errs where the other is good. The pace model scales the recent pace by how such a pace went on in the past; it
+follows a change at once, and is wide. The profile model takes the same hours of earlier days, scaled by how busy the
+last hours were; it is sharp, and too sure of itself while there are few days. ``lib.caps.spend_forecast`` weighs them.
+
+Both answer for several origins at once, the present or hours of the past, each from what was known by then.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 HOURS_A_DAY = 24
 PACE_HOURS = 6
@@ -25,8 +27,10 @@ FEWEST_HOURS = 3 * HOURS_A_DAY
 
 _DAYS_FOR_WEEKDAYS = 28
 _FEWEST_LIKE_DAYS = 3
+_SATURDAY = 5
 _SHIFTS = np.array([-1, 0, 1])
 _CALMEST, _BUSIEST = 0.2, 5.0
+_MEDIAN: Floats = np.array([0.5])
 _ROUNDING = 1e-12
 
 
@@ -39,11 +43,13 @@ class History:
         weekday: of the hour that comes next, Monday 0.
         lags: how many hours ago the same hour of the clock was, one, two, three … days ago; 24, 48, 72 …
             unless the clock was changed in between.
+        hour: of the clock, that of the hour that comes next.
     """
 
     hours: Floats
     weekday: int = 0
     lags: Sequence[int] = ()
+    hour: int = 0
     _sums: Floats = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -59,82 +65,112 @@ class History:
         return self._sums[hours:] - self._sums[:-hours] if hours <= self.length else np.zeros(0)
 
     @property
-    def pace(self) -> float:
-        """Spend of the last six hours."""
-        return float(self._sums[-1] - self._sums[-1 - PACE_HOURS])
-
-    @property
     def rounding(self) -> float:
         """What the difference of two sums may be of hours in which nothing was spent."""
         return float(self._sums[-1]) * _ROUNDING
 
-    def days_back(self) -> Places:
-        """Where the same hour of the clock was on each earlier day: its place in ``hours``, the nearest first."""
-        lags = np.array(self.lags or range(HOURS_A_DAY, self.length + 1, HOURS_A_DAY), dtype=np.int64)
-        places: Places = self.length - lags
-        return places[places >= 0]
+    @cached_property
+    def now(self) -> Origins:
+        """The present as the one origin of forecasts."""
+        return Origins(self, np.array([self.length]))
+
+    @cached_property
+    def paces(self) -> tuple[Floats, Mask]:
+        """The spend of an hour at each hour from the second day on, and which are idle; the pace of those is 1."""
+        last_hours = self.windows(PACE_HOURS)[HOURS_A_DAY - PACE_HOURS :]
+        idle = last_hours <= self.rounding
+        pace = (last_hours / PACE_HOURS + self.windows(HOURS_A_DAY) / HOURS_A_DAY) / 2
+        return np.where(idle, 1.0, pace), idle
 
 
-def quantiles(history: History, horizon: int, levels: Floats) -> Floats | None:
-    """Return quantiles of the spend of the next ``horizon`` hours; None where there is too little history.
+@dataclass(frozen=True)
+class Origins:
+    """Hours from which forecasts are made, each from what was known by then; the rows of all that is found for them.
 
     Args:
-        history: what is known.
-        horizon: hours ahead, at least one.
-        levels: which quantiles, each from 0 to 1, ascending.
+        history: what is known today.
+        at: how much of it was known, in hours; each a day at least.
     """
-    if history.length < max(FEWEST_HOURS, PACE_HOURS + horizon):
-        return None
-    by_pace = _by_pace(history, horizon, levels)
-    by_profile = _by_profile(history, horizon, levels)
-    return by_pace if by_profile is None else (by_pace + by_profile) / 2
+
+    history: History
+    at: Places
+
+    @cached_property
+    def days_back(self) -> Places:
+        """Where the same hour of the clock was on the days before (columns), the nearest first; below 0: nowhere."""
+        length = self.history.length
+        lags = np.array([0, *(self.history.lags or range(HOURS_A_DAY, length + 1, HOURS_A_DAY))])
+        ages = np.concatenate((lags, np.full(len(lags), 2 * length + HOURS_A_DAY)))
+        first = np.searchsorted(lags, length - self.at, side="right")[:, None] - 1
+        days = first + np.arange(1, len(lags))
+        places: Places = self.at[:, None] - (ages[days] - ages[first])
+        return places
+
+    @cached_property
+    def like_days(self) -> list[Mask]:
+        """Which of the days before are like this one, the least like first: all, working days or weekends, this weekday."""
+        known = self.days_back >= 0
+        many = known.sum(axis=1, keepdims=True) >= _DAYS_FOR_WEEKDAYS
+        midnights = -((self.history.hour - (self.history.length - self.at)) // HOURS_A_DAY)
+        today = ((self.history.weekday - midnights) % 7)[:, None]
+        weekdays = (today - np.arange(1, known.shape[1] + 1)) % 7
+        return [known, many & ((weekdays >= _SATURDAY) == (today >= _SATURDAY)), many & (weekdays == today)]
+
+    @cached_property
+    def busyness(self) -> Floats:
+        """How busy the last hours were, of what they are at this time of other days; damped."""
+        spent = self.history.windows(PACE_HOURS)
+        starts = self.days_back - PACE_HOURS
+        known = starts >= 0
+        usual = _quantiles(spent[np.where(known, starts, 0)], known, _MEDIAN)[:, 0]
+        ones = np.ones(len(usual))
+        share = np.divide(spent[self.at - PACE_HOURS], usual, out=ones, where=usual > 0)
+        return np.clip(np.sqrt(share), _CALMEST, _BUSIEST)
 
 
-def _by_pace(history: History, horizon: int, levels: Floats) -> Floats:
-    after = history.windows(horizon)[PACE_HOURS:]
-    paces = history.windows(PACE_HOURS)[: len(after)]
-    idle = paces <= history.rounding
-    if history.pace <= history.rounding:
-        return _quantiles(after[idle], levels) if idle.any() else np.zeros(len(levels))
-    if idle.all():
-        return np.full(len(levels), history.pace * horizon / PACE_HOURS)
-    return history.pace * _quantiles(after[~idle] / paces[~idle], levels)
+def by_pace(origins: Origins, horizon: int, levels: Floats) -> Floats:
+    """Return quantiles (columns) of the spend of the next ``horizon`` hours, from the pace.
+
+    That is the mean of the paces of six hours and of a day; hours before which six were idle are compared with such
+    only. Each origin needs a day and the horizon before it.
+    """
+    after = origins.history.windows(horizon)[HOURS_A_DAY:]
+    paces, idle = origins.history.paces
+    now = origins.at[:, None] - HOURS_A_DAY
+    alike = (idle[: len(after)] == idle[now]) & (np.arange(len(after)) <= now - horizon)
+    found = _quantiles(after / paces[: len(after)], alike, levels)
+    without_like = np.where(idle[now], 0.0, horizon)
+    return paces[now] * np.where(np.isnan(found), without_like, found)
 
 
-def _by_profile(history: History, horizon: int, levels: Floats) -> Floats | None:
-    places = _like_days(history, horizon)
-    starts = (places[:, None] + _SHIFTS).ravel()
-    spent = history.windows(horizon)
-    starts = starts[(starts >= 0) & (starts < len(spent))]
-    if not len(starts):
-        return None
-    return _busyness(history) * _quantiles(spent[starts], levels)
+def by_profile(origins: Origins, horizon: int, levels: Floats) -> Floats:
+    """Return such quantiles from the same hours of earlier days, an hour more or less; NaN where there are none."""
+    starts = (origins.days_back[:, :, None] + _SHIFTS).reshape(len(origins.at), -1)
+    kept = np.repeat(_chosen_days(origins, horizon), len(_SHIFTS), axis=1) & (starts >= 0)
+    spent = origins.history.windows(horizon)[np.where(kept, starts, 0)]
+    return origins.busyness[:, None] * _quantiles(spent, kept, levels)
 
 
-def _like_days(history: History, horizon: int) -> Places:
-    """Earlier days whose hours are all over: of this weekday, else working days or weekends, else all."""
-    places = history.days_back()
-    over = places + horizon < history.length
-    if len(places) < _DAYS_FOR_WEEKDAYS:
-        return places[over]
-    weekdays = (history.weekday - np.arange(1, len(places) + 1)) % 7
-    same, rest = weekdays == history.weekday, (weekdays >= 5) == (history.weekday >= 5)  # noqa: PLR2004 - Saturday
-    chosen = next((days for days in (same & over, rest & over) if days.sum() >= _FEWEST_LIKE_DAYS), over)
-    found: Places = places[chosen]
+def _chosen_days(origins: Origins, horizon: int) -> Mask:
+    """The most like days of which there are enough whose hours are all over."""
+    over = origins.days_back + horizon < origins.at[:, None]
+    chosen, *better = (days & over for days in origins.like_days)
+    for days in better:
+        enough = days.sum(axis=1, keepdims=True) >= _FEWEST_LIKE_DAYS
+        chosen = np.where(enough, days, chosen)
+    return chosen
+
+
+def _quantiles(values: Floats, kept: Mask, levels: Floats) -> Floats:
+    """For each row the quantiles of the values that are kept, as ``numpy.quantile`` (linear); NaN where there are none."""
+    ascending = np.where(kept, values, np.inf)
+    ascending.sort(axis=1)
+    count = kept.sum(axis=1, keepdims=True)
+    ascending[count[:, 0] == 0] = np.nan
+    last = np.maximum(0, count - 1)
+    at = last * levels
+    below = at.astype(np.int64)
+    rows = np.arange(len(kept))[:, None]
+    low, high = ascending[rows, below], ascending[rows, np.minimum(below + 1, last)]
+    found: Floats = low + (high - low) * (at - below)
     return found
-
-
-def _quantiles(values: Floats, levels: Floats) -> Floats:
-    """As ``numpy.quantile`` (linear), in a fifth of its time."""
-    ascending = np.sort(values)
-    return np.interp(levels * (len(ascending) - 1), np.arange(len(ascending)), ascending)
-
-
-def _busyness(history: History) -> float:
-    """How busy the last hours were, of what they are at this time of other days; damped."""
-    places = history.days_back()
-    places = places[places >= PACE_HOURS]
-    if not len(places):
-        return 1.0
-    usual = float(np.median(history.windows(PACE_HOURS)[places - PACE_HOURS]))
-    return min(_BUSIEST, max(_CALMEST, math.sqrt(history.pace / usual))) if usual > 0 else 1.0

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from lib.caps.spend_model import Floats, History, quantiles
+from lib.caps.spend_forecast import Calibration, calibrate, has_enough, quantiles
+from lib.caps.spend_model import Floats, History
 
 AHEAD_HOURS = (*range(1, 13), *range(14, 25, 2), 30, 36, 42, 48)
 """The hours ahead that are looked at."""
+
+_LEARNED = (1, 5, 24)
+"""The hours ahead for which models are weighed and spread; what lies between is between."""
 
 _LEVELS: Floats = np.arange(1, 100) / 100
 SOON_HOURS = 5
@@ -49,11 +53,17 @@ def spend_paths(history: History) -> Floats | None:
     A path keeps its level: one that spends much in the first hour goes on so. What is left out, that a busy hour may
     be followed by a calm one, would make the range of hours narrower than it is.
     """
-    found = [quantiles(history, hours, _LEVELS) for hours in AHEAD_HOURS]
-    columns = [column for column in found if column is not None]
-    if len(columns) < len(AHEAD_HOURS):
+    if not has_enough(history, AHEAD_HOURS[-1]):
         return None
-    return np.maximum.accumulate(np.column_stack(columns), axis=1)
+    found = (quantiles(history, hours, _LEVELS, how) for hours, how in _calibrations(history))
+    return np.maximum.accumulate(np.column_stack([each for each in found if each is not None]), axis=1)
+
+
+def _calibrations(history: History) -> Iterator[tuple[int, Calibration]]:
+    """For each of ``AHEAD_HOURS``: learned at three of them, and in between on the scale of their logarithms."""
+    learned = np.array([calibrate(history, hours) for hours in _LEARNED])
+    weights, spreads = (np.interp(np.log(AHEAD_HOURS), np.log(_LEARNED), each) for each in learned.T)
+    return zip(AHEAD_HOURS, map(Calibration, weights, spreads), strict=True)
 
 
 def time_to_cap(paths: Floats, free_now: float, room: Sequence[float], length_hours: int) -> TimeToCap:
@@ -87,7 +97,9 @@ def new_spend_range(paths: Floats, length_hours: int) -> Floats:
 def _held(spent: Floats, hours: Floats, length: int) -> Floats:
     """What of the new spend is in the window at each hour: what was spent a window's length ago has left it."""
     asked = np.maximum(0.0, hours - length)
-    gone: Floats = np.vstack([np.interp(asked, hours, path) for path in spent])
+    after = np.maximum(1, np.searchsorted(hours, asked))
+    share = (asked - hours[after - 1]) / (hours[after] - hours[after - 1])
+    gone: Floats = spent[:, after - 1] + share * (spent[:, after] - spent[:, after - 1])
     return spent - gone
 
 

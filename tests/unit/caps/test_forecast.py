@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -10,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.caps import backtest, month_end
-from lib.caps.spend_model import FEWEST_HOURS, Floats, History, quantiles
+from lib.caps.hourly import day_lags
+from lib.caps.spend_forecast import LEVELS, calibrate, pinball, quantiles
+from lib.caps.spend_model import FEWEST_HOURS, Floats, History, Origins, by_pace, by_profile
 from lib.caps.time_to_cap import AHEAD_HOURS, spend_paths, time_to_cap
 
-LEVELS: Floats = np.array([0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95])
 WEEKS = 24 * 7
 
 amounts = st.one_of(st.just(0.0), st.floats(0.0, 1e12, allow_nan=False))
@@ -64,6 +68,80 @@ def test_what_comes_later_changes_no_forecast_of_a_back_test():
             assert known is not None
             assert again is not None
             assert np.array_equal(known, again)
+
+
+@pytest.mark.parametrize("model", [by_pace, by_profile])
+@pytest.mark.parametrize("days", [9, 40])
+def test_a_model_tells_of_the_past_what_it_told_then(model: Callable[..., Floats], days: int):
+    hours = working_days(days)
+    at = np.arange(len(hours) - 60, len(hours), 7)
+    today = Origins(History(hours, weekday=days % 7), at)
+    for horizon in (1, 5, 24):
+        then = [History(hours[:each], each // 24 % 7, hour=each % 24) for each in at]
+        told = np.concatenate([model(each.now, horizon, LEVELS) for each in then])
+        assert model(today, horizon, LEVELS) == pytest.approx(told)
+
+
+@pytest.mark.parametrize("after", [(10, 28), (4, 2)])
+def test_the_days_before_an_origin_of_the_past_are_those_of_its_clock(after: tuple[int, int]):
+    """Clocks went back on 25 October and forward on 29 March."""
+    now = datetime(2026, *after, 9, tzinfo=ZoneInfo("Europe/Berlin"))
+    lags = day_lags(now, 24 * 9)
+    history = History(np.ones(24 * 9), lags=lags)
+    for days, lag in enumerate(lags[:4], start=1):
+        then = day_lags(now - timedelta(days=days), 24 * 9 - lag)
+        found = Origins(history, np.array([history.length - lag])).days_back[0]
+        assert tuple(history.length - lag - found[found >= 0]) == then
+
+
+# --- learned from the past -------------------------------------------------------------------------
+
+
+def walk(days: int, seed: int) -> Floats:
+    """Spend that drifts without any habit of the day."""
+    chance = np.random.default_rng(seed)
+    return np.exp(np.cumsum(chance.normal(0, 0.12, days * 24))) * chance.gamma(4.0, 0.25, days * 24)
+
+
+def growth(days: int, seed: int) -> Floats:
+    return working_days(days, seed) * 1.05 ** np.arange(days).repeat(24)
+
+
+def noise(days: int, seed: int) -> Floats:
+    return np.random.default_rng(seed).gamma(0.5, 2.0, days * 24)
+
+
+@pytest.mark.parametrize("kind", [walk, growth, noise, working_days])
+@pytest.mark.parametrize("horizon", [1, 5, 24])
+def test_a_range_holds_four_of_five_outcomes_and_no_forecast_is_worse_than_the_pace(
+    kind: Callable[[int, int], Floats], horizon: int
+):
+    scores = [backtest.score(kind(28, seed), horizon) for seed in (3, 4, 5, 6)]
+    found = [each for each in scores if each is not None]
+    assert len(found) == 4
+    assert all(each.to_pace is not None and each.to_pace < 0.85 for each in found)
+    assert 73 <= np.mean([each.held[80] for each in found]) <= 87
+
+
+def test_the_model_that_was_better_weighs_more():
+    drifting = calibrate(History(walk(14, 1)), 5)
+    every_day_the_same = calibrate(History(np.tile(np.arange(24.0), 14)), 5)
+    assert drifting.weight > 0.7
+    assert every_day_the_same.weight < 0.1
+
+
+def test_a_range_is_wider_after_surprises_and_narrower_after_calm():
+    by_chance = np.random.default_rng(1).choice([0.1, 5.0], 20).repeat(6)
+    surprising = np.concatenate((working_days(16), working_days(5) * by_chance))
+    calm = np.concatenate((noise(16, 1), np.ones(24 * 5)))
+    assert calibrate(History(surprising), 5).spread > 1.2
+    assert calibrate(History(calm), 5).spread < 0.6
+
+
+def test_with_three_days_there_is_nothing_to_learn_from_and_a_range_is_wide():
+    found = calibrate(History(working_days(3)), 24)
+    assert found.weight == 0.5
+    assert found.spread > 2
 
 
 def test_steady_spend_is_forecast_as_it_is():
@@ -188,7 +266,7 @@ def test_on_a_working_week_it_beats_the_pace_and_holds_what_it_promises(horizon:
 
 
 def test_a_perfect_forecast_has_no_loss():
-    assert backtest.pinball(5.0, np.full(len(LEVELS), 5.0)) == 0.0
+    assert pinball(5.0, np.full(len(LEVELS), 5.0)) == 0.0
 
 
 def test_too_short_a_history_is_no_score():
