@@ -74,7 +74,18 @@ _ANTHROPIC_SINCE = {
     date(2026, 6, 9): "claude-fable-5",
     date(2026, 7, 24): "claude-opus-5",
 }
-_SINCE = {"openai": _OPENAI_SINCE, "anthropic": _ANTHROPIC_SINCE}
+_GOOGLE_SINCE = {
+    date(2025, 6, 22): "gemini-1.0-pro-vision-001 gemini-pro",
+    date(2025, 7, 5): "gemini-flash-1.5 gemini-flash-1.5-8b gemini-pro-1.5",
+    date(2025, 11, 7): "gemini-2.5-flash gemini-2.5-flash-lite gemini-2.5-pro gemini-embedding-001",
+    date(2025, 11, 18): "gemini-3-pro-preview",
+    date(2025, 12, 31): "gemini-3-flash-preview",
+    date(2026, 2, 25): "gemini-3.1-pro-preview",
+    date(2026, 5, 13): "gemini-3.1-flash-lite",
+    date(2026, 5, 19): "gemini-3.5-flash",
+    date(2026, 7, 22): "gemini-3.5-flash-lite",
+}
+_SINCE = {"openai": _OPENAI_SINCE, "anthropic": _ANTHROPIC_SINCE, "google": _GOOGLE_SINCE}
 SAME_SINCE = {
     provider: {model: since for since, models in told.items() for model in models.split()}
     for provider, told in _SINCE.items()

@@ -288,3 +288,69 @@ def test_a_claude_has_a_price_from_the_day_on_which_the_table_is_known_to_have_h
     assert BOOK.cost(model, PLAIN, at=first, provider="anthropic").nano > 0
     with pytest.raises(PriceUnknown):
         BOOK.cost(model, PLAIN, at=first - timedelta(seconds=1), provider="anthropic")
+
+
+# --- Google ----------------------------------------------------------------------------------------
+
+TEXT = Terms(text_only=True)
+GEMINI = {
+    "caches, thoughts and tools": ("gemini-3.5-flash", Tokens(109, 40, 12, 7), STANDARD, "0.0002175"),
+    "text where sound has a price of its own": (
+        "gemini-2.5-flash",
+        Tokens(1_000, 0, 100, 0),
+        TEXT,
+        "0.00055",
+    ),
+    "short": ("gemini-2.5-pro", Tokens(200_000, 100_000, 1_000, 0), STANDARD, "0.1475"),
+    "long": ("gemini-2.5-pro", Tokens(200_001, 100_000, 1_000, 0), STANDARD, "0.2900025"),
+    "batch": ("gemini-3.5-flash-lite", Tokens(10_000, 0, 1_000, 0), Terms("batch"), "0.00275"),
+    "an embedding": ("gemini-embedding-001", Tokens(10_000, 0, 0, 0), STANDARD, "0.0015"),
+}
+
+
+@pytest.mark.parametrize("case", GEMINI)
+def test_worked_cases_of_google(case):
+    model, tokens, terms, usd = GEMINI[case]
+    cost = BOOK.cost(model, tokens, at=AT, provider="google", terms=terms)
+    assert Decimal(cost.nano).scaleb(-9) == Decimal(usd)
+
+
+@pytest.mark.parametrize(
+    ("model", "terms"),
+    [
+        ("gemini-2.5-flash", STANDARD),
+        ("gemini-3.5-flash", Terms("flex")),
+        ("gemini-3.5-flash", Terms("priority")),
+        ("gemini-3.5-flash", Terms("batch")),
+        ("gemini-3.5-flash", Terms(region="eu")),
+        ("gemini-2.5-flash-image", TEXT),
+        ("gemini-3.8-flash-tts", TEXT),
+        ("gemini-3.8-live", TEXT),
+        ("gemini-99-flash", STANDARD),
+        ("gpt-5", STANDARD),
+    ],
+)
+def test_what_no_table_states_of_google_is_unknown(model, terms):
+    with pytest.raises(PriceUnknown):
+        BOOK.cost(model, PLAIN, at=AT, provider="google", terms=terms)
+
+
+def test_a_price_that_changes_on_a_day_is_that_of_the_call():
+    before, after = (
+        BOOK.cost("gemini-4-argon", PLAIN, at=day, provider="google").nano
+        for day in (datetime(2026, 11, 30, 23, 59, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
+    )
+    assert after == 2 * before
+
+
+@pytest.mark.parametrize(
+    ("model", "first"),
+    [
+        ("gemini-2.5-pro", datetime(2025, 11, 7, tzinfo=UTC)),
+        ("gemini-3.5-flash", datetime(2026, 5, 19, tzinfo=UTC)),
+    ],
+)
+def test_a_gemini_has_a_price_from_the_day_on_which_the_table_is_known_to_have_had_it(model, first):
+    assert BOOK.cost(model, PLAIN, at=first, provider="google").nano > 0
+    with pytest.raises(PriceUnknown):
+        BOOK.cost(model, PLAIN, at=first - timedelta(seconds=1), provider="google")
