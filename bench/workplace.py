@@ -24,6 +24,7 @@ from lib.vault.states import Verdict
 from tests.services import running_postgres
 
 KEY = "sk-bench-good-key-0001"
+CLAUDE_KEY, GEMINI_KEY = "sk-ant-bench-good-key-0001", "AQ.Ab-bench-good-key-0001"
 ACTOR = local_administrator(Origin.WORKER, "bench")
 
 
@@ -45,7 +46,8 @@ def database_urls() -> Iterator[dict[str, str]]:
 def upstream() -> Iterator[str]:
     """The scripted provider in a process of its own, so that it does not share our interpreter."""
     port = free_port()
-    command = [sys.executable, "-m", "tests.upstream", "--port", str(port), "--key", KEY]
+    command = [sys.executable, "-m", "tests.upstream", "--port", str(port)]
+    command += [word for key in (KEY, CLAUDE_KEY, GEMINI_KEY) for word in ("--key", key)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         base_url = f"http://127.0.0.1:{port}/v1"
         _wait_for(base_url)
@@ -68,18 +70,23 @@ def _wait_for(base_url: str) -> None:
 
 @contextmanager
 def platform(url: str, base_url: str = "https://api.openai.com/v1") -> Iterator[Platform]:
-    """A front door with the project ``bench`` and its key in use."""
+    """A front door with the project ``bench`` and its key of each provider in use."""
+    root = base_url.removesuffix("/v1")
     settings = Settings(
         database_url=url,
         openai_base_url=base_url,
+        anthropic_base_url=root,
+        google_base_url=root,
         master_keys=Secret(base64.b64encode(os.urandom(32)).decode()),
         openai_api_key=Secret(KEY),
     )
     opened = Platform(settings, actor=ACTOR)
     opened.projects.add("bench", actor=ACTOR)
-    KeyStore(opened.database, opened.keyring, {}).save(
-        "bench", Secret(KEY), actor=ACTOR, expected_version=0, verdict=Verdict()
-    )
+    store = KeyStore(opened.database, opened.keyring, {})
+    for provider, key in {"openai": KEY, "anthropic": CLAUDE_KEY, "google": GEMINI_KEY}.items():
+        store.save(
+            "bench", Secret(key), actor=ACTOR, expected_version=0, verdict=Verdict(), provider=provider
+        )
     try:
         yield opened
     finally:
