@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from lib.db.tables import open_calls, usage_events
+from lib.ledger.one_trip import OneTrip
 
 if TYPE_CHECKING:
     from lib.platform import Platform, Run
@@ -26,6 +27,12 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "embeddings": lambda c: c.embeddings.create(model="text-embedding-3-small", input="Hi"),
 }
 STREAMS = ("chat stream", "responses stream")
+
+
+def by_statements(patch: pytest.MonkeyPatch) -> None:
+    """On PostgreSQL too, open and settle each call by statements, as what is out of the ordinary is."""
+    for name in ("open", "settle"):
+        patch.setattr(OneTrip, name, lambda *_, **__: None)
 
 
 def ask(client: Any, **more: Any) -> Any:

@@ -147,6 +147,15 @@ def _call_and_die(shop: Shop, run: StartedRun, ceiling: int, cost: int, fate: in
         return ready(*arguments)
 
     raw_execute._ready = dying  # the statements that go past SQLAlchemy's events
+    trip = shop.database.call_function
+
+    def dying_trip(*arguments: Any, **more: Any) -> Any:
+        die()
+        found = trip(*arguments, **more)
+        die()
+        return found
+
+    shop.database.call_function = dying_trip  # type: ignore[method-assign]
     for moment in ("before_cursor_execute", "commit"):
         event.listen(shop.database.engine, moment, die)
     try:

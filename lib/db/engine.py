@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sqlite3
@@ -17,7 +18,7 @@ from sqlalchemy import Connection, Engine, Row, Select, select, text
 
 from lib.clock import Micros, to_micros
 from lib.db.blocks.fork_guard import ForkGuard
-from lib.db.blocks.lease import Block, Kind, Parts, look
+from lib.db.blocks.lease import Block, Kind, Parts, call_function, look
 from lib.db.blocks.limits import Limits
 from lib.db.blocks.pool import Driver, Pool
 from lib.db.blocks.sqlite import SQLite
@@ -128,6 +129,27 @@ class Database:
         rows = look(self._parts, query, parameters)
         return rows[0] if rows else None
 
+    def call_function(
+        self, name: str, asked: Mapping[str, object], *, durable: bool = True, seconds: float | None = None
+    ) -> Any | None:
+        """One short transaction, in one round trip: a function that migrations have made, from JSON to JSON.
+
+        Args:
+            name: of the function.
+            asked: its argument. It gets the time as ``now`` where a clock replaces the database's.
+            durable: as for ``write``.
+            seconds: as for ``write``.
+
+        Returns:
+            What it returns; None where it changed nothing and leaves the work to statements, as on SQLite always.
+
+        Raises:
+            DatabaseUnavailable, DatabaseConflict: as for ``write``.
+        """
+        told = asked if self._clock is None else {**asked, "now": self._clock()}
+        kind = Kind(write=True, bare=True, durable=durable and self._durable, seconds=seconds)
+        return None if self.is_sqlite else call_function(self._parts, kind, name, json.dumps(told))
+
     @cached_property
     def deployment_id(self) -> str:
         """Id of this deployment, which sealed rows are bound to. The first migration made it; it never changes.
@@ -148,6 +170,10 @@ class Database:
                 cause="clock",
             )
         return now
+
+    def given_time(self) -> Micros | None:
+        """The time of the clock that replaces the engines' own; None where there is none."""
+        return None if self._clock is None else self._clock()
 
     def _read_clock(self, connection: Connection) -> Micros:
         if self._clock:

@@ -31,6 +31,7 @@ from lib.errors import (
 from lib.ledger import ceilings, key_health, run_limits
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.key_selector import RUN, KeySelector, Payer
+from lib.ledger.one_trip import OneTrip, OpenedInVain
 from lib.ledger.opened import OpenCall
 from lib.ledger.settled_event import settled_event
 from lib.ledger.settlement_queue import SETTLE_SECONDS, SettlementQueue
@@ -97,6 +98,7 @@ class Ledger:
         self._database = database
         self._selector = KeySelector(keys, worker)
         self._prices = prices
+        self._one_trip = OneTrip(database, keys, prices)
         self.queue = SettlementQueue()
         self._settle_seconds = min(SETTLE_SECONDS, database.limits.seconds)
 
@@ -139,8 +141,23 @@ class Ledger:
             raise
 
     def _open(self, started: StartedRun, profile: RequestProfile, opening: _Opening) -> OpenCall:
+        in_vain = False
+        try:
+            if opening.instead_of is None:
+                found = self._one_trip.open(started, profile, event_id=opening.event_id, lease=opening.lease)
+                if found is not None:
+                    return found
+        except OpenedInVain:
+            in_vain = True
+        return self._open_by_statements(started, profile, opening, in_vain=in_vain)
+
+    def _open_by_statements(
+        self, started: StartedRun, profile: RequestProfile, opening: _Opening, *, in_vain: bool
+    ) -> OpenCall:
         for expired in (False, True):
             with self._database.write(durable=False) as connection:
+                if in_vain:
+                    _take_back(connection, started.run_id, opening.event_id)
                 now = self._database.now(connection)
                 asked = {
                     "project": started.project_id,
@@ -196,17 +213,15 @@ class Ledger:
             why: why nothing was sent, for the run's log (once a run).
         """
         with self._database.write(seconds=self._settle_seconds) as connection:
-            which = {"run": run_id, "event": event_id}
-            opened = next(iter(raw_execute(connection, _TAKE_OF_RUN, which)), None)
-            if opened is None:
-                return
-            if opened.ceiling_nano is not None:
-                connection.execute(_FREE, {"project": opened.project_id, "nano": opened.ceiling_nano})
-            if why is not None:
+            opened = _take_back(connection, run_id, event_id)
+            if opened is not None and why is not None:
                 run_limits.note_unsent(connection, opened, self._database.now(connection), why)
 
     def _settle(self, call: OpenCall, outcome: AttemptResult) -> EventRow | None:
         """What was written; None where it had been settled already."""
+        found = self._one_trip.settle(call, outcome, seconds=self._settle_seconds)
+        if found is not None:
+            return found
         with self._database.write(seconds=self._settle_seconds) as connection:
             opened = take_open_call(connection, call.project_id, call.id)
             if opened is None and event_is_there(connection, call.project_id, call.id):
@@ -308,6 +323,7 @@ class Ledger:
         self, connection: Connection, run: AnyRow, profile: RequestProfile, now: Micros
     ) -> tuple[int, int | None]:
         at = cap_snapshot_to_write(connection, run.project_id, now, lock=True)
+        self._one_trip.note_plan(run.project_id, at.caps.default_output_limit, now)
         ceiling, limit = ceilings.ceiling(
             profile, at.caps.default_output_limit, self._prices, at=from_micros(now)
         )
@@ -321,6 +337,16 @@ class Ledger:
         caps = {f"cap_{name}": cap for name, cap in at.caps.nano.items()}
         raw_execute(connection, _RESERVE_NOW, {**reserved, **caps})
         return ceiling, limit
+
+
+def _take_back(connection: Connection, run_id: str, event_id: str) -> AnyRow | None:
+    """Take an open call and its reservation back; None where it is not open."""
+    opened: AnyRow | None = next(
+        iter(raw_execute(connection, _TAKE_OF_RUN, {"run": run_id, "event": event_id})), None
+    )
+    if opened is not None and opened.ceiling_nano is not None:
+        connection.execute(_FREE, {"project": opened.project_id, "nano": opened.ceiling_nano})
+    return opened
 
 
 def _open_row(call: OpenCall) -> dict[str, Any]:

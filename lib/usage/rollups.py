@@ -70,12 +70,13 @@ def _adding(table: Table) -> Upsert:
 _ADD_HOUR, _ADD_DAY = _adding(usage_hourly), _adding(usage_daily)
 # What is summed from the events includes a live call whose row came meanwhile, so it replaces.
 _SET = {table: Upsert(table, MEASURES, "set") for table in _MOMENT}
-_ZONE = select(rollup_zone.c.zone)
+ZONE = select(rollup_zone.c.zone)
+"""The name of the zone whose days the daily roll-up holds."""
 
 
 def zone_of(connection: Connection) -> ZoneInfo:
     """The zone whose days the daily roll-up holds."""
-    return ZoneInfo(connection.execute(_ZONE).scalar_one())
+    return ZoneInfo(connection.execute(ZONE).scalar_one())
 
 
 def day_start(connection: Connection, at: Micros) -> Micros:
@@ -182,7 +183,7 @@ def set_zone(database: Database, name: str, progress: Callable[[int, int], None]
         SettingsError: such days do not begin with an hour of UTC.
     """
     with database.read() as connection:
-        if connection.execute(_ZONE).scalar_one() == name:
+        if connection.execute(ZONE).scalar_one() == name:
             return False
     ids = _all_projects(database)
     with database.write(seconds=0) as connection:

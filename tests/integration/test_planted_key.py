@@ -28,6 +28,7 @@ from lib.exchange.export import export_usage
 from lib.reports.models import UsageFilter
 from lib.secret import Secret
 from lib.vault.rate_limit import PER_PERSON
+from tests.calls import by_statements
 from tests.receivers import receiving
 from tests.upstream import CLAUDE_KEY, GEMINI_KEY, GOOD_KEY
 from tests.upstream_behaviours import BEHAVIOURS
@@ -270,12 +271,15 @@ def test_our_own_bug_in_the_middle_of_a_call_shows_nothing(planted, upstream, ca
         raise ZeroDivisionError("our own bug")
 
     problems = []
-    for place in ("lib.ledger.ledger._open_row", "lib.ledger.ledger.write_event"):
+    by_trip = ("lib.ledger.one_trip.OpenCall", "lib.ledger.one_trip.of_event")
+    for place in ("lib.ledger.ledger._open_row", "lib.ledger.ledger.write_event", *by_trip):
         with monkeypatch.context() as patch:
             patch.setattr(place, bug)
+            if place not in by_trip:
+                by_statements(patch)
             problems.append(_call(planted, upstream, "echo_good"))
     nothing_leaked(planted, caplog)
-    assert [leaked(f"{problem!s}{problem!r}") for problem in problems] == [set(), set()]
+    assert [leaked(f"{problem!s}{problem!r}") for problem in problems] == [set()] * 4
     assert problems[0] is not None
     problems.clear()
     gc.collect()

@@ -146,6 +146,7 @@ _UNREACHABLE = _Cause(
     "unreachable",
     f"The database did not answer. {_UNCHANGED}; check DATABASE_URL and that the server runs.",
 )
+_NUL = re.compile(r"\bNUL\b")  # in psycopg's own words; a server's may show a statement with NULL in it
 _PASSWORDS = re.compile(r"(://[^:/@\s]*:)[^@\s]*@|(password=)\S+")
 
 
@@ -159,7 +160,7 @@ def translate(problem: BaseException) -> BaseException | None:
     None for whatever is none: our own errors, and exceptions from outside.
     """
     origin = _origin(problem)
-    if isinstance(origin, UnicodeEncodeError) or (is_driver_error(origin) and "NUL" in str(origin)):
+    if isinstance(origin, UnicodeEncodeError) or (is_driver_error(origin) and _NUL.search(str(origin))):
         return BadInput("A text holds a character that the database cannot keep. Type it again.")
     if not is_driver_error(origin):
         return None if origin is problem else origin  # without the SQL that SQLAlchemy wraps around it

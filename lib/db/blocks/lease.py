@@ -101,6 +101,14 @@ class Lease:
         dialect = self._parts.side.engine.dialect
         return self._on_live_connection(lambda driver: run_on_driver(driver, dialect, query, parameters))
 
+    def call_function(self, name: str, asked: str) -> Any:
+        """Begin without a transaction, and call a function in one of its own."""
+        kind, side = self._kind, self._parts.side
+        self._take()
+        return self._on_live_connection(
+            lambda driver: side.call_function(driver, name, asked, durable=kind.durable, seconds=kind.seconds)
+        )
+
     def end(self, error: BaseException | None) -> None:
         """End the transaction, as the end of its block says, and give all back.
 
@@ -235,11 +243,19 @@ def _leave(reference: weakref.ref[Lease], _kind: object, error: BaseException | 
 
 def look(parts: Parts, query: Select[Any], parameters: Mapping[str, object]) -> list[Any]:
     """Run one SELECT outside any transaction."""
-    lease = Lease(parts, _BARE)
+    return _at_once(Lease(parts, _BARE), lambda lease: lease.look(query, parameters))
+
+
+def call_function(parts: Parts, kind: Kind, name: str, asked: str) -> Any:
+    """Call a function of the database in a transaction of its own (lib.db.blocks.postgresql)."""
+    return _at_once(Lease(parts, kind), lambda lease: lease.call_function(name, asked))
+
+
+def _at_once(lease: Lease, act: Callable[[Lease], T]) -> T:
     try:
-        rows = lease.look(query, parameters)
+        found = act(lease)
         lease.end(None)
-        return rows
+        return found
     except Exception as problem:
         lease.release()
         instead = translate(problem)

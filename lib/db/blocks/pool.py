@@ -39,6 +39,11 @@ class Driver(Protocol):
     def end_read(self, driver: Any) -> None:
         """End a transaction that was to read only; nothing that it wrote stays."""
 
+    def call_function(
+        self, driver: Any, name: str, asked: str, *, durable: bool, seconds: float | None
+    ) -> Any:
+        """Call a function of the database in a transaction of its own; None where it leaves that to statements."""
+
     def close(self, driver: Any) -> None:
         """Close it, whatever state it is in."""
 

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import Escaping, TransactionStatus
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
@@ -30,6 +30,13 @@ _ROWS = 20
 _CANCEL_SECONDS = 1.0
 _PREPARE_AFTER = 5
 """Uses after which a statement is prepared on the server."""
+_ALONE = "BEGIN; SET LOCAL statement_timeout = {milliseconds}; SET LOCAL synchronous_commit = off"
+_ANSWER = 3
+"""The place of a function's answer behind these."""
+_FLUSH = "; SELECT pg_logical_emit_message(true, 'qodex', '')"
+"""A commit that waits for the disk, and holds nothing: any change at all makes one, and this is the smallest."""
+_BY_STATEMENTS = {"QX001", "22P05", "42883"}
+"""Of a function that leaves it to statements, or cannot read its argument; and where there is no such function."""
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -88,6 +95,40 @@ class PostgreSQL:
     def end_read(self, driver: Any) -> None:
         """End a transaction that the server lets only read. Rolled back, psycopg would forget what it has prepared."""
         self.commit(driver)
+
+    def call_function(
+        self, driver: Any, name: str, asked: str, *, durable: bool, seconds: float | None
+    ) -> Any:
+        """Call a function with one JSON document, in a transaction of its own: all of it in one round trip.
+
+        Its locks are held until it has committed, and not while the log is flushed to the disk: that is waited for
+        behind the commit, together with all others who wait (one flush covers what was committed before it).
+
+        Args:
+            driver: the connection.
+            name: of the function, which takes and returns ``jsonb``.
+            asked: its argument.
+            durable: whether to return only when what it wrote survives a power cut.
+            seconds: as for ``begin``.
+
+        Returns:
+            What it returns; None also where it undid what it had begun, or where there is no such function.
+        """
+        limit = self._limits.seconds if seconds is None else seconds
+        driver.seconds = _patience(limit)
+        document = Escaping(driver.pgconn).escape_literal(asked.encode()).decode()
+        begin, call = _ALONE.format(milliseconds=int(1000 * limit)), f"SELECT {name}({document})"
+        try:
+            cursor = driver.execute(f"{begin}; {call}; COMMIT{_FLUSH if durable else ''}", prepare=False)
+        except psycopg.Error as problem:
+            if driver.pgconn.transaction_status == TransactionStatus.INERROR:
+                driver.rollback()
+            if problem.sqlstate not in _BY_STATEMENTS:
+                raise
+            return None
+        finally:
+            driver.seconds = _patience(self._limits.seconds)
+        return cursor.set_result(_ANSWER).fetchone()[0]
 
     def close(self, driver: Any) -> None:
         """Whatever state it is in: the server undoes what has not committed."""

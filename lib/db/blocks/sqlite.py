@@ -69,6 +69,11 @@ class SQLite:
         """End a transaction that was to read only; nothing that it wrote stays."""
         driver.rollback()
 
+    def call_function(
+        self, driver: Any, name: str, asked: str, *, durable: bool, seconds: float | None
+    ) -> Any:
+        """It has no functions, and no round trips that they would save."""
+
     def close(self, driver: Any) -> None:
         """Whatever state it is in. Statements that are still held somewhere would keep its locks: so first undo."""
         try:

@@ -13,12 +13,13 @@ from sqlalchemy import func, select
 import lib.ledger.ledger
 from lib.db.tables import accounts, open_calls, runs
 from lib.errors import DatabaseUnavailable
+from lib.ledger.one_trip import OneTrip
 from lib.llm.attempt import Attempt
 from lib.llm.lease import Lease
 from lib.platform import Platform
 from lib.secret import Secret
 from lib.settings import Settings
-from tests.calls import CALLS, ask, rows
+from tests.calls import CALLS, ask, by_statements, rows
 from tests.postgres_crash import MortalServer, mortal_postgres, new_database
 from tests.upstream import GOOD_KEY, PLATFORM_KEY, ScriptedUpstream
 
@@ -97,10 +98,15 @@ STAGES: dict[str, Callable[[pytest.MonkeyPatch, Platform, Crash], None]] = {
     "it is open and nothing sent": lambda patch, _, crash: before(patch, Attempt, "request", crash),
     "the answer begins": lambda patch, _, crash: before(patch, Attempt, "accept", crash),
     "the answer has ended": lambda patch, shop, crash: before(patch, shop.ledger, "settle", crash),
-    "it is being settled": lambda patch, _, crash: after(patch, lib.ledger.ledger, "write_event", crash),
+    "it is being settled": lambda patch, _, crash: (
+        by_statements(patch),
+        after(patch, lib.ledger.ledger, "write_event", crash),
+    ),
+    "its settlement is sent": lambda patch, _, crash: after(patch, OneTrip, "told", crash),
+    "its settlement has committed": lambda patch, _, crash: after(patch, OneTrip, "settle", crash),
 }
-# The files of a SQLite database cannot be exchanged under an open transaction.
-_NOT_ON_SQLITE = {"it is being settled"}
+# The files of a SQLite database cannot be exchanged under an open transaction, and there are no functions in it.
+_NOT_ON_SQLITE = {"it is being settled", "its settlement is sent", "its settlement has committed"}
 
 
 @pytest.mark.parametrize("payer", ["platform", "byok"])
@@ -155,6 +161,7 @@ def test_an_opening_that_the_crash_cut_off_sends_nothing(shop, upstream, crash, 
     if database_kind == "sqlite":
         pytest.skip("the files of a SQLite database cannot be exchanged under an open transaction")
     with shop.run("shop") as run:
+        by_statements(monkeypatch)
         before(monkeypatch, lib.ledger.ledger, "_open_row", crash)
         with pytest.raises(DatabaseUnavailable):
             ask(run.openai)
