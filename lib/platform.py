@@ -246,8 +246,8 @@ class Platform:
         self.ledger.queue.close()
         self.database.close()
 
-    def _end_of(self, run_id: str) -> RunEnd:
-        return RunEnd(self.ledger.queue, self._runs, self._heartbeat, run_id)
+    def _end_of(self, started: StartedRun) -> RunEnd:
+        return RunEnd(self.ledger.queue, self._runs, self._heartbeat, started)
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,7 @@ class Run(Clients):
     def __init__(self, platform: Platform, started: StartedRun) -> None:
         self.id = self.run_id = started.run_id
         self.project, self.kind, self.token_budget = started.project, started.kind, started.token_budget
-        self._end = platform._end_of(self.id)  # noqa: SLF001 - one front door in two classes
+        self._end = platform._end_of(started)  # noqa: SLF001 - one front door in two classes
         super().__init__(platform.ledger, platform.settings, started, self._end.guard())
 
     @property

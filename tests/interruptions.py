@@ -242,7 +242,7 @@ class Scene:
         queue = self.platform.ledger.queue
         assert wait_until(self._is_let_go_of, 120), "something is guarded still"
         assert queue.flush(120, patiently=True)
-        assert self.platform._heartbeat._alive == {self._later.id}
+        assert {run.run_id for run in self.platform._heartbeat._alive} == {self._later.id}
         with self.platform.database.read() as connection:
             assert connection.execute(select(func.count()).select_from(open_calls)).scalar_one() == 0
             assert connection.execute(select(func.sum(accounts.c.reserved_nano))).scalar_one() == 0

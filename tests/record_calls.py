@@ -21,6 +21,7 @@ from lib.db.migrate import HEAD
 from lib.platform import Platform
 from lib.secret import Secret
 from lib.settings import Settings
+from tests.calls import by_statements
 from tests.old_calls import GIVEN
 from tests.services import running_postgres
 from tests.upstream import PLATFORM_KEY, ScriptedUpstream
@@ -52,6 +53,9 @@ class Recorder:
             return execute(cursor, query, params, **more)
 
         with pytest.MonkeyPatch.context() as patch:
+            by_statements(
+                patch
+            )  # a call in one trip is the functions' business, which have a name for each meaning
             patch.setattr(psycopg.Cursor, "execute", recorded)
             patch.setattr(platform.ledger, "open", self._in("opening", platform.ledger.open))
             patch.setattr(platform.ledger, "settle", self._in("settling", platform.ledger.settle))

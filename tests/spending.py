@@ -119,7 +119,7 @@ class Shop:
 
     def release(self, call: OpenCall) -> None:
         """The request never left."""
-        self.ledger.release(call.run_id, call.id)
+        self.ledger.release(call.project_id, call.id)
 
     def spend(self, run: StartedRun, cost: int, *, ceiling: int | None = None) -> OpenCall:
         """One whole call."""

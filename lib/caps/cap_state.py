@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select
 
 from lib.caps.windows import WINDOWS
 from lib.clock import Micros
@@ -51,14 +52,17 @@ class CapState:
         return self.counted - self.counted_before[window]
 
 
-_counted_events = (usage_events.c.project_id == accounts.c.project_id) & usage_events.c.sequence.is_not(None)
+_OF_ACCOUNT: ColumnElement[str] = accounts.c.project_id
 
 
-def total_at(cutoff: ColumnElement[int], column: ColumnElement[int]) -> ColumnElement[int]:
+def total_at(
+    cutoff: ColumnElement[int], column: ColumnElement[int], project: ColumnElement[str] = _OF_ACCOUNT
+) -> ColumnElement[int]:
     """The running total of all calls that settled at or before the cutoff: exactly then a call has left."""
     newest = (
         select(column)
-        .where(_counted_events, usage_events.c.occurred_at <= cutoff)
+        .where(usage_events.c.project_id == project, usage_events.c.sequence.is_not(None))
+        .where(usage_events.c.occurred_at <= cutoff)
         .order_by(usage_events.c.occurred_at.desc(), usage_events.c.sequence.desc())
         .limit(1)
         .scalar_subquery()
@@ -66,32 +70,38 @@ def total_at(cutoff: ColumnElement[int], column: ColumnElement[int]) -> ColumnEl
     return func.coalesce(newest, 0)
 
 
-_SNAPSHOTS = (
-    select(
-        projects.c.slug,
-        plans.c.name,
-        plans.c.cap_5h_nano,
-        plans.c.cap_7d_nano,
-        plans.c.default_output_limit,
-        cap_overrides.c.cap_5h_nano.label("override_5h"),
-        cap_overrides.c.cap_7d_nano.label("override_7d"),
-        cap_overrides.c.ends_at,
-        accounts,
-        *(
-            total_at(bindparam(f"cutoff_{name}"), column).label(f"{label}_before_{name}")
-            for name in WINDOWS
-            for label, column in (
-                ("counted", usage_events.c.counted_after_nano),
-                ("unknown", usage_events.c.unknown_after_nano),
-            )
-        ),
+def _snapshots(project: ColumnElement[str]) -> Select[Any]:
+    return (
+        select(
+            projects.c.slug,
+            plans.c.name,
+            plans.c.cap_5h_nano,
+            plans.c.cap_7d_nano,
+            plans.c.default_output_limit,
+            cap_overrides.c.cap_5h_nano.label("override_5h"),
+            cap_overrides.c.cap_7d_nano.label("override_7d"),
+            cap_overrides.c.ends_at,
+            accounts,
+            *(
+                total_at(bindparam(f"cutoff_{name}"), column, project).label(f"{label}_before_{name}")
+                for name in WINDOWS
+                for label, column in (
+                    ("counted", usage_events.c.counted_after_nano),
+                    ("unknown", usage_events.c.unknown_after_nano),
+                )
+            ),
+        )
+        .select_from(accounts)
+        .join(projects, projects.c.id == project)
+        .join(plans, plans.c.name == projects.c.plan)
+        .outerjoin(cap_overrides, cap_overrides.c.project_id == project)
     )
-    .select_from(accounts)
-    .join(projects, projects.c.id == accounts.c.project_id)
-    .join(plans, plans.c.name == projects.c.plan)
-    .outerjoin(cap_overrides, cap_overrides.c.project_id == projects.c.id)
-)
-_SNAPSHOT = _SNAPSHOTS.where(accounts.c.project_id == bindparam("project_id"))
+
+
+_SNAPSHOTS = _snapshots(_OF_ACCOUNT)
+# Each part names the project by itself: an engine that is distributed by it locks no row in a statement else.
+_PROJECT = bindparam("project_id", type_=accounts.c.project_id.type)
+_SNAPSHOT = _snapshots(_PROJECT).where(accounts.c.project_id == _PROJECT)
 _SNAPSHOT_LOCKED = _SNAPSHOT.with_for_update(of=accounts)
 
 

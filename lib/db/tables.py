@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    FetchedValue,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 
@@ -217,7 +219,7 @@ provider_keys = Table(
     Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
     Column("provider", String(20), primary_key=True),
     Column("version", Integer, primary_key=True),
-    Column("secret_id", String(36), nullable=False, unique=True),
+    Column("secret_id", String(36), nullable=False),
     Column("last4", String(4), nullable=False),
     Column("scheme", String(20), nullable=False),
     Column("master_key_id", String(40), nullable=False),
@@ -253,6 +255,7 @@ provider_keys = Table(
     ),
     CheckConstraint(one_of("failure", "rejected", "out_of_money"), name="failure"),
     CheckConstraint("(failing_since IS NULL) = (failure IS NULL)", name="failing"),
+    UniqueConstraint("project_id", "secret_id", name="uq_provider_keys_secret_id"),
 )
 Index(
     "uq_provider_keys_in_use",
@@ -307,7 +310,7 @@ runs = Table(
     CheckConstraint("token_budget > 0", name="token_budget"),
     CheckConstraint(one_of("stopped_by", "cap", "budget"), name="stopped_by"),
 )
-Index("uq_runs_run_id", runs.c.run_id, unique=True, postgresql_ops={"run_id": "varchar_pattern_ops"})
+Index("ix_runs_run_id", runs.c.run_id, postgresql_ops={"run_id": "varchar_pattern_ops"})
 Index("ix_runs_started", runs.c.project_id, runs.c.started_at)
 Index(
     "ix_runs_open",
@@ -319,9 +322,10 @@ Index(
 run_log = Table(
     "run_log",
     metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
-    Column("project_id", String(36), nullable=False),
-    Column("run_id", String(40), nullable=False),
+    # On SQLite the number alone is the key: only such a column counts up there.
+    Column("project_id", String(36), primary_key=True),
+    Column("run_id", String(40), primary_key=True),
+    Column("id", _Serial, FetchedValue(), primary_key=True, autoincrement=False),
     Column("at", BigInteger, nullable=False),
     Column("tag", String(40), nullable=False),
     Column("message", String(600), nullable=False),

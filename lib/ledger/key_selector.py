@@ -28,6 +28,8 @@ from lib.vault.keys import KeyStore
 from lib.vault.opening import SEALED_KEY
 from lib.vault.seals import SEAL
 
+# Each part names the project by itself, see lib.caps.cap_state.
+_PROJECT_ID = bindparam("project", type_=runs.c.project_id.type)
 # One row: the run, its project, the project's key of a provider, and whether calls of dead workers wait to be settled.
 RUN = (
     select(
@@ -45,18 +47,18 @@ RUN = (
         *SEALED_KEY,
         provider_keys.c.locked_since,
         exists()
-        .where(open_calls.c.project_id == runs.c.project_id, open_calls.c.lease_until < bindparam("now"))
+        .where(open_calls.c.project_id == _PROJECT_ID, open_calls.c.lease_until < bindparam("now"))
         .label("late_calls"),
     )
     .select_from(runs)
-    .join(projects, projects.c.id == runs.c.project_id)
+    .join(projects, projects.c.id == _PROJECT_ID)
     .outerjoin(
         provider_keys,
-        (provider_keys.c.project_id == runs.c.project_id)
+        (provider_keys.c.project_id == _PROJECT_ID)
         & (provider_keys.c.provider == bindparam("provider"))
         & provider_keys.c.ended_at.is_(None),
     )
-    .where(runs.c.project_id == bindparam("project"), runs.c.run_id == bindparam("run_id"))
+    .where(runs.c.project_id == _PROJECT_ID, runs.c.run_id == bindparam("run_id"))
 )
 _ELSEWHERE = select(runs.c.project_id).where(runs.c.run_id == bindparam("run_id"))
 _LOCK_ACCOUNT = (

@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, case, insert, or_, update
 
 from lib.access.audit import Subject
 from lib.access.roles import Actor
@@ -50,15 +50,6 @@ _RENEW = (
     update(open_calls)
     .where(open_calls.c.project_id == bindparam("project"), open_calls.c.event_id == bindparam("event"))
     .values(lease_until=bindparam("until"))
-)
-_TAKE_OF_RUN = (
-    delete(open_calls)
-    .where(
-        open_calls.c.event_id == bindparam("event"),
-        open_calls.c.project_id
-        == select(runs.c.project_id).where(runs.c.run_id == bindparam("run")).scalar_subquery(),
-    )
-    .returning(*open_calls.c)
 )
 _ACCOUNT = update(accounts).where(accounts.c.project_id == bindparam("project"))
 _RESERVE = _ACCOUNT.values(
@@ -157,7 +148,7 @@ class Ledger:
         for expired in (False, True):
             with self._database.write(durable=False) as connection:
                 if in_vain:
-                    _take_back(connection, started.run_id, opening.event_id)
+                    _take_back(connection, started.project_id, opening.event_id)
                 now = self._database.now(connection)
                 asked = {
                     "project": started.project_id,
@@ -204,16 +195,16 @@ class Ledger:
         if row is not None:
             note_settled(row)
 
-    def release(self, run_id: str, event_id: str, *, why: str | None = None) -> None:
+    def release(self, project_id: str, event_id: str, *, why: str | None = None) -> None:
         """Take back an opening: nothing was sent, so there is no usage row and nothing stays reserved.
 
         Args:
-            run_id: the run that it was opened for.
+            project_id: whose it is.
             event_id: what it was (or was to be) opened as; where it is not open, nothing changes.
             why: why nothing was sent, for the run's log (once a run).
         """
         with self._database.write(seconds=self._settle_seconds) as connection:
-            opened = _take_back(connection, run_id, event_id)
+            opened = _take_back(connection, project_id, event_id)
             if opened is not None and why is not None:
                 run_limits.note_unsent(connection, opened, self._database.now(connection), why)
 
@@ -339,11 +330,9 @@ class Ledger:
         return ceiling, limit
 
 
-def _take_back(connection: Connection, run_id: str, event_id: str) -> AnyRow | None:
+def _take_back(connection: Connection, project_id: str, event_id: str) -> AnyRow | None:
     """Take an open call and its reservation back; None where it is not open."""
-    opened: AnyRow | None = next(
-        iter(raw_execute(connection, _TAKE_OF_RUN, {"run": run_id, "event": event_id})), None
-    )
+    opened = take_open_call(connection, project_id, event_id)
     if opened is not None and opened.ceiling_nano is not None:
         connection.execute(_FREE, {"project": opened.project_id, "nano": opened.ceiling_nano})
     return opened

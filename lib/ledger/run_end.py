@@ -9,7 +9,7 @@ from functools import partial
 from lib.errors import RunUnknown
 from lib.ledger.settlement_queue import Hold, SettlementQueue
 from lib.runs.heartbeat import Heartbeat
-from lib.runs.lifecycle import RunStore, require_ending
+from lib.runs.lifecycle import RunStore, StartedRun, require_ending
 
 _log = logging.getLogger(__name__)
 
@@ -22,19 +22,19 @@ class RunEnd:
         is_entered: whether its ``with`` block has begun: an exception may leave it at any place then.
     """
 
-    def __init__(self, queue: SettlementQueue, runs: RunStore, heartbeat: Heartbeat, run_id: str) -> None:
+    def __init__(self, queue: SettlementQueue, runs: RunStore, heartbeat: Heartbeat, run: StartedRun) -> None:
         self.status = "running"
         self.is_entered = False
         self._queue, self._runs, self._heartbeat = queue, runs, heartbeat
-        self._run_id = run_id
-        self._key = f"run {run_id}"
+        self._run = run
+        self._key = f"run {run.run_id}"
         self._is_left = False
         self._process = os.getpid()
 
     def guard(self) -> Hold:
         """Keep the run alive, and have it end as soon as nobody has the hold any more."""
         hold = self._queue.guard(self._key, self)
-        self._heartbeat.add(self._run_id)
+        self._heartbeat.add(self._run)
         return hold
 
     def end(self, status: str) -> str:
@@ -58,14 +58,14 @@ class RunEnd:
         if self.is_entered:
             self._queue.enqueue(self._key, partial(self._write, "error"))
         else:
-            self._queue.later(partial(self._heartbeat.drop, self._run_id))
+            self._queue.later(partial(self._heartbeat.drop, self._run))
         self._queue.unguard(self._key)
         self._is_left = True
 
     def _write(self, status: str) -> None:
         try:
-            self.status = self._runs.finish(self._run_id, status)
+            self.status = self._runs.finish(self._run, status)
         except RunUnknown:
-            _log.warning("Run %s is not there any more, so its end was not written.", self._run_id)
+            _log.warning("Run %s is not there any more, so its end was not written.", self._run.run_id)
         # Only now: a run without a sign of life is taken for lost.
-        self._heartbeat.drop(self._run_id)
+        self._heartbeat.drop(self._run)

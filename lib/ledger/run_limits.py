@@ -19,7 +19,7 @@ _BUDGET_WARNING = 80  # percent
 _UNSENT = "call:not_sent"
 
 
-def this_run(run: AnyRow) -> ColumnElement[bool]:
+def this_run(run: AnyRow | OpenCall) -> ColumnElement[bool]:
     """The run's own row."""
     return and_(runs.c.project_id == run.project_id, runs.c.run_id == run.run_id)
 
@@ -50,7 +50,7 @@ def warn_of_budget(connection: Connection, call: OpenCall, run: AnyRow, now: Mic
     if run.token_budget is None or run.budget_warned_at is not None:
         return
     if 100 * run.tokens >= _BUDGET_WARNING * run.token_budget:
-        connection.execute(update(runs).where(runs.c.run_id == call.run_id).values(budget_warned_at=now))
+        connection.execute(update(runs).where(this_run(call)).values(budget_warned_at=now))
         message = (
             f"The run has used {run.tokens:,} of its {run.token_budget:,}-token budget. It stops at 100 %."
         )

@@ -85,12 +85,12 @@ class Reservation:
 
     def release(self, why: str | None = None) -> None:
         """Nothing was sent: give the reservation back, or owe that."""
-        self._end(self.queue.write, partial(self._ledger.release, self._run.run_id, self.id, why=why))
+        self._end(self.queue.write, partial(self._ledger.release, self._run.project_id, self.id, why=why))
 
     def leave(self, result: AttemptResult | None) -> None:
         """Owe its end: what is known of it, or None where nothing was sent. Waits for nothing, for finalizers."""
         result = self.result or result
-        release = partial(self._ledger.release, self._run.run_id, self.id)
+        release = partial(self._ledger.release, self._run.project_id, self.id)
         self._end(self.queue.enqueue, release if result is None else self._settlement(result))
 
     def _settlement(self, result: AttemptResult) -> Callable[[], None]:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 
-from lib.runs.lifecycle import HEARTBEAT_SECONDS, RunStore
+from lib.runs.lifecycle import HEARTBEAT_SECONDS, RunStore, StartedRun
 
 log = logging.getLogger(__name__)
 
@@ -22,20 +22,20 @@ class Heartbeat:
     def __init__(self, runs: RunStore, interval: float = HEARTBEAT_SECONDS) -> None:
         self._runs = runs
         self._interval = interval
-        self._alive: set[str] = set()
+        self._alive: set[StartedRun] = set()
         self._thread: threading.Thread | None = None
         os.register_at_fork(after_in_child=self._start_anew)  # threads do not cross a fork
 
-    def add(self, run_id: str) -> None:
+    def add(self, run: StartedRun) -> None:
         """Keep this run alive until ``drop``."""
-        self._alive.add(run_id)
+        self._alive.add(run)
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._beat, daemon=True, name="qodex-heartbeat")
             self._thread.start()
 
-    def drop(self, run_id: str) -> None:
+    def drop(self, run: StartedRun) -> None:
         """Stop the heartbeat of a run that has ended."""
-        self._alive.discard(run_id)
+        self._alive.discard(run)
 
     def _start_anew(self) -> None:
         self._alive, self._thread = set(), None
@@ -43,7 +43,7 @@ class Heartbeat:
     def _beat(self) -> None:
         while True:
             time.sleep(self._interval)
-            alive = sorted(self._alive.copy())
+            alive = list(self._alive.copy())
             if alive:
                 self._keep_alive(alive)
                 continue
@@ -52,8 +52,8 @@ class Heartbeat:
                 return  # a run that is added from here on starts another thread
             self._thread = threading.current_thread()
 
-    def _keep_alive(self, run_ids: list[str]) -> None:
+    def _keep_alive(self, alive: list[StartedRun]) -> None:
         try:
-            self._runs.keep_alive(run_ids)
+            self._runs.keep_alive(alive)
         except Exception as problem:  # noqa: BLE001 - whatever it was, the next one may be written
             log.warning("A sign of life could not be written: %s", problem)

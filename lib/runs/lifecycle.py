@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 
 from lib.access.audit import Subject
 from lib.access.denied_attempts import denials_logged
@@ -74,7 +74,7 @@ class RunStore:
         with self._database.write() as connection:
             now = self._database.now(connection)
             refusal = _refusal(connection, project.id, now, cap_snapshot_to_write)
-            run_id = f"r-{secrets.token_hex(5)}"
+            run_id = f"r-{secrets.token_hex(8)}"
             waits = refusal is not None and kind in WAITS and refusal.returns_at is not None
             status = "running" if refusal is None else "waiting" if waits else "refused"
             row = {
@@ -125,9 +125,7 @@ class RunStore:
             raise ProjectArchived(found.slug)
         expire_calls(self._database, project_id)
         with self._database.write() as connection:
-            row = _find_run(connection, run_id, lock=True)
-            if row.project_id != project_id:
-                raise RunUnknown
+            row = _find_run(connection, run_id, project_id, lock=True)
             if row.status != "waiting":
                 raise RunEnded(f"Run {run_id} does not wait: it is {row.status}.")
             now = self._database.now(connection)
@@ -169,38 +167,37 @@ class RunStore:
                 .with_for_update(skip_locked=True, key_share=True, of=runs)
             )
             rows = connection.execute(statement).all()
-            claimed = [row.run_id for row in rows]
-            connection.execute(
-                update(runs).where(runs.c.run_id.in_(claimed)).values(claimed_until=now + _CLAIM)
-            )
+            for row in rows:
+                connection.execute(update(runs).where(_one(row)).values(claimed_until=now + _CLAIM))
         return [StartedRun(row.run_id, row.slug, row.project_id, row.kind, row.token_budget) for row in rows]
 
-    def finish(self, run_id: str, status: str) -> str:
+    def finish(self, run: StartedRun, status: str) -> str:
         """End a run; returns the status it ended with. Ending it again changes nothing.
 
         A run that was stopped by a cap or its budget ends ``budget_exceeded`` whatever it asks for.
         """
         require_ending(status)
         with self._database.write() as connection:
-            row = _find_run(connection, run_id, lock=True)
+            row = _find_run(connection, run.run_id, run.project_id, lock=True)
             if row.ended_at is not None and row.status != "lost":
                 return str(row.status)
             final = "budget_exceeded" if row.stopped_by else status
             connection.execute(
                 update(runs)
-                .where(runs.c.run_id == run_id)
+                .where(_one(run))
                 .values(status=final, ended_at=self._database.now(connection), lease_until=None)
             )
         return final
 
-    def keep_alive(self, run_ids: Sequence[str]) -> None:
+    def keep_alive(self, alive: Sequence[StartedRun]) -> None:
         """Show a sign of life of the runs of this process, each by itself: they may be of several projects."""
-        for run_id in run_ids:
+        for run in alive:
             with self._database.write(durable=False) as connection:
                 now = self._database.now(connection)
-                alive = and_(runs.c.run_id == run_id, runs.c.status.in_(("running", "lost")))
                 connection.execute(
-                    update(runs).where(alive).values(lease_until=now + LEASE, status="running", ended_at=None)
+                    update(runs)
+                    .where(_one(run), runs.c.status.in_(("running", "lost")))
+                    .values(lease_until=now + LEASE, status="running", ended_at=None)
                 )
 
 
@@ -255,7 +252,8 @@ def _has_own_key(connection: Connection, project_id: str) -> bool:
 
 def _go_on(connection: Connection, project_id: str, run_id: str, now: Micros) -> None:
     values = {"status": "running", "lease_until": now + LEASE, "resumes_at": None, "claimed_until": None}
-    connection.execute(update(runs).where(runs.c.run_id == run_id).values(values))
+    this_one = and_(runs.c.project_id == project_id, runs.c.run_id == run_id)
+    connection.execute(update(runs).where(this_one).values(values))
     log_line(connection, project_id, run_id, now, "run:resumed", "There is room again; the run goes on.")
 
 
@@ -267,16 +265,26 @@ def _put_off(
         values = {"resumes_at": _micros(refusal), "claimed_until": None}
     else:
         values = {"status": "refused", "ended_at": now, "stopped_by": "cap", "resumes_at": None}
-    connection.execute(update(runs).where(runs.c.run_id == run_id).values(values))
+    this_one = and_(runs.c.project_id == project_id, runs.c.run_id == run_id)
+    connection.execute(update(runs).where(this_one).values(values))
     log_line(connection, project_id, run_id, now, "run:waiting" if waits else "cap:refused", refusal.sentence)
 
 
-def _find_run(connection: Connection, run_id: str, *, lock: bool = False) -> AnyRow:
+def _one(run: StartedRun | AnyRow) -> ColumnElement[bool]:
+    return and_(runs.c.project_id == run.project_id, runs.c.run_id == run.run_id)
+
+
+def _find_run(
+    connection: Connection, run_id: str, project_id: str | None = None, *, lock: bool = False
+) -> AnyRow:
+    """Raises RunUnknown. Without a project it is looked for in all of them."""
     statement = (
         select(runs, projects.c.slug, projects.c.archived_at)
         .join(projects, projects.c.id == runs.c.project_id)
         .where(runs.c.run_id == run_id)
     )
+    if project_id is not None:
+        statement = statement.where(runs.c.project_id == project_id, projects.c.id == project_id)
     row = connection.execute(
         statement.with_for_update(of=runs, key_share=True) if lock else statement
     ).first()

@@ -135,7 +135,7 @@ class _Turn:
                 break
         yield self._stage.clock.now + SECOND // 3
         if self._ending != "lost":
-            self._stage.runs.finish(run.run_id, self._ending)
+            self._stage.runs.finish(run, self._ending)
 
     def _open(self, run: StartedRun, call: DraftCall) -> OpenCall | None:
         ledger = self._stage.locked if self._since(self._locked) else self._stage.ledger

@@ -65,7 +65,8 @@ def _expire(database: Database, project_id: str, event_id: str) -> bool:
         call = connection.execute(_TAKE_LATE, late).first()
         if call is None:
             return False
-        kind = connection.execute(select(runs.c.kind).where(runs.c.run_id == call.run_id)).scalar()
+        of_call = (runs.c.project_id == project_id) & (runs.c.run_id == call.run_id)
+        kind = connection.execute(select(runs.c.kind).where(of_call)).scalar()
         row = unknown_event(call, now, kind)
         if call.source == "platform":
             held = call.ceiling_nano

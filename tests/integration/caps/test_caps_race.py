@@ -199,13 +199,13 @@ class Mixed:
 
     def restart(self) -> None:
         number = self.luck.randrange(2)
-        self.shop.runs.finish(self.runs[number].run_id, "passed")
+        self.shop.runs.finish(self.runs[number], "passed")
         self.runs[number] = self.shop.start(slug=self.runs[number].project)
 
     def alive(self) -> None:
-        run_ids = [run.run_id for run in self.runs]
-        self.luck.shuffle(run_ids)
-        self.shop.runs.keep_alive(run_ids)
+        runs = list(self.runs)
+        self.luck.shuffle(runs)
+        self.shop.runs.keep_alive(runs)
 
     def go_on(self) -> None:
         for run in self.shop.runs.due(actor=ADMIN):
@@ -262,7 +262,7 @@ def test_no_call_waits_for_another_project(database_url: str) -> None:
         run = shop.start()
         shop.open(run, 100, lease=1)
         clock.now += SECOND
-        shop.runs.keep_alive([run.run_id])
+        shop.runs.keep_alive([run])
         shop.spend(run, 100)
         shop.ledger.settle(shop.open(run, 100), AttemptResult("error", None, 401, key_verdict="rejected"))
         shop.save_key()
@@ -270,7 +270,7 @@ def test_no_call_waits_for_another_project(database_url: str) -> None:
         shop.remove_key()
         assert shop.runs.due(actor=ADMIN) == []
         assert shop.headroom().windows["5h"].used_nano == 200
-        assert shop.runs.finish(run.run_id, "passed") == "passed"
+        assert shop.runs.finish(run, "passed") == "passed"
         hanging.rollback()
     check_books(shop)
     for used in (shop, plain):

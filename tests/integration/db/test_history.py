@@ -38,7 +38,7 @@ def test_how_many_runs_wait_and_which_was_the_latest(shop: Shop, clock: Clock) -
     def live() -> None:
         run = shop.start()
         shop.spend(run, 64)
-        shop.runs.finish(run.run_id, "passed")
+        shop.runs.finish(run, "passed")
         clock.now += SECOND
 
     waiting, funded = RunFilter(("shop",), statuses=("waiting",)), RunFilter(("shop",), source="platform")
@@ -54,7 +54,7 @@ def test_which_run_made_a_request(shop: Shop, clock: Clock) -> None:
         made.append(run.run_id)
         request = f"req_{len(made):04}"
         shop.ledger.settle(shop.open(run, 64), answer(64, upstream_request_id=request))
-        shop.runs.finish(run.run_id, "passed")
+        shop.runs.finish(run, "passed")
         clock.now += SECOND
 
     for search in ("req_0007", "nothing"):

@@ -180,7 +180,7 @@ def test_a_sign_of_life_does_not_open_a_call_again_that_has_ended(shop: Shop, ru
 def test_a_request_that_was_never_sent_is_in_the_runs_log_once(shop: Shop, run: StartedRun) -> None:
     for _ in range(3):
         call = shop.open(run, 500)
-        shop.ledger.release(run.run_id, call.id, why="Connection refused.")
+        shop.ledger.release(run.project_id, call.id, why="Connection refused.")
     [line] = shop.show(run).log
     assert (line.tag, shop.events(), shop.account().reserved_nano) == ("call:not_sent", [], 0)
     assert "Connection refused." in line.message
@@ -252,7 +252,7 @@ def test_every_attempt_of_a_run_is_in_its_totals_and_in_the_roll_ups(
 def test_a_run_that_is_not_there_or_has_ended_takes_no_call(shop: Shop, run: StartedRun) -> None:
     with pytest.raises(RunUnknown):
         shop.open(replace(run, run_id="r-nothing"), 64)
-    shop.runs.finish(run.run_id, "passed")
+    shop.runs.finish(run, "passed")
     with pytest.raises(RunEnded):
         shop.open(run, 64)
     assert shop.open_now() == 0
@@ -267,7 +267,7 @@ def test_what_has_no_ceiling_does_not_leave_on_the_platform_key(shop: Shop, run:
     with pytest.raises(PriceUnknown):
         shop.ledger.open(run, asking(64, model="no-such-model"), lease=LEASE)
     assert (shop.open_now(), shop.account().reserved_nano) == (0, 0)
-    assert shop.runs.finish(run.run_id, "passed") == "passed"
+    assert shop.runs.finish(run, "passed") == "passed"
 
 
 def test_what_has_no_ceiling_leaves_on_the_projects_own_key_and_its_cost_is_unknown(
@@ -360,7 +360,7 @@ def test_a_fall_back_is_refused_at_the_cap_like_any_platform_call(shop: Shop, ru
     shop.ledger.settle(call, refused("rejected"))
     with pytest.raises(CapExceeded):
         shop.open(run, 500, instead_of=call, why="rejected")
-    assert shop.runs.finish(run.run_id, "failed") == "budget_exceeded"
+    assert shop.runs.finish(run, "failed") == "budget_exceeded"
 
 
 def test_a_key_that_was_replaced_while_the_old_one_failed_is_used_and_not_the_platforms(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +159,7 @@ def test_waiting_runs_are_due_at_the_promised_moment_and_not_a_microsecond_earli
     assert due(full) == [run_id]
     run = resume(full, run_id)
     full.spend(run, CAP)
-    assert full.runs.finish(run_id, "passed") == "passed"
+    assert full.runs.finish(run, "passed") == "passed"
     assert [line.tag for line in full.show(run).log] == ["run:waiting", "run:waiting", "run:resumed"]
 
 
@@ -312,7 +313,7 @@ def test_a_run_that_hits_the_cap_keeps_its_work_and_ends_budget_exceeded(shop: S
     for _ in range(3):
         with pytest.raises(CapExceeded):
             shop.open(run, 101)
-    assert shop.runs.finish(run.run_id, "passed") == "budget_exceeded"
+    assert shop.runs.finish(run, "passed") == "budget_exceeded"
     detail = shop.show(run)
     assert (detail.run.status, detail.run.stopped_by, detail.run.calls) == ("budget_exceeded", "cap", 1)
     assert [line.tag for line in detail.log] == ["cap:stopped"]
@@ -325,23 +326,23 @@ def test_what_stopped_a_run_wins_over_what_it_says_of_itself(shop: Shop, status:
     run = shop.start()
     with pytest.raises(CapExceeded):
         shop.open(run, CAP + 1)
-    assert shop.runs.finish(run.run_id, status) == "budget_exceeded"
+    assert shop.runs.finish(run, status) == "budget_exceeded"
 
 
 def test_a_run_ends_once(shop: Shop, clock: Clock) -> None:
     run = shop.start()
-    assert shop.runs.finish(run.run_id, "failed") == "failed"
+    assert shop.runs.finish(run, "failed") == "failed"
     clock.now += HOUR
-    assert shop.runs.finish(run.run_id, "passed") == "failed"
+    assert shop.runs.finish(run, "passed") == "failed"
     assert shop.show(run).run.ended_at == NOON
     with pytest.raises(BadInput):
-        shop.runs.finish(run.run_id, "budget_exceeded")
+        shop.runs.finish(run, "budget_exceeded")
 
 
 def test_a_call_that_settles_after_the_end_of_its_run_still_counts(shop: Shop) -> None:
     run = shop.start()
     call = shop.open(run, 500)
-    shop.runs.finish(run.run_id, "passed")
+    shop.runs.finish(run, "passed")
     shop.ledger.settle(call, answer(400))
     assert (shop.show(run).run.status, shop.show(run).run.platform_nano) == ("passed", 400)
 
@@ -359,7 +360,7 @@ def test_a_budget_warns_once_at_80_percent_and_stops_at_100(shop: Shop) -> None:
             shop.open(run, 64)
     assert (refusal.value.budget, refusal.value.used) == (500, 500)
     assert [line.tag for line in shop.show(run).log] == ["budget:warned", "budget:stopped"]
-    assert shop.runs.finish(run.run_id, "passed") == "budget_exceeded"
+    assert shop.runs.finish(run, "passed") == "budget_exceeded"
     assert shop.show(run).run.stopped_by == "budget"
 
 
@@ -439,9 +440,9 @@ def test_a_lost_run_whose_worker_was_only_slow_goes_on(shop: Shop, clock: Clock)
     beats, calls, ends = shop.start(), shop.start(), shop.start()
     clock.now += RUN_LEASE + 1
     assert set(all_runs(shop).values()) == {"lost"}
-    shop.runs.keep_alive([beats.run_id])
+    shop.runs.keep_alive([beats])
     shop.spend(calls, 100)
-    assert shop.runs.finish(ends.run_id, "passed") == "passed"
+    assert shop.runs.finish(ends, "passed") == "passed"
     clock.now += RUN_LEASE
     found = all_runs(shop)
     assert [found[run.run_id] for run in (beats, calls, ends)] == ["running", "running", "passed"]
@@ -450,11 +451,11 @@ def test_a_lost_run_whose_worker_was_only_slow_goes_on(shop: Shop, clock: Clock)
 
 def test_a_sign_of_life_does_not_bring_back_a_run_that_has_ended(shop: Shop, clock: Clock) -> None:
     run, refused = shop.start(), shop.start()
-    shop.runs.finish(run.run_id, "failed")
+    shop.runs.finish(run, "failed")
     with pytest.raises(CapExceeded):
         shop.open(refused, CAP + 1)
-    shop.runs.finish(refused.run_id, "passed")
-    shop.runs.keep_alive([run.run_id, refused.run_id, "r-nothing"])
+    shop.runs.finish(refused, "passed")
+    shop.runs.keep_alive([run, refused, replace(run, run_id="r-nothing")])
     clock.now += HOUR
     assert sorted(all_runs(shop).values()) == ["budget_exceeded", "failed"]
 
@@ -479,7 +480,7 @@ def test_without_any_key_a_run_starts_and_its_calls_say_what_is_missing(
         shop.open(run, 64)
     shop.save_key()
     shop.spend(run, 64)
-    assert shop.runs.finish(run.run_id, "passed") == "passed"
+    assert shop.runs.finish(run, "passed") == "passed"
     shop.close()
 
 

@@ -111,7 +111,7 @@ class Spender:
             self._ledger.settle(
                 call, AttemptResult("ok", Tokens(0, 0, 1000 * cents, 0), 200, key_verdict="fine")
             )
-        self._runs.finish(run.run_id, "passed")
+        self._runs.finish(run, "passed")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Functions that open and settle a plain call in one round trip, on PostgreSQL (lib.ledger.one_trip calls them).
+"""Functions that open and settle a plain call in one round trip, on PostgreSQL (lib.ledger.one_trip calls them): step 0017.
 
 They do what the ledger does by statements, in the same order of locks, for a call of which nothing is to be said: it
 fits, its run goes on, no alert is due, no key changes its state. Where anything is out of the ordinary they change
@@ -10,12 +10,6 @@ another name. Columns that come to the tables need no change here as long as the
 """
 
 from __future__ import annotations
-
-import sqlalchemy as sa
-from alembic import op
-
-revision = "0017"
-down_revision = "0016"
 
 _HOUR = 3_600_000_000
 _LEAP = 7 * 24 * _HOUR + _HOUR  # lib.usage.clock_leaps
@@ -206,7 +200,4 @@ END $$
 """  # noqa: S608  # nosec B608 - of constants
 
 
-def upgrade() -> None:
-    if op.get_bind().dialect.name == "postgresql":
-        for function in (_OPEN, _SETTLE):
-            op.get_bind().execute(sa.text(function))
+FUNCTIONS = (_OPEN, _SETTLE)
