@@ -115,6 +115,7 @@ class MeteredGemini(genai.Client):
             http_options=types.HttpOptions(
                 base_url=base_url,
                 api_version=API_VERSION,
+                retry_options=types.HttpRetryOptions(attempts=1),  # interactions would have four more
                 httpx_client=http_client,
                 httpx_async_client=async_http_client,
                 # For WebSockets, of which there are none: the SDK would read files that the environment names.

@@ -548,13 +548,25 @@ def test_a_refusal_of_ours_comes_out_as_it_is_on_one_attempt_and_nothing_is_sent
     assert rows(gemini) == []
 
 
+@both_ways
 @on_sqlite
 def test_an_interaction_is_refused_on_the_platforms_money(
-    gemini: Platform, upstream: ScriptedUpstream
+    gemini: Platform, upstream: ScriptedUpstream, way: str
 ) -> None:
     with gemini.run("shop") as run, pytest.raises(NotMetered, match="no known cost ceiling"):
-        run.google.interactions.create(model=MODEL, input="Hi")
+        drive(run, way, lambda client: client.interactions.create(model=MODEL, input="Hi"))
     assert upstream.requests == []
+
+
+@both_ways
+@on_sqlite
+def test_an_interaction_is_one_attempt_as_well(
+    own: Platform, run: Run, upstream: ScriptedUpstream, way: str
+) -> None:
+    upstream.keys[GEMINI_KEY] = "google.overloaded"
+    with pytest.raises(Exception, match="503"):
+        drive(run, way, lambda client: client.interactions.create(model=MODEL, input="Hi"))
+    assert rows(own, "endpoint", "status", "http_status") == [("interactions", "error", 503)]
 
 
 @on_sqlite
