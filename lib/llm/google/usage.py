@@ -80,6 +80,10 @@ class ParsedUsage(AnswerUsage):
         """Whether all tokens are of a kind whose price is known."""
         return self.is_text
 
+    @property
+    def _generates(self) -> bool:
+        return self.profile is not None and self.profile.endpoint in GENERATING
+
     def _has_ended(self, content: dict[str, Any]) -> bool:
         choices = self.profile.choices if self.profile else 1
         return len(self.ended) >= choices or bool(_dict(content.get("promptFeedback")).get("blockReason"))
@@ -114,7 +118,9 @@ class ParsedUsage(AnswerUsage):
         self.counts_candidates = self.counts_candidates or counts
         self._note_terms(usage)
         self._note_modalities(usage)
-        self.note_tokens(read_tokens(usage))
+        # A caller may ask for some of the counts only (fields, X-Goog-FieldMask): the total shows what is left out.
+        whole = not self._generates or "totalTokenCount" in usage
+        self.note_tokens(read_tokens(usage) if whole else None)
         if self.says_more and not usage.get("candidatesTokenCount"):
             self.outdated = True
 
@@ -130,10 +136,9 @@ class ParsedUsage(AnswerUsage):
         self.priceable = self.priceable and not odd and not any(map(_counts_something, others))
 
     def _note_modalities(self, usage: dict[str, Any]) -> None:
-        generates = self.profile is not None and self.profile.endpoint in GENERATING
         read = [kind for name in _INPUT_DETAILS for kind in _kinds(usage.get(name))]
         written = _kinds(usage.get("candidatesTokensDetails"))
-        plain = set(read) <= (_READ_AS_TEXT if generates else _AS_TEXT) and set(written) <= _AS_TEXT
+        plain = set(read) <= (_READ_AS_TEXT if self._generates else _AS_TEXT) and set(written) <= _AS_TEXT
         untold = self.profile is not None and self.profile.cost_unbounded is not None and not read
         self.is_text = plain and not untold
 

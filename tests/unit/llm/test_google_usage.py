@@ -115,6 +115,7 @@ def test_thoughts_that_used_up_the_limit_are_all_the_output() -> None:
         [event("Hello", finishReason="STOP")],
         [event("Hello", PLAIN | {"totalTokenCount": 11}, finishReason="STOP")],
         [event("Hello", PLAIN | {"candidatesTokenCount": -3}, finishReason="STOP")],
+        [event("Hello", {"promptTokenCount": 9, "candidatesTokenCount": 3}, finishReason="STOP")],
         [event("Hello", PLAIN | {"promptTokenCount": "nine"}, finishReason="STOP")],
         [event("Hello", PLAIN | {"cachedContentTokenCount": 10}, finishReason="STOP")],
         [{"usageMetadata": [1]}],
