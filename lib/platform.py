@@ -33,6 +33,7 @@ from lib.ledger.run_end import RunEnd
 from lib.llm import registry
 from lib.llm.registry import Clients
 from lib.metrics import meters
+from lib.metrics.spans import SPANS
 from lib.pricing.prices import PriceBook
 from lib.providers import DEFAULT
 from lib.reports.caching import CachingReports
@@ -144,6 +145,8 @@ class Platform:
         settings = Settings.from_env()
         if warning := ambient.key_warning():
             log.warning("%s", warning)
+        if settings.traces:
+            SPANS.turn_on()
         platform = cls(settings, actor=actor)
         if settings.log == "json":
             logs.configure("json")
@@ -287,6 +290,7 @@ class Run(Clients):
     def __init__(self, platform: Platform, started: StartedRun) -> None:
         self.id = self.run_id = started.run_id
         self.project, self.kind, self.token_budget = started.project, started.kind, started.token_budget
+        SPANS.begin_run(self.id, self.project, self.kind)
         self._end = platform._end_of(started)  # noqa: SLF001 - one front door in two classes
         super().__init__(platform.ledger, platform.settings, started, self._end.guard())
 

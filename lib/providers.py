@@ -36,6 +36,9 @@ class ProviderFacts:
     key_shape: str
     """A regular expression of what its keys look like, masked ones too: taken out of every text from outside."""
 
+    trace_name: str = ""
+    """Its name in OpenTelemetry's GenAI conventions, where that is another one."""
+
     packages: frozenset[str] = frozenset()
     """The modules of its SDK: part of our own way to the provider, and their logs hold no key."""
 
@@ -72,6 +75,7 @@ GOOGLE = ProviderFacts(
     # Those of service accounts hold dots; some tools write a key of any kind into the address.
     key_shape=r"AIza[A-Za-z0-9_*.…-]{5,}[A-Za-z0-9_*…-]|(?:(?<![A-Za-z0-9_])|(?<=%3D)|(?<=%3d))AQ\.[A-Za-z0-9_*.…-]{5,}[A-Za-z0-9_*…-]"
     r"|(?<=[?&]key=)[A-Za-z0-9_%*.…-]{8,}",
+    trace_name="gcp.gemini",
     packages=frozenset({"google_genai", "google"}),
 )
 

@@ -210,6 +210,12 @@ class Settings(BaseSettings):
         description="where Prometheus may read this process, `127.0.0.1:9464` for one. None: no metrics",
     )
 
+    traces: bool = Field(
+        False,
+        validation_alias="QODEX_TRACES",
+        description="`yes`: runs and calls as OpenTelemetry spans, sent where the usual `OTEL_…` variables say",
+    )
+
     log: logs.Form = Field(
         "text", validation_alias="QODEX_LOG", description="how processes write their log: `text` or `json`"
     )

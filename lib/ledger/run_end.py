@@ -8,6 +8,7 @@ from functools import partial
 
 from lib.errors import RunUnknown
 from lib.ledger.settlement_queue import Hold, SettlementQueue
+from lib.metrics.spans import SPANS
 from lib.runs.heartbeat import Heartbeat
 from lib.runs.lifecycle import RunStore, StartedRun, require_ending
 
@@ -58,7 +59,7 @@ class RunEnd:
         if self.is_entered:
             self._queue.enqueue(self._key, partial(self._write, "error"))
         else:
-            self._queue.later(partial(self._heartbeat.drop, self._run))
+            self._queue.later(self._drop)
         self._queue.unguard(self._key)
         self._is_left = True
 
@@ -69,3 +70,8 @@ class RunEnd:
             _log.warning("Run %s is not there any more, so its end was not written.", self._run.run_id)
         # Only now: a run without a sign of life is taken for lost.
         self._heartbeat.drop(self._run)
+        SPANS.end_run(self._run.run_id, self.status)
+
+    def _drop(self) -> None:
+        self._heartbeat.drop(self._run)
+        SPANS.end_run(self._run.run_id, "lost")

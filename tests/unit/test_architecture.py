@@ -55,6 +55,7 @@ HOMES = {
     "starlette": ["lib/web/"],
     "uvicorn": ["lib/web/half_sent.py"],
     "cryptography": ["lib/vault/sealing.py"],
+    "opentelemetry": ["lib/metrics/"],
     "hvac": ["lib/vault/services/"],
     "boto3": ["lib/vault/services/"],
     "openai": ["lib/llm/openai/"],

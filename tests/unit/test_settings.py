@@ -18,6 +18,7 @@ from lib.secret import Secret
 from lib.settings import ROOT, Settings
 
 VARIABLES = {
+    "QODEX_TRACES",
     "QODEX_KEY_SERVICE",
     "QODEX_VAULT_TOKEN_FILE",
     "VAULT_ADDR",
