@@ -18,7 +18,7 @@ from lib.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
-HEAD = "0017"
+HEAD = "0018"
 _FOLDER = Path(__file__).parent / "migrations"
 _PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _MOST_TRIES = 60

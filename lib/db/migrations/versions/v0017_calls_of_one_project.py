@@ -49,8 +49,21 @@ def upgrade() -> None:
         op.execute(_RUNS)
         _make_provider_keys_again()
         return
+    _change_keys(op.get_bind())
     for function in FUNCTIONS:
         op.execute(sa.text(function))
+
+
+def _change_keys(connection: sa.Connection) -> None:
+    """What ``ahead`` has done, where it did not run: in an empty database."""
+    if _parts_of_log(connection) == 1:
+        _drop_unique_runs(connection)
+        op.execute("CREATE INDEX IF NOT EXISTS ix_runs_run_id ON runs (run_id varchar_pattern_ops)")
+        op.execute(
+            "ALTER TABLE run_log DROP CONSTRAINT pk_run_log, ADD CONSTRAINT pk_run_log PRIMARY KEY (project_id, run_id, id)"
+        )
+    if _parts_of_secrets(connection) == 1:
+        op.execute(f"ALTER TABLE provider_keys DROP CONSTRAINT uq_provider_keys_secret_id, ADD {_NEW_UNIQUE}")
 
 
 def _drop_unique_runs(connection: sa.Connection) -> None:
