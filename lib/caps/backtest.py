@@ -48,16 +48,17 @@ class Alarms:
         return self.false / self.weeks if self.weeks else 0.0
 
 
-def score(hours: Floats, horizon: int, *, weekday: int = 0) -> Score | None:
-    """Score forecasts of the next ``horizon`` hours, made every five hours; None where there are too few hours.
+def score(hours: Floats, horizon: int, *, weekday: int = 0, every_hours: int = _EVERY_HOURS) -> Score | None:
+    """Score forecasts of the next ``horizon`` hours, made every few hours; None where there are too few hours.
 
     Args:
         hours: spend of each hour, oldest first.
         horizon: hours ahead.
         weekday: of the first hour's day, Monday 0; the first hour is taken as midnight.
+        every_hours: how often; four times as many forecasts halve what chance does to the percents.
     """
     losses, inside = [], dict.fromkeys(INTERVALS, 0)
-    for history, ahead in _origins(hours, horizon, weekday):
+    for history, ahead in _origins(hours, horizon, weekday, every_hours):
         forecast, outcome = quantiles(history, horizon, LEVELS), float(ahead[:horizon].sum())
         if forecast is None:
             continue
@@ -91,9 +92,11 @@ def _is_alarm(history: History, cap: float, length: int) -> bool:
     return paths is not None and free > 0 and time_to_cap(paths, free, room, length).chance_soon >= SURE
 
 
-def _origins(hours: Floats, horizon: int, weekday: int) -> Iterator[tuple[History, Floats]]:
+def _origins(
+    hours: Floats, horizon: int, weekday: int, every_hours: int = _EVERY_HOURS
+) -> Iterator[tuple[History, Floats]]:
     """What is known at each origin, and what came after it."""
-    for origin in range(WARM_UP_HOURS, len(hours) - horizon + 1, _EVERY_HOURS):
+    for origin in range(WARM_UP_HOURS, len(hours) - horizon + 1, every_hours):
         known, day = hours[:origin], weekday + origin // HOURS_A_DAY
         yield History(known, day % 7, hour=origin % HOURS_A_DAY), hours[origin:]
 
