@@ -8,6 +8,7 @@ learned from forecasts of the past, each made from what was known by then. ``mak
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,29 +46,37 @@ def pinball(outcome: float | Floats, forecast: Floats, levels: Floats = LEVELS) 
     return loss
 
 
-def has_enough(history: History, horizon: int) -> bool:
-    """Whether there is history enough to forecast so many hours."""
-    return history.length >= _fewest(horizon)
-
-
-def quantiles(
-    history: History, horizon: int, levels: Floats, calibration: Calibration | None = None
-) -> Floats | None:
+def quantiles(history: History, horizon: int, levels: Floats) -> Floats | None:
     """Return quantiles of the spend of the next ``horizon`` hours; None where there is too little history.
 
     Args:
         history: what is known.
         horizon: hours ahead, at least one.
         levels: which quantiles, each from 0 to 1, ascending.
-        calibration: what was learned, of this horizon or one near it; learned here if none is given.
     """
-    if not has_enough(history, horizon):
+    found = quantiles_of_each(history, (horizon,), levels, learned=(horizon,))
+    return None if found is None else found[0]
+
+
+def quantiles_of_each(
+    history: History, horizons: Sequence[int], levels: Floats, *, learned: Sequence[int]
+) -> Floats | None:
+    """Return quantiles (columns) of the spend up to each horizon (rows); None without history for the last one.
+
+    Args:
+        history: what is known.
+        horizons: hours ahead, ascending.
+        levels: which quantiles, each from 0 to 1, ascending.
+        learned: the horizons whose past is looked at; what was learned is in between for those in between.
+    """
+    if history.length < _fewest(horizons[-1]):
         return None
-    weight, spread = calibration or calibrate(history, horizon)
-    asked = np.append(levels, 0.5)
-    pace, profile = _both(history.now, horizon, asked)
-    found = (weight * pace + (1 - weight) * profile)[0]
-    middle, found = found[-1], found[:-1]
+    calibrations = np.array([calibrate(history, hours) for hours in learned])
+    weight, spread = (np.interp(np.log(horizons), np.log(learned), each)[:, None] for each in calibrations.T)
+    now = Origins(history, np.full(len(horizons), history.length), np.array(horizons))
+    pace, profile = _both(now, np.append(levels, 0.5))
+    mixed = weight * pace + (1 - weight) * profile
+    middle, found = mixed[:, -1:], mixed[:, :-1]
     spent: Floats = np.maximum(0.0, middle + spread * (found - middle))
     return spent
 
@@ -81,7 +90,7 @@ def calibrate(history: History, horizon: int) -> Calibration:
     if not len(origins):
         return Calibration(0.5, math.exp(start))
     outcomes = history.windows(horizon)[origins]
-    pace, profile = _both(Origins(history, origins), horizon, LEVELS)
+    pace, profile = _both(Origins(history, origins, np.full(len(origins), horizon)), LEVELS)
     weight = _weight(pinball(outcomes, pace), pinball(outcomes, profile))
     mixed = weight * pace + (1 - weight) * profile
     return Calibration(weight, _spread(outcomes, mixed, start, history.rounding))
@@ -91,8 +100,8 @@ def _fewest(horizon: int) -> int:
     return max(FEWEST_HOURS, HOURS_A_DAY + horizon)
 
 
-def _both(origins: Origins, horizon: int, levels: Floats) -> tuple[Floats, Floats]:
-    pace, profile = by_pace(origins, horizon, levels), by_profile(origins, horizon, levels)
+def _both(origins: Origins, levels: Floats) -> tuple[Floats, Floats]:
+    pace, profile = by_pace(origins, levels), by_profile(origins, levels)
     return pace, np.where(np.isnan(profile), pace, profile)
 
 

@@ -64,15 +64,15 @@ class History:
         """The spend of every stretch of so many hours, by its first hour."""
         return self._sums[hours:] - self._sums[:-hours] if hours <= self.length else np.zeros(0)
 
+    def spent(self, first: Places, hours: Places) -> Floats:
+        """The spend of so many hours from each first hour on, as far as it is known."""
+        spent: Floats = self._sums[np.minimum(first + hours, self.length)] - self._sums[first]
+        return spent
+
     @property
     def rounding(self) -> float:
         """What the difference of two sums may be of hours in which nothing was spent."""
         return float(self._sums[-1]) * _ROUNDING
-
-    @cached_property
-    def now(self) -> Origins:
-        """The present as the one origin of forecasts."""
-        return Origins(self, np.array([self.length]))
 
     @cached_property
     def paces(self) -> tuple[Floats, Mask]:
@@ -89,11 +89,13 @@ class Origins:
 
     Args:
         history: what is known today.
-        at: how much of it was known, in hours; each a day at least.
+        at: how much of it was known, in hours.
+        horizons: how many hours ahead each looks; it needs those and a day before it.
     """
 
     history: History
     at: Places
+    horizons: Places
 
     @cached_property
     def days_back(self) -> Places:
@@ -128,32 +130,31 @@ class Origins:
         return np.clip(np.sqrt(share), _CALMEST, _BUSIEST)
 
 
-def by_pace(origins: Origins, horizon: int, levels: Floats) -> Floats:
-    """Return quantiles (columns) of the spend of the next ``horizon`` hours, from the pace.
+def by_pace(origins: Origins, levels: Floats) -> Floats:
+    """Return quantiles (columns) of the spend of the hours that each origin looks ahead, from the pace.
 
-    That is the mean of the paces of six hours and of a day; hours before which six were idle are compared with such
-    only. Each origin needs a day and the horizon before it.
+    That is the mean of the paces of six hours and of a day; hours before which six were idle are compared with such only.
     """
-    after = origins.history.windows(horizon)[HOURS_A_DAY:]
-    paces, idle = origins.history.paces
-    now = origins.at[:, None] - HOURS_A_DAY
-    alike = (idle[: len(after)] == idle[now]) & (np.arange(len(after)) <= now - horizon)
-    found = _quantiles(after / paces[: len(after)], alike, levels)
-    without_like = np.where(idle[now], 0.0, horizon)
-    return paces[now] * np.where(np.isnan(found), without_like, found)
+    history, horizons = origins.history, origins.horizons[:, None]
+    paces, idle = history.paces
+    earlier, now = np.arange(HOURS_A_DAY, history.length), origins.at[:, None]
+    alike = (idle[:-1] == idle[now - HOURS_A_DAY]) & (earlier + horizons <= now)
+    found = _quantiles(history.spent(earlier, horizons) / paces[:-1], alike, levels)
+    without_like = np.where(idle[now - HOURS_A_DAY], 0.0, horizons)
+    return paces[now - HOURS_A_DAY] * np.where(np.isnan(found), without_like, found)
 
 
-def by_profile(origins: Origins, horizon: int, levels: Floats) -> Floats:
+def by_profile(origins: Origins, levels: Floats) -> Floats:
     """Return such quantiles from the same hours of earlier days, an hour more or less; NaN where there are none."""
     starts = (origins.days_back[:, :, None] + _SHIFTS).reshape(len(origins.at), -1)
-    kept = np.repeat(_chosen_days(origins, horizon), len(_SHIFTS), axis=1) & (starts >= 0)
-    spent = origins.history.windows(horizon)[np.where(kept, starts, 0)]
+    kept = np.repeat(_chosen_days(origins), len(_SHIFTS), axis=1) & (starts >= 0)
+    spent = origins.history.spent(np.where(kept, starts, 0), origins.horizons[:, None])
     return origins.busyness[:, None] * _quantiles(spent, kept, levels)
 
 
-def _chosen_days(origins: Origins, horizon: int) -> Mask:
+def _chosen_days(origins: Origins) -> Mask:
     """The most like days of which there are enough whose hours are all over."""
-    over = origins.days_back + horizon < origins.at[:, None]
+    over = origins.days_back + origins.horizons[:, None] < origins.at[:, None]
     chosen, *better = (days & over for days in origins.like_days)
     for days in better:
         enough = days.sum(axis=1, keepdims=True) >= _FEWEST_LIKE_DAYS

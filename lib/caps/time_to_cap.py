@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from lib.caps.spend_forecast import Calibration, calibrate, has_enough, quantiles
+from lib.caps.spend_forecast import quantiles_of_each
 from lib.caps.spend_model import Floats, History
 
 AHEAD_HOURS = (*range(1, 13), *range(14, 25, 2), 30, 36, 42, 48)
@@ -53,17 +53,8 @@ def spend_paths(history: History) -> Floats | None:
     A path keeps its level: one that spends much in the first hour goes on so. What is left out, that a busy hour may
     be followed by a calm one, would make the range of hours narrower than it is.
     """
-    if not has_enough(history, AHEAD_HOURS[-1]):
-        return None
-    found = (quantiles(history, hours, _LEVELS, how) for hours, how in _calibrations(history))
-    return np.maximum.accumulate(np.column_stack([each for each in found if each is not None]), axis=1)
-
-
-def _calibrations(history: History) -> Iterator[tuple[int, Calibration]]:
-    """For each of ``AHEAD_HOURS``: learned at three of them, and in between on the scale of their logarithms."""
-    learned = np.array([calibrate(history, hours) for hours in _LEARNED])
-    weights, spreads = (np.interp(np.log(AHEAD_HOURS), np.log(_LEARNED), each) for each in learned.T)
-    return zip(AHEAD_HOURS, map(Calibration, weights, spreads), strict=True)
+    found = quantiles_of_each(history, AHEAD_HOURS, _LEVELS, learned=_LEARNED)
+    return None if found is None else np.maximum.accumulate(found.T, axis=1)
 
 
 def time_to_cap(paths: Floats, free_now: float, room: Sequence[float], length_hours: int) -> TimeToCap:

@@ -75,11 +75,13 @@ def test_what_comes_later_changes_no_forecast_of_a_back_test():
 def test_a_model_tells_of_the_past_what_it_told_then(model: Callable[..., Floats], days: int):
     hours = working_days(days)
     at = np.arange(len(hours) - 60, len(hours), 7)
-    today = Origins(History(hours, weekday=days % 7), at)
     for horizon in (1, 5, 24):
-        then = [History(hours[:each], each // 24 % 7, hour=each % 24) for each in at]
-        told = np.concatenate([model(each.now, horizon, LEVELS) for each in then])
-        assert model(today, horizon, LEVELS) == pytest.approx(told)
+        told = [
+            model(Origins(history, np.array([history.length]), np.array([horizon])), LEVELS)[0]
+            for history in (History(hours[:each], each // 24 % 7, hour=each % 24) for each in at)
+        ]
+        today = Origins(History(hours, weekday=days % 7), at, np.full(len(at), horizon))
+        assert model(today, LEVELS) == pytest.approx(np.array(told))
 
 
 @pytest.mark.parametrize("after", [(10, 28), (4, 2)])
@@ -90,7 +92,7 @@ def test_the_days_before_an_origin_of_the_past_are_those_of_its_clock(after: tup
     history = History(np.ones(24 * 9), lags=lags)
     for days, lag in enumerate(lags[:4], start=1):
         then = day_lags(now - timedelta(days=days), 24 * 9 - lag)
-        found = Origins(history, np.array([history.length - lag])).days_back[0]
+        found = Origins(history, np.array([history.length - lag]), np.ones(1)).days_back[0]
         assert tuple(history.length - lag - found[found >= 0]) == then
 
 
