@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 import lib.ledger.ledger
 import lib.llm.transport
+from lib.db.blocks.postgresql import PostgreSQL
 from lib.db.reentrancy import in_transaction
 from lib.db.tables import accounts, runs
 from tests.calls import CALLS, SAY, ask, rows
@@ -58,7 +59,7 @@ FORGOTTEN = {
 
 @pytest.fixture
 def collecting(monkeypatch):
-    """Garbage is collected inside each reservation, while it holds the project's account."""
+    """Garbage is collected inside each reservation: while it holds the project's account, or a connection for one trip."""
     require_headroom, seen = lib.ledger.ledger.require_headroom, list[bool]()
 
     def collect_and_require(*told: Any) -> None:
@@ -67,6 +68,14 @@ def collecting(monkeypatch):
         require_headroom(*told)
 
     monkeypatch.setattr(lib.ledger.ledger, "require_headroom", collect_and_require)
+    call_function = PostgreSQL.call_function
+
+    def collect_and_call(*told: Any, **more: Any) -> Any:
+        gc.collect()
+        seen.append(in_transaction())
+        return call_function(*told, **more)
+
+    monkeypatch.setattr(PostgreSQL, "call_function", collect_and_call)
     gc.collect()
     gc.freeze()  # what is there by now need not be looked at in each reservation
     gc.disable()
