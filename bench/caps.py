@@ -73,7 +73,7 @@ def _print_whole_call(engine: str, shop: Shop) -> None:
     table(
         f"{engine}: a whole platform-funded call, µs (floor: one SELECT and one durable INSERT)",
         ("floor", "resolve, reserve, settle, event, roll-ups", "call / floor"),
-        [(*cells, verdict(ratio(times, "call", "floor"), 4))],
+        [(*cells, verdict(ratio(times, "call", "floor"), 3))],
     )
 
 

@@ -49,6 +49,8 @@ class TimeLimit(Exception):
 PROBLEMS: list[Sequence[type[BaseException]]] = (
     [[TimeLimit], [KeyboardInterrupt]] if os.environ.get("CI") else [[TimeLimit, KeyboardInterrupt]]
 )
+_NOTE = """CREATE OR REPLACE FUNCTION note(told jsonb) RETURNS jsonb LANGUAGE sql AS $$
+INSERT INTO notes (who) VALUES ('a call') RETURNING to_jsonb(id) $$"""
 
 
 class Interrupter:
@@ -147,6 +149,14 @@ def looking(database: Database) -> Callable[[], None]:
     return lambda: database.fast_read(COUNT, {}) and None
 
 
+def calling(database: Database) -> Callable[[], None]:
+    if database.is_sqlite:
+        pytest.skip("SQLite has no functions")
+    with database.write() as connection:
+        connection.exec_driver_sql(_NOTE)
+    return lambda: database.call_function("note", {}) and None
+
+
 def in_a_thread(act: Callable[[], None]) -> None:
     failed: list[BaseException] = []
 
@@ -165,7 +175,7 @@ def in_a_thread(act: Callable[[], None]) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize("problems", PROBLEMS)
-@pytest.mark.parametrize("kind", [writing, reading, looking])
+@pytest.mark.parametrize("kind", [writing, reading, looking, calling])
 def test_an_exception_at_any_line_leaves_no_lock_no_turn_and_no_connection_taken(
     notes: Database,
     other: Callable[[], None],
