@@ -25,4 +25,4 @@ SELECT create_distributed_table(name, 'project_id', colocate_with => 'accounts')
     'alert_opt_outs'
 ]) AS name;
 
--- members, sessions, audit_log, saved_views, imported_files and alembic_version stay on the coordinator: no statement of a call joins them.
+-- members, sessions, audit_log, saved_views, imported_files, usage_archives and alembic_version stay on the coordinator: no statement of a call joins them.

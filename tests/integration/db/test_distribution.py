@@ -22,7 +22,7 @@ pytestmark = pytest.mark.parametrize("database_kind", ["postgresql"])
 
 SHARED = {
     *("projects", "plans", "deployment", "rollup_zone", "platform_key_health", "audit_log", "members"),
-    *("saved_views", "sessions", "imported_files", "alembic_version"),
+    *("saved_views", "sessions", "imported_files", "usage_archives", "alembic_version"),
 }
 """Small tables of all projects: copied to each machine, or kept on the first."""
 _KEYS = """
