@@ -112,7 +112,7 @@ class Platform:
         self.reports = Reports(self.database)
         self.call_reports = CallReports(self.database)
         self.caching = CachingReports(self.database)
-        self.group_reports = GroupReports(self.database, self.reports)
+        self.group_reports = GroupReports(self.database)
         self.percentiles = PercentileReports(self.database)
         self.ledger = Ledger(self.database, store, self.prices, self.actor)
         self._runs = RunStore(self.database, thresholds.refused)

@@ -46,6 +46,15 @@ from lib.usage.periods import midnight, zone_named
     metavar="KEY=VALUE",
     help="Only projects with this label on the day of the call; KEY= without it. May be given again.",
 )
+@click.option(
+    "--user", "users", multiple=True, help="Only calls of runs that this person started; '' for nobody known."
+)
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    help="Only calls that the key with these last four characters paid; '' for none known.",
+)
 @click.option("--tz", "zone", help="Time zone of the days; QODEX_TIMEZONE by default.")
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="csv", show_default=True)
 @click.option(

@@ -24,7 +24,7 @@ from lib.pricing.amounts import plain_usd
 from lib.reports.labels import LabelHistory, spans
 from lib.reports.models import DailyRow, Totals, UsageFilter
 from lib.reports.queries import aggregate_segment, combine, sums_of
-from lib.reports.segments import Segment
+from lib.reports.segments import Grain, Segment
 from lib.reports.spend import segments_of
 from lib.usage.periods import day_of, days_between, midnight, zone_named
 from lib.usage.rollups import zone_of
@@ -91,7 +91,11 @@ def about_rows(database: Database, wanted: UsageFilter, actor: Actor) -> int:
     """How many rows the summary will have, without making it: exact where its days are those of the roll-up."""
     with database.read() as connection:
         ids = visible_ids(connection, actor, wanted.projects)
-        segment = Segment("day", None if wanted.since is None else wanted.since - DAY + 1, wanted.until)
+        since = None if wanted.since is None else wanted.since - DAY + 1
+        grain: Grain = (
+            "event" if wanted.by_call else "day"
+        )  # by events it is more than that: a row a quarter hour
+        segment = Segment(grain, since, wanted.until)
         days = aggregate_segment(segment, wanted, ids, (*_KEYS, "at")).subquery()
         return int(connection.execute(select(func.count()).select_from(days)).scalar_one())
 

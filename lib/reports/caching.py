@@ -20,7 +20,7 @@ from lib.reports.changes import FEW
 from lib.reports.labels import spans
 from lib.reports.models import UsageFilter
 from lib.reports.queries import narrowed
-from lib.reports.segments import plan
+from lib.reports.segments import Segment, plan
 from lib.usage import cache_sums
 from lib.usage.expiry import sweep
 
@@ -126,7 +126,8 @@ def _sums_of(row: AnyRow) -> list[int]:
 
 def _parts(wanted: UsageFilter, ids: ProjectIds, by: Sequence[str]) -> Iterator[Select[Any]]:
     """The sums of whole days of UTC, and of the events beside them."""
-    for segment in plan(wanted.since, wanted.until, _UTC):
+    by_call = [Segment("event", wanted.since, wanted.until)]
+    for segment in by_call if wanted.by_call else plan(wanted.since, wanted.until, _UTC):
         table = usage_daily_caching if segment.grain == "day" else usage_events
         keys = [table.c[name] for name in by]
         edges = (segment.since, segment.until)

@@ -1,7 +1,8 @@
 """Usage by one thing: project, model, kind of run, who started the run, key, or the value of a label.
 
 Summed, sorted and cut into pages by the database. Projects, models, kinds and labels are answered from roll-ups; who
-started a run and which key paid are only in the events, so of those there is a limit on how many are read.
+started a run and which key paid are only in the events, which the database reads one by one for that: exact, and as
+long as there are many calls.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from lib.errors import BadInput
 from lib.reports.labels import spans, value_at
 from lib.reports.models import FIELDS, Totals, UsageFilter
 from lib.reports.queries import aggregate_segment, event_sums, matching, sums_of, union_of
-from lib.reports.spend import Reports, segments_of
+from lib.reports.spend import segments_of
 from lib.usage.expiry import sweep
 from lib.usage.rollups import QUARTER, zone_of
 
@@ -39,23 +40,11 @@ GROUPS = ("project", "model", "kind", "user", "key")
 """What usage can be grouped by, besides ``label:NAME``."""
 
 LABEL = "label:"
-MOST_CALLS = 200_000
-"""Calls that are read one by one at most."""
-
 _NOTHING: ColumnElement[str] = literal_column("''")
 _KEYS = ("name", "project", "source", "provider", "title")
-_OF_EVENTS = frozenset({"user", "key"})
+OF_EVENTS = frozenset({"user", "key"})
+"""Groups that only the events know."""
 _COLUMN = {"project": "project_id", "model": "model", "kind": "run_kind"}
-
-
-class TooManyCalls(BadInput):
-    """Who started runs and which key paid cannot be summed up for so many calls at once."""
-
-    def __init__(self, group: str, calls: int) -> None:
-        super().__init__(
-            f"Usage by {group} is read call by call, of at most {MOST_CALLS:,} calls; {calls:,} match. "
-            "Choose a shorter period or fewer projects."
-        )
 
 
 @dataclass
@@ -111,9 +100,8 @@ ORDERS: dict[str, tuple[ColumnElement[Any], ...]] = {
 class GroupReports:
     """Usage by group, of the projects that the actor may see."""
 
-    def __init__(self, database: Database, reports: Reports) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._reports = reports
 
     def page(
         self,
@@ -137,13 +125,10 @@ class GroupReports:
 
         Raises:
             BadInput: there is no such group or order.
-            TooManyCalls: too many calls match for a group that is read call by call.
             ProjectUnknown: a project that is named does not exist, or the actor may not know of it.
         """
         if (group not in GROUPS and not group.startswith(LABEL)) or order not in ORDERS:
             raise BadInput(f"Usage is grouped by {', '.join(GROUPS)} or label:NAME.")
-        if group in _OF_EVENTS:
-            self._require_few(wanted, group, actor)
         sweep(self._database)
         with self._database.read() as connection:
             ids = visible_ids(connection, actor, wanted.projects)
@@ -156,10 +141,8 @@ class GroupReports:
         """What each key paid, in nano-USD by quarter of an hour; of calls with a known price.
 
         Raises:
-            TooManyCalls: too many calls match; they are read one by one.
             ProjectUnknown: a project that is named does not exist, or the actor may not know of it.
         """
-        self._require_few(wanted, "key", actor)
         sweep(self._database)
         with self._database.read() as connection:
             ids = visible_ids(connection, actor, wanted.projects)
@@ -172,11 +155,6 @@ class GroupReports:
             for *key, moment, nano in connection.execute(select(*by, spent).group_by(*by)):
                 found.setdefault(PaidKey(*key), {})[int(moment)] = int(nano)
             return found
-
-    def _require_few(self, wanted: UsageFilter, group: str, actor: Actor) -> None:
-        calls = self._reports.totals(wanted, actor=actor).calls
-        if calls > MOST_CALLS:
-            raise TooManyCalls(group, calls)
 
 
 def _is_empty(wanted: UsageFilter) -> bool:
@@ -249,7 +227,9 @@ def _parts(
 
 def _of_users(wanted: UsageFilter, ids: Sequence[str]) -> Select[Any]:
     event = usage_events.c
-    inner = _of_events(wanted, ids, event.project_id, event.run_id).subquery()
+    # Not the column itself: to have it in order SQLite would read the events of all times by the index of runs.
+    run_id = func.coalesce(event.run_id, _NOTHING).label("run_id")
+    inner = _of_events(wanted, ids, event.project_id, run_id).subquery()
     of_run = (runs.c.project_id == inner.c.project_id) & (runs.c.run_id == inner.c.run_id)
     rows = select(*_keys(func.coalesce(runs.c.started_by, _NOTHING)), *(inner.c[name] for name in FIELDS))
     return rows.join_from(inner, runs, of_run, isouter=True)

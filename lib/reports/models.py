@@ -30,6 +30,15 @@ class UsageFilter:
 
     Values of one name are alternatives, several names have to match at once.
     """
+    users: Sequence[str] = ()
+    """Who started the calls' runs; an empty one is nobody known."""
+    keys: Sequence[str] = ()
+    """The last four characters of the keys that paid; an empty one is a key that is not known."""
+
+    @property
+    def by_call(self) -> bool:
+        """Whether only the events know what matches, and no sum of days or hours."""
+        return bool(self.users or self.keys)
 
 
 class SpendTotals(NamedTuple):

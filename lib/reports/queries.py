@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -25,6 +25,7 @@ from lib.db import AnyRow
 from lib.db.rollup_tables import MEASURES, TOKENS
 from lib.db.tables import (
     projects,
+    runs,
     usage_daily,
     usage_daily_models,
     usage_daily_totals,
@@ -164,6 +165,10 @@ def narrowed(
     for name, values in one_of.items():
         if values:
             statement = statement.where(table.c[name].in_(values))
+    if wanted.by_call:
+        if table is not usage_events:
+            raise ValueError(f"{table.name} knows no users and no keys.")
+        statement = statement.where(*_of_users_and_keys(wanted))
     if wanted.labels:
         statement = statement.where(*labelled(table.c.project_id, table.c[moment], wanted.labels))
     if since is not None:
@@ -171,6 +176,18 @@ def narrowed(
     if until is not None:
         statement = statement.where(table.c[moment] < until)
     return statement
+
+
+def _of_users_and_keys(wanted: UsageFilter) -> Iterator[ColumnElement[bool]]:
+    """The conditions on events, which alone know who started the run and which key paid."""
+    event = usage_events.c
+    if wanted.keys:
+        yield func.coalesce(event.key_last4, literal_column("''")).in_(wanted.keys)
+    if wanted.users:
+        started_by = select(runs.c.started_by).where(
+            runs.c.project_id == event.project_id, runs.c.run_id == event.run_id
+        )
+        yield func.coalesce(started_by.scalar_subquery(), literal_column("''")).in_(wanted.users)
 
 
 @cache

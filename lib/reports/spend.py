@@ -225,7 +225,7 @@ def _segments(
     zone: ZoneInfo | None,
     grain: Grain,
 ) -> list[Segment]:
-    if grain == "event":
+    if grain == "event" or wanted.by_call:
         return [Segment("event", wanted.since, wanted.until)]
     if grain == "hour":
         return list(plan_hours(wanted.since, wanted.until))

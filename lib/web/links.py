@@ -135,7 +135,15 @@ def file_name(asked: UsageFilter, projects: int | str, format: str, *, sample: b
     where = projects if isinstance(projects, str) else f"{projects if asked.projects else 'all'}-projects"
     since = day_of(asked.since, zone).isoformat() if asked.since is not None else "beginning"
     until = day_of(asked.until - 1, zone).isoformat() if asked.until is not None else "now"
-    others = (asked.providers, asked.models, asked.kinds, asked.statuses, asked.labels)
+    others = (
+        asked.providers,
+        asked.models,
+        asked.kinds,
+        asked.statuses,
+        asked.labels,
+        asked.users,
+        asked.keys,
+    )
     narrowed = [*asked.sources, *(["filtered"] if any(others) else [])]
     parts = [
         "qodex-sample-usage" if sample else "qodex-usage",

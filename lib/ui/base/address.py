@@ -216,6 +216,39 @@ def select_many(
     return chosen
 
 
+_MOST_TEXTS, _LONGEST_TEXT = 20, 320
+
+
+def texts(name: str) -> list[str]:
+    """A filter of which several values may be given, whatever they are; none means all."""
+    found = dict.fromkeys(value[:_LONGEST_TEXT] for value in st.query_params.get_all(name))
+    return list(found)[:_MOST_TEXTS]
+
+
+def type_many(
+    label: str, name: str, *, placeholder: str, format_func: Callable[[str], str] = str
+) -> list[str]:
+    """As ``select_many``, for values that are typed: there are too many to choose from."""
+    key = f"address:{name}"
+    chosen = st.session_state[key] = texts(name)
+
+    def changed() -> None:
+        put(name, [value.strip() for value in st.session_state[key]])
+
+    with st.popover(f"{label}: {_state(chosen, (), format_func)}"):
+        st.multiselect(
+            label,
+            chosen,
+            key=key,
+            on_change=changed,
+            format_func=format_func,
+            placeholder=placeholder,
+            accept_new_options=True,
+            max_selections=_MOST_TEXTS,
+        )
+    return chosen
+
+
 MOST_SENT = 200
 """Options that a browser is sent; of more, those that are found by words."""
 
@@ -264,4 +297,6 @@ def search(label: str, name: str, *, placeholder: str, width: int, longest: int 
 def _state(chosen: Sequence[str], options: Sequence[str], format_func: Callable[[Any], str]) -> str:
     if not chosen or len(chosen) == len(options):
         return format_func(options[0]) if len(options) == 1 else f"all {len(options)}" if options else "all"
-    return format_func(chosen[0]) if len(chosen) == 1 else f"{len(chosen)} of {len(options)}"
+    if len(chosen) == 1:
+        return format_func(chosen[0])
+    return f"{len(chosen)} of {len(options)}" if options else str(len(chosen))

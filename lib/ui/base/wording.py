@@ -14,6 +14,10 @@ DOTS = "••••"
 # --- keys, states, sources -------------------------------------------------------------------------
 
 
+NOBODY = "nobody known"
+"""Who started a run that has no starter, or a call without a run."""
+
+
 def key_name(last4: str | None) -> str:
     """``•••• x4Tz``: all that is ever shown of a key. For Markdown, ``escape`` it or use ``key_code``."""
     return f"{DOTS} {last4}" if last4 else DOTS

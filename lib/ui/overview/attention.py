@@ -123,7 +123,8 @@ def _jumps(wanted: UsageFilter, actor: Actor, chosen: Chosen) -> list[Attention]
     """Projects whose spend jumped on the last full day, the largest first; the method is in the words."""
     day = chosen.today - timedelta(days=1)
     since = midnight(day - timedelta(days=spikes.DAYS_BEFORE), chosen.zone)
-    days = loaders.cached(
+    # Days that are over change by imports alone, and are the same whatever period is chosen.
+    days = loaders.cached_for_a_minute(
         front_door().reports.project_days,
         replace(wanted, since=since, until=midnight(chosen.today, chosen.zone)),
         actor=actor,

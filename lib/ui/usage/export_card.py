@@ -16,7 +16,7 @@ from lib.ui.base import loaders
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import export_desk, front_door, real_front_door
-from lib.ui.base.wording import SOURCE, escape
+from lib.ui.base.wording import NOBODY, SOURCE, escape, key_name
 from lib.ui.parts.cards import card, facts, heading
 from lib.ui.shell import signin
 from lib.ui.shell.guards import acting
@@ -107,6 +107,8 @@ def _filter_in_words(wanted: UsageFilter, projects: int) -> str:
         ("run kind", wanted.kinds),
         ("status", wanted.statuses),
         ("label", wanted.labels),
+        ("user", tuple(each or NOBODY for each in wanted.users)),
+        ("key", tuple(key_name(each) if each else "not known" for each in wanted.keys)),
     ):
         if chosen:
             words.append(f"{noun} {', '.join(chosen)}" if len(chosen) < 4 else count(len(chosen), noun))  # noqa: PLR2004

@@ -9,10 +9,10 @@ from typing import Any
 import streamlit as st
 
 from lib.access.roles import Actor
-from lib.errors import BadInput
+from lib.errors import QodexError
 from lib.formatting import count, share
 from lib.providers import DEFAULT, title
-from lib.reports.groups import LABEL, Group, GroupPage
+from lib.reports.groups import LABEL, OF_EVENTS, Group, GroupPage
 from lib.reports.models import FIELDS, Totals, UsageFilter
 from lib.ui.base import address, loaders, paging, wrong_links
 from lib.ui.base.server import front_door
@@ -26,7 +26,7 @@ from lib.ui.base.tables import (
     row_opens,
     wide_enough,
 )
-from lib.ui.base.wording import KIND, escape, key_name
+from lib.ui.base.wording import KIND, NOBODY, escape, key_name
 from lib.ui.charts import over_time, rankings, theme
 from lib.ui.charts.buckets import TimeSeries
 from lib.ui.parts import cards
@@ -75,7 +75,7 @@ class Grouping:
             return self._key(row)
         if self.group == "kind":
             return KIND.get(row.name) or row.name or "no run"
-        return row.name or {"user": "nobody known"}.get(self.group, f"no {self.noun}")
+        return row.name or {"user": NOBODY}.get(self.group, f"no {self.noun}")
 
     def _key(self, row: Group) -> str:
         key = key_name(row.name) if row.name else "key unknown"
@@ -84,11 +84,16 @@ class Grouping:
             return f"Platform {key}"
         return f"BYOK {key}" if self.one_project else f"{row.project} {key}"
 
-    def filter_of(self, row: Group) -> tuple[str, str] | None:
-        """Parameter of the address and its value that show this group alone; None where there is none."""
+    def filter_of(self, row: Group) -> dict[str, str | list[str]]:
+        """What the address says to show this group alone; empty where nothing can."""
         if self.label:
-            return "label", f"{self.label}={row.name}"
-        return (self.group, row.name) if row.name and self.group in {"project", "model", "kind"} else None
+            return {"label": f"{self.label}={row.name}"}
+        if self.group == "key":
+            whose = {"project": row.project} if row.project else {}
+            return {"key": [row.name], "source": row.source, "provider": row.provider, **whose}
+        if self.group == "user":
+            return {"user": [row.name]}
+        return {self.group: row.name} if row.name else {}
 
 
 def draw(wanted: UsageFilter, series: TimeSeries, projects: Sequence[str], actor: Actor) -> None:
@@ -119,7 +124,7 @@ def draw(wanted: UsageFilter, series: TimeSeries, projects: Sequence[str], actor
             cards.heading(f"Spend by {escape(grouping.noun)}, USD", note=note, width="content")
         try:
             _draw(grouping, wanted, order, actor)
-        except BadInput as problem:  # so many calls are not read one by one
+        except QodexError as problem:  # so many calls that the database does not read them in time
             st.caption(escape(problem.sentence))
             return
     if group == "key":
@@ -128,7 +133,7 @@ def draw(wanted: UsageFilter, series: TimeSeries, projects: Sequence[str], actor
 
 def _draw_keys(grouping: Grouping, wanted: UsageFilter, series: TimeSeries, actor: Actor) -> None:
     """What each key paid over time, so that a rotation can be followed."""
-    found = loaders.cached(front_door().group_reports.keys_over_time, wanted, actor=actor)
+    found = loaders.cached_for_a_minute(front_door().group_reports.keys_over_time, wanted, actor=actor)
     spent = {}
     for key, moments in found.items():
         name = grouping.name(Group(**key._asdict()))
@@ -140,11 +145,12 @@ def _draw_keys(grouping: Grouping, wanted: UsageFilter, series: TimeSeries, acto
 
 def _draw(grouping: Grouping, wanted: UsageFilter, order: str, actor: Actor) -> None:
     ask = front_door().group_reports.page
-    largest = loaders.cached(ask, wanted, grouping.group, actor=actor, order="spend", offset=0)
+    load = loaders.cached_for_a_minute if grouping.group in OF_EVENTS else loaders.cached
+    largest = load(ask, wanted, grouping.group, actor=actor, order="spend", offset=0)
     paging.beyond(largest.groups, PAGE_ROWS)
     offset = paging.offset(PAGE_ROWS)
     wrong_links.draw()  # of what this section takes from the address
-    shown = loaders.cached(ask, wanted, grouping.group, actor=actor, order=order, offset=offset)
+    shown = load(ask, wanted, grouping.group, actor=actor, order=order, offset=offset)
     left, right = st.columns([1, 2])
     with left:
         rows = [(grouping.name(row), row) for row in largest.rows]
@@ -176,8 +182,8 @@ def _draw_table(grouping: Grouping, page: GroupPage) -> None:
     key = f"usage:groups:{grouping.group}"
 
     def narrow(row: int) -> None:
-        if (found := filters[row]) is not None:
-            address.put(*found)
+        for name, value in filters[row].items():
+            address.put(name, value)
 
     money = [*columns["Total"], *columns["Platform-funded"], *columns["BYOK"]]
     config = {name: money_column(money) for name in ("Total", "Platform-funded", "BYOK")}

@@ -17,11 +17,11 @@ from lib.ui.base.comparing import cents_adding_up, change, points
 from lib.ui.base.filters import Chosen
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, cell, count_column, dollars, height_of, in_cents, known, money_column
-from lib.ui.base.wording import KIND, SOURCE, escape
+from lib.ui.base.wording import KIND, NOBODY, SOURCE, escape, key_name
 from lib.ui.parts import spend_card
 from lib.ui.parts.cards import Metric
 
-FILTERS = ("project", "label", "source", "provider", "model", "kind", "status")
+FILTERS = ("project", "label", "source", "provider", "model", "kind", "status", "user", "key")
 STATUSES = {
     "ok": "Answered",
     "error": "Error answer",
@@ -63,6 +63,17 @@ def choose(projects: Mapping[str, str], chosen: Chosen, actor: Actor) -> UsageFi
         kinds=tuple(address.select_many("Run kind", "kind", list(KIND), format_func=KIND.__getitem__)),
         statuses=tuple(
             address.select_many("Status", "status", list(STATUSES), format_func=STATUSES.__getitem__)
+        ),
+        users=tuple(
+            address.type_many("User", "user", placeholder="E-mail", format_func=lambda name: name or NOBODY)
+        ),
+        keys=tuple(
+            address.type_many(
+                "Key",
+                "key",
+                placeholder="Last four characters",
+                format_func=lambda last4: key_name(last4) if last4 else "not known",
+            )
         ),
         labels=filters.choose_labels(known.labels),
         since=chosen.period.since,

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib.reports import groups
 from lib.ui.base import loaders
 from lib.ui.usage.group_card import PAGE_ROWS
 from tests.integration.ui.test_pages_spend import Spender, charts, use
@@ -96,16 +95,34 @@ def test_many_groups_stand_in_pages_of_which_each_is_a_link_and_the_tail_has_no_
     assert len(table(gone)) == 20
 
 
-def test_so_many_calls_that_they_are_not_read_one_by_one_are_a_sentence(
-    busy: Dashboard, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ({"user": "ann@example.com"}, "ann@example.com"),
+        ({"user": ""}, "nobody known"),
+        ({"key": ""}, "not known"),
+        ({"key": "x4Tz"}, "•••• x4Tz"),
+    ],
+)
+def test_usage_of_a_user_or_a_key_alone_is_a_filter_like_others(
+    busy: Dashboard, address: dict[str, str], said: str
 ):
-    monkeypatch.setattr(groups, "MOST_CALLS", 3)
-    page = busy.open("usage", group="key")
+    page = busy.open("usage", **address)
     assert not page.exception
-    assert "Usage by key is read call by call, of at most 3 calls; 4 match. Choose a shorter period" in texts(
-        page
-    )
-    assert "Export" in texts(page)
+    [name] = address
+    choice = page.multiselect(key=f"address:{name}")
+    assert (choice.value, choice.options) == (list(address.values()), [said])
+    if address[name]:
+        assert "0 of 4 calls match." in texts(page)
+    else:
+        assert table(page)["Total"].sum() == pytest.approx(4)
+
+
+def test_a_user_is_typed_and_taken_back(busy: Dashboard):
+    page = busy.open("usage", user="ann@example.com")
+    page.multiselect(key="address:user").unselect("ann@example.com").run()
+    assert "user" not in page.query_params
+    assert "4 calls." in texts(page)
 
 
 def test_what_each_key_paid_is_drawn_over_time(dashboard: Dashboard):
