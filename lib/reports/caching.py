@@ -22,6 +22,7 @@ from lib.reports.models import UsageFilter
 from lib.reports.queries import narrowed
 from lib.reports.segments import Segment, plan
 from lib.usage import cache_sums
+from lib.usage.archived import require_events
 from lib.usage.expiry import sweep
 
 _UTC = ZoneInfo("UTC")
@@ -103,6 +104,8 @@ class CachingReports:
         sweep(self._database)
         with self._database.read() as connection:
             ids = visible_projects(connection, actor, wanted.projects)
+            if wanted.by_call:
+                require_events(connection, wanted.since, ids)
             parts = [
                 part
                 for span in (spans(connection, wanted) if ids != [] else ())

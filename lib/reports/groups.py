@@ -33,6 +33,7 @@ from lib.reports.labels import spans, value_at
 from lib.reports.models import FIELDS, Totals, UsageFilter
 from lib.reports.queries import aggregate_segment, event_sums, matching, sums_of, union_of
 from lib.reports.spend import segments_of
+from lib.usage.archived import require_events
 from lib.usage.expiry import sweep
 from lib.usage.rollups import QUARTER, zone_of
 
@@ -125,6 +126,7 @@ class GroupReports:
 
         Raises:
             BadInput: there is no such group or order.
+            UsageArchived: by user or key takes single calls, some of which are not here any more.
             ProjectUnknown: a project that is named does not exist, or the actor may not know of it.
         """
         if (group not in GROUPS and not group.startswith(LABEL)) or order not in ORDERS:
@@ -134,6 +136,8 @@ class GroupReports:
             ids = visible_ids(connection, actor, wanted.projects)
             if not ids or _is_empty(wanted):
                 return GroupPage([], 0, Totals())
+            if group in OF_EVENTS:
+                require_events(connection, wanted.since, ids)
             rows = _grouped(connection, wanted, ids, group)
             return _page(connection, _together(rows), order, limit, offset)
 
@@ -142,10 +146,12 @@ class GroupReports:
 
         Raises:
             ProjectUnknown: a project that is named does not exist, or the actor may not know of it.
+            UsageArchived: some of the single calls are not here any more.
         """
         sweep(self._database)
         with self._database.read() as connection:
             ids = visible_ids(connection, actor, wanted.projects)
+            require_events(connection, wanted.since, ids)
             at = usage_events.c.occurred_at
             quarter = (at - at % literal_column(str(QUARTER))).label("at")
             inner = _of_keys(wanted, ids, quarter).subquery()

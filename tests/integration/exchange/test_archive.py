@@ -261,6 +261,26 @@ def test_an_export_of_archived_calls_is_refused_and_the_daily_one_is_as_before(
     assert len(exported(shop, "csv", at(4)).splitlines()) == 1 + 3
 
 
+@pytest.mark.parametrize("group", ["user", "key"])
+def test_what_only_single_calls_tell_is_refused_and_not_told_of_the_others(
+    shop: Shop, files: Path, group: str
+) -> None:
+    groups, reports, caching = shop.group_reports, shop.reports, shop.caching
+    alone = UsageFilter(users=("",)) if group == "user" else UsageFilter(keys=("",))
+    before = groups.page(UsageFilter(), group, actor=shop.actor)
+    shop.archive(files)
+    for ask in (
+        lambda: groups.page(UsageFilter(), group, actor=shop.actor),
+        lambda: groups.keys_over_time(UsageFilter(), actor=shop.actor),
+        lambda: reports.totals(alone, actor=shop.actor),
+        lambda: caching.by_model(alone, actor=shop.actor),
+    ):
+        with pytest.raises(UsageArchived, match="before 2026-04-01"):
+            ask()
+    later = groups.page(UsageFilter(since=at(4, 1, 0)), group, actor=shop.actor)
+    assert 0 < later.everything.calls < before.everything.calls
+
+
 def test_a_project_that_had_no_calls_then_is_exported_whole(shop: Shop, files: Path) -> None:
     shop.projects.add("new", actor=shop.actor)
     shop.call(at(6, 1, 1), project="new")
