@@ -70,7 +70,13 @@ def _table(kind: str, found: Sequence[Spender], total: int, project: Project) ->
         **(row_opens(key, leave) if opens else {"key": key}),
         alt=f"{title} by what is counted, the largest first",
         column_config=wide_enough(
-            columns, {"Counted": money_column(columns["Counted"]), "Calls": count_column()}, title
+            columns,
+            {
+                "Counted": money_column(columns["Counted"]),
+                "Share": st.column_config.TextColumn(alignment="right"),
+                "Calls": count_column(),
+            },
+            title,
         ),
     )
 
