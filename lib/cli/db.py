@@ -1,4 +1,4 @@
-"""``db copy|check|archive``: from SQLite to PostgreSQL, what is wrong with either, and old months out of both."""
+"""``db copy|check|maintain|archive``: from SQLite to PostgreSQL, what is wrong with either, old months out of both."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from lib.clock import to_micros
 from lib.db import Database
 from lib.db.checkup import examine
 from lib.db.health import files_of
+from lib.db.maintenance import maintain as maintain_database
 from lib.db.moving import CopiedTable, copy_database, has_schema
 from lib.errors import BadInput
 from lib.platform import Platform
@@ -89,6 +90,30 @@ def check(*, as_json: bool) -> None:
         raise BadInput("There is no database yet. The first start makes it.")
     with closing(Database.from_settings(settings, application="qodex command line")) as database:
         show_findings(examine(database, settings.database_url), as_json=as_json)
+
+
+@db.command("maintain")
+@click.option(
+    "--full", is_flag=True, help="Give room back to the disk, too; whoever reads or writes waits meanwhile."
+)
+@yes_option
+@json_option
+@click.pass_obj
+def maintain(session: Session, *, full: bool, yes: bool, as_json: bool) -> None:
+    """Make the room of deleted rows usable, and bring up to date what the planner knows of the data.
+
+    Both engines do this by themselves; after much was deleted it is worth doing at once. May be stopped and run again.
+    """
+    if full and not yes:
+        click.confirm(
+            "Calls and pages wait until it is done, for minutes where there is much. Go on?",
+            abort=True,
+            err=True,
+        )
+    done = maintain_database(session.platform.database, full=full)
+    if as_json:
+        show_json(plain(done))
+    say(f"The database takes {done.after / 1e6:,.1f} MB; it took {done.before / 1e6:,.1f} MB.")
 
 
 @db.command("archive")

@@ -29,7 +29,7 @@ from tests.upstream_behaviours import Behaviour
 
 ROOT = Path(__file__).resolve().parents[3]
 EXPORTER = InMemorySpanExporter()
-pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
+on_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
 
 
 @pytest.fixture
@@ -108,6 +108,7 @@ async def _ask(shop: Platform) -> None:
         await run.async_openai.responses.create(model="gpt-5-mini", input="x")
 
 
+@on_sqlite
 def test_a_run_that_ends_by_an_exception_is_a_failed_span(
     shop: Platform, spans: InMemorySpanExporter
 ) -> None:
@@ -118,6 +119,7 @@ def test_a_run_that_ends_by_an_exception_is_a_failed_span(
     assert dict(run.attributes)["error.type"] == "error"
 
 
+@on_sqlite
 def test_no_span_of_anybody_holds_a_text_or_a_key(
     byok: Platform, spans: InMemorySpanExporter, upstream: ScriptedUpstream
 ) -> None:
@@ -136,12 +138,14 @@ def test_no_span_of_anybody_holds_a_text_or_a_key(
     assert names == ["chat claude-haiku-4-5", "chat gpt-5-mini", "invoke_agent scan"]  # none of the SDK's own
 
 
+@on_sqlite
 def test_nothing_is_made_unless_it_is_turned_on(shop: Platform) -> None:
     with shop.run("shop") as run:
         run.openai.responses.create(model="gpt-5-mini", input="x")
     assert not SPANS._runs
 
 
+@on_sqlite
 def test_without_its_packages_the_sentence_says_what_to_install(
     shop: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +174,7 @@ platform.close()
 """
 
 
+@on_sqlite
 def test_a_worker_sends_them_by_otlp_where_the_usual_variables_say(
     shop: Platform, upstream: ScriptedUpstream
 ) -> None:
