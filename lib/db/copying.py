@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select
 from sqlalchemy.exc import DBAPIError
 
 _CANCEL_SECONDS = 5.0
+_PIECE = 64 * 1024
 
 
 def copied(
@@ -57,23 +58,37 @@ def _blocks(driver: Any, statement: str, parameters: Any, together: int) -> Gene
 
 
 def _joined(driver: Any, together: int) -> Generator[bytes]:
-    waiting: list[Any] = []
+    waiting: list[bytes] = []
     size = 0
-    while (row := _next(driver)) is not None:
-        waiting.append(row)
-        size += len(row)
+    for piece in _pieces(driver):
+        waiting.append(piece)
+        size += len(piece)
         if size >= together:
             yield b"".join(waiting)
             waiting, size = [], 0
-    if waiting:
+    if size:
         yield b"".join(waiting)
 
 
-def _next(driver: Any) -> Any | None:
-    """The next row, None after the last. A server that sends nothing for too long is given up."""
-    while not (found := driver.pgconn.get_copy_data(1))[0]:
-        driver.wait(_more(driver.pgconn), timeout=driver.row_seconds)
-    return found[1] if found[0] > 0 else None
+def _pieces(driver: Any) -> Generator[bytes]:
+    """Some rows at a time: of more at once, the memory of their objects would go back to the system each time."""
+    rows: list[Any] = []
+    size, read = 0, driver.pgconn.get_copy_data  # looked up once: this runs for every row
+    while (found := read(1))[0] >= 0:
+        if not found[0]:
+            _wait_for_more(driver)
+            continue
+        rows.append(found[1])
+        size += found[0]
+        if size >= _PIECE:
+            yield b"".join(rows)
+            rows, size = [], 0
+    yield b"".join(rows)
+
+
+def _wait_for_more(driver: Any) -> None:
+    """A server that sends nothing for too long is given up."""
+    driver.wait(_more(driver.pgconn), timeout=driver.row_seconds)
 
 
 def _more(libpq: Any) -> Generator[Wait, Ready, None]:
@@ -93,7 +108,7 @@ def _end(driver: Any, *, whole: bool) -> None:
         Error
     ):  # a connection that stays in the middle of something is closed at the end of its block
         driver.cancel_safe(timeout=_CANCEL_SECONDS)
-        while _next(driver) is not None:
+        for _ in _pieces(driver):
             pass
     with suppress(Error):
         driver.wait(generators.fetch_many(driver.pgconn), timeout=_CANCEL_SECONDS)
