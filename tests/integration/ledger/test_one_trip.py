@@ -11,6 +11,7 @@ from sqlalchemy import Table, select, text
 
 from lib.clock import DAY, HOUR, MINUTE, from_micros
 from lib.db import Database
+from lib.db.blocks.limits import Limits
 from lib.db.blocks.postgresql import BoundedConnection
 from lib.db.tables import (
     metadata,
@@ -18,8 +19,9 @@ from lib.db.tables import (
     provider_keys,
     runs,
 )
-from lib.errors import CapExceeded, KeyLocked
+from lib.errors import CapExceeded, DatabaseUnavailable, KeyLocked
 from lib.ledger.attempts import AttemptResult
+from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
 from lib.pricing.price_file import FilePrice, PriceFile
 from lib.pricing.prices import PriceBook, Tokens
@@ -27,8 +29,10 @@ from lib.runs.lifecycle import StartedRun
 from lib.usage.rollups import set_zone, verify
 from tests.calls import by_statements
 from tests.spending import (
+    ADMIN,
     LEASE,
     NOON,
+    PRICES,
     UNIT,
     UNKNOWN,
     Clock,
@@ -331,6 +335,23 @@ def test_a_threshold_is_told_when_it_is_crossed(shop, run):
         settle(shop, shop.open(run, 250), 250)
     with shop.database.read() as connection:
         assert connection.execute(text("SELECT count(*) FROM alert_events")).scalar() == 1
+
+
+@pytest.mark.parametrize("step", ["opened", "settled"])
+def test_an_account_that_another_program_has_locked_is_waited_for_only_so_long(shop, run, step):
+    short = Database(shop.url, limits=Limits(seconds=0.3))
+    ledger = Ledger(short, shop.keys, PRICES, ADMIN)
+    ledger.settle(ledger.open(run, asking(500), lease=LEASE), answer(300))
+    call = ledger.open(run, asking(500), lease=LEASE) if step == "settled" else None
+    with shop.database.write() as connection:
+        connection.execute(text("SELECT FROM accounts FOR UPDATE"))
+        with pytest.raises(DatabaseUnavailable, match="busy") as problem:
+            ledger.settle(call, answer(300)) if call else ledger.open(run, asking(500), lease=LEASE)
+    assert problem.value.cause == "busy"
+    call = call or ledger.open(run, asking(500), lease=LEASE)
+    ledger.settle(call, answer(300))
+    assert shop.open_now() == 0
+    short.close()
 
 
 def test_a_project_without_the_functions_spends_all_the_same(shop, run):
