@@ -5,6 +5,8 @@ fits, its run goes on, no alert is due, no key changes its state. Where anything
 nothing: they return NULL, or, where something is written already, fail with SQLSTATE QX001, which undoes it. Then the
 ledger takes the long way, which knows what to say.
 
+Each statement has the same best plan for every project, so that none is planned anew for its values.
+
 Workers of this version go on calling them after later migrations: a function whose arguments or meaning change gets
 another name. Columns that come to the tables need no change here as long as they may be NULL.
 """
@@ -32,7 +34,8 @@ _OVERRIDDEN = """CASE WHEN cap_overrides.cap_{name}_nano IS NULL OR cap_override
 _FITS = "accounts.counted_nano - known.before_{name} + accounts.reserved_nano + ceiling <= known.cap_{name}"
 
 _OPEN = f"""
-CREATE OR REPLACE FUNCTION qodex_open_call(asked jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION qodex_open_call(asked jsonb) RETURNS jsonb LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     the_project text := asked->>'project';
     the_run text := asked->>'run_id';
@@ -105,7 +108,8 @@ def _adding(table: str, row: str, moment: str) -> str:
 
 
 _SETTLE = f"""
-CREATE OR REPLACE FUNCTION qodex_settle_call(told jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION qodex_settle_call(told jsonb) RETURNS jsonb LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     event usage_events := jsonb_populate_record(NULL::usage_events, told->'event');
     by_hour usage_hourly := jsonb_populate_record(NULL::usage_hourly, told->'sums');
