@@ -74,11 +74,12 @@ class Interrupter:
         places: the lines that were run, in order.
         has_come: whether the act was interrupted.
         cost_was_known: whether a settlement with a known cost had begun by then.
+        was_dropped: whether it came in a finalizer (``__del__``), whose exceptions Python prints and drops.
     """
 
     def __init__(self, at: Place | None = None, interrupt: Callable[[], object] = lambda: None) -> None:
         self.places: dict[Place, None] = {}
-        self.has_come = self.cost_was_known = False
+        self.has_come = self.cost_was_known = self.was_dropped = False
         self.interrupt = interrupt
         self._at = at
         self._blocks: Counter[str] = Counter()
@@ -95,13 +96,14 @@ class Interrupter:
 
     def require_left_by(self, problem: BaseException, kind: type[BaseException]) -> None:
         """Nothing else than the interruption left the act; the SDK wraps whatever is an ``Exception``."""
-        assert isinstance(problem, kind) or kind is TimeLimit or not self.has_come, repr(problem)
+        came = self.has_come and not self.was_dropped
+        assert isinstance(problem, kind) or kind is TimeLimit or not came, repr(problem)
 
     def _call(self, frame: FrameType, _event: str, _: object) -> Any:
         code = frame.f_code
         if not code.co_filename.startswith(_OURS):
             if code.co_filename.startswith(_HTTP_STACK):
-                self._come_to(Place(code.co_filename, code.co_firstlineno, self._block))
+                self._come_to(Place(code.co_filename, code.co_firstlineno, self._block), frame)
             return None
         if code is _BEGINS_BLOCK:
             self._begin_block(frame)
@@ -120,14 +122,22 @@ class Interrupter:
     def _line(self, frame: FrameType, event: str, _: object) -> Any:
         if event == "line":
             file = frame.f_code.co_filename
-            self._come_to(Place(file, frame.f_lineno, "" if file.startswith(_BLOCKS) else self._block))
+            place = Place(file, frame.f_lineno, "" if file.startswith(_BLOCKS) else self._block)
+            self._come_to(place, frame)
         return self._line
 
-    def _come_to(self, place: Place) -> None:
+    def _come_to(self, place: Place, frame: FrameType) -> None:
         self.places.setdefault(place)
         if place == self._at and not self.has_come:
             self.has_come = True
+            self.was_dropped = any(caller.f_code.co_name == "__del__" for caller in _stack(frame))
             self.interrupt()
+
+
+def _stack(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
 def apart(act: Callable[[], object]) -> None:
