@@ -244,7 +244,7 @@ def draw_ways(project: Project, plans: Sequence[Plan], leads: str) -> None:
     with plan, cards.card(height="stretch"):
         st.markdown("#### :material/speed: Change plan", anchors=False)
         _draw_next_plan(project, plans)
-        st.markdown(f"{leads} ask for more above; an administrator decides.")
+        st.markdown(f"{leads} can ask for more room, above. An administrator decides.")
 
 
 def _draw_next_plan(project: Project, plans: Sequence[Plan]) -> None:

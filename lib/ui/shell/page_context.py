@@ -50,7 +50,7 @@ class PageContext(Viewer):
         """The beginning of a sentence about the leads of a project that says who they are; Markdown."""
         found = self.platform.members.leads(project.slug, actor=self.actor)
         if not found:
-            return "Leads of the project (it has none: ask an administrator)"
+            return "Leads of the project (none yet: ask an administrator)"
         return f"Leads of the project ({escape(_some(found))})"
 
     def project(self, *, archived: bool = False) -> Project:

@@ -105,5 +105,5 @@ def test_where_a_lead_has_to_be_asked_the_page_says_who_they_are(
 
 def test_a_project_without_a_lead_says_who_acts_for_it(dashboard: Dashboard, analyst: Actor):
     said = texts(dashboard.open("integrations", project="lonely"))
-    assert "it has none: ask an administrator" in said
+    assert "none yet: ask an administrator" in said
     assert analyst.name not in said
