@@ -12,7 +12,7 @@ from lib.ui.base import navigation
 from lib.ui.base.server import export_desk
 from lib.ui.shell import startup
 from lib.ui.shell.failures import show_failure
-from lib.ui.shell.messages import ExpectedMessages
+from lib.ui.shell.websocket_filter import ExpectedMessages
 from lib.web.half_sent import limit_half_sent_requests
 from lib.web.routes import middleware, routes
 

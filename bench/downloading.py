@@ -24,8 +24,8 @@ from bench.traffic import END
 from lib.clock import SECOND
 from lib.reports.models import UsageFilter
 from lib.settings import Settings
-from lib.web import links
-from lib.web.links import COOKIE, Link, Signer, new_browser
+from lib.web.downloads import links
+from lib.web.downloads.links import COOKIE, Link, Signer, new_browser
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "20"))

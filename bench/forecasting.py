@@ -11,9 +11,9 @@ from random import Random
 import numpy as np
 
 from bench.measure import table, verdict
-from lib.caps.backtest import Score, alarms, score
-from lib.caps.spend_model import Floats, History
-from lib.caps.time_to_cap import spend_paths, time_to_cap
+from lib.caps.forecast.backtest import Score, alarms, score
+from lib.caps.forecast.spend_model import Floats, History
+from lib.caps.forecast.time_to_cap import spend_paths, time_to_cap
 from lib.clock import HOUR, parse_iso
 from lib.settings import ROOT
 

@@ -32,7 +32,7 @@ from lib.settings import ROOT, Settings
 from lib.usage.measures import summed
 from lib.usage.rollups import DIMENSIONS, event_dimensions
 from lib.vault.keys import KeyStore
-from lib.vault.masters import Keyring
+from lib.vault.master_keys.masters import Keyring
 from lib.vault.sealing import MasterKey
 from lib.vault.states import Verdict
 from lib.vault.unsealed import UnsealedProjects

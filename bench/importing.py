@@ -12,7 +12,7 @@ from sqlalchemy import select
 from bench.measure import median, table, verdict
 from bench.workplace import ACTOR, database_urls, platform
 from lib.db.tables import usage_events
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_usage import import_usage
 from lib.platform import Platform
 from lib.settings import ROOT
 

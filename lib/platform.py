@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from lib import ambient, logs
+from lib import logs
 from lib.access.auditlog import AuditLog
 from lib.access.members import Members
 from lib.access.project_changes import ProjectChanges
@@ -25,6 +25,7 @@ from lib.caps.spenders import Spenders
 from lib.clock import Micros
 from lib.db import Database
 from lib.db.migrate import migrate
+from lib.environment import ambient
 from lib.errors import BadInput, CapExceeded, RunEnded, RunWaiting, SampleProject
 from lib.keys import Keys
 from lib.ledger.gauges import LedgerGauges
@@ -48,14 +49,14 @@ from lib.runs.termination import end_on_sigterm
 from lib.settings import Settings
 from lib.usage import rollups
 from lib.vault.keys import KeyStore, keyring_for
-from lib.vault.rotation import Masters
+from lib.vault.master_keys.rotation import Masters
 from lib.vault.seals import ProjectSeals
 from lib.vault.unsealed import UnsealedProjects, seal_existing
 
 if TYPE_CHECKING:
     from lib.alerts.alerts import Alerts
     from lib.alerts.watch import Watch
-    from lib.caps.forecasts import Forecasts
+    from lib.caps.forecast.forecasts import Forecasts
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Platform:
     @cached_property
     def forecasts(self) -> Forecasts:
         """When caps are reached, and what a month will have cost."""
-        from lib.caps.forecasts import Forecasts  # noqa: PLC0415 - numpy, which a worker need not load
+        from lib.caps.forecast.forecasts import Forecasts  # noqa: PLC0415 - numpy, which a worker need not load
 
         return Forecasts(self.database, self.caps, self.settings.zone)
 

@@ -17,12 +17,21 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from lib import addresses, ambient, certificates, logs
+from lib import logs
 from lib.emails import clean_domain, clean_email
+from lib.environment import addresses, ambient, certificates
+from lib.environment.setting_types import (
+    BaseURL,
+    PlatformKey,
+    SecretText,
+    cleaned,
+    platform_key,
+    split_list,
+    upstream,
+)
 from lib.errors import SettingsError
 from lib.providers import ANTHROPIC, GOOGLE, OPENAI, known
 from lib.secret import Secret
-from lib.setting_types import BaseURL, PlatformKey, SecretText, cleaned, platform_key, split_list, upstream
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "bin/qodex"

@@ -16,10 +16,10 @@ from typing import Any
 
 from sqlalchemy import select
 
-from lib.alerts import queue
 from lib.alerts.alerts import Alerts
-from lib.alerts.queue import DeliveryQueue
-from lib.alerts.sender import Sender
+from lib.alerts.delivery import queue
+from lib.alerts.delivery.queue import DeliveryQueue
+from lib.alerts.delivery.sender import Sender
 from lib.clock import SECOND
 from lib.db.tables import alert_deliveries
 from lib.settings import Settings

@@ -27,7 +27,7 @@ from sqlalchemy import func, select
 
 from lib.db.blocks.lease import Lease
 from lib.db.tables import accounts, open_calls, runs, usage_events
-from lib.llm.reservation import Reservation
+from lib.llm.metering.reservation import Reservation
 from lib.platform import Platform
 from tests.calls import ask
 from tests.services import wait_until

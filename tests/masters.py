@@ -12,8 +12,8 @@ from lib.db import Database
 from lib.secret import Secret
 from lib.settings import Settings
 from lib.vault.keys import KeyStore
-from lib.vault.masters import id_of, load_keyring, new_key
-from lib.vault.rotation import Masters
+from lib.vault.master_keys.masters import id_of, load_keyring, new_key
+from lib.vault.master_keys.rotation import Masters
 from lib.vault.seals import ProjectSeals
 from lib.vault.states import Verdict
 from tests.vaults import Vault

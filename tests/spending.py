@@ -32,7 +32,7 @@ from lib.runs.lifecycle import RunStore, StartedRun
 from lib.runs.log import RunDetail, RunLog
 from lib.secret import Secret
 from lib.vault.keys import KeyStore
-from lib.vault.masters import Keyring
+from lib.vault.master_keys.masters import Keyring
 from lib.vault.sealing import MasterKey
 from lib.vault.seals import ProjectSeals
 from lib.vault.states import KeyState, Verdict

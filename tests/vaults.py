@@ -25,7 +25,7 @@ from lib.errors import QodexError
 from lib.providers import DEFAULT
 from lib.secret import Secret
 from lib.vault.keys import KeyStore
-from lib.vault.masters import Keyring
+from lib.vault.master_keys.masters import Keyring
 from lib.vault.sealing import MasterKey
 from lib.vault.seals import ProjectSeals
 from lib.vault.states import KeyState, Verdict

@@ -19,7 +19,7 @@ from lib.platform import Platform
 from lib.ui.base import navigation, server
 from lib.ui.shell import startup
 from lib.ui.shell.failures import show_failure
-from lib.web import links
+from lib.web.downloads import links
 from lib.web.routes import middleware, routes
 
 _started = time.time_ns() // 1000

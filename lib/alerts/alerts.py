@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from lib.alerts.channel_list import ChannelList
+from lib.alerts.delivery.sender import Sender
 from lib.alerts.history import History
 from lib.alerts.preferences import PreferenceStore
-from lib.alerts.sender import Sender
 from lib.db import Database
 from lib.settings import Settings
-from lib.vault.masters import Keyring
+from lib.vault.master_keys.masters import Keyring
 
 
 class Alerts:

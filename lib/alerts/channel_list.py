@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
-from lib import addresses
 from lib.access import audit
 from lib.access.audit import Tag
 from lib.access.denied_attempts import denials_logged
@@ -20,11 +19,12 @@ from lib.db import AnyRow, Database
 from lib.db.alert_tables import CHANNEL_KINDS, SEVERITIES
 from lib.db.tables import alert_channels
 from lib.emails import clean_email
+from lib.environment import addresses
 from lib.errors import BadInput
 from lib.secret import Secret
 from lib.settings import Settings
 from lib.vault.alert_addresses import AddressSafe
-from lib.vault.masters import Keyring
+from lib.vault.master_keys.masters import Keyring
 
 _MOST = 20
 _LONGEST = 1_000

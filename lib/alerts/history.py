@@ -13,9 +13,9 @@ from lib.access.audit import Tag
 from lib.access.denied_attempts import denials_logged
 from lib.access.roles import Action, Actor, allows
 from lib.alerts import kinds, outbox
-from lib.alerts.addressing import MAIL
 from lib.alerts.channels.answer import Answer
-from lib.alerts.sender import Sender
+from lib.alerts.delivery.addressing import MAIL
+from lib.alerts.delivery.sender import Sender
 from lib.alerts.subjects import Owner, owner
 from lib.clock import Micros
 from lib.db import AnyRow, Database

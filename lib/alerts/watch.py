@@ -14,8 +14,8 @@ from sqlalchemy import delete, func, select, update
 from lib.access.roles import Origin, local_administrator
 from lib.alerts import kinds, outbox
 from lib.alerts.kinds import Kind
-from lib.caps.forecasts import CapForecast, Forecasts
-from lib.caps.hourly import HourlySpend
+from lib.caps.forecast.forecasts import CapForecast, Forecasts
+from lib.caps.forecast.hourly import HourlySpend
 from lib.caps.reading import CapsView
 from lib.caps.windows import Headroom
 from lib.clock import DAY, HOUR, Micros

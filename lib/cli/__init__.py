@@ -9,6 +9,7 @@ from io import TextIOWrapper
 
 import click
 
+from lib.cli.base.session import Guarded, Session
 from lib.cli.caps import caps, plans
 from lib.cli.db import db
 from lib.cli.demo import demo
@@ -20,7 +21,6 @@ from lib.cli.members import members
 from lib.cli.notify import notify
 from lib.cli.projects import projects
 from lib.cli.runs import runs
-from lib.cli.session import Guarded, Session
 from lib.cli.usage import usage
 from lib.settings import COMMAND
 

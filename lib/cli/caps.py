@@ -8,9 +8,9 @@ import click
 
 from lib.caps.plans import Plans
 from lib.caps.windows import Headroom, Window
-from lib.cli.inputs import DAY, USD
-from lib.cli.output import clock_time, json_option, moment, plain, say, show_json, show_table
-from lib.cli.session import Session
+from lib.cli.base.inputs import DAY, USD
+from lib.cli.base.output import clock_time, json_option, moment, plain, say, show_json, show_table
+from lib.cli.base.session import Session
 from lib.pricing.amounts import plain_usd
 from lib.usage.periods import midnight
 

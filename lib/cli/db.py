@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lib.cli.inputs import DAY
-from lib.cli.output import counted, json_option, plain, say, show_findings, show_json, yes_option
-from lib.cli.session import Session
+from lib.cli.base.inputs import DAY
+from lib.cli.base.output import counted, json_option, plain, say, show_findings, show_json, yes_option
+from lib.cli.base.session import Session
 from lib.clock import to_micros
 from lib.db import Database
-from lib.db.checkup import examine
-from lib.db.health import files_of
-from lib.db.maintenance import maintain as maintain_database
-from lib.db.moving import CopiedTable, copy_database, has_schema
+from lib.db.upkeep.checkup import examine
+from lib.db.upkeep.health import files_of
+from lib.db.upkeep.maintenance import maintain as maintain_database
+from lib.db.upkeep.moving import CopiedTable, copy_database, has_schema
 from lib.errors import BadInput
 from lib.platform import Platform
 from lib.pricing.amounts import plain_usd

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from lib.cli.output import counted, say, yes_option
-from lib.cli.session import Session
+from lib.cli.base.output import counted, say, yes_option
+from lib.cli.base.session import Session
 from lib.sample import deployment
 from lib.settings import COMMAND
 

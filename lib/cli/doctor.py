@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lib import ambient
-from lib.cli.output import clock_time, counted, json_option, show_findings
-from lib.cli.session import Session
+from lib.cli.base.output import clock_time, counted, json_option, show_findings
+from lib.cli.base.session import Session
 from lib.clock import from_micros
 from lib.db import Database
-from lib.db.checkup import Finding
-from lib.db.health import describe, files_of
+from lib.db.upkeep.checkup import Finding
+from lib.db.upkeep.health import describe, files_of
+from lib.environment import ambient
 from lib.errors import KeyRejected, KeyUnchecked, QodexError
 from lib.ledger.open_calls import count_open_calls
 from lib.pricing import table
@@ -27,7 +27,7 @@ from lib.pricing.prices import PriceBook
 from lib.providers import known
 from lib.settings import Settings
 from lib.vault.keys import KeyStore
-from lib.vault.masters import Keyring, load_keyring
+from lib.vault.master_keys.masters import Keyring, load_keyring
 from lib.vault.states import CAN_ADMINISTER
 from lib.vault.unsealed import last_sealed_as_found
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import click
 
-from lib.caps.backtest import Alarms, Score, alarms, score
-from lib.caps.forecasts import CapForecast, Forecasts, MonthForecast
-from lib.caps.hourly import HourlySpend
+from lib.caps.forecast.backtest import Alarms, Score, alarms, score
+from lib.caps.forecast.forecasts import CapForecast, Forecasts, MonthForecast
+from lib.caps.forecast.hourly import HourlySpend
 from lib.caps.windows import TITLES, WINDOWS, Headroom
-from lib.cli.output import clock_time, json_option, plain, say, show_json, show_table
-from lib.cli.session import Session
+from lib.cli.base.output import clock_time, json_option, plain, say, show_json, show_table
+from lib.cli.base.session import Session
 from lib.clock import HOUR, from_micros
 from lib.db.tables import SOURCES
 from lib.pricing.amounts import plain_usd

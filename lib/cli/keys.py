@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from lib.cli.output import (
+from lib.cli.base.output import (
     clock_time,
     json_option,
     moment,
@@ -16,7 +16,7 @@ from lib.cli.output import (
     show_table,
     yes_option,
 )
-from lib.cli.session import Session
+from lib.cli.base.session import Session
 from lib.errors import BadInput, KeyUnusable, QodexError
 from lib.providers import DEFAULT, known, title, titles
 from lib.secret import Secret

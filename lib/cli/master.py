@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from lib.cli.output import counted, json_option, plain, progress, say, show_json, show_table, yes_option
-from lib.cli.session import Session
-from lib.vault.rotation import NewMasterKey
+from lib.cli.base.output import counted, json_option, plain, progress, say, show_json, show_table, yes_option
+from lib.cli.base.session import Session
+from lib.vault.master_keys.rotation import NewMasterKey
 from lib.vault.states import Rotated, RotationPlan
 from lib.vault.unsealed import Unsealed
 

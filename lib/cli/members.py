@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from lib.access.members import Member
-from lib.cli.output import clock_time, json_option, plain, say, show_json, show_table
-from lib.cli.session import Session
+from lib.cli.base.output import clock_time, json_option, plain, say, show_json, show_table
+from lib.cli.base.session import Session
 
 _where = click.argument("slug", required=False)
 _everywhere = click.option("--all-projects", "everywhere", is_flag=True, help="In all projects.")

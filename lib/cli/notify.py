@@ -9,8 +9,8 @@ import click
 
 from lib.alerts.channel_list import Channel
 from lib.alerts.history import SentAlert
-from lib.cli.output import clock_time, counted, json_option, plain, say, show_json, show_table
-from lib.cli.session import Session
+from lib.cli.base.output import clock_time, counted, json_option, plain, say, show_json, show_table
+from lib.cli.base.session import Session
 from lib.errors import BadInput
 
 _where = click.argument("slug", required=False)

@@ -6,8 +6,8 @@ from datetime import date
 
 import click
 
-from lib.cli.inputs import DAY, require_order
-from lib.cli.output import (
+from lib.cli.base.inputs import DAY, require_order
+from lib.cli.base.output import (
     clock_time,
     counted,
     json_option,
@@ -18,7 +18,7 @@ from lib.cli.output import (
     show_json,
     show_table,
 )
-from lib.cli.session import Session
+from lib.cli.base.session import Session
 from lib.clock import Micros
 from lib.db.tables import RUN_KINDS, RUN_STATUSES, SOURCES
 from lib.pricing.amounts import plain_usd

@@ -10,15 +10,15 @@ from typing import IO
 
 import click
 
+from lib.cli.base.output import counted, json_option, plain_fields, progress, say, show_json, visible
+from lib.cli.base.session import Session
 from lib.cli.db import archive
-from lib.cli.output import counted, json_option, plain_fields, progress, say, show_json, visible
-from lib.cli.session import Session
 from lib.cli.usage_export import export
 from lib.clock import iso
 from lib.db import Database
 from lib.errors import ImportRejected
-from lib.exchange.import_result import ImportResult
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_result import ImportResult
+from lib.exchange.imports.import_usage import import_usage
 from lib.pricing.amounts import plain_usd
 from lib.usage import rollups
 from lib.usage.clock_leaps import Misdated, mend, misdated

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from lib.cli.destination import destination, is_stream, own_files, require_not_own
-from lib.cli.inputs import DAY, require_order
-from lib.cli.output import counted, progress, say
-from lib.cli.session import Session
+from lib.cli.base.destination import destination, is_stream, own_files, require_not_own
+from lib.cli.base.inputs import DAY, require_order
+from lib.cli.base.output import counted, progress, say
+from lib.cli.base.session import Session
 from lib.db.tables import EVENT_STATUSES, RUN_KINDS, SOURCES
 from lib.exchange.export import FORMATS, ExportResult, export_usage
 from lib.reports.labels import split

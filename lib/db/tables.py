@@ -92,7 +92,7 @@ deployment = Table(
 imported_files = Table(
     "imported_files",
     metadata,
-    # Of the file's bytes; one row stands for all files of before there was this table (lib.exchange.imported_files).
+    # Of the file's bytes; one row stands for all files of before there was this table (lib.exchange.imports.imported_files).
     Column("sha256", String(64), primary_key=True),
     Column("imported_at", BigInteger, nullable=False),
 )

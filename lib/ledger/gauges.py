@@ -12,7 +12,7 @@ from lib.ledger.open_calls import count_open_calls
 from lib.ledger.settlement_queue import SettlementQueue
 from lib.metrics.exposition import Gauges
 from lib.pricing.amounts import usd
-from lib.vault.masters import Keyring
+from lib.vault.master_keys.masters import Keyring
 
 _DUE_ALERTS = select(func.count()).select_from(alert_deliveries).where(alert_deliveries.c.state == "due")
 _LIVE_KEYS = select(provider_keys.c.master_key_id, provider_keys.c.locked_since).where(

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from lib import certificates
+from lib.environment import certificates
 from lib.llm.pool_lock import make_interruptible
 from lib.providers import known
 from lib.secret import Secret, redact

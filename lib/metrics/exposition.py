@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from lib.addresses import host_and_port
+from lib.environment.addresses import host_and_port
 from lib.metrics.meters import REGISTRY
 
 log = logging.getLogger(__name__)

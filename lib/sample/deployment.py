@@ -23,7 +23,7 @@ from lib.alerts import thresholds
 from lib.clock import DAY, Micros, from_micros
 from lib.db import Database
 from lib.errors import BadInput, DatabaseUnavailable
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_usage import import_usage
 from lib.ledger.ledger import Ledger
 from lib.platform import Platform
 from lib.pricing.amounts import NANO
@@ -38,9 +38,9 @@ from lib.sample.projects import PLATFORM_LAST4, STORIES, OwnKey, Story
 from lib.sample.traffic import DraftRun, draft_runs
 from lib.secret import Secret
 from lib.settings import Settings
-from lib.vault import keyfile
 from lib.vault.keys import KeyStore
-from lib.vault.masters import Keyring, new_key
+from lib.vault.master_keys import keyfile
+from lib.vault.master_keys.masters import Keyring, new_key
 from lib.vault.sealing import KEY_BYTES, MasterKey
 from lib.vault.states import Verdict
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from lib.ui.base import address, navigation, notices, wrong_links
-from lib.ui.shell import restarts, signin, workspace
+from lib.ui.base import navigation, notices, query_state, wrong_links
+from lib.ui.shell import restarts, sample_workspace, signin
 from lib.ui.shell.failures import show_failure
 from lib.ui.shell.guards import current_viewer, open_gate
 
@@ -32,9 +32,9 @@ def main() -> None:
     viewer = signin.pass_gate(current_viewer)
     wrong_links.begin()
     restarts.say_what_was_lost()
-    workspace.leave_what_is_gone()
+    sample_workspace.leave_what_is_gone()
     navigation.draw_sidebar(viewer.actor, local=viewer.local)
-    workspace.draw_sidebar(viewer.actor)
+    sample_workspace.draw_sidebar(viewer.actor)
     if not viewer.local:
         signin.draw_person(viewer.actor)
     notices.draw()
@@ -42,7 +42,7 @@ def main() -> None:
         with open_gate():
             page.run()
     finally:
-        address.remember()
+        query_state.remember()
 
 
 try:

@@ -13,7 +13,7 @@ from lib.db import AnyRow, Database
 from lib.db.tables import alert_channels
 from lib.errors import AddressLocked
 from lib.secret import Secret
-from lib.vault.masters import Keyring
+from lib.vault.master_keys.masters import Keyring
 from lib.vault.sealing import SCHEME, Binding, DoesNotOpen, Sealed
 
 _END = "\n\n\n\n"

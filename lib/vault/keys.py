@@ -21,7 +21,7 @@ from lib.errors import KeyChanged
 from lib.providers import DEFAULT
 from lib.secret import Secret
 from lib.settings import Settings
-from lib.vault.masters import Keyring, load_keyring
+from lib.vault.master_keys.masters import Keyring, load_keyring
 from lib.vault.resolving import IN_USE, KeyReader
 from lib.vault.seals import entry_of
 from lib.vault.states import KeyState, Verdict

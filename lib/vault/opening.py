@@ -6,7 +6,7 @@ from lib.db import AnyRow, Database
 from lib.db.tables import provider_keys
 from lib.errors import KeyLocked
 from lib.secret import Secret
-from lib.vault.masters import Keyring
+from lib.vault.master_keys.masters import Keyring
 from lib.vault.sealing import SCHEME, Binding, DoesNotOpen, Sealed
 
 SEALED_KEY = (

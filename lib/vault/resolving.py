@@ -18,7 +18,7 @@ from lib.db.tables import platform_key_health, projects, provider_keys
 from lib.errors import KeyLocked, KeyMissing, ProjectUnknown
 from lib.providers import DEFAULT
 from lib.secret import Secret
-from lib.vault.masters import Keyring
+from lib.vault.master_keys.masters import Keyring
 from lib.vault.opening import SEALED_KEY, RowCipher
 from lib.vault.seals import SEAL, ProjectSeals, policy_of
 from lib.vault.states import KeyState, PlatformKeyState, state_of

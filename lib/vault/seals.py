@@ -25,7 +25,7 @@ from lib.db import AnyRow, Database
 from lib.db.tables import deployment, projects, provider_keys
 from lib.errors import KeyLocked, KeyServiceFailed
 from lib.providers import DEFAULT
-from lib.vault.masters import Keyring
+from lib.vault.master_keys.masters import Keyring
 
 SEAL = (projects.c.sealed_keys, projects.c.seal_master_key_id, projects.c.seal)
 """What a row needs so that the seal can be checked, besides ``project_id``, ``slug`` and ``on_key_failure``."""
@@ -43,7 +43,7 @@ _IN_USE = select(
     provider_keys.c.master_key_id,
 ).where(provider_keys.c.project_id == bindparam("project_id"), provider_keys.c.ended_at.is_(None))
 _DEPLOYMENT = select(deployment.c.id)
-# While a transaction that seals holds this, no master key is retired: see lib.vault.rotation.
+# While a transaction that seals holds this, no master key is retired: see lib.vault.master_keys.rotation.
 _NO_RETIREMENT = _DEPLOYMENT.with_for_update(read=True)
 
 Entries = dict[str, str]

@@ -21,7 +21,7 @@ from lib.db.tables import audit_log, projects, provider_keys
 from lib.errors import BadInput, MasterKeyMissing, SettingsError
 from lib.settings import Settings
 from lib.vault.keys import keyring_for
-from lib.vault.masters import Keyring
+from lib.vault.master_keys.masters import Keyring
 from lib.vault.seals import SEAL, ProjectSeals, hold_master_keys
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lib.web.links import COOKIE, browser_of, new_browser
+from lib.web.downloads.links import COOKIE, browser_of, new_browser
 
 
 class BrowserCookieMiddleware:

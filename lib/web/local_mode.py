@@ -7,7 +7,7 @@ import logging
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lib import addresses
+from lib.environment import addresses
 
 log = logging.getLogger(__name__)
 

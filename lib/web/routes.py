@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from lib.web import health
 from lib.web.browser_cookie import BrowserCookieMiddleware
-from lib.web.exports import ExportService
+from lib.web.downloads.exports import ExportService
 from lib.web.headers import HostOriginMiddleware, SecurityHeaders
 from lib.web.local_mode import ThisMachineMiddleware
 from lib.web.signin import ReturnToMiddleware, SecureCookies

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from lib.formatting import count
-from lib.ui.base import address, wrong_links
+from lib.ui.base import query_state, wrong_links
 from lib.ui.base.wording import escape
 from lib.ui.guide.chapters import CHAPTERS, Section, search, sections
 from lib.ui.parts import cards
@@ -21,7 +21,7 @@ def main() -> None:
     guard()
     head = cards.header("Guide")
     with head.right:
-        chapter = address.select(
+        chapter = query_state.select(
             "Chapter",
             "chapter",
             list(CHAPTERS),
@@ -29,7 +29,7 @@ def main() -> None:
             width=250,
             format_func=CHAPTERS.__getitem__,
         )
-    wanted = address.search("Search", "q", placeholder="Search all chapters", width=320).strip()
+    wanted = query_state.search("Search", "q", placeholder="Search all chapters", width=320).strip()
     wrong_links.draw()
     if wanted:
         found = search(wanted)

@@ -9,7 +9,7 @@ import streamlit as st
 from lib.access.roles import Action
 from lib.errors import RunUnknown
 from lib.formatting import count
-from lib.ui.base import address, filters, notices, paging, wrong_links
+from lib.ui.base import filters, notices, paging, query_state, wrong_links
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import RUN_LOGS
 from lib.ui.parts import cards
@@ -26,7 +26,7 @@ def main() -> None:
         chosen = filters.choose_period(default="24h")
     with st.container(horizontal=True, gap="xsmall"):
         wanted = run_list.choose({each.slug: each.titled for each in visit.projects}, chosen)
-        address.draw_reset(run_list.FILTERS)
+        query_state.draw_reset(run_list.FILTERS)
     with head.right:
         saved_views.draw(RUN_LOGS, visit)
     live = " · updates live" if run_list.is_live(chosen) else ""
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _chosen_run(visit: PageContext, chosen: Chosen) -> None:
-    run_id = address.text("run", 40)
+    run_id = query_state.text("run", 40)
     if not run_id:
         return
     try:

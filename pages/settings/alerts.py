@@ -7,7 +7,7 @@ import streamlit as st
 from lib.access.projects import Project
 from lib.access.roles import Action
 from lib.ui.alerts import channels, delivery_list, kinds_table, preference_form
-from lib.ui.base import address
+from lib.ui.base import query_state
 from lib.ui.base.wording import escape
 from lib.ui.parts import cards
 from lib.ui.shell.page_context import PageContext, page
@@ -42,7 +42,7 @@ def _whose(visit: PageContext) -> Project | None:
     """The project, or None for the platform, which administrators may choose."""
     with st.container(horizontal=True, gap="xsmall", width="content"):
         if visit.may(Action.SET_PLATFORM_ALERTS):
-            of = address.select(
+            of = query_state.select(
                 "Whose alerts", "of", list(_WHOSE), default="", width=150, format_func=_WHOSE.__getitem__
             )
             if of:

@@ -10,7 +10,7 @@ from lib.access.auditlog import AuditFilter
 from lib.access.roles import Action
 from lib.formatting import count
 from lib.ui.audit import audit_list
-from lib.ui.base import address, filters, paging, wrong_links
+from lib.ui.base import filters, paging, query_state, wrong_links
 from lib.ui.base.navigation import AUDIT_LOG
 from lib.ui.parts import cards
 from lib.ui.shell import saved_views
@@ -27,7 +27,7 @@ def main() -> None:
         chosen = filters.choose_period(default="30d")
     with st.container(horizontal=True, gap="xsmall"):
         wanted = audit_list.choose(visit.slugs, log.actors(actor=visit.actor), chosen)
-        address.draw_reset(audit_list.FILTERS)
+        query_state.draw_reset(audit_list.FILTERS)
     with head.right:
         saved_views.draw(AUDIT_LOG, visit)
     head.context(f"Append-only: no row is ever changed or deleted here · {chosen.label}")

@@ -7,7 +7,7 @@ import streamlit as st
 from lib.access.members import Member
 from lib.access.roles import Action
 from lib.formatting import count
-from lib.ui.base import address, notices, wrong_links
+from lib.ui.base import notices, query_state, wrong_links
 from lib.ui.base.wording import escape
 from lib.ui.members import member_forms
 from lib.ui.parts import cards
@@ -26,7 +26,7 @@ def main() -> None:
         f"{count(len(found), 'member')} of {escape(project.titled)}, including people with access to all projects"
     )
     with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
-        wanted = address.search("Search", "q", placeholder="E-mail", width=230).strip().lower()
+        wanted = query_state.search("Search", "q", placeholder="E-mail", width=230).strip().lower()
         st.space("stretch")
         notices.opener("Add a member", member_forms.ADDING, "person_add", "secondary" if found else "primary")
     shown = [member for member in found if wanted in member.email]

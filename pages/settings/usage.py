@@ -5,13 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from lib.formatting import count
-from lib.ui.base import address, filters, loaders, wrong_links
+from lib.ui.base import filters, loaders, query_state, wrong_links
 from lib.ui.base.navigation import USAGE
 from lib.ui.base.server import front_door
 from lib.ui.charts import buckets
 from lib.ui.overview.first_steps import draw_no_project
 from lib.ui.parts import cards, changes_card, spend_card
-from lib.ui.shell import live, saved_views
+from lib.ui.shell import auto_refresh, saved_views
 from lib.ui.shell.guards import guard
 from lib.ui.usage import caching_card, export_card, group_card, summary, usage_calls, usage_charts
 
@@ -29,11 +29,11 @@ with head.right:
     chosen = filters.choose_period()
 with st.container(horizontal=True, gap="xsmall"):
     wanted = summary.choose(projects, chosen, viewer.actor)
-    address.draw_reset(summary.FILTERS)
+    query_state.draw_reset(summary.FILTERS)
 with head.right:
     saved_views.draw(USAGE, viewer)
 wrong_links.draw()
-head.context(f"{summary.which(wanted, projects)} · {chosen.label}{live.note(chosen)}")
+head.context(f"{summary.which(wanted, projects)} · {chosen.label}{auto_refresh.note(chosen)}")
 
 sums = loaders.cached(front_door().reports.totals, wanted, actor=viewer.actor)
 everything = loaders.cached(front_door().reports.totals, summary.unfiltered(wanted), actor=viewer.actor)
@@ -41,7 +41,7 @@ st.caption(summary.count_line(sums, everything))
 summary.draw_archived(wanted, viewer.actor)
 if not sums.calls:
     cards.empty()
-    live.watch(wanted, chosen)
+    auto_refresh.watch(wanted, chosen)
     st.stop()
 
 previous = loaders.cached(front_door().reports.totals, filters.before(wanted, chosen), actor=viewer.actor)
@@ -64,4 +64,4 @@ cards.heading(
 summary.draw_days(days, alt=f"Usage of {count(len(days), 'day')}, newest first")
 
 export_card.draw(wanted, sums, chosen, projects=len(projects))
-live.watch(wanted, chosen)
+auto_refresh.watch(wanted, chosen)

@@ -15,7 +15,7 @@ from lib.ui.base.server import front_door
 from lib.ui.charts import buckets
 from lib.ui.overview import attention, first_steps, metrics, project_page, table
 from lib.ui.parts import cards, changes_card, forecast, spend_card
-from lib.ui.shell import live, new_project, saved_views
+from lib.ui.shell import auto_refresh, new_project, saved_views
 from lib.ui.shell.guards import guard
 
 viewer = guard()
@@ -42,7 +42,7 @@ wanted = UsageFilter(
     labels=labels, since=chosen.period.since, until=chosen.period.until, zone=chosen.zone.key
 )
 every, projects = len(projects), table.labelled(projects, wanted, chosen.now, viewer.actor)
-head.context(f"{table.all_projects(every, len(projects))} · {chosen.label}{live.note(chosen)}")
+head.context(f"{table.all_projects(every, len(projects))} · {chosen.label}{auto_refresh.note(chosen)}")
 
 series = buckets.time_series(wanted, chosen, viewer.actor)
 statuses = table.project_statuses(platform, projects, wanted, viewer.actor)
@@ -89,4 +89,4 @@ new_project.draw()
 
 only = frozenset(project.slug for project in projects) if labels else None
 state = partial(table.state_of_now, only=only, many=every > table.MANY)
-live.watch(wanted, chosen, state=state, seen=table.state_shown(statuses))
+auto_refresh.watch(wanted, chosen, state=state, seen=table.state_shown(statuses))

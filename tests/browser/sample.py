@@ -62,7 +62,7 @@ def fill(platform: Platform, upstream: ScriptedUpstream) -> None:
 
 
 def _import_history(platform: Platform) -> None:
-    from lib.exchange.import_usage import import_usage
+    from lib.exchange.imports.import_usage import import_usage
 
     with platform.database.read() as connection:
         now = platform.database.now(connection)

@@ -82,7 +82,7 @@ _AXES = """() => [...document.querySelectorAll('svg.marks .role-axis-label, svg.
 
 def import_costs(dashboard: Served, *costs: str) -> None:
     """Calls of today, one a model, at these costs."""
-    from lib.exchange.import_usage import import_usage
+    from lib.exchange.imports.import_usage import import_usage
 
     platform = dashboard.platform
     platform.projects.add("tiny", actor=platform.actor)

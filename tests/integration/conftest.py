@@ -42,7 +42,7 @@ def clock() -> Clock:
 @pytest.fixture
 def server(database_url: str, tmp_path: Path) -> Iterator[Server]:
     """Three projects with a key each, sealed with the old master key."""
-    from lib.vault import keyfile
+    from lib.vault.master_keys import keyfile
     from tests.masters import ALL, OLD, OPERATOR, Server
 
     path = tmp_path / "keys" / "master.key"

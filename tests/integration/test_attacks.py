@@ -27,12 +27,12 @@ from lib.access.roles import Actor, Origin, Role, local_administrator
 from lib.clock import HOUR, MINUTE
 from lib.db import Database
 from lib.errors import DatabaseUnavailable, KeyRejected, TooManyChecks
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_usage import import_usage
 from lib.platform import Platform
 from lib.runs.log import RunFilter
 from lib.secret import Secret
 from lib.vault.keys import KeyStore
-from lib.vault.masters import Keyring
+from lib.vault.master_keys.masters import Keyring
 from lib.vault.rate_limit import PER_PERSON, PER_PROJECT
 from lib.vault.sealing import MasterKey
 from lib.vault.seals import ProjectSeals

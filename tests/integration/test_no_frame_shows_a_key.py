@@ -27,7 +27,7 @@ from lib.cli import cli
 from lib.errors import QodexError
 from lib.secret import Secret, redact
 from lib.settings import ROOT, Settings
-from lib.vault import keyfile, masters
+from lib.vault.master_keys import keyfile, masters
 from tests.calls import SAY, drive
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def watched() -> Iterator[Watch]:
         return key
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lib.vault.masters.new_key", new_key)
+        patch.setattr("lib.vault.master_keys.masters.new_key", new_key)
         threading.settrace(watch)
         sys.settrace(watch)
         try:
@@ -149,7 +149,7 @@ DOORS: dict[str, Callable[[Platform], object]] = {
     "unusable settings": lambda _: Settings(**{name: f"{text} x" for name, text in WRITTEN.items()}),
     "unusable master keys": lambda _: masters.parse("X", masters.entries_of(Secret(f"{MASTER},{MASTER}x"))),
 }
-GIVEN = {("lib/keys.py", "save", "key"), ("lib/setting_types.py", "_wrap", "value")}
+GIVEN = {("lib/keys.py", "save", "key"), ("lib/environment/setting_types.py", "_wrap", "value")}
 """Arguments in the first line of the door itself, where the caller's own frame has them too."""
 
 
@@ -226,7 +226,7 @@ def test_a_file_of_master_keys_that_cannot_be_written_is_in_no_frame(
 ):
     made = []
     real = masters.new_key
-    monkeypatch.setattr("lib.vault.masters.new_key", lambda: made.append(real()) or made[-1])
+    monkeypatch.setattr("lib.vault.master_keys.masters.new_key", lambda: made.append(real()) or made[-1])
     told = [
         problem
         for end in ENDS.values()

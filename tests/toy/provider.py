@@ -12,13 +12,13 @@ from lib.ledger.attempts import RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.ledger.settlement_queue import Hold
 from lib.llm.answers import StreamParser
-from lib.llm.async_transport import MeteredAsyncTransport
 from lib.llm.error_answers import ErrorAnswer
 from lib.llm.key_check import CheckResult, Verdict, judge
+from lib.llm.metering.async_transport import MeteredAsyncTransport
+from lib.llm.metering.transport import MeteredTransport
 from lib.llm.probe import Probe
 from lib.llm.provider import KeyHint, Links
 from lib.llm.redaction import Cleaner
-from lib.llm.transport import MeteredTransport
 from lib.runs.lifecycle import StartedRun
 from lib.secret import Secret
 from lib.settings import Settings

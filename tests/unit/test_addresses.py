@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lib import addresses
+from lib.environment import addresses
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from pydantic import AliasChoices
 
-from lib import ambient, providers
+from lib import providers
 from lib import settings as settings_module
+from lib.environment import ambient
 from lib.errors import SettingsError
 from lib.providers import OPENAI
 from lib.secret import Secret

@@ -10,7 +10,7 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 
-from lib.addresses import is_public
+from lib.environment.addresses import is_public
 
 
 class HostRefused(Exception):

@@ -17,12 +17,12 @@ from lib.ledger.ledger import Ledger
 from lib.ledger.settlement_queue import Hold
 from lib.llm.anthropic import sdk
 from lib.llm.anthropic.sdk import Carried
-from lib.llm.async_transport import MeteredAsyncTransport
 from lib.llm.http import install_log_redaction
+from lib.llm.metering.async_transport import MeteredAsyncTransport
+from lib.llm.metering.transport import MeteredTransport
+from lib.llm.metering.upstream_request import PLACEHOLDER_KEY
 from lib.llm.provider import Provider
 from lib.llm.sdk_clients import AsyncRunClient, CopyRules, RunClient
-from lib.llm.transport import MeteredTransport
-from lib.llm.upstream_request import PLACEHOLDER_KEY
 from lib.runs.lifecycle import StartedRun
 from lib.settings import Settings
 

@@ -15,7 +15,7 @@ from lib.clock import iso
 from lib.exchange.columns import escape_formula
 from lib.formatting import ago, count, exact_seconds, money
 from lib.providers import title
-from lib.ui.base import address, paging
+from lib.ui.base import paging, query_state
 from lib.ui.base.filters import Chosen
 from lib.ui.base.tables import arrow, wide_enough
 from lib.ui.base.wording import key_name
@@ -103,11 +103,11 @@ _SPELT = {"last4": key_name, "provider": title}
 
 def choose(projects: Sequence[str], actors: Sequence[str], chosen: Chosen) -> AuditFilter:
     """Draw the filters and return what they come to, on the page that the address names."""
-    slugs = address.select_many("Projects", "project", projects, noun="project that you can see")
-    kinds = address.select_many(
+    slugs = query_state.select_many("Projects", "project", projects, noun="project that you can see")
+    kinds = query_state.select_many(
         "What", "what", list(KINDS), noun="kind of change", format_func=KINDS.__getitem__
     )
-    people = address.select_many("By", "by", actors, noun="person")
+    people = query_state.select_many("By", "by", actors, noun="person")
     return AuditFilter(
         projects=tuple(slugs),
         actors=tuple(people),

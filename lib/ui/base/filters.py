@@ -15,7 +15,7 @@ from lib.errors import BadInput
 from lib.formatting import span
 from lib.reports.labels import split
 from lib.reports.models import UsageFilter
-from lib.ui.base import address, wrong_links
+from lib.ui.base import query_state, wrong_links
 from lib.ui.base.server import front_door, now
 from lib.usage.comparison import MONTHS, compared_with
 from lib.usage.periods import FIRST_DAY, PRESETS, Period, custom, day_of, midnight, preset, zone_named
@@ -114,18 +114,20 @@ class Chosen:
 def choose_period(*, default: str = "30d") -> Chosen:
     """Draw the period and the zone, and say what they come to."""
     at = now()
-    name = address.one(
+    name = query_state.one(
         "period", list(PRESETS), default, noun="period", shown=f"the {PRESETS[default].lower()}"
     )
     zone = _zone()
     with st.container(horizontal=True, width="content", horizontal_alignment="right", gap="xsmall"):
-        address.select(
+        query_state.select(
             "Period", "period", list(PRESETS), default=default, width=150, format_func=PRESETS.__getitem__
         )
         if name == "custom":
             _correct_days(at, zone)
             _choose_days(at, zone)
-        address.select("Time zone", "zone", _zones(zone.key), default=_default_zone(), width=_width(zone.key))
+        query_state.select(
+            "Time zone", "zone", _zones(zone.key), default=_default_zone(), width=_width(zone.key)
+        )
     return Chosen(name, _period(name, zone, at), at)
 
 
@@ -134,8 +136,8 @@ def choose_labels(known: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     options = [f"{name}={value}" for name, values in known.items() for value in (*values, "")]
     noun = "label that you can see"
     if not options:
-        return tuple(address.many("label", options, noun=noun))
-    return tuple(address.select_many("Labels", "label", options, noun=noun, format_func=label_in_words))
+        return tuple(query_state.many("label", options, noun=noun))
+    return tuple(query_state.select_many("Labels", "label", options, noun=noun, format_func=label_in_words))
 
 
 def label_in_words(label: str) -> str:
@@ -146,9 +148,9 @@ def label_in_words(label: str) -> str:
 
 def narrow_to(first: date, last: date) -> None:
     """Make these days the period of the page."""
-    address.put("period", "custom")
-    address.put("from", first.isoformat())
-    address.put("to", last.isoformat())
+    query_state.put("period", "custom")
+    query_state.put("from", first.isoformat())
+    query_state.put("to", last.isoformat())
 
 
 def _period(name: str, zone: ZoneInfo, at: Micros) -> Period:
@@ -160,19 +162,19 @@ def _period(name: str, zone: ZoneInfo, at: Micros) -> Period:
 def _days(at: Micros, zone: ZoneInfo) -> tuple[date, date]:
     """First and last day of a custom period; the last seven days where the address does not say."""
     today = day_of(at, zone)
-    last = address.day("to") or today
-    first = address.day("from") or max(FIRST_DAY, last - timedelta(days=6))
+    last = query_state.day("to") or today
+    first = query_state.day("from") or max(FIRST_DAY, last - timedelta(days=6))
     return max(first, last - _LONGEST) if first <= last else last, last
 
 
 def _correct_days(at: Micros, zone: ZoneInfo) -> None:
     """Where the address names days that cannot be shown: none, too many, or in the wrong order."""
     shown = _days(at, zone)
-    asked = {name: address.text(name, 20) for name in ("from", "to")}
+    asked = {name: query_state.text(name, 20) for name in ("from", "to")}
     if any(text not in ("", day.isoformat()) for text, day in zip(asked.values(), shown, strict=True)):
         wrong_links.add("days", f"{shown[0]} to {shown[1]}")
         for name, day in zip(asked, shown, strict=True):
-            address.put_silently(name, day.isoformat())
+            query_state.put_silently(name, day.isoformat())
 
 
 def _choose_days(at: Micros, zone: ZoneInfo) -> None:
@@ -183,7 +185,7 @@ def _choose_days(at: Micros, zone: ZoneInfo) -> None:
         chosen = st.session_state[key]
         if len(chosen) == 2:  # noqa: PLR2004 - the second day is not chosen yet
             for name, day in zip(("from", "to"), chosen, strict=True):
-                address.put(name, day.isoformat())
+                query_state.put(name, day.isoformat())
 
     st.date_input(
         "First and last day", key=key, on_change=changed, label_visibility="collapsed", format="YYYY-MM-DD"
@@ -195,12 +197,12 @@ def _default_zone() -> str:
 
 
 def _zone() -> ZoneInfo:
-    asked = address.text("zone", 60)
+    asked = query_state.text("zone", 60)
     try:
         return zone_named(asked or _default_zone())
     except BadInput:
         wrong_links.add("time zone", _default_zone())
-        address.put_silently("zone", None)
+        query_state.put_silently("zone", None)
         return zone_named(_default_zone())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lib.ui.base import address, wrong_links
+from lib.ui.base import query_state, wrong_links
 
 _MOST_PAGES = 10_000
 _MOST_SHOWN = 9  # numbers and dots
@@ -13,7 +13,7 @@ _NUMBER, _ARROWS = 40, 120  # pixels; what the widget asks for before it shows a
 
 def offset(rows: int) -> int:
     """Rows before the page that the address names, ``rows`` on each."""
-    if (asked := address.number("page")) is None and address.text("page", 1):
+    if (asked := query_state.number("page")) is None and query_state.text("page", 1):
         _correct(1)
     return (min(asked or 1, _MOST_PAGES) - 1) * rows
 
@@ -21,7 +21,7 @@ def offset(rows: int) -> int:
 def beyond(total: int, rows: int) -> bool:
     """Whether the address names a page behind the last one; then it names the last one from here on."""
     last = _pages(total, rows)
-    if total == 0 or (address.number("page") or 1) <= last:
+    if total == 0 or (query_state.number("page") or 1) <= last:
         return False
     _correct(last)
     return True
@@ -29,7 +29,7 @@ def beyond(total: int, rows: int) -> bool:
 
 def _correct(page: int) -> None:
     wrong_links.add("page", f"page {page}")
-    address.put_silently("page", str(page) if page > 1 else None)
+    query_state.put_silently("page", str(page) if page > 1 else None)
 
 
 def _pages(total: int, rows: int) -> int:
@@ -41,11 +41,11 @@ def draw(total: int, rows: int) -> None:
     pages = _pages(total, rows)
     if pages < 2:  # noqa: PLR2004 - one needs no number
         return
-    page = min(address.number("page") or 1, pages)
+    page = min(query_state.number("page") or 1, pages)
     key = f"address:page:{page}"  # the address decides: another page is another widget, with its own default
 
     def changed() -> None:
-        address.put("page", str(st.session_state[key]), default="1")
+        query_state.put("page", str(st.session_state[key]), default="1")
 
     # Left to its content, it makes room for one number only.
     width = _NUMBER * min(pages, _MOST_SHOWN) + _ARROWS

@@ -10,7 +10,7 @@ from lib.platform import Platform
 from lib.sample.deployment import identity, sample_settings
 from lib.settings import Settings
 from lib.ui.base.navigation import in_sample
-from lib.web.exports import ExportService
+from lib.web.downloads.exports import ExportService
 
 
 def front_door() -> Platform:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import altair as alt
 
 from lib import formatting
-from lib.caps.forecasts import HeldForecast
+from lib.caps.forecast.forecasts import HeldForecast
 from lib.caps.reading import Point
 from lib.clock import from_micros
 from lib.pricing.amounts import NANO, usd

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from lib.access.roles import Action, Actor, allows
-from lib.caps.forecasts import CapForecast
+from lib.caps.forecast.forecasts import CapForecast
 from lib.caps.windows import NEAR_CAP, TITLES, Window
 from lib.formatting import count, duration, exact, money
 from lib.platform import Platform

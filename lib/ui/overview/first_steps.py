@@ -14,7 +14,7 @@ from lib.ui.base import notices
 from lib.ui.base.navigation import INTEGRATIONS, go
 from lib.ui.base.wording import badge
 from lib.ui.parts.cards import card, heading
-from lib.ui.shell import new_project, workspace
+from lib.ui.shell import new_project, sample_workspace
 from lib.ui.shell.guards import Viewer
 
 _WORKER = """from lib import Platform
@@ -64,7 +64,7 @@ def draw(viewer: Viewer, slug: str | None, *, has_key: bool, funded: bool) -> No
             "Sample data shows every page in use: 8 projects with 120 days of calls, a key that fails, a project "
             "at its cap. It stays apart from real numbers, and one click removes it again."
         )
-        workspace.draw_offer(viewer.actor)
+        sample_workspace.draw_offer(viewer.actor)
     with right, card(height="stretch"):
         heading("From a worker", note="the same first call in Python")
         call = indent(registry.provider(DEFAULT).first_call, " " * 4).lstrip()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import streamlit as st
 
 from lib.formatting import count
-from lib.ui.base import address, paging
+from lib.ui.base import paging, query_state
 from lib.ui.overview.table import ProjectStatus
 
 PAGE_ROWS = 50
@@ -26,8 +26,8 @@ def choose(found: Sequence[ProjectStatus]) -> tuple[list[ProjectStatus], int]:
     if len(found) <= PAGE_ROWS:
         return list(found), len(found)
     with st.container(horizontal=True, gap="xsmall"):
-        wanted = address.search("Find a project", "q", placeholder="Project", width=230).strip().lower()
-        order = address.select(
+        wanted = query_state.search("Find a project", "q", placeholder="Project", width=230).strip().lower()
+        order = query_state.select(
             "Order",
             "sort",
             list(_ORDERS),

@@ -13,7 +13,7 @@ import streamlit as st
 
 from lib.access.projects import Project
 from lib.access.roles import Actor
-from lib.caps.forecasts import CapForecast
+from lib.caps.forecast.forecasts import CapForecast
 from lib.caps.windows import Headroom
 from lib.clock import Micros
 from lib.formatting import count

@@ -13,7 +13,7 @@ from lib.formatting import MINUS, UNKNOWN, Decimals, count, decimals
 from lib.reports.caching import both_ledgers
 from lib.reports.changes import Causes, Saved, SpendChange, grouped, rank_changes, with_causes
 from lib.reports.models import Totals, UsageFilter
-from lib.ui.base import address, filters, loaders, wrong_links
+from lib.ui.base import filters, loaders, query_state, wrong_links
 from lib.ui.base.comparing import change, signed_money, signed_moneys_adding_up
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import USAGE, go
@@ -98,7 +98,7 @@ def _head(note: str, *, one_project: bool) -> str:
         cards.heading("What changed", note=note, width="content")
         if one_project:
             return "model"
-        by = address.select(
+        by = query_state.select(
             "What changed, by",
             "changes",
             ["project", "model"],

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 from lib.access.roles import Actor
-from lib.caps.forecasts import CapForecast, HeldForecast, MonthForecast
+from lib.caps.forecast.forecasts import CapForecast, HeldForecast, MonthForecast
 from lib.clock import Micros, from_micros
 from lib.formatting import exact, money, moneys
 from lib.ui.base import loaders

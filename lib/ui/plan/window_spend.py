@@ -11,7 +11,7 @@ from lib.access.projects import Project
 from lib.caps.spenders import Spender
 from lib.caps.windows import TITLES, Headroom
 from lib.formatting import count, share
-from lib.ui.base import address, loaders
+from lib.ui.base import loaders, query_state
 from lib.ui.base.navigation import RUN_LOGS, go
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, count_column, dollars, money_column, row_opens, wide_enough
@@ -29,7 +29,7 @@ def draw(visit: PageContext, project: Project, room: Headroom) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         cards.heading("What is in the windows", note="platform-funded calls that count; the largest first")
-        window = address.select(
+        window = query_state.select(
             "Window",
             "window",
             list(TITLES),

@@ -9,7 +9,7 @@ import streamlit as st
 
 from lib import providers
 from lib.access.projects import Project
-from lib.caps.forecasts import CapForecast, HeldForecast
+from lib.caps.forecast.forecasts import CapForecast, HeldForecast
 from lib.caps.plans import Plan
 from lib.caps.reading import Outlook, Point
 from lib.caps.windows import TITLES, Headroom, Window

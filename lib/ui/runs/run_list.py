@@ -9,7 +9,7 @@ import streamlit as st
 
 from lib.formatting import ago, count, duration, exact
 from lib.runs.log import RunFilter, RunRow
-from lib.ui.base import address, paging
+from lib.ui.base import paging, query_state
 from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.server import front_door
@@ -39,18 +39,18 @@ def choose(projects: Mapping[str, str], chosen: Chosen) -> RunFilter:
 
     ``projects``: short name -> how it is shown, with its title.
     """
-    slugs = address.select_many(
+    slugs = query_state.select_many(
         "Projects",
         "project",
         list(projects),
         noun="project that you can see",
         format_func=projects.__getitem__,
     )
-    kinds = address.select_many("Run kind", "kind", list(KIND), format_func=KIND.__getitem__)
+    kinds = query_state.select_many("Run kind", "kind", list(KIND), format_func=KIND.__getitem__)
     words = {name: word for name, (word, _) in RUN_STATUS.items()}
-    statuses = address.select_many("Status", "status", list(words), format_func=words.__getitem__)
+    statuses = query_state.select_many("Status", "status", list(words), format_func=words.__getitem__)
     source = _source()
-    search = address.search("Search", "q", placeholder="Run id or request id", width=230)
+    search = query_state.search("Search", "q", placeholder="Run id or request id", width=230)
     return RunFilter(
         projects=tuple(slugs),
         kinds=tuple(kinds),
@@ -72,7 +72,9 @@ def is_live(chosen: Chosen) -> bool:
 
 
 def _source() -> str | None:
-    chosen = address.select_many("Paid by", "source", list(SOURCE), format_func=SOURCE.__getitem__, said=None)
+    chosen = query_state.select_many(
+        "Paid by", "source", list(SOURCE), format_func=SOURCE.__getitem__, said=None
+    )
     return chosen[0] if len(chosen) == 1 else None
 
 
@@ -88,13 +90,13 @@ def which(wanted: RunFilter, projects: int) -> str:
 def draw(rows: Sequence[RunRow], chosen: Chosen, titles: Mapping[str, str]) -> None:
     """The runs, newest first; choosing one opens its card below. ``titles``: of projects, by short name."""
     names = [row.run_id for row in rows]
-    shown = address.text("run", 40)
+    shown = query_state.text("run", 40)
 
     def opened(row: int) -> None:
-        address.put_silently("run", names[row])
+        query_state.put_silently("run", names[row])
 
     def closed() -> None:
-        address.put_silently("run", None)
+        query_state.put_silently("run", None)
 
     states = [
         run_status(row.status, stopped_by=row.stopped_by, failed_calls=row.failed_calls) for row in rows
@@ -142,7 +144,7 @@ def draw(rows: Sequence[RunRow], chosen: Chosen, titles: Mapping[str, str]) -> N
 @st.fragment(run_every=LIVE_SECONDS)
 def watch(wanted: RunFilter, seen: tuple[Sequence[RunRow], int]) -> None:
     """Run the page again when a run has begun, moved on or ended since it was drawn."""
-    if not address.is_current():
+    if not query_state.is_current():
         return  # the browser has not heard yet of what is chosen
     if not is_answering():
         st.caption(

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from lib.alerts.sender import EVERY_SECONDS, WATCH_SECONDS
+from lib.alerts.delivery.sender import EVERY_SECONDS, WATCH_SECONDS
 from lib.errors import QodexError
 from lib.platform import Platform
 from lib.ui.base.server import real_front_door

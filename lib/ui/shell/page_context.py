@@ -14,7 +14,7 @@ from lib.access.roles import NEEDED, Action
 from lib.clock import Micros
 from lib.errors import Forbidden
 from lib.platform import Platform
-from lib.ui.base import address, notices, wrong_links
+from lib.ui.base import notices, query_state, wrong_links
 from lib.ui.base.server import front_door, now
 from lib.ui.base.wording import escape
 from lib.ui.shell import new_project
@@ -71,7 +71,7 @@ class PageContext(Viewer):
                 wrong_links.add("project that you can see", shown)
         names = {slug: _name(project) for slug, project in choices.items()}
         width = _width(tuple(names.values()))
-        slug = address.select(
+        slug = query_state.select(
             "Project", _PROJECT, slugs, default="", width=width, format_func=names.__getitem__
         )
         st.session_state[_LAST_PROJECT] = slug

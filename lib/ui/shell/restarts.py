@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from lib.ui.base import notices
-from lib.ui.shell.messages import CAME_BACK, PRESSED
+from lib.ui.shell.websocket_filter import CAME_BACK, PRESSED
 
 LOST = "The server was restarted in the meantime. What was not saved is lost: open it again."
 INTERRUPTED = "The connection was lost for a moment, and nothing was done. Press again."

@@ -10,7 +10,7 @@ import streamlit as st
 from lib.access.roles import Action
 from lib.access.saved_views import LONGEST_NAME, SavedView
 from lib.errors import QodexError
-from lib.ui.base import address, notices
+from lib.ui.base import notices, query_state
 from lib.ui.base.navigation import Place
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import escape
@@ -24,7 +24,7 @@ def draw(place: Place, viewer: Viewer) -> None:
     """The button, what is behind it, and the dialogs. The page's filters have to be drawn by then."""
     slugs = st.query_params.get_all("project")
     views = front_door().saved_views.list(page=place.path, slugs=slugs, actor=viewer.actor)
-    here = address.filters()
+    here = query_state.filters()
     shown = [view for view in views if view.query == here]
     with st.popover("Views", icon=":material/bookmark:", key="views"), st.container(gap=None):
         _draw_list(views, shown)
@@ -55,7 +55,7 @@ def _draw_list(views: Sequence[SavedView], shown: Sequence[SavedView]) -> None:
                 key=f"view:{view.view_id}",
                 type="tertiary",
                 icon=":material/check:" if view in shown else ":material/bookmark:",
-                on_click=address.open_filters,
+                on_click=query_state.open_filters,
                 args=(view.query,),
             )
 

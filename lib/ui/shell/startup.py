@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 import streamlit as st
 from streamlit import config, file_util
 
-from lib import ambient, logs
-from lib.db.health import describe
+from lib import logs
+from lib.db.upkeep.health import describe
+from lib.environment import ambient
 from lib.errors import QodexError, SettingsError
 from lib.llm.http import install_log_redaction
 from lib.providers import known

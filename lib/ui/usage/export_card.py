@@ -21,9 +21,9 @@ from lib.ui.parts.cards import card, facts, heading
 from lib.ui.shell import signin
 from lib.ui.shell.guards import acting
 from lib.ui.usage.export_progress import JOB, draw_job, drop_job
-from lib.web.export_files import MOST_SAID
-from lib.web.export_jobs import ExportJob
-from lib.web.links import COOKIE, HOLDS, Link, Signer, address_of, clean_browser
+from lib.web.downloads.export_files import MOST_SAID
+from lib.web.downloads.export_jobs import ExportJob
+from lib.web.downloads.links import COOKIE, HOLDS, Link, Signer, address_of, clean_browser
 
 LONGEST_ADDRESS = 6_000
 """Characters of a link; servers and proxies refuse much longer ones."""

@@ -8,8 +8,8 @@ from lib.formatting import count, moneys, size
 from lib.ui.base.server import export_desk
 from lib.ui.base.wording import SOURCE, escape
 from lib.ui.parts.cards import facts
-from lib.web.export_files import ExportFile
-from lib.web.export_jobs import KEPT_SECONDS, ExportJob
+from lib.web.downloads.export_files import ExportFile
+from lib.web.downloads.export_jobs import KEPT_SECONDS, ExportJob
 
 JOB = "export:job"
 _SECONDS = 1.0

@@ -14,7 +14,7 @@ from lib.formatting import count, share
 from lib.providers import DEFAULT, title
 from lib.reports.groups import LABEL, OF_EVENTS, Group, GroupPage
 from lib.reports.models import FIELDS, Totals, UsageFilter
-from lib.ui.base import address, loaders, paging, wrong_links
+from lib.ui.base import loaders, paging, query_state, wrong_links
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import (
     arrow,
@@ -107,7 +107,7 @@ def draw(wanted: UsageFilter, series: TimeSeries, projects: Sequence[str], actor
         )
         head = row.container(width="content")
         with row.container(horizontal=True, width="content", gap="xsmall"):
-            group = address.select(
+            group = query_state.select(
                 "Grouping",
                 "group",
                 list(groups),
@@ -115,7 +115,7 @@ def draw(wanted: UsageFilter, series: TimeSeries, projects: Sequence[str], actor
                 width=220,
                 format_func=lambda name: f"Group by {groups.get(name, name)}",
             )
-            order = address.select(
+            order = query_state.select(
                 "Order", "sort", list(_ORDERS), default="spend", width=210, format_func=_ORDERS.__getitem__
             )
         grouping = Grouping(group, groups[group], one_project)
@@ -183,7 +183,7 @@ def _draw_table(grouping: Grouping, page: GroupPage) -> None:
 
     def narrow(row: int) -> None:
         for name, value in filters[row].items():
-            address.put(name, value)
+            query_state.put(name, value)
 
     money = [*columns["Total"], *columns["Platform-funded"], *columns["BYOK"]]
     config = {name: money_column(money) for name in ("Total", "Platform-funded", "BYOK")}

@@ -12,7 +12,7 @@ from lib.access.roles import Actor
 from lib.clock import from_micros
 from lib.formatting import count, money, share
 from lib.reports.models import DayRow, Totals, UsageFilter
-from lib.ui.base import address, filters, loaders
+from lib.ui.base import filters, loaders, query_state
 from lib.ui.base.comparing import cents_adding_up, change, points
 from lib.ui.base.filters import Chosen
 from lib.ui.base.server import front_door
@@ -42,7 +42,7 @@ def choose(projects: Mapping[str, str], chosen: Chosen, actor: Actor) -> UsageFi
     known = loaders.cached(front_door().reports.filter_options, actor=actor)
     return UsageFilter(
         projects=tuple(
-            address.select_many(
+            query_state.select_many(
                 "Projects",
                 "project",
                 list(projects),
@@ -52,23 +52,25 @@ def choose(projects: Mapping[str, str], chosen: Chosen, actor: Actor) -> UsageFi
             )
         ),
         sources=tuple(
-            address.select_many(
+            query_state.select_many(
                 "Source", "source", list(SOURCE), said=_both(), format_func=SOURCE.__getitem__
             )
         ),
         providers=tuple(
-            address.select_many("Provider", "provider", known.providers, format_func=providers.title)
+            query_state.select_many("Provider", "provider", known.providers, format_func=providers.title)
         ),
-        models=tuple(address.select_many("Models", "model", known.models, noun="model")),
-        kinds=tuple(address.select_many("Run kind", "kind", list(KIND), format_func=KIND.__getitem__)),
+        models=tuple(query_state.select_many("Models", "model", known.models, noun="model")),
+        kinds=tuple(query_state.select_many("Run kind", "kind", list(KIND), format_func=KIND.__getitem__)),
         statuses=tuple(
-            address.select_many("Status", "status", list(STATUSES), format_func=STATUSES.__getitem__)
+            query_state.select_many("Status", "status", list(STATUSES), format_func=STATUSES.__getitem__)
         ),
         users=tuple(
-            address.type_many("User", "user", placeholder="E-mail", format_func=lambda name: name or NOBODY)
+            query_state.type_many(
+                "User", "user", placeholder="E-mail", format_func=lambda name: name or NOBODY
+            )
         ),
         keys=tuple(
-            address.type_many(
+            query_state.type_many(
                 "Key",
                 "key",
                 placeholder="Last four characters",
@@ -84,12 +86,12 @@ def choose(projects: Mapping[str, str], chosen: Chosen, actor: Actor) -> UsageFi
 
 def _only(projects: Mapping[str, str]) -> str | None:
     """The one project that is chosen, without its title: a button has little room."""
-    chosen = address.many("project", list(projects))
+    chosen = query_state.many("project", list(projects))
     return chosen[0] if len(chosen) == 1 else None
 
 
 def _both() -> str | None:
-    return None if len(address.many("source", list(SOURCE))) == 1 else "both"
+    return None if len(query_state.many("source", list(SOURCE))) == 1 else "both"
 
 
 def unfiltered(wanted: UsageFilter) -> UsageFilter:

@@ -12,7 +12,7 @@ from lib.formatting import UNKNOWN, count, day_time, latency, weekday_time
 from lib.reports.calls import CostlyCall, CostlyRun, LatestCalls
 from lib.reports.models import Totals, UsageFilter
 from lib.reports.percentiles import EXACT, Percentile, Spread, Spreads
-from lib.ui.base import address, loaders, wrong_links
+from lib.ui.base import loaders, query_state, wrong_links
 from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import RUN_LOGS, go
@@ -57,7 +57,7 @@ def _draw_costliest(latest: LatestCalls, wanted: UsageFilter, chosen: Chosen) ->
         )
         head = row.container(width="content")
         with row:
-            what = address.select(
+            what = query_state.select(
                 "Costliest",
                 "costliest",
                 ["runs", "calls"],

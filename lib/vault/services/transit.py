@@ -12,9 +12,9 @@ from typing import Any
 from lib.errors import KeyServiceFailed
 from lib.secret import Secret, without_variables
 from lib.settings import Settings
+from lib.vault.master_keys.wrapped import ServiceKey, Wrapped
 from lib.vault.sealing import MasterKey
 from lib.vault.services.packages import load
-from lib.vault.wrapped import ServiceKey, Wrapped
 
 _SECONDS = 5
 _MOUNT = "transit"

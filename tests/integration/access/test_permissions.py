@@ -17,7 +17,7 @@ from lib.access.roles import Action, Actor, Origin, Role, allows, local_administ
 from lib.cli import cli
 from lib.errors import BadInput, Forbidden, MasterKeyInUse, ProjectUnknown
 from lib.exchange.export import export_usage
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_usage import import_usage
 from lib.platform import Platform
 from lib.reports.models import UsageFilter
 from lib.runs.log import RunFilter

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from lib.access.roles import Origin
 from lib.alerts import kinds, outbox, triggers
 from lib.alerts.alerts import Alerts
-from lib.alerts.queue import GIVES_UP_AFTER, MOST_AN_HOUR, RETRIES
+from lib.alerts.delivery.queue import GIVES_UP_AFTER, MOST_AN_HOUR, RETRIES
 from lib.caps.requests import CapRequests
 from lib.clock import DAY, HOUR, MINUTE, SECOND, Micros, from_micros
 from lib.db import Database
@@ -23,8 +23,8 @@ from lib.db.tables import alert_channels, alert_deliveries
 from lib.errors import BadInput, Forbidden
 from lib.secret import Secret
 from lib.settings import Settings
-from lib.vault.masters import Keyring
-from lib.vault.rotation import Masters
+from lib.vault.master_keys.masters import Keyring
+from lib.vault.master_keys.rotation import Masters
 from lib.vault.sealing import MasterKey
 from tests.receivers import Mailbox, Receiver, mail_server, receiving
 from tests.spending import ADMIN, Clock, Shop, open_shop

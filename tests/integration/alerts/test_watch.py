@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lib.alerts.watch import LEAST_NANO, Watch
-from lib.caps.forecasts import Forecasts
+from lib.caps.forecast.forecasts import Forecasts
 from lib.clock import DAY, HOUR, MINUTE
 from lib.errors import RunWaiting
 from tests.alerts import Told, told

@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import select
 
 from lib.access.roles import Actor, Origin
-from lib.caps.forecast_scores import HORIZONS, keep_forecasts
-from lib.caps.forecasts import Forecasts
-from lib.caps.hourly import day_lags
+from lib.caps.forecast.forecast_scores import HORIZONS, keep_forecasts
+from lib.caps.forecast.forecasts import Forecasts
+from lib.caps.forecast.hourly import day_lags
 from lib.clock import DAY, HOUR, MINUTE, Micros, iso, to_micros
 from lib.db.tables import forecasts
 from lib.errors import ProjectUnknown
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_usage import import_usage
 from tests.spending import ADMIN, NOON, PRICES, Clock, Shop
 
 UTC_ZONE = ZoneInfo("UTC")

@@ -600,15 +600,15 @@ def test_it_is_a_program_with_a_truthful_exit_status(run: Run, environment: dict
 
 def test_names_cannot_command_the_terminal(run: Run) -> None:
     run("usage", "import", "-", typed=f'{HEADER},run_id\n{GOOD},"\x1b[31mred"\n')
-    from lib.cli.output import visible
+    from lib.cli.base.output import visible
 
     assert visible("\x1b[31mred\u202e\n") == "\\x1b[31mred\\u202e\\n"
 
 
 KILLED_AT = {
-    "while rows are read": "lib.exchange.staging.StagedRows.add",
-    "before the first row is written": "lib.exchange.staging.StagedRows.batches",
-    "when all rows are written": "lib.exchange.import_usage.add_imported",
+    "while rows are read": "lib.exchange.imports.staging.StagedRows.add",
+    "before the first row is written": "lib.exchange.imports.staging.StagedRows.batches",
+    "when all rows are written": "lib.exchange.imports.import_usage.add_imported",
     "before it is committed": "lib.access.audit.record",
 }
 

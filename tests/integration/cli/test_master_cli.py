@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from lib.cli import cli
 from lib.secret import Secret
-from lib.vault.masters import id_of
+from lib.vault.master_keys.masters import id_of
 from tests.upstream import GOOD_KEY, ScriptedUpstream
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])

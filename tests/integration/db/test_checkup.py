@@ -15,8 +15,9 @@ from sqlalchemy import text
 
 from lib.cli import cli
 from lib.clock import HOUR, MINUTE, SECOND
-from lib.db import Database, checkup
-from lib.db.checkup import TRIGGERS, examine
+from lib.db import Database
+from lib.db.upkeep import checkup
+from lib.db.upkeep.checkup import TRIGGERS, examine
 from tests.old_schemas import begin_at
 
 on_postgres = pytest.mark.parametrize("database_kind", ["postgresql"])

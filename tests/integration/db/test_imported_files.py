@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from lib.db import Database
 from lib.db.migrate import migrate
-from lib.exchange.imported_files import has_former_ids
+from lib.exchange.imports.imported_files import has_former_ids
 from tests.old_schemas import begin_at
 
 

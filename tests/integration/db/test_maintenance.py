@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from sqlalchemy import delete, insert
 
 from lib.cli import cli
-from lib.db.checkup import examine
-from lib.db.maintenance import maintain
 from lib.db.tables import saved_views
+from lib.db.upkeep.checkup import examine
+from lib.db.upkeep.maintenance import maintain
 from lib.platform import Platform
 from lib.usage import rollups
 

@@ -16,8 +16,8 @@ from sqlalchemy import select, text
 
 from lib.cli import cli
 from lib.db import Database
-from lib.db.moving import _ALONE, copy_database
 from lib.db.tables import accounts, audit_log, metadata, open_calls
+from lib.db.upkeep.moving import _ALONE, copy_database
 from lib.errors import BadInput, DatabaseUnavailable
 from lib.platform import Platform
 from lib.secret import Secret
@@ -146,7 +146,7 @@ def test_what_does_not_arrive_whole_is_not_copied_at_all_and_can_be_copied_again
 KILLED = """
 import os, signal, sys
 from lib.db import Database
-from lib.db.moving import _ALONE, copy_database
+from lib.db.upkeep.moving import _ALONE, copy_database
 
 def die(copied):
     if copied.table == sys.argv[3]:

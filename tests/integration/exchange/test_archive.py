@@ -23,7 +23,7 @@ from lib.db.tables import usage_archives, usage_events
 from lib.errors import BadInput, Forbidden, ImportRejected, SettingsError, UsageArchived
 from lib.exchange.archive import Archive, ArchiveBroken
 from lib.exchange.export import export_usage
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_usage import import_usage
 from lib.platform import Platform
 from lib.reports.models import UsageFilter
 from lib.secret import Secret

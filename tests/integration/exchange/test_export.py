@@ -39,7 +39,7 @@ from lib.exchange.csv_writer import EventsAsCsv
 from lib.exchange.daily_summary import single_days
 from lib.exchange.event_slices import TimeSlice
 from lib.exchange.export import FORMATS, ExportBroken, ExportResult, export_usage
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_usage import import_usage
 from lib.pricing.prices import PriceBook
 from lib.reports.models import Totals, UsageFilter
 from lib.usage import rollups

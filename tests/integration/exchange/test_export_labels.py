@@ -16,7 +16,7 @@ from lib.clock import DAY
 from lib.db import Database
 from lib.exchange.columns import DAILY_HEADER, EVENT_HEADER
 from lib.exchange.export import FORMATS, ExportResult, export_usage
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_usage import import_usage
 from lib.pricing.prices import PriceBook
 from lib.reports.models import UsageFilter
 from lib.reports.spend import Reports

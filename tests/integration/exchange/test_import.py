@@ -19,8 +19,8 @@ from lib.clock import DAY, to_micros
 from lib.db import Database
 from lib.db.tables import audit_log, projects, usage_events, usage_hourly
 from lib.errors import BadInput, Forbidden, ImportRejected, QodexError
-from lib.exchange.import_result import ImportResult
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_result import ImportResult
+from lib.exchange.imports.import_usage import import_usage
 from lib.pricing.prices import PriceBook
 from lib.reports.models import UsageFilter
 from lib.reports.spend import Reports

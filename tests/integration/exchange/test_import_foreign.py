@@ -17,11 +17,11 @@ from lib.clock import parse_iso
 from lib.db import Database
 from lib.db.tables import imported_files, usage_events
 from lib.errors import BadInput, ImportRejected
-from lib.exchange import staging
 from lib.exchange.columns import DAILY_HEADER
-from lib.exchange.import_result import ImportResult
-from lib.exchange.import_usage import import_usage
-from lib.exchange.imported_files import FORMER
+from lib.exchange.imports import staging
+from lib.exchange.imports.import_result import ImportResult
+from lib.exchange.imports.import_usage import import_usage
+from lib.exchange.imports.imported_files import FORMER
 from lib.pricing.prices import PriceBook
 from lib.usage.rollups import verify
 from tests.vaults import projects_of

@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 from pyarrow import parquet
 
 from lib.exchange.export import export_usage
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_usage import import_usage
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.pricing.prices import PriceBook, Tokens

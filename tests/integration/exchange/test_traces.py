@@ -20,7 +20,7 @@ from sqlalchemy import text
 from lib.access.roles import Origin, local_administrator
 from lib.db import Database
 from lib.exchange.export import export_usage
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_usage import import_usage
 from lib.pricing.prices import PriceBook
 from lib.reports.models import UsageFilter
 from lib.reports.spend import Reports

@@ -9,8 +9,8 @@ import pytest
 
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.ledger import Ledger
+from lib.llm.metering.upstream_request import RequestGuard
 from lib.llm.openai.provider import OpenAI
-from lib.llm.upstream_request import RequestGuard
 from lib.pricing.prices import PriceBook, Tokens
 from lib.settings import Settings
 from tests.spending import ADMIN, LEASE, Shop, open_shop

@@ -478,7 +478,7 @@ def _short(failure: str) -> httpx2.Timeout:
 @pytest.mark.parametrize("name", ["chat", "chat stream"])
 def test_an_answer_that_drips_ends_as_a_time_out(byok, run, upstream, monkeypatch, way, name):
     """Each byte is in time; all of them are not."""
-    monkeypatch.setattr("lib.llm.attempt.LONGEST_CALL", 0.3)
+    monkeypatch.setattr("lib.llm.metering.attempt.LONGEST_CALL", 0.3)
     upstream.queue(Behaviour(fault="drip_body", interval=0.05))
     with pytest.raises((openai.APITimeoutError, httpx2.ReadTimeout)):  # raw in older SDKs' streams
         drive(run, way, lambda client: CALLS[name](client.with_options(timeout=5, max_retries=0)))
@@ -486,7 +486,7 @@ def test_an_answer_that_drips_ends_as_a_time_out(byok, run, upstream, monkeypatc
 
 
 def test_headers_that_drip_end_as_a_time_out_for_asyncio(byok, run, upstream, monkeypatch):
-    monkeypatch.setattr("lib.llm.attempt.LONGEST_CALL", 0.3)
+    monkeypatch.setattr("lib.llm.metering.attempt.LONGEST_CALL", 0.3)
     upstream.queue(Behaviour(fault="drip_headers", interval=0.05))
     with pytest.raises(openai.APITimeoutError):
         drive(run, "async", lambda client: ask(client.with_options(timeout=5, max_retries=0)))
@@ -495,8 +495,8 @@ def test_headers_that_drip_end_as_a_time_out_for_asyncio(byok, run, upstream, mo
 
 @both_ways
 def test_an_error_page_that_drips_does_not_hold_the_caller(byok, run, upstream, monkeypatch, way):
-    monkeypatch.setattr("lib.llm.transport.ERROR_PATIENCE", 0)
-    monkeypatch.setattr("lib.llm.async_transport.ERROR_PATIENCE", 0)
+    monkeypatch.setattr("lib.llm.metering.transport.ERROR_PATIENCE", 0)
+    monkeypatch.setattr("lib.llm.metering.async_transport.ERROR_PATIENCE", 0)
     upstream.queue(Behaviour(status=500, text="<p>", pad=300_000))
     with pytest.raises(openai.InternalServerError):
         drive(run, way, lambda client: ask(client.with_options(max_retries=0)))

@@ -20,7 +20,7 @@ from sqlalchemy import select, update
 from lib.clock import HOUR
 from lib.db.tables import open_calls
 from lib.errors import LeaseLost
-from lib.llm.lease import Lease
+from lib.llm.metering.lease import Lease
 from tests.calls import CALLS, STREAMS, ask, both_ways, drive, loaned, on_sqlite, rows
 from tests.upstream import Behaviour
 

@@ -14,8 +14,8 @@ import lib.ledger.ledger
 from lib.db.tables import accounts, open_calls, runs
 from lib.errors import DatabaseUnavailable
 from lib.ledger.one_trip import OneTrip
-from lib.llm.attempt import Attempt
-from lib.llm.lease import Lease
+from lib.llm.metering.attempt import Attempt
+from lib.llm.metering.lease import Lease
 from lib.platform import Platform
 from lib.secret import Secret
 from lib.settings import Settings

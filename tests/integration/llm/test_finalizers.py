@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select
 
 import lib.ledger.ledger
-import lib.llm.transport
+import lib.llm.metering.transport
 from lib.db.blocks.postgresql import PostgreSQL
 from lib.db.reentrancy import in_transaction
 from lib.db.tables import accounts, runs

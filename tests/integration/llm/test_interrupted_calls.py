@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import openai
 import pytest
 
-import lib.llm.async_transport
+import lib.llm.metering.async_transport
 from lib.db.reentrancy import started_by_runtime
 from lib.errors import CapExceeded
-from lib.llm.lease import Lease
-from lib.llm.reservation import in_thread
+from lib.llm.metering.lease import Lease
+from lib.llm.metering.reservation import in_thread
 from lib.platform import Platform, Run
 from lib.secret import Secret
 from lib.settings import Settings
@@ -248,7 +248,7 @@ def follow_threads(patch: pytest.MonkeyPatch, follower: Interrupter) -> None:
 
         return in_thread(run) if sys.gettrace() else in_thread(act, *arguments, **options)
 
-    patch.setattr(lib.llm.async_transport, "in_thread", followed)
+    patch.setattr(lib.llm.metering.async_transport, "in_thread", followed)
 
 
 async def interrupt_task(

@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from lib.db.tables import accounts, open_calls, runs
 from lib.errors import LeaseLost
-from lib.llm.attempt import Attempt
+from lib.llm.metering.attempt import Attempt
 from lib.platform import Platform, Run
 from tests.calls import on_sqlite, rows
 from tests.services import wait_until

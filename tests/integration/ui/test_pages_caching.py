@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lib.clock import HOUR, iso
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_usage import import_usage
 from lib.formatting import MINUS
 from lib.ui.base import loaders
 from tests.pages import ADMIN, Dashboard, texts

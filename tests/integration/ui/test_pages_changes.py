@@ -7,7 +7,7 @@ import io
 import pytest
 
 from lib.clock import DAY, HOUR, MINUTE, Micros, iso, parse_iso
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_usage import import_usage
 from lib.formatting import MINUS
 from lib.ui.base import filters, loaders
 from lib.ui.parts.spend_card import WHAT_BYOK_IS

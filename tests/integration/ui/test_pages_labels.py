@@ -10,7 +10,7 @@ from lib.clock import DAY
 from lib.reports.models import UsageFilter
 from lib.ui.base import loaders
 from lib.ui.usage import export_card
-from lib.web.links import Signer, new_browser
+from lib.web.downloads.links import Signer, new_browser
 from tests.integration.ui.test_pages_spend import _now, metrics, use
 from tests.pages import ADMIN, Dashboard, texts
 

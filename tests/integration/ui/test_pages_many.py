@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lib.clock import SECOND
-from lib.ui.base import address, loaders
+from lib.ui.base import loaders, query_state
 from lib.ui.overview import table
 from tests.pages import ADMIN, Dashboard
 
@@ -16,7 +16,7 @@ SLUGS = [f"service-{letter}" for letter in "abcdefgh"]
 @pytest.fixture
 def many(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> Dashboard:
     loaders.forget()
-    monkeypatch.setattr(address, "MOST_SENT", 3)
+    monkeypatch.setattr(query_state, "MOST_SENT", 3)
     for slug in SLUGS:
         dashboard.add(slug)
     return dashboard

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from lib.clock import DAY, HOUR, SECOND, Micros, from_micros, iso
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_usage import import_usage
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.pricing.prices import Tokens
@@ -26,8 +26,8 @@ from lib.ui.base import loaders
 from lib.ui.base.server import real_front_door
 from lib.ui.usage import export_card
 from lib.vault.keys import KeyStore
-from lib.web.exports import ExportService
-from lib.web.links import COOKIE, new_browser
+from lib.web.downloads.exports import ExportService
+from lib.web.downloads.links import COOKIE, new_browser
 from lib.web.routes import routes
 from tests.pages import ADMIN, Dashboard, buttons, press, texts
 from tests.upstream import CLAUDE_KEY, GOOD_KEY, ScriptedUpstream

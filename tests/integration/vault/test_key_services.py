@@ -16,11 +16,11 @@ from lib.errors import KeyLocked, KeyServiceFailed, QodexError, SettingsError
 from lib.platform import Platform
 from lib.secret import Secret
 from lib.settings import Settings
-from lib.vault.masters import load_keyring
+from lib.vault.master_keys.masters import load_keyring
+from lib.vault.master_keys.unwrapping import CONFIRMED_SECONDS, HELD_SECONDS, Unwrapper
+from lib.vault.master_keys.wrapped import ServiceKey, Wrapped, wrapped_in
 from lib.vault.sealing import MasterKey
 from lib.vault.services.transit import Transit
-from lib.vault.unwrapping import CONFIRMED_SECONDS, HELD_SECONDS, Unwrapper
-from lib.vault.wrapped import ServiceKey, Wrapped, wrapped_in
 from tests.key_services import Service, running_kms, running_openbao
 from tests.masters import ALL, OLD, OLD_ID, OPERATOR, Server
 from tests.services import wait_until

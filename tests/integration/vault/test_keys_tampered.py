@@ -20,7 +20,7 @@ from lib.ledger.opened import OpenCall
 from lib.pricing.prices import PriceBook
 from lib.runs.lifecycle import RunStore, StartedRun
 from lib.secret import Secret
-from lib.vault.masters import Keyring
+from lib.vault.master_keys.masters import Keyring
 from lib.vault.sealing import MasterKey
 from lib.vault.states import Verdict
 from lib.vault.unsealed import UnsealedProjects

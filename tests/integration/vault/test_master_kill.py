@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from lib.vault import keyfile
+from lib.vault.master_keys import keyfile
 from tests.masters import ALL, OPERATOR, SLUGS, Server, key_of
 
 ROOT = Path(__file__).resolve().parents[3]

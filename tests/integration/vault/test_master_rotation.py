@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from lib.errors import BadInput, KeyLocked, MasterKeyInUse, MasterKeyMissing
 from lib.secret import Secret
-from lib.vault.masters import id_of, new_key
+from lib.vault.master_keys.masters import id_of, new_key
 from tests.masters import ALL, LOST_ID, OLD, OLD_ID, OPERATOR, SLUGS, Server, key_of
 
 

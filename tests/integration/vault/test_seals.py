@@ -25,7 +25,7 @@ from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
 from lib.pricing.prices import PriceBook
 from lib.runs.lifecycle import RunStore, StartedRun
-from lib.vault.masters import Keyring
+from lib.vault.master_keys.masters import Keyring
 from lib.vault.sealing import MasterKey
 from lib.vault.unsealed import UnsealedProjects
 from tests.vaults import ADMIN, Vault, open_vault

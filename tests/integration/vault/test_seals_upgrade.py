@@ -21,7 +21,7 @@ from lib.errors import KeyLocked, MasterKeyMissing
 from lib.platform import Platform
 from lib.secret import Secret
 from lib.settings import Settings
-from lib.vault.masters import Keyring
+from lib.vault.master_keys.masters import Keyring
 from lib.vault.opening import RowCipher
 from lib.vault.sealing import MasterKey
 from lib.vault.unsealed import seal_existing

@@ -21,7 +21,7 @@ from lib.access.roles import Origin, local_administrator
 from lib.platform import Platform
 from lib.secret import Secret
 from lib.settings import Settings
-from lib.ui.shell.messages import EXPECTED, OPERATIONS, is_expected
+from lib.ui.shell.websocket_filter import EXPECTED, OPERATIONS, is_expected
 from lib.vault.states import Verdict
 from tests.pages import PAGES, ROOT
 from tests.services import running_dashboard

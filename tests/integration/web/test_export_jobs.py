@@ -19,17 +19,17 @@ from starlette.testclient import TestClient
 from lib.access.roles import Actor, Origin, local_administrator
 from lib.db.tables import audit_log
 from lib.errors import DatabaseUnavailable
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_usage import import_usage
 from lib.platform import Platform
 from lib.reports.models import UsageFilter
 from lib.ui.base import loaders
 from lib.ui.base.server import export_desk
 from lib.ui.usage import export_card as card
-from lib.web import export_jobs
-from lib.web.export_jobs import ExportJob
-from lib.web.export_slots import MOST_SLOTS, MOST_SLOTS_EACH, Busy
-from lib.web.exports import ExportService
-from lib.web.links import COOKIE, Link, Signer, new_browser
+from lib.web.downloads import export_jobs
+from lib.web.downloads.export_jobs import ExportJob
+from lib.web.downloads.export_slots import MOST_SLOTS, MOST_SLOTS_EACH, Busy
+from lib.web.downloads.exports import ExportService
+from lib.web.downloads.links import COOKIE, Link, Signer, new_browser
 from lib.web.routes import routes
 from tests.pages import Dashboard, buttons, press, texts
 
@@ -165,10 +165,10 @@ def test_a_prepared_file_is_not_sent_with_more_than_its_owner_may_have_now(
     fewer = replace(
         ADMIN, origin=Origin.ROUTE, everywhere=None, projects={projects["search"]: ADMIN.everywhere}
     )
-    monkeypatch.setattr("lib.web.exports.authorize", lambda *_: (job.link, fewer))
+    monkeypatch.setattr("lib.web.downloads.exports.authorize", lambda *_: (job.link, fewer))
     assert counter.client.get(job.address).headers["x-qodex-rows"] == "1"
     nobody = replace(fewer, projects={})
-    monkeypatch.setattr("lib.web.exports.authorize", lambda *_: (job.link, nobody))
+    monkeypatch.setattr("lib.web.downloads.exports.authorize", lambda *_: (job.link, nobody))
     assert counter.client.get(job.address).status_code == 403
 
 
@@ -308,7 +308,7 @@ def test_the_page_shows_progress_and_can_cancel(
         assert gone.is_set()
         raise export_jobs.ClientDisconnected
 
-    monkeypatch.setattr("lib.web.export_files.write", slowly)
+    monkeypatch.setattr("lib.web.downloads.export_files.write", slowly)
     page = press(dashboard.open("usage"), "Prepare CSV")
     assert half.wait(30)
     page.run()

@@ -41,13 +41,13 @@ from lib.clock import HOUR, SECOND
 from lib.db.tables import audit_log
 from lib.errors import DatabaseUnavailable
 from lib.exchange.export import export_usage
-from lib.exchange.import_usage import import_usage
+from lib.exchange.imports.import_usage import import_usage
 from lib.platform import Platform
 from lib.reports.models import UsageFilter
 from lib.secret import Secret
-from lib.web import export_files, export_slots, exports
-from lib.web.exports import ExportService
-from lib.web.links import COOKIE, Link, Signer, browser_of, file_name, new_browser
+from lib.web.downloads import export_files, export_slots, exports
+from lib.web.downloads.exports import ExportService
+from lib.web.downloads.links import COOKIE, Link, Signer, browser_of, file_name, new_browser
 from lib.web.routes import middleware, routes
 from tests.services import running_dashboard, wait_until
 

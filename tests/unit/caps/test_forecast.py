@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.caps import backtest, month_end
-from lib.caps.hourly import day_lags
-from lib.caps.spend_forecast import LEVELS, calibrate, pinball, quantiles
-from lib.caps.spend_model import FEWEST_HOURS, Floats, History, Origins, by_pace, by_profile
-from lib.caps.time_to_cap import AHEAD_HOURS, spend_paths, time_to_cap
+from lib.caps.forecast import backtest, month_end
+from lib.caps.forecast.hourly import day_lags
+from lib.caps.forecast.spend_forecast import LEVELS, calibrate, pinball, quantiles
+from lib.caps.forecast.spend_model import FEWEST_HOURS, Floats, History, Origins, by_pace, by_profile
+from lib.caps.forecast.time_to_cap import AHEAD_HOURS, spend_paths, time_to_cap
 
 WEEKS = 24 * 7
 

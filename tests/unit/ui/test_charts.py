@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from lib.caps.forecasts import HeldForecast
+from lib.caps.forecast.forecasts import HeldForecast
 from lib.caps.reading import Point
 from lib.clock import HOUR, to_micros
 from lib.reports.models import DayRow, HourRow, Totals

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from lib.caps.forecasts import CapForecast
+from lib.caps.forecast.forecasts import CapForecast
 from lib.clock import DAY, HOUR, MINUTE, Micros
 from lib.ui.parts.forecast import cap_outlook, cap_sentence, short
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
-from lib.ui.shell.messages import whole_page
+from lib.ui.shell.websocket_filter import whole_page
 
 PRESSED = {"id": "save", "trigger_value": True}
 TYPED = {"id": "name", "string_value": "checkout-api"}

@@ -11,8 +11,8 @@ import pytest
 from lib.errors import MasterKeyMissing, SettingsError
 from lib.secret import Secret
 from lib.settings import Settings
-from lib.vault import keyfile
-from lib.vault.masters import id_of, load_keyring, new_key
+from lib.vault.master_keys import keyfile
+from lib.vault.master_keys.masters import id_of, load_keyring, new_key
 
 OLD, NEW, NEWER = (new_key().reveal() for _ in range(3))
 OLD_ID, NEW_ID, NEWER_ID = (id_of(Secret(line)) for line in (OLD, NEW, NEWER))

@@ -15,7 +15,7 @@ import pytest
 from lib.errors import MasterKeyMissing, SettingsError
 from lib.secret import Secret
 from lib.settings import Settings
-from lib.vault.masters import Keyring, load_keyring
+from lib.vault.master_keys.masters import Keyring, load_keyring
 from lib.vault.sealing import Binding, MasterKey
 
 RAW = [os.urandom(32) for _ in range(3)]

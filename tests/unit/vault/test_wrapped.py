@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lib.secret import Secret
-from lib.vault.wrapped import ServiceKey, service_key, wrapped_in
+from lib.vault.master_keys.wrapped import ServiceKey, service_key, wrapped_in
 
 ID = "mk-0123456789ab"
 ARN = "arn:aws:kms:eu-central-1:123456789012:key/27457265-1e9d-4d88-85e5-1f4bdccbdb59"

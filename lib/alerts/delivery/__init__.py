@@ -1,0 +1,1 @@
+"""How alerts reach people: one delivery for each recipient, taken by one sender each."""

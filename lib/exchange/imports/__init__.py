@@ -1,0 +1,1 @@
+"""Usage in: read row by row, checked, and written in one transaction."""

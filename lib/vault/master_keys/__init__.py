@@ -1,0 +1,1 @@
+"""Master keys: where they come from, and their life."""

@@ -1,0 +1,1 @@
+"""Downloads of exports: signed links, jobs, slots and files."""
