@@ -42,7 +42,7 @@ usage.add_command(archive)
 @click.option("--skip-bad", is_flag=True, help="Leave bad rows out instead of refusing the whole file.")
 @json_option
 @click.pass_obj
-def bring(session: Session, file: IO[bytes], *, skip_bad: bool, as_json: bool) -> None:
+def import_(session: Session, file: IO[bytes], *, skip_bad: bool, as_json: bool) -> None:
     """Add the usage of FILE (CSV or Parquet; - for standard input). Importing it again adds nothing."""
     platform = session.platform
     name = "standard input" if file is sys.stdin.buffer else Path(str(file.name)).name

@@ -108,7 +108,7 @@ class Ledger:
         Args:
             started: the run that the call belongs to, as its worker remembers it.
             profile: what the request asks for.
-            lease: how long the call may stay open without a sign of life, microseconds.
+            lease: how long the call may stay open without a heartbeat, microseconds.
             event_id: what to open it as, so that who is interrupted meanwhile can release it; made here if None.
             instead_of: the call whose key has just failed; this one is to go on the platform key.
             why: how it failed, for the run's log: ``rejected`` or ``out_of_money``.
@@ -171,7 +171,7 @@ class Ledger:
         raise refusal
 
     def renew(self, call: OpenCall, lease: Micros) -> None:
-        """Show a sign of life. Raises LeaseLost where the call counts as lost by now: cut it."""
+        """Send a heartbeat. Raises LeaseLost where the call counts as lost by now: cut it."""
         with self._database.write(durable=False) as connection:
             now = self._database.now(connection)
             parameters = {"project": call.project_id, "event": call.id, "until": now + lease}

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class RunEnd:
-    """What one run of this process still owes: its end, and signs of life until that is written.
+    """What one run of this process still owes: its end, and heartbeats until that is written.
 
     Attributes:
         status: ``running``, and after the end what the run ended with.
@@ -68,7 +68,7 @@ class RunEnd:
             self.status = self._runs.finish(self._run, status)
         except RunUnknown:
             _log.warning("Run %s is not there any more, so its end was not written.", self._run.run_id)
-        # Only now: a run without a sign of life is taken for lost.
+        # Only now: a run without a heartbeat is taken for lost.
         self._heartbeat.drop(self._run)
         SPANS.end_run(self._run.run_id, self.status)
 

@@ -190,7 +190,7 @@ class RunStore:
         return final
 
     def keep_alive(self, alive: Sequence[StartedRun]) -> None:
-        """Show a sign of life of the runs of this process, each by itself: they may be of several projects."""
+        """Send a heartbeat of the runs of this process, each by itself: they may be of several projects."""
         for run in alive:
             with self._database.write(durable=False) as connection:
                 now = self._database.now(connection)

@@ -28,7 +28,7 @@ def main() -> None:
         page_title="Qodex", page_icon=str(STATIC / "favicon.png"), layout="wide", initial_sidebar_state=220
     )
     _draw_logo()
-    page = st.navigation([place.page for place in navigation.places()], position="hidden")
+    page = st.navigation([each.for_streamlit for each in navigation.pages()], position="hidden")
     viewer = signin.pass_gate(current_viewer)
     wrong_links.begin()
     restarts.say_what_was_lost()

@@ -14,7 +14,7 @@ from lib.ui.base import filters, paging, query_state, wrong_links
 from lib.ui.base.navigation import AUDIT_LOG
 from lib.ui.parts import cards
 from lib.ui.shell import saved_views
-from lib.ui.shell.guards import acting_later
+from lib.ui.shell.guards import deferred_actor
 from lib.ui.shell.page_context import PageContext, page
 
 
@@ -51,7 +51,7 @@ def _file(visit: PageContext, wanted: AuditFilter, total: int) -> None:
         st.caption(f"More than {audit_list.MOST_ROWS:,} changes: choose a shorter period for a file.")
         return
 
-    asking = acting_later()
+    asking = deferred_actor()
 
     def content() -> bytes:
         whole = replace(wanted, limit=audit_list.MOST_ROWS, offset=0)

@@ -14,7 +14,7 @@ from lib.ui.base import wrong_links
 from lib.ui.base.wording import escape
 from lib.ui.parts import cards, forecast
 from lib.ui.plan import panel, window_spend, windows
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 from lib.ui.shell.page_context import PageContext, page
 
 
@@ -42,7 +42,7 @@ def main() -> None:
 @st.fragment(run_every="10s")
 def _now(visit: PageContext, project: Project) -> None:
     """What moves by itself: it is drawn anew every ten seconds."""
-    actor, platform = acting(), visit.platform
+    actor, platform = current_actor(), visit.platform
     keys = platform.keys.describe_each(project.slug, actor=actor)
     capped = platform.keys.is_capped(keys)
     room = platform.caps.headroom(project.slug, actor=actor)

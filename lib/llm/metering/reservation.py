@@ -75,7 +75,7 @@ class Reservation:
             self._call = replace(self._call, secret=_FORGOTTEN)
 
     def renew(self, lease: Micros) -> None:
-        """Show a sign of life. Raises LeaseLost, DatabaseUnavailable."""
+        """Send a heartbeat. Raises LeaseLost, DatabaseUnavailable."""
         self._ledger.renew(self.call, lease)
 
     def settle(self, result: AttemptResult) -> None:

@@ -56,7 +56,7 @@ class UpstreamRequest:
 
     @property
     def lease(self) -> Micros:
-        """How long the attempt may go without a sign of life: all its time-outs, and a minute."""
+        """How long the attempt may go without a heartbeat: all its time-outs, and a minute."""
         return int((sum(self.timeouts.values()) + _ADDED_LEASE) * SECOND)
 
 

@@ -20,7 +20,7 @@ from lib.ui.base.server import front_door
 from lib.ui.base.wording import code, escape
 from lib.ui.parts import cards
 from lib.ui.parts.cards import Attention
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 from lib.ui.shell.page_context import PageContext
 
 ADDING, REMOVING = "alert-channel:add", "alert-channel:remove"
@@ -84,7 +84,7 @@ def _mail(slug: str | None, preferences: Preferences, visit: PageContext) -> Non
     def changed() -> None:
         wanted = bool(st.session_state[key])
         _said(
-            lambda: front_door().alerts.preferences.want_mail(slug, wanted, actor=acting()),
+            lambda: front_door().alerts.preferences.want_mail(slug, wanted, actor=current_actor()),
             "Mail comes to you." if wanted else "No mail comes to you.",
         )
 
@@ -127,7 +127,7 @@ def _buttons(slug: str | None, channel: Channel) -> None:
         _test(slug, channel)
     if switching:
         act: Callable[[], object] = lambda: front_door().alerts.channels.switch(  # noqa: E731
-            slug, channel.id, not on, actor=acting()
+            slug, channel.id, not on, actor=current_actor()
         )
         _said(act, f"{escape(channel.masked)} is {'off' if on else 'on'} now.")
         st.rerun()
@@ -136,7 +136,7 @@ def _buttons(slug: str | None, channel: Channel) -> None:
 def _test(slug: str | None, channel: Channel) -> None:
     with st.spinner("Sending. This takes at most 10 s.", show_time=True):
         try:
-            answer = front_door().alerts.history.send_test(slug, channel.id, actor=acting())
+            answer = front_door().alerts.history.send_test(slug, channel.id, actor=current_actor())
         except QodexError as problem:
             st.error(escape(str(problem)), icon=":material/error:")
             return
@@ -195,7 +195,7 @@ def _add(
 ) -> None:
     try:
         channel, secret = front_door().alerts.channels.add(
-            slug, kind, address, actor=acting(), least_severity=least
+            slug, kind, address, actor=current_actor(), least_severity=least
         )
     except QodexError as problem:
         failure.error(escape(str(problem)), icon=":material/error:")
@@ -224,7 +224,7 @@ def _removing(slug: str | None, channel: Channel) -> None:
     failure = st.container()
     if notices.confirmed("Remove", REMOVING):
         try:
-            front_door().alerts.channels.remove(slug, channel.id, actor=acting())
+            front_door().alerts.channels.remove(slug, channel.id, actor=current_actor())
         except QodexError as problem:
             failure.error(escape(str(problem)), icon=":material/error:")
             return

@@ -18,7 +18,7 @@ from lib.ui.base.badges import badge_column
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import escape
 from lib.ui.parts import cards
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 from lib.ui.shell.page_context import PageContext
 
 _STATES = {"sent": "Accepted", "due": "On its way", "failed": "Given up", "dropped": "Dropped"}
@@ -91,7 +91,9 @@ def _when(delivery: Delivery, visit: PageContext) -> str:
 
 def _send_again(slug: str | None, delivery: Delivery) -> None:
     try:
-        front_door().alerts.history.send_again(slug, delivery.event_id, delivery.target, actor=acting())
+        front_door().alerts.history.send_again(
+            slug, delivery.event_id, delivery.target, actor=current_actor()
+        )
     except QodexError as problem:
         st.error(escape(str(problem)), icon=":material/error:")
         return

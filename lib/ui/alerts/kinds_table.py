@@ -18,7 +18,7 @@ from lib.ui.base.badges import badge_column
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import escape
 from lib.ui.parts import cards
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 from lib.ui.shell.page_context import PageContext
 
 _SPANS = {"1 hour": HOUR, "1 day": DAY, "1 week": 7 * DAY, "30 days": 30 * DAY}
@@ -62,7 +62,7 @@ def _mute(slug: str | None, kind: Kind, preferences: Preferences, visit: PageCon
         return
     until = None if ending else visit.now + _SPANS[span]
     try:
-        front_door().alerts.preferences.mute(slug, kind.name, until, actor=acting())
+        front_door().alerts.preferences.mute(slug, kind.name, until, actor=current_actor())
     except QodexError as problem:
         st.error(escape(str(problem)), icon=":material/error:")
         return

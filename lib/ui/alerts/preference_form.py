@@ -13,7 +13,7 @@ from lib.ui.base import notices
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import escape
 from lib.ui.parts import cards
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 
 _OFFERED = (50, 80, 95)
 _HOURS = list(range(24))
@@ -70,7 +70,9 @@ class PreferenceForm:
 
     def _save(self, percents: Sequence[int], quiet: tuple[int, int] | None) -> None:
         try:
-            front_door().alerts.preferences.set(self.slug, percents=percents, quiet=quiet, actor=acting())
+            front_door().alerts.preferences.set(
+                self.slug, percents=percents, quiet=quiet, actor=current_actor()
+            )
         except QodexError as problem:
             st.error(escape(str(problem)), icon=":material/error:")
             return

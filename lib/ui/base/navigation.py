@@ -19,12 +19,12 @@ KEPT = ("project", "label", "period", "from", "to", "zone", SAMPLE)
 
 
 def in_sample() -> bool:
-    """Whether this page shows the sample data in place of real projects."""
+    """Whether this page shows the sample data in page of real projects."""
     return st.query_params.get(SAMPLE) == "1"
 
 
 @dataclass(frozen=True)
-class Place:
+class Page:
     """One page: its file, title and address. Files of ``pages/<section>/<page>.py``."""
 
     file: str
@@ -36,7 +36,7 @@ class Place:
     """What one must be allowed to do in some project to be offered the page; the page itself checks."""
 
     @property
-    def page(self) -> st.Page:
+    def for_streamlit(self) -> st.Page:
         """For Streamlit's navigation; made anew for each run, as Streamlit asks for."""
         return st.Page(
             ROOT / "pages" / self.file,
@@ -47,25 +47,25 @@ class Place:
         )
 
 
-OVERVIEW = Place("spend/overview.py", "Overview", "finance", "", "All projects at a glance")
-RUN_LOGS = Place("runs/run_logs.py", "Run logs", "receipt_long", "run_logs", "Runs, their calls and failures")
-INTEGRATIONS = Place(
+OVERVIEW = Page("spend/overview.py", "Overview", "finance", "", "All projects at a glance")
+RUN_LOGS = Page("runs/run_logs.py", "Run logs", "receipt_long", "run_logs", "Runs, their calls and failures")
+INTEGRATIONS = Page(
     "settings/integrations.py", "Integrations", "key", "integrations", f"{registry.titles()} API key"
 )
-USAGE = Place("settings/usage.py", "Usage", "bar_chart", "usage", "Charts, filters and exports")
-PLAN = Place("settings/plan.py", "Plan", "speed", "plan", "Plan, caps and what rolls off when")
-PROJECT = Place("settings/project.py", "Project", "folder", "project", "Title, labels, archive")
-MEMBERS = Place(
+USAGE = Page("settings/usage.py", "Usage", "bar_chart", "usage", "Charts, filters and exports")
+PLAN = Page("settings/plan.py", "Plan", "speed", "plan", "Plan, caps and what rolls off when")
+PROJECT = Page("settings/project.py", "Project", "folder", "project", "Title, labels, archive")
+MEMBERS = Page(
     "settings/members.py", "Members", "group", "members", "Who has which role", Action.MANAGE_MEMBERS
 )
-ALERTS = Place(
+ALERTS = Page(
     "settings/alerts.py",
     "Alerts",
     "notifications",
     "alerts",
     "Channels, thresholds, quiet hours and recent alerts",
 )
-AUDIT_LOG = Place(
+AUDIT_LOG = Page(
     "settings/audit_log.py",
     "Audit log",
     "history",
@@ -74,9 +74,9 @@ AUDIT_LOG = Place(
     Action.SEE_AUDIT_LOG,
 )
 
-GUIDE = Place("help/guide.py", "Guide", "menu_book", "guide", "How Qodex works, searched")
+GUIDE = Page("help/guide.py", "Guide", "menu_book", "guide", "How Qodex works, searched")
 
-SECTIONS: Mapping[str, tuple[Place, ...]] = {
+SECTIONS: Mapping[str, tuple[Page, ...]] = {
     "Spend": (OVERVIEW,),
     "Runs": (RUN_LOGS,),
     "Settings": (INTEGRATIONS, USAGE, PLAN, PROJECT, ALERTS, MEMBERS, AUDIT_LOG),
@@ -84,7 +84,7 @@ SECTIONS: Mapping[str, tuple[Place, ...]] = {
 }
 
 
-def places() -> Iterator[Place]:
+def pages() -> Iterator[Page]:
     """All pages, in the order of the sidebar."""
     for section in SECTIONS.values():
         yield from section
@@ -92,7 +92,7 @@ def places() -> Iterator[Place]:
 
 def paths() -> list[str]:
     """The addresses of all pages, as ``/usage``."""
-    return [f"/{place.path}" for place in places()]
+    return [f"/{page.path}" for page in pages()]
 
 
 def draw_sidebar(actor: Actor, *, local: bool) -> None:
@@ -102,18 +102,18 @@ def draw_sidebar(actor: Actor, *, local: bool) -> None:
         for section, found in SECTIONS.items():
             with st.container(gap="xxsmall"):
                 st.caption(section)
-                for place in found:
-                    if any(allows(actor, place.action, project) for project in somewhere):
-                        st.page_link(place.page, query_params=_kept(), width="stretch", help="")
+                for page in found:
+                    if any(allows(actor, page.action, project) for project in somewhere):
+                        st.page_link(page.for_streamlit, query_params=_kept(), width="stretch", help="")
         if local:
             st.space("small")
             st.caption(":material/lock_open: Local mode: everyone on this machine is an administrator")
 
 
-def link(place: Place, label: str, *, icon: bool = True, **address: str | list[str]) -> None:
+def link(page: Page, label: str, *, icon: bool = True, **address: str | list[str]) -> None:
     """A link to another page, with what ``address`` says of it; it opens in the same tab."""
     st.page_link(
-        place.page,
+        page.for_streamlit,
         label=label,
         icon=":material/chevron_right:" if icon else "",
         icon_position="right",
@@ -122,9 +122,9 @@ def link(place: Place, label: str, *, icon: bool = True, **address: str | list[s
     )
 
 
-def go(place: Place, **address: str | list[str]) -> None:
+def go(page: Page, **address: str | list[str]) -> None:
     """Switch to another page at once."""
-    st.switch_page(place.page, query_params=_without_empty(address))
+    st.switch_page(page.for_streamlit, query_params=_without_empty(address))
 
 
 def _without_empty(address: Mapping[str, str | list[str]]) -> dict[str, str | list[str]]:

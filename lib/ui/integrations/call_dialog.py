@@ -14,7 +14,7 @@ from lib.ui.base.navigation import RUN_LOGS, link
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import SOURCE_COLOR, badge, code, escape, payer, quote, run_status
 from lib.ui.parts.cards import card, facts
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 from lib.usage.event_row import EventRow
 
 _RESULT = "test-call:result"
@@ -65,7 +65,7 @@ def _body(slug: str, provider: str) -> None:
 
 def _send(slug: str, provider: str, model: str, prompt: str) -> TestCall | QodexError:
     try:
-        return front_door().test_call(slug, model, prompt, actor=acting(), provider=provider)
+        return front_door().test_call(slug, model, prompt, actor=current_actor(), provider=provider)
     except QodexError as problem:
         return problem.with_traceback(None)
 

@@ -11,7 +11,7 @@ from lib.ui.base import loaders, notices
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import escape, key_name
 from lib.ui.integrations.key_entry import asking
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 from lib.vault.states import KeyState
 
 POLICIES = {
@@ -56,7 +56,7 @@ def check_again(slug: str, provider: str) -> None:
 
 def _check(slug: str, provider: str) -> KeyState | QodexError:
     try:
-        return front_door().keys.check(slug, actor=acting(), provider=provider)
+        return front_door().keys.check(slug, actor=current_actor(), provider=provider)
     except QodexError as problem:
         return problem.with_traceback(None)
 
@@ -99,7 +99,7 @@ def _confirm(project: Project, state: KeyState) -> None:
 def _remove(slug: str, state: KeyState) -> QodexError | None:
     try:
         front_door().keys.remove(
-            slug, actor=acting(), expected_version=state.version, provider=state.provider
+            slug, actor=current_actor(), expected_version=state.version, provider=state.provider
         )
     except QodexError as problem:
         return problem
@@ -114,7 +114,7 @@ def choose_policy(slug: str, state: KeyState, *, allowed: bool) -> None:
     def changed() -> None:
         chosen = str(st.session_state[key])
         try:
-            front_door().projects.set_policy(slug, chosen, actor=acting(), provider=state.provider)
+            front_door().projects.set_policy(slug, chosen, actor=current_actor(), provider=state.provider)
         except QodexError as problem:
             notices.toast(escape(str(problem)), icon="error")
         else:

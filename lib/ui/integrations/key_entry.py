@@ -18,7 +18,7 @@ from lib.secret import Secret
 from lib.ui.base import loaders, notices
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import code, escape, key_name, quote
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 from lib.vault.states import KeyState
 
 _ATTEMPT = "key-entry:attempt"
@@ -136,7 +136,7 @@ def _save(slug: str, secret: Secret, state: KeyState, *, anyway: bool) -> KeySta
         return front_door().keys.save(
             slug,
             secret.reveal(),
-            actor=acting(),
+            actor=current_actor(),
             expected_version=state.version,
             accept_unusable=anyway,
             provider=state.provider,

@@ -17,7 +17,7 @@ from lib.ui.base.badges import badge_column
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import arrow, row_opens
 from lib.ui.base.wording import escape
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 from lib.ui.shell.page_context import PageContext
 
 ADDING, CHANGING, REMOVING = "member:add", "member:change", "member:remove"
@@ -128,11 +128,11 @@ def _choose_role(now: Role | None) -> str:
 
 
 def _put(email: str, role: str, slug: str | None) -> None:
-    front_door().members.put(email, role, slug=slug, actor=acting())
+    front_door().members.put(email, role, slug=slug, actor=current_actor())
 
 
 def _remove(member: Member) -> None:
-    front_door().members.remove(member.email, slug=member.project, actor=acting())
+    front_door().members.remove(member.email, slug=member.project, actor=current_actor())
 
 
 def _act(action: Callable[[], None], done: str, failure: st.delta_generator.DeltaGenerator) -> None:

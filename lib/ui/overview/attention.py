@@ -43,7 +43,7 @@ def attention_of(
             if key.status in {"failing", "locked"} or key.obstacle:
                 line = failing_key(each.project, key, actor, chosen.zone)
                 address = {"project": each.project.slug}
-                lines.append(replace(line, link="Fix key", place=INTEGRATIONS, address=address))
+                lines.append(replace(line, link="Fix key", page=INTEGRATIONS, address=address))
     lines += _requests(platform, actor, chosen)
     for each in found:
         if each.nearest >= NEAR_CAP:

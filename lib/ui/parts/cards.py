@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from lib.ui.base import tables
-from lib.ui.base.navigation import Place, link
+from lib.ui.base.navigation import Page, link
 from lib.ui.base.wording import badge, escape
 from lib.ui.charts import theme
 from lib.ui.charts.sparklines import sparkline
@@ -121,7 +121,7 @@ class Attention:
     color: str
     text: str
     link: str = ""
-    place: Place | None = None
+    page: Page | None = None
     address: Mapping[str, str | list[str]] = field(default_factory=dict)
 
 
@@ -136,8 +136,8 @@ def attention(lines: Sequence[Attention], *, titled: bool = True) -> None:
         for line in lines:
             with st.container(horizontal=True, wrap=False, vertical_alignment="top", gap="small"):
                 st.markdown(f"{badge(line.badge, line.color)} {line.text}", width="stretch")
-                if line.place:
-                    link(line.place, line.link, icon=True, **line.address)
+                if line.page:
+                    link(line.page, line.link, icon=True, **line.address)
 
 
 @dataclass(frozen=True)

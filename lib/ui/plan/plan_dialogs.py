@@ -17,7 +17,7 @@ from lib.ui.base.server import front_door
 from lib.ui.base.wording import escape
 from lib.ui.plan import amounts
 from lib.ui.plan.amounts import Amounts
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 from lib.ui.shell.page_context import PageContext
 
 PLAN, CAPS, PLANS, END = "plan:change", "plan:caps", "plan:plans", "plan:end-caps"
@@ -50,7 +50,7 @@ def in_words(caps: Amounts) -> str:
 
 
 def _change_plan(project: Project) -> None:
-    platform, actor = front_door(), acting()
+    platform, actor = front_door(), current_actor()
     plans = platform.plans.list()
     names = [plan.name for plan in plans]
     chosen = st.radio(
@@ -69,7 +69,7 @@ def _change_plan(project: Project) -> None:
     save(
         f"Change to {plan.name}",
         PLAN,
-        lambda: platform.projects.set_plan(project.slug, plan.name, actor=acting()),
+        lambda: platform.projects.set_plan(project.slug, plan.name, actor=current_actor()),
         f"{escape(project.slug)} has the plan {escape(plan.name)} from its next call on.",
         allowed=plan.name != project.plan,
     )
@@ -77,7 +77,7 @@ def _change_plan(project: Project) -> None:
 
 def _set_caps(visit: PageContext, project: Project) -> None:
     platform, slug = front_door(), project.slug
-    room = platform.caps.headroom(slug, actor=acting())
+    room = platform.caps.headroom(slug, actor=current_actor())
     typed = amounts.choose_caps(CAPS, {name: window.cap_nano for name, window in room.windows.items()})
     reason = st.text_input("Why", key="plan:reason", placeholder="Release week", max_chars=500)
     endless = st.checkbox("Without an end", key="plan:endless")
@@ -95,7 +95,7 @@ def _set_caps(visit: PageContext, project: Project) -> None:
             cap_7d_nano=typed.caps["7d"],
             reason=reason or "",
             ends_at=amounts.end_of(last, visit.zone) if last else None,
-            actor=acting(),
+            actor=current_actor(),
         ),
         f"{escape(slug)} has caps of its own from its next call on.",
     )
@@ -104,11 +104,11 @@ def _set_caps(visit: PageContext, project: Project) -> None:
 def _end_caps(project: Project) -> None:
     platform = front_door()
     plan = next(plan for plan in platform.plans.list() if plan.name == project.plan)
-    amounts.draw_effect(platform.caps.headroom(project.slug, actor=acting()), caps_of(plan))
+    amounts.draw_effect(platform.caps.headroom(project.slug, actor=current_actor()), caps_of(plan))
     save(
         "End own caps",
         END,
-        lambda: platform.plans.end_override(project.slug, actor=acting()),
+        lambda: platform.plans.end_override(project.slug, actor=current_actor()),
         f"The caps of the plan {escape(plan.name)} hold for {escape(project.slug)} again.",
     )
 
@@ -128,7 +128,7 @@ def _edit_plans() -> None:
         "Save plan",
         PLANS,
         lambda: platform.plans.set(
-            str(name), cap_5h_nano=typed.caps["5h"], cap_7d_nano=typed.caps["7d"], actor=acting()
+            str(name), cap_5h_nano=typed.caps["5h"], cap_7d_nano=typed.caps["7d"], actor=current_actor()
         ),
         f"Plan {escape(str(name))} saved.",
     )
@@ -138,7 +138,7 @@ def _whom(plan: Plan, caps: Amounts) -> str:
     """Whose caps these are, and who would stop at once."""
     rooms = [
         room
-        for room in front_door().caps.headroom_all(actor=acting()).values()
+        for room in front_door().caps.headroom_all(actor=current_actor()).values()
         if room.plan == plan.name
         and {name: window.cap_nano for name, window in room.windows.items()} == caps_of(plan)
     ]

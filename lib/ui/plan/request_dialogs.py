@@ -13,7 +13,7 @@ from lib.ui.base.server import front_door
 from lib.ui.base.wording import escape
 from lib.ui.plan import amounts
 from lib.ui.plan.plan_dialogs import in_words, save
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 from lib.ui.shell.page_context import PageContext
 from lib.usage.periods import day_of
 
@@ -41,7 +41,7 @@ def sentence(asked: CapRequest, visit: PageContext) -> str:
 
 def _ask(visit: PageContext, project: Project) -> None:
     platform = front_door()
-    room = platform.caps.headroom(project.slug, actor=acting())
+    room = platform.caps.headroom(project.slug, actor=current_actor())
     st.markdown("Which caps does the project need, until when, and why? An administrator decides.")
     typed = amounts.choose_caps(ASK, {name: window.cap_nano for name, window in room.windows.items()})
     last = amounts.choose_last_day("request:until", visit.now, visit.zone)
@@ -58,7 +58,7 @@ def _ask(visit: PageContext, project: Project) -> None:
             cap_7d_nano=typed.caps["7d"],
             until=amounts.end_of(last, visit.zone),
             reason=reason or "",
-            actor=acting(),
+            actor=current_actor(),
         ),
         "Asked. Administrators see it on Overview.",
     )
@@ -73,7 +73,7 @@ def _approve(visit: PageContext, asked: CapRequest) -> None:
     if typed.problem:
         st.error(escape(typed.problem), icon=":material/error:")
         return
-    amounts.draw_effect(platform.caps.headroom(asked.project, actor=acting()), typed.caps)
+    amounts.draw_effect(platform.caps.headroom(asked.project, actor=current_actor()), typed.caps)
     save(
         "Approve",
         APPROVE,
@@ -83,7 +83,7 @@ def _approve(visit: PageContext, asked: CapRequest) -> None:
             cap_5h_nano=typed.caps["5h"],
             cap_7d_nano=typed.caps["7d"],
             until=amounts.end_of(last, visit.zone),
-            actor=acting(),
+            actor=current_actor(),
         ),
         f"{escape(asked.project)} has these caps from its next call on.",
     )
@@ -95,7 +95,7 @@ def _decline(asked: CapRequest) -> None:
         "Decline",
         DECLINE,
         lambda: front_door().cap_requests.decline(
-            asked.project, asked.request_id, answer=answer or "", actor=acting()
+            asked.project, asked.request_id, answer=answer or "", actor=current_actor()
         ),
         "Declined. The project's leads see why on this page.",
     )

@@ -13,7 +13,7 @@ from lib.ui.base import loaders, notices
 from lib.ui.base.navigation import OVERVIEW, go
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import escape, key_name
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 from lib.vault.states import KeyState
 
 ARCHIVING, DELETING = "project:archive", "project:delete"
@@ -29,7 +29,7 @@ def draw_title(project: Project, *, allowed: bool) -> None:
         sent = st.form_submit_button("Save title", disabled=not allowed)
     if sent:
         change = front_door().project_changes.describe
-        act(lambda: change(project.slug, title=title or "", actor=acting()), "Title saved.", failure)
+        act(lambda: change(project.slug, title=title or "", actor=current_actor()), "Title saved.", failure)
 
 
 def draw_labels(project: Project, labels: Mapping[str, str], *, allowed: bool) -> None:
@@ -50,7 +50,11 @@ def draw_labels(project: Project, labels: Mapping[str, str], *, allowed: bool) -
         sent = st.form_submit_button("Set label", help="An empty value takes the label away.")
     if sent:
         change = front_door().project_changes.describe
-        act(lambda: change(project.slug, labels={typed: wanted}, actor=acting()), "Label saved.", failure)
+        act(
+            lambda: change(project.slug, labels={typed: wanted}, actor=current_actor()),
+            "Label saved.",
+            failure,
+        )
 
 
 def draw_archiving(project: Project, keys: Sequence[KeyState]) -> None:
@@ -88,17 +92,17 @@ def _archiving(project: Project, keys: Sequence[KeyState]) -> None:
 
 def _archive(project: Project, keys: Sequence[KeyState]) -> None:
     """Archived first: a key that is gone would let runs go on with the platform's."""
-    front_door().project_changes.archive(project.slug, actor=acting())
+    front_door().project_changes.archive(project.slug, actor=current_actor())
     for key in keys:
         front_door().keys.remove(
-            project.slug, actor=acting(), expected_version=key.version, provider=key.provider
+            project.slug, actor=current_actor(), expected_version=key.version, provider=key.provider
         )
 
 
 def restore(project: Project) -> None:
     """For a button: it is what it was, at once."""
     try:
-        front_door().project_changes.restore(project.slug, actor=acting())
+        front_door().project_changes.restore(project.slug, actor=current_actor())
     except QodexError as problem:
         notices.toast(escape(problem.sentence), icon="error")
         return
@@ -111,7 +115,7 @@ def _deleting(project: Project) -> None:
     failure = st.container()
     if notices.confirmed("Delete", DELETING):
         try:
-            front_door().project_changes.delete(project.slug, actor=acting())
+            front_door().project_changes.delete(project.slug, actor=current_actor())
         except QodexError as problem:
             failure.error(escape(problem.sentence), icon=":material/error:")
             return

@@ -26,7 +26,7 @@ from lib.ui.base.tables import (
 )
 from lib.ui.base.wording import KIND, RUN_STATUS, SOURCE, escape, payer, run_status
 from lib.ui.shell.failures import is_answering
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 
 FILTERS = ("project", "kind", "status", "source", "q")
 PAGE_ROWS = 15
@@ -151,7 +151,7 @@ def watch(wanted: RunFilter, seen: tuple[Sequence[RunRow], int]) -> None:
             "The database does not answer. This is the list of before; it is followed again as soon as it does."
         )
         return
-    rows, total = front_door().runs.list(wanted, actor=acting())
+    rows, total = front_door().runs.list(wanted, actor=current_actor())
     if (list(rows), total) != (list(seen[0]), seen[1]):
         st.rerun()
 

@@ -18,7 +18,7 @@ from lib.ui.base.filters import Chosen
 from lib.ui.base.loaders import SECONDS_KEPT
 from lib.ui.base.server import front_door, now
 from lib.ui.shell.failures import is_answering
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 
 EVERY_SECONDS = 5
 _DRAWN = "live:drawn"
@@ -64,7 +64,7 @@ def _watch(
             "The database does not answer. These are the figures of before; they are followed again as soon as it does."
         )
         return
-    actor = acting()
+    actor = current_actor()
     # What the page shows may have been kept for some seconds before it was drawn.
     since = chosen.now - SECONDS_KEPT * SECOND
     newer = replace(wanted, since=since, until=now() + 1)

@@ -80,7 +80,7 @@ def guard() -> Viewer:
     return viewer
 
 
-def acting() -> Actor:
+def current_actor() -> Actor:
     """Who acts, read anew: for callbacks, dialogs and fragments, which run without the page around them."""
     viewer = current_viewer()
     if viewer is None:
@@ -88,7 +88,7 @@ def acting() -> Actor:
     return viewer.actor
 
 
-def acting_later() -> Callable[[], Actor]:
+def deferred_actor() -> Callable[[], Actor]:
     """Who acts, for what Streamlit does after this run and outside of it: read anew then.
 
     What it returns raises SessionEnded, SignInRefused.

@@ -9,7 +9,7 @@ from lib.errors import QodexError
 from lib.ui.base import loaders, notices
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import escape
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 
 DIALOG = "new-project"
 
@@ -49,6 +49,6 @@ def _body() -> None:
 
 def _create(slug: str, name: str) -> Project | QodexError:
     try:
-        return front_door().projects.add(slug, name=name or None, actor=acting())
+        return front_door().projects.add(slug, name=name or None, actor=current_actor())
     except QodexError as problem:
         return problem

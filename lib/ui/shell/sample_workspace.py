@@ -11,7 +11,7 @@ from lib.ui.base import loaders, notices
 from lib.ui.base.navigation import OVERVIEW, SAMPLE, go, in_sample
 from lib.ui.base.server import real_front_door
 from lib.ui.base.wording import badge, escape
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 
 REMOVING = "sample:remove"
 
@@ -65,7 +65,7 @@ def _load() -> QodexError | None:
     platform = real_front_door()
     try:
         if not deployment.is_loaded(platform.settings):
-            deployment.load(platform, acting())
+            deployment.load(platform, current_actor())
     except QodexError as problem:
         return problem
     return None
@@ -82,7 +82,7 @@ def _removal() -> None:
     if not notices.confirmed("Remove", REMOVING):
         return
     try:
-        deployment.remove(real_front_door(), acting())
+        deployment.remove(real_front_door(), current_actor())
     except QodexError as problem:
         failure.error(escape(str(problem)), icon=":material/error:")
         return

@@ -11,19 +11,19 @@ from lib.access.roles import Action
 from lib.access.saved_views import LONGEST_NAME, SavedView
 from lib.errors import QodexError
 from lib.ui.base import notices, query_state
-from lib.ui.base.navigation import Place
+from lib.ui.base.navigation import Page
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import escape
-from lib.ui.shell.guards import Viewer, acting
+from lib.ui.shell.guards import Viewer, current_actor
 
 SAVING, CHANGING = "view:save", "view:change"
 _MINE = "Mine"
 
 
-def draw(place: Place, viewer: Viewer) -> None:
+def draw(page: Page, viewer: Viewer) -> None:
     """The button, what is behind it, and the dialogs. The page's filters have to be drawn by then."""
     slugs = st.query_params.get_all("project")
-    views = front_door().saved_views.list(page=place.path, slugs=slugs, actor=viewer.actor)
+    views = front_door().saved_views.list(page=page.path, slugs=slugs, actor=viewer.actor)
     here = query_state.filters()
     shown = [view for view in views if view.query == here]
     with st.popover("Views", icon=":material/bookmark:", key="views"), st.container(gap=None):
@@ -39,7 +39,7 @@ def draw(place: Place, viewer: Viewer) -> None:
         if changeable:
             notices.opener("Rename or delete", CHANGING, "edit", "tertiary")
     if notices.is_open(SAVING):
-        st.dialog("Save this view", on_dismiss=notices.close_dialog)(_saving)(place, viewer, here)
+        st.dialog("Save this view", on_dismiss=notices.close_dialog)(_saving)(page, viewer, here)
     if notices.is_open(CHANGING) and changeable:
         st.dialog("Rename or delete a view", on_dismiss=notices.close_dialog)(_changing)(changeable)
 
@@ -60,7 +60,7 @@ def _draw_list(views: Sequence[SavedView], shown: Sequence[SavedView]) -> None:
             )
 
 
-def _saving(place: Place, viewer: Viewer, query: str) -> None:
+def _saving(page: Page, viewer: Viewer, query: str) -> None:
     share_in = _shareable(viewer)
     with st.form("view:form", border=False):
         name = st.text_input("Name", key="view:name", max_chars=LONGEST_NAME, placeholder="BYOK last month")
@@ -75,7 +75,7 @@ def _saving(place: Place, viewer: Viewer, query: str) -> None:
     if sent:
         _act(
             lambda: front_door().saved_views.save(
-                name or "", page=place.path, query=query, slug=whose, actor=acting()
+                name or "", page=page.path, query=query, slug=whose, actor=current_actor()
             ),
             f"View {escape((name or '').strip())} saved.",
             failure,
@@ -113,13 +113,13 @@ def _changing(views: Sequence[SavedView]) -> None:
         deleted = st.button("Delete", key="view:do_delete")
     if renamed:
         _act(
-            lambda: store.rename(view.view_id, name, slug=view.project, actor=acting()),
+            lambda: store.rename(view.view_id, name, slug=view.project, actor=current_actor()),
             f"View {escape(name.strip())} renamed.",
             failure,
         )
     if deleted:
         _act(
-            lambda: store.delete(view.view_id, slug=view.project, actor=acting()),
+            lambda: store.delete(view.view_id, slug=view.project, actor=current_actor()),
             f"View {escape(view.name)} deleted.",
             failure,
         )

@@ -19,7 +19,7 @@ from lib.ui.base.server import export_desk, front_door, real_front_door
 from lib.ui.base.wording import NOBODY, SOURCE, escape, key_name
 from lib.ui.parts.cards import card, facts, heading
 from lib.ui.shell import signin
-from lib.ui.shell.guards import acting
+from lib.ui.shell.guards import current_actor
 from lib.ui.usage.export_progress import JOB, draw_job, drop_job
 from lib.web.downloads.export_files import MOST_SAID
 from lib.web.downloads.export_jobs import ExportJob
@@ -41,7 +41,7 @@ _SAME_PERIOD = HOUR  # the last 24 hours move on while one looks
 
 def draw(wanted: UsageFilter, sums: Totals, chosen: Chosen, *, projects: int) -> None:
     """Format on the left; on the right what the file will hold, and how one gets it."""
-    actor = acting()
+    actor = current_actor()
     with card():
         heading("Export", note="exactly what the filters above select")
         left, right = st.columns(2, gap="large")
@@ -145,7 +145,7 @@ def _offer(link: Link, token: str, missing: str | None) -> None:
 def _prepare(link: Link, token: str) -> None:
     try:
         drop_job()
-        st.session_state[JOB] = export_desk.prepare(link, token, acting())
+        st.session_state[JOB] = export_desk.prepare(link, token, current_actor())
     except QodexError as problem:
         st.session_state[_PROBLEM] = problem.sentence
 

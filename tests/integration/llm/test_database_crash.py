@@ -137,7 +137,7 @@ def test_a_call_has_one_row_and_counts_once_though_the_database_crashes_when(
 def test_a_stream_that_flows_through_a_crash_goes_on_and_reserves_again(
     shop, upstream, crash, monkeypatch, tmp_path
 ):
-    """Its next sign of life finds no open row: that is no reason to cut an answer that is being paid for."""
+    """Its next heartbeat finds no open row: that is no reason to cut an answer that is being paid for."""
     upstream.queue("slow_stream")
     with shop.run("shop") as run:
         flush(shop, tmp_path)

@@ -72,7 +72,7 @@ class Call(NamedTuple):
 
 
 def keep_alive(patch: pytest.MonkeyPatch) -> None:
-    """A sign of life is due with each event."""
+    """A heartbeat is due with each event."""
     patch.setattr(Lease, "is_due", lambda _: not started_by_runtime())
 
 

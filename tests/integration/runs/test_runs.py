@@ -423,7 +423,7 @@ def test_without_a_budget_calls_of_unknown_size_leave_no_line(shop: Shop) -> Non
     assert shop.show(run).log == []
 
 
-# --- signs of life ---------------------------------------------------------------------------------
+# --- heartbeats -------------------------------------------------------------------------------------
 
 
 def test_a_run_without_a_sign_of_life_is_lost_after_its_lease(shop: Shop, clock: Clock) -> None:

@@ -104,7 +104,7 @@ def test_who_lost_the_right_while_the_dialog_was_open_is_refused(
     page.text_input(key="member:email").input("ada@example.com")
     project = shop.platform.projects.get("shop", actor=ADMIN)
     analyst = Actor("mo@example.com", Origin.BROWSER, projects={project.id: Role.ANALYST})
-    monkeypatch.setattr(member_forms, "acting", lambda: analyst)
+    monkeypatch.setattr(member_forms, "current_actor", lambda: analyst)
     page = press(page, "Add")
     assert roles(shop) == {}
     assert log(shop)[0] == "access:refused"
