@@ -101,11 +101,14 @@ class OneTrip:
     def _opened(
         self, row: Any, asked: dict[str, Any], profile: RequestProfile, bound: _Bound | None
     ) -> OpenCall:
+        if (row.project_id, row.run_id) != (asked["project"], asked["run_id"]):
+            # Its seal would hold: who can write to the database can put another function in this one's place.
+            raise OpenedInVain
         self.note_plan(row.project_id, row.default_output_limit, row.now)
         with meters.RESOLVE_SECONDS.time():
             payer = self._payer(row, profile.provider)
         of_platform = bound if payer.source == "platform" else None
-        if of_platform is not None and not self._still_holds(of_platform, profile, row.now):
+        if payer.source == "platform" and not self._still_holds(bound, profile, row.now):
             raise OpenedInVain
         return OpenCall(
             id=asked["event_id"],
@@ -147,8 +150,10 @@ class OneTrip:
             return None
         return _Bound(nano, output_limit, limit, now, last4)
 
-    def _still_holds(self, bound: _Bound, profile: RequestProfile, now: Micros) -> bool:
+    def _still_holds(self, bound: _Bound | None, profile: RequestProfile, now: Micros) -> bool:
         """Prices change with the time, which is the database's: this machine's was only a guess."""
+        if bound is None:  # nothing can have been reserved
+            return False
         if bound.at // MINUTE == now // MINUTE:
             return True
         nano, _ = ceilings.ceiling(profile, bound.plan_limit, self._prices, at=from_micros(now))

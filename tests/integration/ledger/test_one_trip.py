@@ -19,7 +19,7 @@ from lib.db.tables import (
     provider_keys,
     runs,
 )
-from lib.errors import CapExceeded, DatabaseUnavailable, KeyLocked
+from lib.errors import CapExceeded, DatabaseUnavailable, KeyLocked, NotMetered
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
@@ -32,6 +32,7 @@ from tests.spending import (
     ADMIN,
     LEASE,
     NOON,
+    PLATFORM_KEY,
     PRICES,
     UNIT,
     UNKNOWN,
@@ -237,6 +238,35 @@ def test_a_key_that_was_taken_away_past_qodex_is_no_reason_to_spend_the_platform
     with pytest.raises(KeyLocked):
         shop.open(run, 100)
     assert (shop.open_now(), shop.account().reserved_nano) == (0, 0)
+
+
+def test_a_function_that_was_exchanged_gives_no_project_the_key_of_another(shop, run):
+    shop.add("other")
+    shop.save_key("other")
+    victim = shop.start(slug="other")
+    instead = f'{{"project": "{victim.project_id}", "run_id": "{victim.run_id}"}}'
+    with shop.database.write() as connection:
+        connection.exec_driver_sql(
+            "ALTER FUNCTION qodex_open_call RENAME TO genuine; "
+            "CREATE FUNCTION qodex_open_call(asked jsonb) RETURNS jsonb LANGUAGE sql "
+            f"AS $$ SELECT genuine(asked || '{instead}') $$"
+        )
+    call = shop.open(run, 500)
+    assert (call.project, call.source, call.secret.reveal()) == ("shop", "platform", PLATFORM_KEY)
+    assert (call.ceiling_nano, shop.account().reserved_nano) == (500, 500)
+
+
+def test_no_call_goes_to_the_platform_for_which_nothing_could_be_reserved(shop, run):
+    """The function says that it is open; what this process knows says that it cannot be."""
+    with shop.database.write() as connection:
+        connection.exec_driver_sql(
+            "ALTER FUNCTION qodex_open_call RENAME TO genuine; "
+            "CREATE FUNCTION qodex_open_call(asked jsonb) RETURNS jsonb LANGUAGE sql AS "
+            '$$ SELECT genuine(asked || \'{"ceiling": 0, "output_limit": 4096, "platform_last4": "????"}\') $$'
+        )
+    with pytest.raises(NotMetered):
+        shop.ledger.open(run, asking(500, cost_unbounded="it has no ceiling"), lease=LEASE)
+    assert shop.open_now() == 0
 
 
 def test_an_opening_whose_answer_was_lost_is_taken_back_and_made_anew(shop, run, monkeypatch):
