@@ -35,7 +35,7 @@ _FITS = "accounts.counted_nano - known.before_{name} + accounts.reserved_nano + 
 
 _OPEN = f"""
 CREATE OR REPLACE FUNCTION qodex_open_call(asked jsonb) RETURNS jsonb LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan AS $$
+SET plan_cache_mode = force_generic_plan SET bytea_output = hex AS $$
 DECLARE
     the_project text := asked->>'project';
     the_run text := asked->>'run_id';

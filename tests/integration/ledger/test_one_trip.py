@@ -269,6 +269,15 @@ def test_no_call_goes_to_the_platform_for_which_nothing_could_be_reserved(shop, 
     assert shop.open_now() == 0
 
 
+def test_a_key_is_read_however_the_database_writes_bytes(shop):
+    with shop.database.write() as connection:
+        name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
+        connection.exec_driver_sql(f'ALTER DATABASE "{name}" SET bytea_output = escape')
+    shop.database.close()  # the next connection has it so
+    shop.save_key()
+    assert shop.open(shop.start(), 500).source == "byok"
+
+
 def test_an_opening_whose_answer_was_lost_is_taken_back_and_made_anew(shop, run, monkeypatch):
     call_function = Database.call_function
     told = []
