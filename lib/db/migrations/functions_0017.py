@@ -52,6 +52,7 @@ BEGIN
         provider_keys.provider, provider_keys.version, provider_keys.secret_id, provider_keys.last4,
         provider_keys.scheme, provider_keys.master_key_id, provider_keys.sealed_data_key,
         provider_keys.sealed_value, plans.default_output_limit, at AS now,
+        cap_overrides.ends_at AS override_ends_at,
         {_OVERRIDDEN.format(name="5h")},
         {_OVERRIDDEN.format(name="7d")},
         {_BEFORE.format(name="5h", length=5 * _HOUR)},
@@ -82,6 +83,8 @@ BEGIN
                 OR accounts.alert_cap_7d_nano IS DISTINCT FROM known.cap_7d
                 THEN 0 ELSE accounts.alert_above_nano END
         WHERE accounts.project_id = the_project AND accounts.last_settled_at <= at + {_LEAP}
+          -- An override that has ended stays so, though the clock has gone back since.
+          AND (known.override_ends_at <= at OR accounts.last_settled_at < known.override_ends_at) IS NOT FALSE
           AND (ceiling = 0 OR ({_FITS.format(name="5h")} AND {_FITS.format(name="7d")}));
         IF NOT FOUND THEN
             RETURN NULL;

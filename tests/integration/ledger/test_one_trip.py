@@ -209,6 +209,17 @@ def test_caps_that_have_changed_hold_from_the_next_call_on(shop, run, clock):
     shop.release(shop.open(run, 901))
 
 
+def test_an_override_that_has_ended_stays_so_when_the_clock_goes_back(shop, run, clock):
+    with shop.database.write() as connection:
+        connection.execute(text("UPDATE plans SET cap_5h_nano = 1000, cap_7d_nano = 1000"))
+    shop.cap(5_000, 5_000, ends_at=clock.now + HOUR)
+    clock.now += HOUR
+    settle(shop, shop.open(run, 500))
+    clock.now -= MINUTE
+    with pytest.raises(CapExceeded):
+        shop.open(run, 3_000)
+
+
 def test_what_left_a_window_makes_room(shop, run, clock):
     shop.cap(700, 5_000)
     settle(shop, shop.open(run, 500), 500)
