@@ -134,6 +134,15 @@ BEGIN
           AND platform_key_health.last4 = told->>'platform_last4') THEN
         RETURN NULL;
     END IF;
+    -- As below, where the account is locked: seen here already, it costs no error, which the server would log.
+    IF event.source = 'platform' AND EXISTS (SELECT FROM accounts
+        JOIN open_calls ON open_calls.project_id = the_project AND open_calls.event_id = event.event_id
+        WHERE accounts.project_id = the_project
+          AND (accounts.last_settled_at > at + {_LEAP} OR at >= accounts.alert_after
+            OR accounts.counted_nano + spent + accounts.reserved_nano - open_calls.ceiling_nano
+              >= accounts.alert_above_nano)) THEN
+        RETURN NULL;
+    END IF;
     DELETE FROM open_calls
     WHERE open_calls.project_id = the_project AND open_calls.event_id = event.event_id
     RETURNING open_calls.ceiling_nano INTO held;

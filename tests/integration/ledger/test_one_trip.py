@@ -387,6 +387,28 @@ def test_a_threshold_is_told_when_it_is_crossed(shop, run):
         assert connection.execute(text("SELECT count(*) FROM alert_events")).scalar() == 1
 
 
+def test_a_project_that_stays_below_a_threshold_leaves_no_errors_in_the_servers_log(
+    shop, run, clock, monkeypatch
+):
+    """Usage leaves the window as fast as it comes: again and again it looks as if the threshold were crossed."""
+    shop.cap(1_000, 10_000)
+    failed = []
+    execute = BoundedConnection.execute
+
+    def watched(*told: Any, **more: Any) -> Any:
+        try:
+            return execute(*told, **more)
+        except Exception as problem:
+            failed.append(problem)
+            raise
+
+    monkeypatch.setattr(BoundedConnection, "execute", watched)
+    for _ in range(14):
+        clock.now += 5 * HOUR // 7
+        settle(shop, shop.open(run, 100), 100)
+    assert failed == []
+
+
 @pytest.mark.parametrize("step", ["opened", "settled"])
 def test_an_account_that_another_program_has_locked_is_waited_for_only_so_long(shop, run, step):
     short = Database(shop.url, limits=Limits(seconds=0.3))
