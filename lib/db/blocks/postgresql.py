@@ -35,7 +35,7 @@ _ANSWER = 3
 """The place of a function's answer behind these."""
 _FLUSH = "; SELECT pg_logical_emit_message(true, 'qodex', '')"
 """A commit that waits for the disk, and holds nothing: any change at all makes one, and this is the smallest."""
-_BY_STATEMENTS = {"QX001", "22P05", "42883"}
+_BY_STATEMENTS = {"QX001", "22P02", "22P05", "42883"}
 """Of a function that leaves it to statements, or cannot read its argument; and where there is no such function."""
 
 

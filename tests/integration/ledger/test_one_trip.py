@@ -19,7 +19,7 @@ from lib.db.tables import (
     provider_keys,
     runs,
 )
-from lib.errors import CapExceeded, DatabaseUnavailable, KeyLocked, NotMetered
+from lib.errors import BadInput, CapExceeded, DatabaseUnavailable, KeyLocked, NotMetered
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.ledger import Ledger
 from lib.ledger.opened import OpenCall
@@ -302,6 +302,14 @@ def test_an_opening_whose_answer_was_lost_is_taken_back_and_made_anew(shop, run,
         call = shop.open(run, 500)
     assert told[0] is not None
     assert (shop.open_now(), shop.account().reserved_nano) == (1, 500)
+    assert settle(shop, call).cost_nano == 300
+
+
+@pytest.mark.parametrize("said", ["NUL \0", "half a pair \ud83d"])
+def test_a_text_that_the_database_cannot_keep_is_no_outage(shop, run, said):
+    call = shop.open(run, 500)
+    with pytest.raises(BadInput, match="character"):
+        shop.ledger.settle(call, AttemptResult("error", None, 400, error_message=said))
     assert settle(shop, call).cost_nano == 300
 
 
