@@ -17,7 +17,16 @@ from lib.access.roles import Action, Actor
 from lib.clock import Micros
 from lib.db import Database
 from lib.db.alert_tables import ALERT_TABLES
-from lib.db.tables import members, project_labels, projects, provider_keys, runs, saved_views, usage_events
+from lib.db.tables import (
+    members,
+    project_labels,
+    projects,
+    provider_keys,
+    runs,
+    saved_views,
+    usage_events,
+    usage_hourly,
+)
 from lib.errors import BadInput
 
 _LABEL = re.compile(r"[a-z][a-z0-9_.-]{0,39}")
@@ -175,7 +184,9 @@ def _clean_label(name: str, value: str) -> tuple[str, str]:
 
 
 def _is_empty(connection: Connection, project_id: str) -> bool:
-    used = [exists().where(table.c.project_id == project_id) for table in (usage_events, runs, provider_keys)]
+    # Of calls that are archived only the sums are left here.
+    tables = (usage_events, usage_hourly, runs, provider_keys)
+    used = [exists().where(table.c.project_id == project_id) for table in tables]
     return not any(connection.execute(select(*used)).one())
 
 

@@ -339,6 +339,17 @@ def test_a_run_says_how_many_of_its_calls_are_archived(shop: Shop, files: Path) 
     assert {detail.run.calls for detail in found} == {1}
 
 
+def test_a_project_whose_calls_are_all_archived_is_not_deleted_with_its_sums(shop: Shop, files: Path) -> None:
+    shop.projects.add("past", actor=shop.actor)
+    row = b"occurred_at,project,model,input_tokens,output_tokens\n2026-01-07T00:00:00Z,past,gpt-5-mini,7,5\n"
+    import_usage(shop.database, shop.prices, BytesIO(row), name="past.csv", actor=shop.actor)
+    shop.archive(files)
+    before = shop.figures()
+    with pytest.raises(BadInput, match="Archive it instead"):
+        shop.project_changes.delete("past", actor=shop.actor)
+    assert shop.figures() == before
+
+
 # --- the way back ------------------------------------------------------------------------------------------
 
 
