@@ -78,11 +78,12 @@ def in_one_spelling(value: object) -> tuple[Fields, bool]:
     """An object with its own names in camel case, without nulls, and whether one of them is there twice."""
     if not isinstance(value, dict):
         return {}, False
-    named = [(_camel(name), part) for name, part in value.items() if part is not None]
+    named = [(in_camel_case(name), part) for name, part in value.items() if part is not None]
     return dict(named), len(dict(named)) != len(named)
 
 
-def _camel(name: str) -> str:
+def in_camel_case(name: str) -> str:
+    """The one spelling of a name."""
     return _SNAKE.sub(lambda found: found[1].upper(), name)
 
 

@@ -20,6 +20,7 @@ from lib.llm.google.billable import (
     embedding_reasons,
     generating_reasons,
     hosted_tools,
+    in_camel_case,
     in_one_spelling,
     output_bound,
 )
@@ -35,6 +36,7 @@ from lib.llm.google.endpoints import (
     place_of,
 )
 
+_CONFIG = "generationConfig"
 _FRAMING, _HIDDEN_PROMPT = 256, 2_048
 """Tokens: what stands around turns; what Google writes for tools and for a form of the answer, of which it says nothing."""
 
@@ -80,7 +82,7 @@ def _generating(place: Place, body: bytes, told: Fields) -> RequestProfile:
     fields, is_twice = in_one_spelling(told)
     limit, choices, wrong = output_bound(fields)
     reasons = generating_reasons(fields, is_twice=is_twice)
-    config, _ = in_one_spelling(fields.get("generationConfig"))
+    config, _ = in_one_spelling(fields.get(_CONFIG))
     has_form = "responseSchema" in config or "responseJsonSchema" in config
     return profile_of(
         place.endpoint,
@@ -117,9 +119,12 @@ def _embedding(place: Place, body: bytes, told: Fields) -> RequestProfile:
 
 
 def with_output_limit(body: bytes, limit: int) -> bytes:
-    """Return the body with an output limit, for a request that ``parse_request`` found to have none."""
-    fields = json.loads(body)
-    name = "generation_config" if "generation_config" in fields else "generationConfig"
-    config = {key: value for key, value in (fields.get(name) or {}).items() if key != "max_output_tokens"}
+    """Return the body with an output limit, for a request that ``parse_request`` found to have none.
+
+    Nulls go: one thing said in two spellings, one of them null, must not become one that is said twice.
+    """
+    fields = {name: value for name, value in json.loads(body).items() if value is not None}
+    name = next((each for each in fields if in_camel_case(each) == _CONFIG), _CONFIG)
+    config = {key: value for key, value in fields.get(name, {}).items() if value is not None}
     fields[name] = config | {"maxOutputTokens": limit}
     return json.dumps(fields, separators=(",", ":")).encode()

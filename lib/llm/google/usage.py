@@ -119,7 +119,7 @@ class ParsedUsage(AnswerUsage):
         self._note_terms(usage)
         self._note_modalities(usage)
         # A caller may ask for some of the counts only (fields, X-Goog-FieldMask): the total shows what is left out.
-        whole = not self._generates or "totalTokenCount" in usage
+        whole = not self._generates or usage.get("totalTokenCount") is not None
         self.note_tokens(read_tokens(usage) if whole else None)
         if self.says_more and not usage.get("candidatesTokenCount"):
             self.outdated = True
@@ -187,11 +187,13 @@ def _kinds(details: object) -> list[str]:
 
 
 def _counts_something(told: object) -> bool:
-    """Whether there is any number but zero in it, at any depth."""
+    """Whether there is any number but zero in it, at any depth; Google writes those of 64 bits as text."""
     if isinstance(told, dict):
         return any(_counts_something(value) for value in told.values())
     if isinstance(told, list):
         return any(_counts_something(value) for value in told)
+    if isinstance(told, str):
+        return told.isdecimal() and told.strip("0") != ""
     return isinstance(told, int | float) and bool(told)
 
 

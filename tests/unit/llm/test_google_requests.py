@@ -200,7 +200,18 @@ def test_a_limit_is_written_into_a_request_that_has_none() -> None:
         for name in ("generationConfig", "generation_config"):
             raw = json.dumps({"contents": CONTENTS, name: config}).encode()
             told = json.loads(with_output_limit(raw, 50))
-            assert told[name]["maxOutputTokens"] == 50
-            assert "max_output_tokens" not in told[name]
             assert parsed(body=json.dumps(told).encode()).output_limit == 50
+            assert "max_output_tokens" not in json.dumps(told)
     assert json.loads(with_output_limit(b'{"contents":[]}', 5))["generationConfig"] == {"maxOutputTokens": 5}
+
+
+@pytest.mark.parametrize("other", ["generation_config", "generation__config"])
+def test_a_limit_is_never_written_beside_another_configuration(other: str) -> None:
+    for asked in (
+        {other: None, "generationConfig": {"topK": 1}},
+        {other: {"topK": 1}, "generationConfig": None},
+    ):
+        raw = json.dumps({"contents": CONTENTS, **asked}).encode()
+        assert parsed(body=raw).cost_unbounded is None
+        profile = parsed(body=with_output_limit(raw, 50))
+        assert (profile.cost_unbounded, profile.output_limit) == (None, 50)

@@ -116,6 +116,7 @@ def test_thoughts_that_used_up_the_limit_are_all_the_output() -> None:
         [event("Hello", PLAIN | {"totalTokenCount": 11}, finishReason="STOP")],
         [event("Hello", PLAIN | {"candidatesTokenCount": -3}, finishReason="STOP")],
         [event("Hello", {"promptTokenCount": 9, "candidatesTokenCount": 3}, finishReason="STOP")],
+        [event("Hello", PLAIN | {"totalTokenCount": None}, finishReason="STOP")],
         [event("Hello", PLAIN | {"promptTokenCount": "nine"}, finishReason="STOP")],
         [event("Hello", PLAIN | {"cachedContentTokenCount": 10}, finishReason="STOP")],
         [{"usageMetadata": [1]}],
@@ -151,6 +152,7 @@ def test_an_error_in_a_stream_is_told_whichever_way_it_comes(prefix: str) -> Non
         {"trafficType": "ON_DEMAND_FLEX", "serviceTier": "standard"},
         {"serviceTier": 7},
         {"videoSeconds": 3},
+        {"searches": {"made": "3"}},
     ],
     ids=str,
 )
