@@ -6,20 +6,38 @@ to end is told alike, streams that were forgotten and calls that were owed, too.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from importlib import import_module
-from typing import Any
+from typing import Any, ParamSpec
 
 from lib.errors import SettingsError
 
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
 Attribute = str | int | float | bool
 
 VARIABLE = "QODEX_TRACES"
 _REMEMBERED = 10_000
 _FAILED = {"error", "lost"}
+
+
+def _harmless(tell: Callable[P, None]) -> Callable[P, None]:
+    """What takes the spans is a worker's own: where it fails, no run may end and no answer be lost for it."""
+
+    @wraps(tell)
+    def tried(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            tell(*args, **kwargs)
+        except Exception as problem:  # noqa: BLE001 - whatever it is
+            log.warning("A span was not told: what takes them failed (%s).", type(problem).__name__)
+
+    return tried
 
 
 class Spans:
@@ -41,6 +59,7 @@ class Spans:
             self._trace.set_tracer_provider(_sender())
         self._tracer = self._trace.get_tracer("qodex")
 
+    @_harmless
     def begin_run(self, run_id: str, project: str, kind: str) -> None:
         """A run of this process has begun."""
         if self._tracer is None:
@@ -55,6 +74,7 @@ class Spans:
         if len(self._runs) > _REMEMBERED:
             self._runs.popitem(last=False)
 
+    @_harmless
     def end_run(self, run_id: str, status: str) -> None:
         """It has ended; calls that are settled later are still its own."""
         span = self._runs.get(run_id)
@@ -65,6 +85,7 @@ class Spans:
                 span.set_status(self._trace.StatusCode.ERROR)
             span.end()
 
+    @_harmless
     def add_call(
         self, run_id: str | None, name: str, told: Mapping[str, Attribute | None], latency_ms: int | None
     ) -> None:

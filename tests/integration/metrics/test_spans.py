@@ -15,7 +15,8 @@ from typing import Any
 import openai
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -136,6 +137,31 @@ def test_no_span_of_anybody_holds_a_text_or_a_key(
         assert text not in shown
     names = sorted(span.name for span in spans.get_finished_spans())
     assert names == ["chat claude-haiku-4-5", "chat gpt-5-mini", "invoke_agent scan"]  # none of the SDK's own
+
+
+class _Broken(SpanProcessor):
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        raise ValueError("not this one")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        raise ValueError("nor its end")
+
+
+@on_sqlite
+def test_a_processor_of_the_workers_own_that_fails_costs_no_answer_and_no_run(shop: Platform) -> None:
+    provider = TracerProvider()
+    SPANS.turn_on()
+    SPANS._tracer = provider.get_tracer("a worker's own")
+    try:
+        begun = shop.run("shop")
+        provider.add_span_processor(_Broken())
+        for started in (begun, shop.run("shop")):
+            with started as run:
+                assert run.openai.responses.create(model="gpt-5-mini", input="x").output_text
+            detail = shop.runs.show(run.id, actor=shop.actor)
+            assert (detail.run.status, [call.status for call in detail.calls]) == ("passed", ["ok"])
+    finally:
+        SPANS.__init__()  # type: ignore[misc]
 
 
 @on_sqlite
