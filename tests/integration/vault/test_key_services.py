@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -168,6 +169,24 @@ def test_a_key_that_encrypts_and_is_withheld_is_not_replaced_by_the_next_one(
 
 
 @on_sqlite
+def test_a_rotation_to_a_key_that_is_withheld_does_not_begin(
+    server: Server, database_url: str, told: dict[str, Any], service: Service
+) -> None:
+    made = Server(database_url, server.path, **told)
+    made.masters.create(actor=OPERATOR)
+    before = server.path.read_text()
+    service.lose()
+    away = Server(database_url, server.path, **told)
+    with pytest.raises(KeyServiceFailed):
+        away.masters.rotate(actor=OPERATOR)
+    assert server.path.read_text() == before
+    away.save("search", key := "sk-test-search-key-0009")
+    assert away.opened() == ALL | {"search": key}
+    for each in (made, away):
+        each.database.close()
+
+
+@on_sqlite
 def test_away_later_keys_go_on_opening_for_an_hour_and_then_no_more(
     wrapped: str, start: Callable[..., Server], service: Service
 ) -> None:
@@ -266,6 +285,30 @@ def test_a_failure_holds_neither_the_token_nor_the_key(told: dict[str, Any], ser
             if token := told.get("vault_token"):
                 assert token.reveal() not in shown
             problem = problem.__cause__ or problem.__context__
+
+
+def test_no_log_at_any_level_holds_the_key(
+    told: dict[str, Any], service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = base64.b64decode(OLD.reveal())
+    by = ServiceKey(*service.key.split(":", 1))
+    asked = Unwrapper.of(Settings(**told))._services[by.service]
+    with caplog.at_level(logging.DEBUG):
+        ciphertext = asked.wrap(by, raw, OLD_ID)
+        assert asked.unwrap(Wrapped(by, OLD_ID, ciphertext)).id == OLD_ID
+    assert caplog.text
+    for said in (OLD.reveal(), repr(raw)):
+        assert said not in caplog.text
+
+
+def test_the_authority_that_is_named_is_the_one_that_is_trusted(tmp_path: Path) -> None:
+    raw = base64.b64decode(OLD.reveal())
+    with running_openbao(tmp_path, tls=True) as service:
+        by = ServiceKey(*service.key.split(":", 1))
+        trusting = Transit(Settings(**service.settings))
+        assert trusting.unwrap(Wrapped(by, OLD_ID, trusting.wrap(by, raw, OLD_ID))).id == OLD_ID
+        with pytest.raises(KeyServiceFailed, match="SSLError"):
+            Transit(Settings(**service.settings | {"vault_cacert": None})).wrap(by, raw, OLD_ID)
 
 
 @on_sqlite
