@@ -26,6 +26,7 @@ from lib.reports.models import DailyRow, Totals, UsageFilter
 from lib.reports.queries import aggregate_segment, combine, sums_of
 from lib.reports.segments import Grain, Segment
 from lib.reports.spend import segments_of
+from lib.usage.archived import archived_until
 from lib.usage.periods import day_of, days_between, midnight, zone_named
 from lib.usage.rollups import zone_of
 
@@ -64,11 +65,12 @@ def single_days(
 ) -> Iterator[list[DailyRow]]:
     """All rows by date, project, source, provider, model and the values of ``labels``, those of a day at a time."""
     zone, rollup_zone = zone_named(wanted.zone), zone_of(connection)
-    history = LabelHistory(connection, labels)
+    history, has_archives = LabelHistory(connection, labels), archived_until(connection) is not None
     for since, until in _spans(connection, wanted, ids, zone, rollup_zone):
         found: dict[tuple[Any, ...], Totals] = {}
         for span in spans(connection, replace(wanted, since=since, until=until), labels):
-            for row in _sums_of(connection, span, ids, rollup_zone, zone):
+            segments = segments_of(connection, span, ids, rollup_zone, zone, has_archives=has_archives)
+            for row in _sums_of(connection, span, ids, segments):
                 values = history.of(row.slug, span.since or since)
                 key = (row.slug, row.source, row.provider, row.model, values)
                 found.setdefault(key, Totals()).add_sums(sums_of(row))
@@ -80,9 +82,8 @@ def single_days(
 
 
 def _sums_of(
-    connection: Connection, wanted: UsageFilter, ids: Sequence[str], rollup_zone: ZoneInfo, zone: ZoneInfo
+    connection: Connection, wanted: UsageFilter, ids: Sequence[str], segments: Sequence[Segment]
 ) -> Sequence[AnyRow]:
-    segments = segments_of(connection, wanted, ids, rollup_zone, zone)
     parts = [aggregate_segment(segment, wanted, ids, _KEYS) for segment in segments]
     return connection.execute(combine(parts, _KEYS)).all()
 

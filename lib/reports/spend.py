@@ -196,6 +196,8 @@ def segments_of(
     rollup_zone: ZoneInfo,
     zone: ZoneInfo | None = None,
     grain: Grain = "day",
+    *,
+    has_archives: bool = True,
 ) -> list[Segment]:
     """The segments of the filter's period.
 
@@ -206,14 +208,15 @@ def segments_of(
         rollup_zone: whose days the daily roll-up holds.
         zone: whose days the sums are wanted by; None where they are not wanted by day.
         grain: the largest that may answer.
+        has_archives: False where the caller has found that no month is archived, and asks for many periods.
 
     Raises:
         UsageArchived: an edge of the period takes single calls, which are not here any more.
     """
     found = _segments(connection, wanted, ids, rollup_zone, zone, grain)
-    for segment in found:
-        if segment.grain == "event":
-            require_events(connection, segment.since, ids)
+    calls = [segment.since or 0 for segment in found if segment.grain == "event"]
+    if calls and has_archives:
+        require_events(connection, min(calls), ids)
     return found
 
 
