@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from lib.errors import NotMetered, QodexError, RunEnded
+from lib.errors import NotMetered, QodexError, RunEnded, SdkUnsupported
 from lib.ledger.settlement_queue import Hold
 
 _RUN_ENDED = "This run has ended. Start another one for more calls."
@@ -25,6 +25,24 @@ _CHOSEN = frozenset(
 )
 Carry = Callable[[QodexError], Exception]
 """Wraps an error of ours into one that the SDK neither wraps nor retries."""
+
+
+def require_version(package: str, version: str, oldest: tuple[int, ...], below: tuple[int, ...]) -> None:
+    """Check the installed version of an SDK before a client of it is made.
+
+    Args:
+        package: what it is called where packages are installed from.
+        version: the installed one, as it says itself.
+        oldest: the version that the meter was tried with first, its first numbers.
+        below: the first that was not tried.
+
+    Raises:
+        SdkUnsupported: it is another one.
+    """
+    found = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    if not oldest <= found < below:
+        first, last = (".".join(map(str, end)) for end in (oldest, below))
+        raise SdkUnsupported(package, version, f"{package}>={first},<{last}")
 
 
 class RunClient(httpx2.Client):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import anthropic
 
-from lib.errors import QodexError, SdkUnsupported
+from lib.errors import QodexError
+from lib.llm.sdk_clients import require_version
 
 OLDEST, BELOW = (2, 14), (3,)
 """The version that the meter was tried with first, and the first that nobody has tried."""
@@ -15,14 +16,7 @@ def require_supported() -> None:
 
     An SDK on another HTTP library makes a client without complaint, and each call ends as "Connection error."
     """
-    found = tuple(int(part) for part in anthropic.__version__.split(".")[:2] if part.isdecimal())
-    if not OLDEST <= found < BELOW:
-        wanted = f"anthropic>={_written(OLDEST)},<{_written(BELOW)}"
-        raise SdkUnsupported("anthropic", anthropic.__version__, wanted)
-
-
-def _written(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))
+    require_version("anthropic", anthropic.__version__, OLDEST, BELOW)
 
 
 class Carried(anthropic.AnthropicError):

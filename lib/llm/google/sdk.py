@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.genai import version
 
-from lib.errors import SdkUnsupported
+from lib.llm.sdk_clients import require_version
 
 OLDEST, BELOW = (3, 6), (4,)
 """The version that the meter was tried with first, and the first that nobody has tried."""
@@ -15,11 +15,4 @@ def require_supported() -> None:
 
     An SDK that takes no HTTP clients of another library would make its own, past the meter.
     """
-    found = tuple(int(part) for part in version.__version__.split(".")[:2] if part.isdecimal())
-    if not OLDEST <= found < BELOW:
-        wanted = f"google-genai>={_written(OLDEST)},<{_written(BELOW)}"
-        raise SdkUnsupported("google-genai", version.__version__, wanted)
-
-
-def _written(version_: tuple[int, ...]) -> str:
-    return ".".join(map(str, version_))
+    require_version("google-genai", version.__version__, OLDEST, BELOW)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import openai
 
-from lib.errors import QodexError, SdkUnsupported
+from lib.errors import QodexError
+from lib.llm.sdk_clients import require_version
 
 OLDEST, BELOW = (3, 0), (4,)
 """The first version on the HTTP library that the meter sits under, and the first that nobody has tried."""
@@ -15,13 +16,7 @@ def require_supported() -> None:
 
     An SDK on another HTTP library makes a client without complaint, and each call ends as "Connection error."
     """
-    found = tuple(int(part) for part in openai.__version__.split(".")[:2] if part.isdecimal())
-    if not OLDEST <= found < BELOW:
-        raise SdkUnsupported("openai", openai.__version__, f"openai>={_written(OLDEST)},<{_written(BELOW)}")
-
-
-def _written(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))
+    require_version("openai", openai.__version__, OLDEST, BELOW)
 
 
 class Carried(openai.OpenAIError):
