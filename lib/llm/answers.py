@@ -258,3 +258,29 @@ def shown(value: object) -> str | None:
         return None
     kept = "".join(letter if letter.isprintable() else " " for letter in value[:_LONGEST_TEXT])
     return kept.strip() or None
+
+
+def choose_parser(
+    billed: RequestProfile | None,
+    content_type: str,
+    cleaner: Cleaner,
+    *,
+    usage: Callable[[RequestProfile | None], AnswerUsage],
+    stream: Callable[[RequestProfile | None, Cleaner], StreamParser],
+) -> StreamParser:
+    """Choose the parser for an answer of a provider whose bodies are JSON and whose streams are server-sent events.
+
+    Args:
+        billed: what the request asked for; None where its answer is not billed.
+        content_type: of the answer.
+        cleaner: takes the key out.
+        usage: makes the provider's reading of an answer.
+        stream: makes the provider's parser of events.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    is_json = kind == "application/json"
+    if kind == "text/event-stream" or (billed is not None and billed.streaming and not is_json):
+        return stream(billed, cleaner)
+    if billed is None and not is_json:
+        return Unparsed(usage(None), cleaner)
+    return JSONParser(usage(billed), content_type, cleaner)

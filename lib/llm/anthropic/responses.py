@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from lib.ledger.attempts import RequestProfile
-from lib.llm.answers import EventParser, JSONParser, StreamParser, Unparsed, cleaned
+from lib.llm.answers import EventParser, StreamParser, choose_parser, cleaned
 from lib.llm.anthropic.endpoints import MESSAGES
 from lib.llm.anthropic.usage import ParsedUsage
 from lib.llm.formats.server_sent_events import EVENT_END, LONGEST_END, data_of
@@ -32,14 +32,8 @@ def parser_for(method: str, profile: RequestProfile, content_type: str, cleaner:
         content_type: of the answer.
         cleaner: takes the key out.
     """
-    kind = content_type.partition(";")[0].strip().lower()
     billed = profile if method == "POST" and profile.endpoint == MESSAGES else None
-    is_json = kind == "application/json"
-    if kind == "text/event-stream" or (billed is not None and profile.streaming and not is_json):
-        return EventStream(billed, cleaner)
-    if billed is None and not is_json:
-        return Unparsed(ParsedUsage(), cleaner)
-    return JSONParser(ParsedUsage(billed), content_type, cleaner)
+    return choose_parser(billed, content_type, cleaner, usage=ParsedUsage, stream=EventStream)
 
 
 class EventStream(EventParser):
