@@ -9,7 +9,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from lib.ui.base import navigation, notices, query_state, wrong_links
+from lib.ui.base import navigation, query_state, wrong_links
+from lib.ui.base.notices import draw_notices
 from lib.ui.shell import restarts, sample_workspace, signin
 from lib.ui.shell.failures import show_failure
 from lib.ui.shell.guards import current_viewer, open_gate
@@ -37,7 +38,7 @@ def main() -> None:
     sample_workspace.draw_sidebar(viewer.actor)
     if not viewer.local:
         signin.draw_person(viewer.actor)
-    notices.draw()
+    draw_notices()
     try:
         with open_gate():
             page.run()

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from lib.formatting import count
-from lib.ui.base import query_state, wrong_links
+from lib.ui.base import query_state
 from lib.ui.base.wording import escape
+from lib.ui.base.wrong_links import draw_wrong_links
 from lib.ui.guide.chapters import CHAPTERS, Section, search, sections
 from lib.ui.parts import cards
 from lib.ui.shell.guards import guard
@@ -30,7 +31,7 @@ def main() -> None:
             format_func=CHAPTERS.__getitem__,
         )
     wanted = query_state.search("Search", "q", placeholder="Search all chapters", width=320).strip()
-    wrong_links.draw()
+    draw_wrong_links()
     if wanted:
         found = search(wanted)
         head.context(f"{count(len(found), 'section')} with these words")

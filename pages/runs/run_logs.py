@@ -9,13 +9,17 @@ import streamlit as st
 from lib.access.roles import Action
 from lib.errors import RunUnknown
 from lib.formatting import count
-from lib.ui.base import filters, notices, paging, query_state, wrong_links
+from lib.ui.base import filters, notices, paging, query_state
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import RUN_LOGS
+from lib.ui.base.paging import draw_pager
+from lib.ui.base.wrong_links import draw_wrong_links
 from lib.ui.parts import cards
-from lib.ui.runs import run_card, run_list
-from lib.ui.shell import saved_views
+from lib.ui.runs import run_list
+from lib.ui.runs.run_card import draw_run_card
+from lib.ui.runs.run_list import draw_run_list
 from lib.ui.shell.page_context import PageContext, page
+from lib.ui.shell.saved_views import draw_saved_views
 
 
 def main() -> None:
@@ -28,19 +32,19 @@ def main() -> None:
         wanted = run_list.choose({each.slug: each.titled for each in visit.projects}, chosen)
         query_state.draw_reset(run_list.FILTERS)
     with head.right:
-        saved_views.draw(RUN_LOGS, visit)
+        draw_saved_views(RUN_LOGS, visit)
     live = " · updates live" if run_list.is_live(chosen) else ""
     head.context(f"{run_list.which(wanted, len(visit.slugs))} · {chosen.label}{live}")
     rows, total = visit.platform.runs.list(wanted, actor=visit.actor)
     if paging.beyond(total, run_list.PAGE_ROWS):
         wanted = replace(wanted, offset=paging.offset(run_list.PAGE_ROWS))
         rows, total = visit.platform.runs.list(wanted, actor=visit.actor)
-    wrong_links.draw()
+    draw_wrong_links()
     if rows:
-        run_list.draw(rows, chosen, {each.slug: each.name for each in visit.projects})
+        draw_run_list(rows, chosen, {each.slug: each.name for each in visit.projects})
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             st.caption(f"{len(rows)} of {count(total, 'run')}", width="content")
-            paging.draw(total, run_list.PAGE_ROWS)
+            draw_pager(total, run_list.PAGE_ROWS)
     else:
         cards.empty("No runs match. Choose a longer period, or reset the filters.")
     _chosen_run(visit, chosen)
@@ -57,7 +61,7 @@ def _chosen_run(visit: PageContext, chosen: Chosen) -> None:
     except RunUnknown as problem:
         cards.empty(problem.sentence)
     else:
-        run_card.draw(detail, chosen, visit)
+        draw_run_card(detail, chosen, visit)
 
 
 main()

@@ -6,7 +6,10 @@ import streamlit as st
 
 from lib.access.projects import Project
 from lib.access.roles import Action
-from lib.ui.alerts import channels, delivery_list, kinds_table, preference_form
+from lib.ui.alerts import channels, preference_form
+from lib.ui.alerts.channels import draw_channels
+from lib.ui.alerts.delivery_list import draw_delivery_list
+from lib.ui.alerts.kinds_table import draw_kinds_table
 from lib.ui.base import query_state
 from lib.ui.base.wording import escape
 from lib.ui.parts import cards
@@ -30,10 +33,10 @@ def main() -> None:
     if may_set:
         _settings(visit, slug, preference_form.PreferenceForm(slug, preferences))
     with cards.card():
-        delivery_list.draw(slug, found, visit, may_send=may_set)
+        draw_delivery_list(slug, found, visit, may_send=may_set)
     if may_set:
         with cards.card():
-            kinds_table.draw(slug, preferences, visit)
+            draw_kinds_table(slug, preferences, visit)
     elif project:
         st.caption(f"{visit.leads(project)} choose what is told to whom.")
 
@@ -62,7 +65,7 @@ def _settings(visit: PageContext, slug: str | None, wanted: preference_form.Pref
     cards.attention(channels.attention_of(found, visit), titled=False)
     left, right = st.columns([8, 5], gap="small")
     with left, cards.card(height="stretch"):
-        channels.draw(slug, found, wanted.preferences, visit)
+        draw_channels(slug, found, wanted.preferences, visit)
     with right, cards.card(height="stretch"):
         wanted.draw()
     channels.draw_dialogs(slug, found)

@@ -10,12 +10,15 @@ from lib.access.auditlog import AuditFilter
 from lib.access.roles import Action
 from lib.formatting import count
 from lib.ui.audit import audit_list
-from lib.ui.base import filters, paging, query_state, wrong_links
+from lib.ui.audit.audit_list import draw_audit_list
+from lib.ui.base import filters, paging, query_state
 from lib.ui.base.navigation import AUDIT_LOG
+from lib.ui.base.paging import draw_pager
+from lib.ui.base.wrong_links import draw_wrong_links
 from lib.ui.parts import cards
-from lib.ui.shell import saved_views
 from lib.ui.shell.guards import deferred_actor
 from lib.ui.shell.page_context import PageContext, page
+from lib.ui.shell.saved_views import draw_saved_views
 
 
 def main() -> None:
@@ -29,20 +32,20 @@ def main() -> None:
         wanted = audit_list.choose(visit.slugs, log.actors(actor=visit.actor), chosen)
         query_state.draw_reset(audit_list.FILTERS)
     with head.right:
-        saved_views.draw(AUDIT_LOG, visit)
+        draw_saved_views(AUDIT_LOG, visit)
     head.context(f"Append-only: no row is ever changed or deleted here · {chosen.label}")
     rows, total = log.list(wanted, actor=visit.actor)
     if paging.beyond(total, audit_list.PAGE_ROWS):
         wanted = replace(wanted, offset=paging.offset(audit_list.PAGE_ROWS))
         rows, total = log.list(wanted, actor=visit.actor)
-    wrong_links.draw()
+    draw_wrong_links()
     if not rows:
         cards.empty("No changes match. Choose a longer period, or reset the filters.")
         return
-    audit_list.draw(rows, chosen)
+    draw_audit_list(rows, chosen)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.caption(f"{len(rows)} of {count(total, 'change')}", width="content")
-        paging.draw(total, audit_list.PAGE_ROWS)
+        draw_pager(total, audit_list.PAGE_ROWS)
     _file(visit, wanted, total)
 
 

@@ -9,10 +9,13 @@ from lib.access.roles import Action
 from lib.llm import registry
 from lib.llm.provider import Provider
 from lib.providers import title
-from lib.ui.base import notices, wrong_links
+from lib.ui.base import notices
 from lib.ui.base.navigation import GUIDE, USAGE, link
 from lib.ui.base.wording import escape
+from lib.ui.base.wrong_links import draw_wrong_links
 from lib.ui.integrations import call_dialog, key_actions, key_entry, key_panel
+from lib.ui.integrations.call_dialog import draw_test_call
+from lib.ui.integrations.key_entry import draw_key_entry
 from lib.ui.integrations.key_panel import Payer
 from lib.ui.parts import cards
 from lib.ui.shell.page_context import PageContext, page
@@ -25,7 +28,7 @@ def main() -> None:
     head = cards.header("Integrations")
     with head.right:
         project = visit.project()
-    wrong_links.draw()
+    draw_wrong_links()
     head.context(f"Services that the runs of {escape(project.titled)} use")
     keys = visit.platform.keys
     states = keys.describe_each(project.slug, actor=visit.actor)
@@ -41,9 +44,9 @@ def main() -> None:
         cards.heading("What bringing your own key changes")
         key_panel.draw_changes(states, payers)
     for state in states:
-        key_entry.draw(project.slug, state)
+        draw_key_entry(project.slug, state)
         key_actions.draw_removal(project, state)
-        call_dialog.draw(project.slug, state.provider)
+        draw_test_call(project.slug, state.provider)
 
 
 def _provider(visit: PageContext, project: Project, state: KeyState, payer: Payer) -> None:

@@ -7,8 +7,9 @@ import streamlit as st
 from lib.access.members import Member
 from lib.access.roles import Action
 from lib.formatting import count
-from lib.ui.base import notices, query_state, wrong_links
+from lib.ui.base import notices, query_state
 from lib.ui.base.wording import escape
+from lib.ui.base.wrong_links import draw_wrong_links
 from lib.ui.members import member_forms
 from lib.ui.parts import cards
 from lib.ui.shell.page_context import PageContext, page
@@ -20,7 +21,7 @@ def main() -> None:
     head = cards.header("Members")
     with head.right:
         project = visit.project()
-    wrong_links.draw()
+    draw_wrong_links()
     found = visit.platform.members.list(slug=project.slug, actor=visit.actor)
     head.context(
         f"{count(len(found), 'member')} of {escape(project.titled)}, including people with access to all projects"

@@ -10,10 +10,12 @@ from lib.caps.windows import Headroom
 from lib.clock import DAY
 from lib.reports.models import UsageFilter
 from lib.runs.log import RunFilter
-from lib.ui.base import wrong_links
 from lib.ui.base.wording import escape
+from lib.ui.base.wrong_links import draw_wrong_links
 from lib.ui.parts import cards, forecast
-from lib.ui.plan import panel, window_spend, windows
+from lib.ui.plan import windows
+from lib.ui.plan.panel import draw_plan_panel
+from lib.ui.plan.window_spend import draw_window_spend
 from lib.ui.shell.guards import current_actor
 from lib.ui.shell.page_context import PageContext, page
 
@@ -24,17 +26,17 @@ def main() -> None:
     head = cards.header("Plan")
     with head.right:
         project = visit.project()
-    wrong_links.draw()
+    draw_wrong_links()
     head.context(
         f"{escape(project.titled)} · {escape(project.plan)} plan · rolling windows, no reset at midnight"
     )
     keys = visit.platform.keys
     capped = keys.is_capped(keys.describe_each(project.slug, actor=visit.actor))
     _now(visit, project)
-    panel.draw(visit, project)
+    draw_plan_panel(visit, project)
     room = visit.platform.caps.headroom(project.slug, actor=visit.actor)
     _past_and_future(visit, project, room)
-    window_spend.draw(visit, project, room)
+    draw_window_spend(visit, project, room)
     if capped:
         windows.draw_ways(project, visit.platform.plans.list(), visit.leads(project))
 

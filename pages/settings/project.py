@@ -7,8 +7,9 @@ import streamlit as st
 from lib.access.projects import Project
 from lib.access.roles import Action
 from lib.formatting import when
-from lib.ui.base import notices, wrong_links
+from lib.ui.base import notices
 from lib.ui.base.wording import badge, escape
+from lib.ui.base.wrong_links import draw_wrong_links
 from lib.ui.parts import cards
 from lib.ui.project import project_forms
 from lib.ui.shell.page_context import PageContext, page
@@ -20,7 +21,7 @@ def main() -> None:
     head = cards.header("Project")
     with head.right:
         project = visit.project(archived=True)
-    wrong_links.draw()
+    draw_wrong_links()
     head.context(f"{escape(project.titled)} · created {when(project.created_at, visit.now, visit.zone)}")
     may_change = visit.may(Action.CHANGE_PROJECT, project.id)
     left, right = st.columns(2)

@@ -5,15 +5,24 @@ from __future__ import annotations
 import streamlit as st
 
 from lib.formatting import count
-from lib.ui.base import filters, loaders, query_state, wrong_links
+from lib.ui.base import filters, loaders, query_state
 from lib.ui.base.navigation import USAGE
 from lib.ui.base.server import front_door
+from lib.ui.base.wrong_links import draw_wrong_links
 from lib.ui.charts import buckets
 from lib.ui.overview.first_steps import draw_no_project
 from lib.ui.parts import cards, changes_card, spend_card
-from lib.ui.shell import auto_refresh, saved_views
+from lib.ui.parts.changes_card import draw_changes_card
+from lib.ui.parts.spend_card import draw_spend_card
+from lib.ui.shell import auto_refresh
 from lib.ui.shell.guards import guard
-from lib.ui.usage import caching_card, export_card, group_card, summary, usage_calls, usage_charts
+from lib.ui.shell.saved_views import draw_saved_views
+from lib.ui.usage import summary
+from lib.ui.usage.caching_card import draw_caching_card
+from lib.ui.usage.export_card import draw_export_card
+from lib.ui.usage.group_card import draw_group_card
+from lib.ui.usage.usage_calls import draw_costliest_calls
+from lib.ui.usage.usage_charts import draw_usage_charts
 
 viewer = guard()
 listed = front_door().projects.list(actor=viewer.actor)
@@ -31,8 +40,8 @@ with st.container(horizontal=True, gap="xsmall"):
     wanted = summary.choose(projects, chosen, viewer.actor)
     query_state.draw_reset(summary.FILTERS)
 with head.right:
-    saved_views.draw(USAGE, viewer)
-wrong_links.draw()
+    draw_saved_views(USAGE, viewer)
+draw_wrong_links()
 head.context(f"{summary.which(wanted, projects)} · {chosen.label}{auto_refresh.note(chosen)}")
 
 sums = loaders.cached(front_door().reports.totals, wanted, actor=viewer.actor)
@@ -49,13 +58,13 @@ cards.metrics(summary.metrics(sums, previous), before=chosen.before, against=cho
 spend_card.draw_what_byok_is(sums)
 
 series = buckets.time_series(wanted, chosen, viewer.actor)
-spend_card.draw(series, title="Spend per {unit} by source, USD")
+draw_spend_card(series, title="Spend per {unit} by source, USD")
 titles = {each.slug: each.name for each in listed}
-changes_card.draw(changes_card.Stretches(wanted, sums, previous, chosen, titles), viewer.actor)
-group_card.draw(wanted, series, list(projects), viewer.actor)
-usage_charts.draw(wanted, series, sums, list(projects), chosen, viewer.actor)
-caching_card.draw(wanted, sums, chosen, viewer.actor)
-usage_calls.draw(wanted, sums, chosen, viewer.actor)
+draw_changes_card(changes_card.Stretches(wanted, sums, previous, chosen, titles), viewer.actor)
+draw_group_card(wanted, series, list(projects), viewer.actor)
+draw_usage_charts(wanted, series, sums, list(projects), chosen, viewer.actor)
+draw_caching_card(wanted, sums, chosen, viewer.actor)
+draw_costliest_calls(wanted, sums, chosen, viewer.actor)
 
 days = loaders.cached(front_door().reports.by_day, wanted, actor=viewer.actor)
 cards.heading(
@@ -63,5 +72,5 @@ cards.heading(
 )
 summary.draw_days(days, alt=f"Usage of {count(len(days), 'day')}, newest first")
 
-export_card.draw(wanted, sums, chosen, projects=len(projects))
+draw_export_card(wanted, sums, chosen, projects=len(projects))
 auto_refresh.watch(wanted, chosen)

@@ -9,14 +9,20 @@ import streamlit as st
 from lib.access.roles import Action
 from lib.formatting import count
 from lib.reports.models import UsageFilter
-from lib.ui.base import filters, loaders, notices, wrong_links
+from lib.ui.base import filters, loaders, notices
 from lib.ui.base.navigation import OVERVIEW, in_sample
 from lib.ui.base.server import front_door
+from lib.ui.base.wrong_links import draw_wrong_links
 from lib.ui.charts import buckets
-from lib.ui.overview import attention, first_steps, metrics, project_page, table
+from lib.ui.overview import attention, metrics, project_page, table
+from lib.ui.overview.first_steps import draw_first_steps
 from lib.ui.parts import cards, changes_card, forecast, spend_card
-from lib.ui.shell import auto_refresh, new_project, saved_views
+from lib.ui.parts.changes_card import draw_changes_card
+from lib.ui.parts.spend_card import draw_spend_card
+from lib.ui.shell import auto_refresh, new_project
 from lib.ui.shell.guards import guard
+from lib.ui.shell.new_project import draw_new_project
+from lib.ui.shell.saved_views import draw_saved_views
 
 viewer = guard()
 platform = front_door()
@@ -30,14 +36,14 @@ if not projects or not platform.reports.any_call(actor=viewer.actor):
     has_key = any(key.version for key in keys)
     three = "Three steps, and the first call shows up here."
     head.context(f"No project yet. {three}" if slug is None else f"No call yet. {three}")
-    first_steps.draw(viewer, slug, has_key=has_key, funded=funded)
+    draw_first_steps(viewer, slug, has_key=has_key, funded=funded)
     st.stop()
 
 with head.right, st.container(horizontal=True, horizontal_alignment="right", gap="xsmall"):
     labels = filters.choose_labels(loaders.cached(platform.reports.filter_options, actor=viewer.actor).labels)
     chosen = filters.choose_period()
-    saved_views.draw(OVERVIEW, viewer)
-wrong_links.draw()
+    draw_saved_views(OVERVIEW, viewer)
+draw_wrong_links()
 wanted = UsageFilter(
     labels=labels, since=chosen.period.since, until=chosen.period.until, zone=chosen.zone.key
 )
@@ -58,14 +64,14 @@ cards.metrics(numbers, before=chosen.before, against=chosen.against)
 spend_card.draw_what_byok_is(sums)
 
 if sums.calls:
-    spend_card.draw(series, title="Spend per {unit}, USD")
+    draw_spend_card(series, title="Spend per {unit}, USD")
 else:
     cards.empty("No calls in this period. Choose a longer period.")
 # A forecast is of projects, and not of the days on which they had a label.
 if not labels and (month := forecast.month_lines([project.slug for project in projects], viewer.actor)):
     st.caption(month)
 titles = {each.slug: each.name for each in projects}
-changes_card.draw(changes_card.Stretches(wanted, sums, previous, chosen, titles), viewer.actor)
+draw_changes_card(changes_card.Stretches(wanted, sums, previous, chosen, titles), viewer.actor)
 
 with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
     with st.container(width="stretch"):
@@ -85,7 +91,7 @@ if shown:
 else:
     cards.empty("No project of that name.")
 
-new_project.draw()
+draw_new_project()
 
 only = frozenset(project.slug for project in projects) if labels else None
 state = partial(table.state_of_now, only=only, many=every > table.MANY)

@@ -54,7 +54,9 @@ def attention_of(found: Sequence[Channel], visit: PageContext) -> list[Attention
     return lines
 
 
-def draw(slug: str | None, found: Sequence[Channel], preferences: Preferences, visit: PageContext) -> None:
+def draw_channels(
+    slug: str | None, found: Sequence[Channel], preferences: Preferences, visit: PageContext
+) -> None:
     """The channels as a table; what is done with the chosen one stands below."""
     cards.heading("Channels", note=count(len(found), "channel") if found else "")
     _mail(slug, preferences, visit)

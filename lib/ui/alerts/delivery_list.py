@@ -25,7 +25,9 @@ _STATES = {"sent": "Accepted", "due": "On its way", "failed": "Given up", "dropp
 _STATE_COLORS = {"Accepted": "green", "On its way": "gray", "Given up": "red", "Dropped": "gray"}
 
 
-def draw(slug: str | None, found: Sequence[SentAlert], visit: PageContext, *, may_send: bool) -> None:
+def draw_delivery_list(
+    slug: str | None, found: Sequence[SentAlert], visit: PageContext, *, may_send: bool
+) -> None:
     """The last alerts; the chosen one is told whole, with its deliveries."""
     cards.heading("Recent alerts", note=f"the last {len(found)}" if len(found) > 1 else "")
     if not found:

@@ -25,7 +25,7 @@ _SPANS = {"1 hour": HOUR, "1 day": DAY, "1 week": 7 * DAY, "30 days": 30 * DAY}
 _HOW = {"info": "In the daily digest", "warning": "At once, outside quiet hours", "critical": "At once"}
 
 
-def draw(slug: str | None, preferences: Preferences, visit: PageContext) -> None:
+def draw_kinds_table(slug: str | None, preferences: Preferences, visit: PageContext) -> None:
     """The table; the chosen kind can be muted for a while."""
     cards.heading("Alert types", note="choose one to mute it; muted alerts still appear on this page")
     shown = [kind for kind in KINDS.values() if kind is not TEST and (slug is None or not kind.of_platform)]

@@ -119,7 +119,7 @@ def choose(projects: Sequence[str], actors: Sequence[str], chosen: Chosen) -> Au
     )
 
 
-def draw(rows: Sequence[AuditRow], chosen: Chosen) -> None:
+def draw_audit_list(rows: Sequence[AuditRow], chosen: Chosen) -> None:
     """The rows, newest first."""
     columns: dict[str, list[object]] = {
         "When": [exact_seconds(row.at, chosen.zone) for row in rows],

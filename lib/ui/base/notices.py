@@ -18,7 +18,7 @@ def toast(
     st.session_state[_SAID] = (sentence, icon, duration)
 
 
-def draw() -> None:
+def draw_notices() -> None:
     """Show what was said; the main script does it for every page."""
     said = st.session_state.pop(_SAID, None)
     if said is not None:

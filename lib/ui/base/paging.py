@@ -36,7 +36,7 @@ def _pages(total: int, rows: int) -> int:
     return min(_MOST_PAGES, -(-total // rows))
 
 
-def draw(total: int, rows: int) -> None:
+def draw_pager(total: int, rows: int) -> None:
     """Numbers of pages, where there are several."""
     pages = _pages(total, rows)
     if pages < 2:  # noqa: PLR2004 - one needs no number

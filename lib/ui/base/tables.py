@@ -135,7 +135,7 @@ def row_opens(
     return {"key": name, "on_select": selected if opened else "rerun", "selection_mode": "single-row"}
 
 
-def draw(columns: Mapping[str, Sequence[Any]], *, height: int, alt: str) -> None:
+def draw_dataframe(columns: Mapping[str, Sequence[Any]], *, height: int, alt: str) -> None:
     """A table of what a chart shows: floats are USD, whole numbers are counts."""
     money = [name for name, values in columns.items() if any(isinstance(value, float) for value in values)]
     amounts = [value for name in money for value in columns[name]]

@@ -22,7 +22,7 @@ def add(noun: str, shown: str) -> None:
         found.append(sentence)
 
 
-def draw() -> None:
+def draw_wrong_links() -> None:
     """One line for all of it, where the page's choices have been made; nothing where nothing is wrong."""
     found, st.session_state[_FOUND] = st.session_state.get(_FOUND), []
     if found:

@@ -26,7 +26,7 @@ def dialog(provider: str) -> str:
     return f"test-call:{provider}"
 
 
-def draw(slug: str, provider: str) -> None:
+def draw_test_call(slug: str, provider: str) -> None:
     """Draw the dialog if it is open."""
     if not notices.is_open(dialog(provider)):
         st.session_state.pop(f"{_RESULT}:{provider}", None)

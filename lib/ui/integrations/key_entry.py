@@ -42,7 +42,7 @@ class Failed:
     may_confirm: bool = False
 
 
-def draw(slug: str, state: KeyState) -> None:
+def draw_key_entry(slug: str, state: KeyState) -> None:
     """Draw the dialog if it is open. What it said first is what the person saw: nobody else's key is overwritten."""
     if not notices.is_open(dialog(state.provider)):
         _forget(state.provider)

@@ -16,6 +16,7 @@ from lib.ui.base.wording import badge
 from lib.ui.parts.cards import card, heading
 from lib.ui.shell import new_project, sample_workspace
 from lib.ui.shell.guards import Viewer
+from lib.ui.shell.new_project import draw_new_project
 
 _WORKER = """from lib import Platform
 
@@ -24,7 +25,7 @@ with Platform.from_env().run("{slug}", kind="chat") as run:
     run.finish("passed")"""
 
 
-def draw(viewer: Viewer, slug: str | None, *, has_key: bool, funded: bool) -> None:
+def draw_first_steps(viewer: Viewer, slug: str | None, *, has_key: bool, funded: bool) -> None:
     """Three cards.
 
     Args:
@@ -69,7 +70,7 @@ def draw(viewer: Viewer, slug: str | None, *, has_key: bool, funded: bool) -> No
         heading("From a worker", note="the same first call in Python")
         call = indent(registry.provider(DEFAULT).first_call, " " * 4).lstrip()
         st.code(_WORKER.format(slug=slug or "my-project", call=call), language=None)
-    new_project.draw()
+    draw_new_project()
 
 
 def draw_no_project(viewer: Viewer) -> None:
@@ -80,7 +81,7 @@ def draw_no_project(viewer: Viewer) -> None:
             "A project is one repository or service that Qodex tests. It has its own key, caps and numbers."
         )
         _create_button(viewer, primary=True)
-    new_project.draw()
+    draw_new_project()
 
 
 def _payer(slug: str | None, *, has_key: bool, funded: bool) -> str:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from lib.formatting import count
 from lib.ui.base import paging, query_state
+from lib.ui.base.paging import draw_pager
 from lib.ui.overview.table import ProjectStatus
 
 PAGE_ROWS = 50
@@ -47,4 +48,4 @@ def draw_pages(shown: Sequence[ProjectStatus], matching: int) -> None:
     if matching > PAGE_ROWS:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             st.caption(f"{count(len(shown))} of {count(matching, 'project')}", width="content")
-            paging.draw(matching, PAGE_ROWS)
+            draw_pager(matching, PAGE_ROWS)

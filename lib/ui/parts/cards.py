@@ -10,8 +10,8 @@ from typing import Any, Literal
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from lib.ui.base import tables
 from lib.ui.base.navigation import Page, link
+from lib.ui.base.tables import draw_dataframe
 from lib.ui.base.wording import badge, escape
 from lib.ui.charts import theme
 from lib.ui.charts.sparklines import sparkline
@@ -105,7 +105,7 @@ def as_table(title: str, name: str, note: str) -> bool:
 
 def draw_table(drawn: theme.Chart) -> None:
     """The numbers of a chart, in its place and as high."""
-    tables.draw(drawn.table, height=drawn.height, alt=f"{drawn.alt} {drawn.figures}")
+    draw_dataframe(drawn.table, height=drawn.height, alt=f"{drawn.alt} {drawn.figures}")
 
 
 def facts(rows: Mapping[str, str], *, alt: str) -> None:

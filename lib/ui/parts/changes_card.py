@@ -13,7 +13,7 @@ from lib.formatting import MINUS, UNKNOWN, Decimals, count, decimals
 from lib.reports.caching import both_ledgers
 from lib.reports.changes import Causes, Saved, SpendChange, grouped, rank_changes, with_causes
 from lib.reports.models import Totals, UsageFilter
-from lib.ui.base import filters, loaders, query_state, wrong_links
+from lib.ui.base import filters, loaders, query_state
 from lib.ui.base.comparing import change, signed_money, signed_moneys_adding_up
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import USAGE, go
@@ -30,6 +30,7 @@ from lib.ui.base.tables import (
     wide_enough,
 )
 from lib.ui.base.wording import SOURCE, SOURCE_COLOR, badge, escape
+from lib.ui.base.wrong_links import draw_wrong_links
 from lib.ui.parts import cards
 
 _MOST, _TITLE = 6, "Title"
@@ -61,7 +62,7 @@ class Stretches:
     """Of the projects, by short name."""
 
 
-def draw(found: Stretches, actor: Actor) -> None:
+def draw_changes_card(found: Stretches, actor: Actor) -> None:
     """The card; nothing where there is no spend, known or not, in both stretches."""
     if not found.sums.calls and not found.previous.calls:
         return
@@ -107,7 +108,7 @@ def _head(note: str, *, one_project: bool) -> str:
             noun="rows of what changed",
             format_func=lambda name: f"By {name}",
         )
-    wrong_links.draw()  # of what this card takes from the address
+    draw_wrong_links()  # of what this card takes from the address
     return by
 
 

@@ -72,7 +72,7 @@ def _ledger(source: str, words: str, sums: Totals, previous: Totals, series: Seq
 _TURN, _NARROWED = "spend:turn", "spend:narrowed"
 
 
-def draw(series: TimeSeries, *, title: str) -> None:
+def draw_spend_card(series: TimeSeries, *, title: str) -> None:
     """Draw it. ``title`` has ``{unit}`` for hour, day, week or month."""
     st.session_state.pop(_NARROWED, None)  # all of the page is drawn, for what the address says by now
     with card():

@@ -13,11 +13,12 @@ from lib.ui.base import notices
 from lib.ui.base.wording import badge, escape
 from lib.ui.parts import cards
 from lib.ui.plan import plan_dialogs, request_dialogs
-from lib.ui.plan.plan_dialogs import caps_of, in_words
+from lib.ui.plan.plan_dialogs import caps_of, draw_plan_actions, in_words
+from lib.ui.plan.request_dialogs import draw_request_for_more
 from lib.ui.shell.page_context import PageContext
 
 
-def draw(visit: PageContext, project: Project) -> None:
+def draw_plan_panel(visit: PageContext, project: Project) -> None:
     """Draw it, and the dialog that is open."""
     platform, slug = visit.platform, project.slug
     plan = next(plan for plan in platform.plans.list() if plan.name == project.plan)
@@ -33,8 +34,8 @@ def draw(visit: PageContext, project: Project) -> None:
         if latest and latest.status in {"open", "declined"}:
             _draw_request(latest, visit)
         _draw_buttons(visit, project, own, waiting)
-    plan_dialogs.draw(visit, project, own)
-    request_dialogs.draw(visit, project, waiting)
+    draw_plan_actions(visit, project, own)
+    draw_request_for_more(visit, project, waiting)
 
 
 def _own(own: Override, visit: PageContext) -> str:

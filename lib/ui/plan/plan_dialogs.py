@@ -25,7 +25,7 @@ _NEW = "A new plan"
 _NAMED = 5
 
 
-def draw(visit: PageContext, project: Project, own: Override | None) -> None:
+def draw_plan_actions(visit: PageContext, project: Project, own: Override | None) -> None:
     """Draw the dialog that is open, if any."""
     dialogs: dict[str, tuple[str, Callable[[], None]]] = {
         PLAN: ("Change the plan", lambda: _change_plan(project)),

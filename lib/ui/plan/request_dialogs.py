@@ -20,7 +20,7 @@ from lib.usage.periods import day_of
 ASK, APPROVE, DECLINE = "request:ask", "request:approve", "request:decline"
 
 
-def draw(visit: PageContext, project: Project, waiting: CapRequest | None) -> None:
+def draw_request_for_more(visit: PageContext, project: Project, waiting: CapRequest | None) -> None:
     """Draw the dialog that is open, if any."""
     dialogs: dict[str, tuple[str, Callable[[], None]]] = {ASK: ("Ask for more", lambda: _ask(visit, project))}
     if waiting:

@@ -22,7 +22,7 @@ _NOBODY = {"runs": "no run", "models": "no model", "people": "nobody known"}
 _HEADINGS = {"runs": ("Run", "Runs"), "models": ("Model", "Models"), "people": ("Started by", "People")}
 
 
-def draw(visit: PageContext, project: Project, room: Headroom) -> None:
+def draw_window_spend(visit: PageContext, project: Project, room: Headroom) -> None:
     """The section; nothing where nothing is in a window."""
     held = {name: window.used_nano for name, window in room.windows.items()}
     if not any(held.values()):

@@ -46,7 +46,7 @@ _REPORTED = {
 """What a run says of itself, where no call is the reason -> title, and who ended it."""
 
 
-def draw(detail: RunDetail, chosen: Chosen, viewer: Viewer) -> None:
+def draw_run_card(detail: RunDetail, chosen: Chosen, viewer: Viewer) -> None:
     """The card of the run that was chosen."""
     run = detail.run
     failed = _last_failure(detail.calls)

@@ -87,7 +87,7 @@ def which(wanted: RunFilter, projects: int) -> str:
     )
 
 
-def draw(rows: Sequence[RunRow], chosen: Chosen, titles: Mapping[str, str]) -> None:
+def draw_run_list(rows: Sequence[RunRow], chosen: Chosen, titles: Mapping[str, str]) -> None:
     """The runs, newest first; choosing one opens its card below. ``titles``: of projects, by short name."""
     names = [row.run_id for row in rows]
     shown = query_state.text("run", 40)

@@ -14,7 +14,7 @@ from lib.ui.shell.guards import current_actor
 DIALOG = "new-project"
 
 
-def draw() -> None:
+def draw_new_project() -> None:
     """Draw the dialog if it is open."""
     if notices.is_open(DIALOG):
         st.dialog("Create a project", on_dismiss=notices.close_dialog)(_body)()

@@ -19,6 +19,7 @@ from lib.ui.base.server import front_door, now
 from lib.ui.base.wording import escape
 from lib.ui.shell import new_project
 from lib.ui.shell.guards import Viewer, guard
+from lib.ui.shell.new_project import draw_new_project
 
 _PROJECT = "project"
 _LAST_PROJECT = "last_project"
@@ -133,5 +134,5 @@ def _stop_without_project(viewer: Viewer, title: str) -> None:
         "No project yet. A project is one repository or service that Qodex tests. It has its own key, caps and numbers."
     )
     st.button("Create a project", type="primary", on_click=notices.open_dialog, args=(new_project.DIALOG,))
-    new_project.draw()
+    draw_new_project()
     st.stop()

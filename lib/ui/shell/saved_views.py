@@ -20,7 +20,7 @@ SAVING, CHANGING = "view:save", "view:change"
 _MINE = "Mine"
 
 
-def draw(page: Page, viewer: Viewer) -> None:
+def draw_saved_views(page: Page, viewer: Viewer) -> None:
     """The button, what is behind it, and the dialogs. The page's filters have to be drawn by then."""
     slugs = st.query_params.get_all("project")
     views = front_door().saved_views.list(page=page.path, slugs=slugs, actor=viewer.actor)

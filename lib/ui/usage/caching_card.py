@@ -31,7 +31,7 @@ _HELP = {
 }
 
 
-def draw(wanted: UsageFilter, sums: Totals, chosen: Chosen, actor: Actor) -> None:
+def draw_caching_card(wanted: UsageFilter, sums: Totals, chosen: Chosen, actor: Actor) -> None:
     """The card; without any use of a cache it says so."""
     found = loaders.cached_for_a_minute(front_door().caching.by_model, wanted, actor=actor)
     with cards.card():

@@ -39,7 +39,7 @@ _PROBLEM = "export:problem"
 _SAME_PERIOD = HOUR  # the last 24 hours move on while one looks
 
 
-def draw(wanted: UsageFilter, sums: Totals, chosen: Chosen, *, projects: int) -> None:
+def draw_export_card(wanted: UsageFilter, sums: Totals, chosen: Chosen, *, projects: int) -> None:
     """Format on the left; on the right what the file will hold, and how one gets it."""
     actor = current_actor()
     with card():

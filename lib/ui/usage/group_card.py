@@ -14,7 +14,8 @@ from lib.formatting import count, share
 from lib.providers import DEFAULT, title
 from lib.reports.groups import LABEL, OF_EVENTS, Group, GroupPage
 from lib.reports.models import FIELDS, Totals, UsageFilter
-from lib.ui.base import loaders, paging, query_state, wrong_links
+from lib.ui.base import loaders, paging, query_state
+from lib.ui.base.paging import draw_pager
 from lib.ui.base.server import front_door
 from lib.ui.base.tables import (
     arrow,
@@ -27,6 +28,7 @@ from lib.ui.base.tables import (
     wide_enough,
 )
 from lib.ui.base.wording import KIND, NOBODY, escape, key_name
+from lib.ui.base.wrong_links import draw_wrong_links
 from lib.ui.charts import over_time, rankings, theme
 from lib.ui.charts.buckets import TimeSeries
 from lib.ui.parts import cards
@@ -96,7 +98,7 @@ class Grouping:
         return {self.group: row.name} if row.name else {}
 
 
-def draw(wanted: UsageFilter, series: TimeSeries, projects: Sequence[str], actor: Actor) -> None:
+def draw_group_card(wanted: UsageFilter, series: TimeSeries, projects: Sequence[str], actor: Actor) -> None:
     """The section; by key with what each paid in the bars of ``series``. ``projects``: those that the viewer may see."""
     labels = loaders.cached(front_door().reports.filter_options, actor=actor).labels
     groups = {**_NOUNS, **{f"{LABEL}{name}": name for name in labels}}
@@ -149,7 +151,7 @@ def _draw(grouping: Grouping, wanted: UsageFilter, order: str, actor: Actor) -> 
     largest = load(ask, wanted, grouping.group, actor=actor, order="spend", offset=0)
     paging.beyond(largest.groups, PAGE_ROWS)
     offset = paging.offset(PAGE_ROWS)
-    wrong_links.draw()  # of what this section takes from the address
+    draw_wrong_links()  # of what this section takes from the address
     shown = load(ask, wanted, grouping.group, actor=actor, order=order, offset=offset)
     left, right = st.columns([1, 2])
     with left:
@@ -164,7 +166,7 @@ def _draw(grouping: Grouping, wanted: UsageFilter, order: str, actor: Actor) -> 
                 st.caption(
                     f"{count(len(shown.rows))} of {count(shown.groups, grouping.one)}", width="content"
                 )
-                paging.draw(shown.groups, PAGE_ROWS)
+                draw_pager(shown.groups, PAGE_ROWS)
 
 
 def _rest(largest: GroupPage) -> tuple[int, Totals]:

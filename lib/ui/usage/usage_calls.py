@@ -12,7 +12,7 @@ from lib.formatting import UNKNOWN, count, day_time, latency, weekday_time
 from lib.reports.calls import CostlyCall, CostlyRun, LatestCalls
 from lib.reports.models import Totals, UsageFilter
 from lib.reports.percentiles import EXACT, Percentile, Spread, Spreads
-from lib.ui.base import loaders, query_state, wrong_links
+from lib.ui.base import loaders, query_state
 from lib.ui.base.badges import badge_column
 from lib.ui.base.filters import Chosen
 from lib.ui.base.navigation import RUN_LOGS, go
@@ -27,13 +27,14 @@ from lib.ui.base.tables import (
     wide_enough,
 )
 from lib.ui.base.wording import payer
+from lib.ui.base.wrong_links import draw_wrong_links
 from lib.ui.parts import cards
 from lib.ui.parts.cards import Metric
 
 _PAYERS = {"Platform": "violet", "BYOK": "blue", "Platform and BYOK": "gray"}
 
 
-def draw(wanted: UsageFilter, sums: Totals, chosen: Chosen, actor: Actor) -> None:
+def draw_costliest_calls(wanted: UsageFilter, sums: Totals, chosen: Chosen, actor: Actor) -> None:
     """How large and slow calls are, of the whole period; and the costliest of the latest, which say which they are."""
     found = _spreads(wanted, sums.calls, actor)
     cards.heading("Size and speed of calls", note=drawn_from(found, sums))
@@ -66,7 +67,7 @@ def _draw_costliest(latest: LatestCalls, wanted: UsageFilter, chosen: Chosen) ->
                 noun="list of the costliest",
                 format_func=str.capitalize,
             )
-        wrong_links.draw()  # of what this card takes from the address
+        draw_wrong_links()  # of what this card takes from the address
         with head:
             cards.heading(f"Costliest {what}, USD", note="of these calls", width="content")
         if what == "runs":

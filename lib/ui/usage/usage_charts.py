@@ -34,7 +34,7 @@ class Card:
     empty: str = ""
 
 
-def draw(
+def draw_usage_charts(
     wanted: UsageFilter,
     series: TimeSeries,
     sums: Totals,
