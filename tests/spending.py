@@ -24,7 +24,7 @@ from lib.db import Database
 from lib.db.tables import accounts, open_calls, projects, provider_keys, usage_events
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.ledger import Ledger
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.pricing.price_file import FilePrice, PriceFile
 from lib.pricing.prices import PriceBook, Tokens
 from lib.providers import DEFAULT
@@ -114,14 +114,14 @@ class Shop:
     def start(self, kind: str = "scan", *, slug: str = "shop", token_budget: int | None = None) -> StartedRun:
         return self.runs.start(slug, kind, actor=ADMIN, token_budget=token_budget)
 
-    def open(self, run: StartedRun, ceiling: int, *, lease: Micros = LEASE, **more: Any) -> OpenCall:
+    def open(self, run: StartedRun, ceiling: int, *, lease: Micros = LEASE, **more: Any) -> OpenAttempt:
         return self.ledger.open(run, asking(ceiling), lease=lease, **more)
 
-    def release(self, call: OpenCall) -> None:
+    def release(self, call: OpenAttempt) -> None:
         """The request never left."""
         self.ledger.release(call.project_id, call.id)
 
-    def spend(self, run: StartedRun, cost: int, *, ceiling: int | None = None) -> OpenCall:
+    def spend(self, run: StartedRun, cost: int, *, ceiling: int | None = None) -> OpenAttempt:
         """One whole call."""
         call = self.open(run, ceiling or max(cost, FRAMING))
         self.ledger.settle(call, answer(cost))

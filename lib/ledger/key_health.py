@@ -15,7 +15,7 @@ from lib.db import AnyRow
 from lib.db.raw_execute import raw_execute
 from lib.db.tables import platform_key_health, provider_keys
 from lib.ledger.attempts import AttemptResult
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.vault.states import CAN_ADMINISTER
 
 _USED: dict[str, Any] = {"used_at": bindparam("at"), "used_by_run": bindparam("run")}
@@ -60,7 +60,7 @@ _PLATFORM = select(platform_key_health).where(platform_key_health.c.provider == 
 _PLATFORM_LOCKED = _PLATFORM.with_for_update()
 
 
-def note_own_key(connection: Connection, call: OpenCall, outcome: AttemptResult, now: Micros) -> None:
+def note_own_key(connection: Connection, call: OpenAttempt, outcome: AttemptResult, now: Micros) -> None:
     """Note that the project's key was used, and whether it works; a change of that is told."""
     which = _key_of(call)
     parameters: dict[str, Any] = {**which, "at": now, "run": call.run_id}
@@ -80,7 +80,7 @@ def note_own_key(connection: Connection, call: OpenCall, outcome: AttemptResult,
                 _tell(connection, call, key, outcome, now)
 
 
-def _key_of(call: OpenCall) -> dict[str, Any]:
+def _key_of(call: OpenAttempt) -> dict[str, Any]:
     return {
         "project": call.project_id,
         "used_provider": call.provider,
@@ -89,7 +89,7 @@ def _key_of(call: OpenCall) -> dict[str, Any]:
 
 
 def _tell(
-    connection: Connection, call: OpenCall, key: AnyRow, failed: AttemptResult | None, now: Micros
+    connection: Connection, call: OpenAttempt, key: AnyRow, failed: AttemptResult | None, now: Micros
 ) -> None:
     """The row of the key is locked by now, so each change is told once; of a key in use only."""
     told = None if failed is None else now
@@ -104,7 +104,7 @@ def _tell(
         triggers.note_key_failing(connection, project, call.provider, call.last4, why, code, now)
 
 
-def is_news_of_platform_key(connection: Connection, call: OpenCall, outcome: AttemptResult) -> bool:
+def is_news_of_platform_key(connection: Connection, call: OpenAttempt, outcome: AttemptResult) -> bool:
     """Whether the outcome changes what is known of the platform key; all projects share that row."""
     if outcome.key_verdict in {None, "wrong_address"}:
         return False
@@ -112,7 +112,7 @@ def is_news_of_platform_key(connection: Connection, call: OpenCall, outcome: Att
     return _is_news(known, call.last4, outcome)
 
 
-def note_platform_key(connection: Connection, call: OpenCall, outcome: AttemptResult, now: Micros) -> None:
+def note_platform_key(connection: Connection, call: OpenAttempt, outcome: AttemptResult, now: Micros) -> None:
     """Note a change of the platform key's health, in a transaction that does nothing else."""
     known = connection.execute(_PLATFORM_LOCKED, {"of": call.provider}).first()
     if not _is_news(known, call.last4, outcome):

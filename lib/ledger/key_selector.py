@@ -19,7 +19,7 @@ from lib.clock import HOUR, Micros
 from lib.db import AnyRow
 from lib.db.tables import accounts, open_calls, projects, provider_keys, runs
 from lib.errors import Forbidden, KeyLocked, QodexError, RunUnknown
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.providers import title
 from lib.runs.lifecycle import StartedRun
 from lib.secret import Secret
@@ -111,7 +111,7 @@ class KeySelector:
         return Payer("byok", secret, run.last4, run.version, self._keys.falls_back(run, provider))
 
     def fall_back(
-        self, connection: Connection, run: AnyRow, now: Micros, failed: OpenCall, *, why: str
+        self, connection: Connection, run: AnyRow, now: Micros, failed: OpenAttempt, *, why: str
     ) -> Payer:
         """The platform's key, after the project's own has just failed with the provider.
 

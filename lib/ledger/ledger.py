@@ -32,7 +32,7 @@ from lib.ledger import ceilings, key_health, run_limits
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.key_selector import RUN, KeySelector, Payer
 from lib.ledger.one_trip import OneTrip, OpenedInVain
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.ledger.settled_event import settled_event
 from lib.ledger.settlement_queue import SETTLE_SECONDS, SettlementQueue
 from lib.metrics import meters
@@ -74,7 +74,7 @@ class _Opening:
 
     event_id: str
     lease: Micros
-    instead_of: OpenCall | None
+    instead_of: OpenAttempt | None
     why: str | None
 
 
@@ -100,9 +100,9 @@ class Ledger:
         *,
         lease: Micros,
         event_id: str | None = None,
-        instead_of: OpenCall | None = None,
+        instead_of: OpenAttempt | None = None,
         why: str | None = None,
-    ) -> OpenCall:
+    ) -> OpenAttempt:
         """Resolve the key, reserve on the platform's money, and write the open row.
 
         Args:
@@ -131,7 +131,7 @@ class Ledger:
             meters.count_refusal(problem)
             raise
 
-    def _open(self, started: StartedRun, profile: RequestProfile, opening: _Opening) -> OpenCall:
+    def _open(self, started: StartedRun, profile: RequestProfile, opening: _Opening) -> OpenAttempt:
         in_vain = False
         try:
             if opening.instead_of is None:
@@ -144,7 +144,7 @@ class Ledger:
 
     def _open_by_statements(
         self, started: StartedRun, profile: RequestProfile, opening: _Opening, *, in_vain: bool
-    ) -> OpenCall:
+    ) -> OpenAttempt:
         for expired in (False, True):
             with self._database.write(durable=False) as connection:
                 if in_vain:
@@ -170,7 +170,7 @@ class Ledger:
             expire_calls(self._database, started.project_id)
         raise refusal
 
-    def renew(self, call: OpenCall, lease: Micros) -> None:
+    def renew(self, call: OpenAttempt, lease: Micros) -> None:
         """Send a heartbeat. Raises LeaseLost where the call counts as lost by now: cut it."""
         with self._database.write(durable=False) as connection:
             now = self._database.now(connection)
@@ -184,7 +184,7 @@ class Ledger:
             if call.ceiling_nano is not None:
                 raw_execute(connection, _RESERVE, {"project": call.project_id, "nano": call.ceiling_nano})
 
-    def settle(self, call: OpenCall, outcome: AttemptResult) -> None:
+    def settle(self, call: OpenAttempt, outcome: AttemptResult) -> None:
         """Write the usage row in place of the open row. Doing it twice, or too late, changes nothing."""
         with meters.SETTLE_SECONDS.time():
             try:
@@ -208,7 +208,7 @@ class Ledger:
             if opened is not None and why is not None:
                 run_limits.note_unsent(connection, opened, self._database.now(connection), why)
 
-    def _settle(self, call: OpenCall, outcome: AttemptResult) -> EventRow | None:
+    def _settle(self, call: OpenAttempt, outcome: AttemptResult) -> EventRow | None:
         """What was written; None where it had been settled already."""
         found = self._one_trip.settle(call, outcome, seconds=self._settle_seconds)
         if found is not None:
@@ -267,11 +267,11 @@ class Ledger:
         payer: Payer,
         now: Micros,
         opening: _Opening,
-    ) -> OpenCall:
+    ) -> OpenAttempt:
         ceiling, limit = None, None
         if payer.source == "platform":
             ceiling, limit = self._reserve(connection, run, profile, now)
-        call = OpenCall(
+        call = OpenAttempt(
             id=opening.event_id,
             project_id=run.project_id,
             project=run.slug,
@@ -338,7 +338,7 @@ def _take_back(connection: Connection, project_id: str, event_id: str) -> AnyRow
     return opened
 
 
-def _open_row(call: OpenCall) -> dict[str, Any]:
+def _open_row(call: OpenAttempt) -> dict[str, Any]:
     return {
         "project_id": call.project_id,
         "event_id": call.id,

@@ -21,7 +21,7 @@ from lib.errors import DatabaseConflict, KeyLocked, KeyMissing, NotMetered, Pric
 from lib.ledger import ceilings
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.key_selector import Payer
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.ledger.settled_event import settled_event
 from lib.metrics import meters
 from lib.pricing.prices import PriceBook
@@ -71,7 +71,7 @@ class OneTrip:
 
     def open(
         self, started: StartedRun, profile: RequestProfile, *, event_id: str, lease: Micros
-    ) -> OpenCall | None:
+    ) -> OpenAttempt | None:
         """Open a call.
 
         Raises:
@@ -100,7 +100,7 @@ class OneTrip:
 
     def _opened(
         self, row: Any, asked: dict[str, Any], profile: RequestProfile, bound: _Bound | None
-    ) -> OpenCall:
+    ) -> OpenAttempt:
         if (row.project_id, row.run_id) != (asked["project"], asked["run_id"]):
             # Its seal would hold: who can write to the database can put another function in this one's place.
             raise OpenedInVain
@@ -110,7 +110,7 @@ class OneTrip:
         of_platform = bound if payer.source == "platform" else None
         if payer.source == "platform" and not self._still_holds(bound, profile, row.now):
             raise OpenedInVain
-        return OpenCall(
+        return OpenAttempt(
             id=asked["event_id"],
             project_id=row.project_id,
             project=row.slug,
@@ -170,7 +170,7 @@ class OneTrip:
 
     # --- settling
 
-    def settle(self, call: OpenCall, outcome: AttemptResult, *, seconds: float) -> EventRow | None:
+    def settle(self, call: OpenAttempt, outcome: AttemptResult, *, seconds: float) -> EventRow | None:
         """Settle a call. Raises as the ledger does."""
         if outcome.key_verdict not in {None, "fine"} or self._database.is_sqlite:
             return None
@@ -186,7 +186,7 @@ class OneTrip:
         row.fill(found)
         return row
 
-    def told(self, call: OpenCall, outcome: AttemptResult, row: EventRow) -> dict[str, Any]:
+    def told(self, call: OpenAttempt, outcome: AttemptResult, row: EventRow) -> dict[str, Any]:
         """What the function is told of a call."""
         zone = self._zone = self._zone or self._read_zone()
         day, next_day, day_after = _days(day_of(call.opened_at, zone).toordinal(), zone)

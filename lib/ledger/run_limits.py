@@ -10,7 +10,7 @@ from lib.db import AnyRow
 from lib.db.tables import runs
 from lib.errors import BudgetExceeded, QodexError, RunEnded
 from lib.ledger.attempts import AttemptResult
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.pricing.amounts import plain_usd
 from lib.providers import title
 from lib.usage.events import is_logged, log_line
@@ -19,7 +19,7 @@ _BUDGET_WARNING = 80  # percent
 _UNSENT = "call:not_sent"
 
 
-def this_run(run: AnyRow | OpenCall) -> ColumnElement[bool]:
+def this_run(run: AnyRow | OpenAttempt) -> ColumnElement[bool]:
     """The run's own row."""
     return and_(runs.c.project_id == run.project_id, runs.c.run_id == run.run_id)
 
@@ -45,7 +45,7 @@ def stop_run(connection: Connection, run: AnyRow, now: Micros, by: str, problem:
     log_line(connection, run.project_id, run.run_id, now, f"{by}:stopped", problem.sentence)
 
 
-def warn_of_budget(connection: Connection, call: OpenCall, run: AnyRow, now: Micros) -> None:
+def warn_of_budget(connection: Connection, call: OpenAttempt, run: AnyRow, now: Micros) -> None:
     """Once, at 80 % of the run's own token budget."""
     if run.token_budget is None or run.budget_warned_at is not None:
         return
@@ -57,7 +57,7 @@ def warn_of_budget(connection: Connection, call: OpenCall, run: AnyRow, now: Mic
         log_line(connection, call.project_id, call.run_id, now, "budget:warned", message)
 
 
-def note_failure(connection: Connection, call: OpenCall, outcome: AttemptResult, now: Micros) -> None:
+def note_failure(connection: Connection, call: OpenAttempt, outcome: AttemptResult, now: Micros) -> None:
     """What the provider said against the key, if it did, and whether the platform's paid instead."""
     if outcome.key_verdict not in {"rejected", "out_of_money"}:
         return
@@ -83,7 +83,7 @@ def note_failure(connection: Connection, call: OpenCall, outcome: AttemptResult,
 
 
 def note_excess(
-    connection: Connection, call: OpenCall, ceiling: int | None, cost: int | None, now: Micros
+    connection: Connection, call: OpenAttempt, ceiling: int | None, cost: int | None, now: Micros
 ) -> None:
     """A provider that exceeds what it was given is paid and counted, and the log says so."""
     if ceiling is None or cost is None or cost <= ceiling:

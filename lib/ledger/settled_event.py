@@ -10,7 +10,7 @@ from lib.clock import Micros, from_micros
 from lib.db.tables import usage_events
 from lib.errors import PriceUnknown
 from lib.ledger.attempts import AttemptResult
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.pricing.prices import NO_TOKENS, PriceBook
 from lib.pricing.regions import percent_more
 from lib.pricing.terms import Terms, special_tier
@@ -28,7 +28,7 @@ def _cut(column: str, value: Any) -> Any:
 
 
 def settled_event(
-    call: OpenCall, outcome: AttemptResult, prices: PriceBook, *, now: Micros, priced_at: Micros
+    call: OpenAttempt, outcome: AttemptResult, prices: PriceBook, *, now: Micros, priced_at: Micros
 ) -> EventRow:
     """The row as it is stored, still without the account's running totals."""
     row = EventRow(
@@ -58,7 +58,9 @@ def _add_tokens(row: EventRow, outcome: AttemptResult) -> None:
         row.fill(token_columns(used))
 
 
-def _add_cost(row: EventRow, call: OpenCall, outcome: AttemptResult, prices: PriceBook, at: Micros) -> None:
+def _add_cost(
+    row: EventRow, call: OpenAttempt, outcome: AttemptResult, prices: PriceBook, at: Micros
+) -> None:
     """The cost and the unit prices behind it; an error answer costs nothing, unknown stays unknown."""
     if outcome.free or (outcome.tokens is None and outcome.status == "error"):
         row.cost_nano = 0

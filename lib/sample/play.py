@@ -16,7 +16,7 @@ from lib.clock import MINUTE, SECOND, Micros
 from lib.errors import BudgetExceeded, CapExceeded, KeyLocked, RunWaiting
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.ledger import Ledger
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.runs.lifecycle import RunStore, StartedRun
 from lib.sample.outcomes import OUT_OF_MONEY, REJECTED, outcome_of
 from lib.sample.projects import Story
@@ -137,7 +137,7 @@ class _Turn:
         if self._ending != "lost":
             self._stage.runs.finish(run, self._ending)
 
-    def _open(self, run: StartedRun, call: DraftCall) -> OpenCall | None:
+    def _open(self, run: StartedRun, call: DraftCall) -> OpenAttempt | None:
         ledger = self._stage.locked if self._since(self._locked) else self._stage.ledger
         try:
             return ledger.open(run, _profile(call), lease=CALL_LEASE)
@@ -147,7 +147,7 @@ class _Turn:
             self._ending = "error"
         return None
 
-    def _settle(self, run: StartedRun, call: DraftCall, opened: OpenCall) -> bool:
+    def _settle(self, run: StartedRun, call: DraftCall, opened: OpenAttempt) -> bool:
         """Whether the run goes on."""
         own = opened.source == "byok"
         if own and self._since(self._rejected):
@@ -159,7 +159,7 @@ class _Turn:
         self._stage.ledger.settle(opened, outcome_of(call, self._stage.chance))
         return True
 
-    def _fail(self, call: DraftCall, opened: OpenCall, outcome: AttemptResult) -> bool:
+    def _fail(self, call: DraftCall, opened: OpenAttempt, outcome: AttemptResult) -> bool:
         self._stage.ledger.settle(opened, replace(outcome, latency_ms=120 + call.latency_ms % 400))
         if not opened.falls_back:
             self._ending = "error"

@@ -19,7 +19,7 @@ from lib.db.reentrancy import marked, started_by_runtime
 from lib.errors import LeaseLost, QodexError
 from lib.interruption import is_from_outside
 from lib.ledger.attempts import AttemptResult, KeyVerdict, Status
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.ledger.settlement_queue import Hold
 from lib.llm.answers import AnswerUsage, StreamParser
 from lib.llm.error_answers import ErrorAnswer
@@ -95,7 +95,7 @@ class Attempt:
         self.chunks: Iterator[bytes] = iter(())
 
     @property
-    def call(self) -> OpenCall:
+    def call(self) -> OpenAttempt:
         """What the ledger has opened."""
         return self.reservation.call
 

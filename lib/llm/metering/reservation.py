@@ -14,7 +14,7 @@ from lib.clock import Micros
 from lib.errors import DatabaseUnavailable, QodexError
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.ledger import Ledger
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.runs.lifecycle import StartedRun
 from lib.secret import Secret
 
@@ -41,17 +41,17 @@ class Reservation:
         self._ledger = ledger
         self._run = run
         self._process = os.getpid()
-        self._call: OpenCall | None = None
+        self._call: OpenAttempt | None = None
 
     @property
-    def call(self) -> OpenCall:
+    def call(self) -> OpenAttempt:
         """What the ledger has opened, with the key until that is forgotten."""
         if self._call is None:
             raise RuntimeError("the attempt was not opened")
         return self._call
 
     def open(
-        self, profile: RequestProfile, lease: Micros, instead_of: OpenCall | None, why: str | None
+        self, profile: RequestProfile, lease: Micros, instead_of: OpenAttempt | None, why: str | None
     ) -> None:
         """Open the row (see ``Ledger.open`` for what it raises). Blocks while the database works."""
         self.queue.admit()

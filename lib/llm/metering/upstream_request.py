@@ -18,7 +18,7 @@ import httpx2
 from lib.clock import SECOND, Micros
 from lib.errors import NotMetered
 from lib.ledger.attempts import RequestProfile
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.llm.ambiguity import http_ambiguity
 from lib.llm.provider import Provider, base_url_of
 from lib.secret import without_variables
@@ -151,7 +151,9 @@ def _clamped(timeouts: dict[str, float | None]) -> dict[str, float]:
 
 
 @without_variables
-def build(plan: UpstreamRequest, call: OpenCall, timeouts: dict[str, float], trace: Trace) -> httpx2.Request:
+def build(
+    plan: UpstreamRequest, call: OpenAttempt, timeouts: dict[str, float], trace: Trace
+) -> httpx2.Request:
     """Make the request that leaves. It holds the key: keep no reference to it.
 
     Args:

@@ -23,7 +23,7 @@ from lib.caps.windows import WINDOWS
 from lib.clock import DAY, HOUR, MINUTE, SECOND, Micros, to_micros
 from lib.db.tables import usage_events
 from lib.errors import CapExceeded, LeaseLost
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.usage.clock_leaps import LEAP
 from tests.spending import ADMIN, FRAMING, LEASE, UNKNOWN, Clock, Shop, answer, check_books
 
@@ -46,7 +46,7 @@ class Spent:
 class Held:
     """One call that is open; ``ceiling`` is None on the project's own key."""
 
-    call: OpenCall
+    call: OpenAttempt
     ceiling: int | None
     lease_until: Micros
 
@@ -140,7 +140,7 @@ class CapsMachine(RuleBasedStateMachine):
         self.run = self.shop.start(slug=self.slug)
         self.model = Model()
         self.has_key = False
-        self.ended: list[OpenCall] = []
+        self.ended: list[OpenAttempt] = []
 
     # --- calls
 

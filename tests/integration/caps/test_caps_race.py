@@ -20,7 +20,7 @@ from lib.clock import DAY, HOUR, SECOND
 from lib.db.tables import open_calls, usage_events
 from lib.errors import CapExceeded, Forbidden, KeyChanged, KeyLocked, LeaseLost, RunEnded, RunWaiting
 from lib.ledger.attempts import AttemptResult
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.pricing.prices import Tokens
 from tests.spenders import in_processes
 from tests.spending import (
@@ -152,7 +152,7 @@ class Mixed:
     def __init__(self, shop: Shop, seed: int) -> None:
         self.shop, self.luck = shop, random.Random(seed)
         self.runs = [shop.start(slug=slug) for slug in ("shop", "other")]
-        self.calls: list[OpenCall] = []
+        self.calls: list[OpenAttempt] = []
         self.acts = [self.open, self.open, self.open, self.end, self.end, self.end, self.fall_back]
         self.acts += [self.key, self.policy, self.look, self.restart, self.alive, self.go_on, self.lock_up]
 

@@ -23,7 +23,7 @@ from lib.errors import (
 )
 from lib.ledger.attempts import AttemptResult, KeyVerdict
 from lib.ledger.key_health import note_platform_key
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.pricing.prices import Tokens
 from lib.runs.lifecycle import StartedRun
 from lib.vault.states import Verdict
@@ -122,7 +122,7 @@ def test_a_call_that_settles_after_its_lease_ran_out_stays_unknown(
 # --- a crash of the database took the opening back --------------------------------------------------
 
 
-def take_back(shop: Shop, call: OpenCall) -> None:
+def take_back(shop: Shop, call: OpenAttempt) -> None:
     """What a crash does to the unflushed commit that opened a call: its row and its reservation are gone."""
     with shop.database.write() as connection:
         connection.execute(delete(open_calls).where(open_calls.c.event_id == call.id))

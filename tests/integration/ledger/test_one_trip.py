@@ -22,7 +22,7 @@ from lib.db.tables import (
 from lib.errors import BadInput, CapExceeded, DatabaseUnavailable, KeyLocked, NotMetered
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.ledger import Ledger
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.pricing.price_file import FilePrice, PriceFile
 from lib.pricing.prices import PriceBook, Tokens
 from lib.runs.lifecycle import StartedRun
@@ -186,7 +186,7 @@ def only(shop: Shop, table: Table) -> Any:
         return connection.execute(select(table)).one()
 
 
-def settle(shop: Shop, call: OpenCall, cost: int = 300) -> Any:
+def settle(shop: Shop, call: OpenAttempt, cost: int = 300) -> Any:
     shop.ledger.settle(call, answer(cost))
     check_books(shop)
     assert list(verify(shop.database)) == []

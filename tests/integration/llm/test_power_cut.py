@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text
 import lib.ledger.ledger
 from lib.db.tables import accounts, open_calls, usage_events
 from lib.ledger.attempts import AttemptResult
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.platform import Platform
 from lib.settings import Settings
 from lib.usage import rollups
@@ -30,7 +30,7 @@ class Cut(NamedTuple):
 
     files: Files
     settled: int
-    call: OpenCall
+    call: OpenAttempt
     result: AttemptResult
 
 
@@ -47,7 +47,7 @@ def cut_while_settling(
         found.append(Files.taken(path))
         return run
 
-    def settling(call: OpenCall, result: AttemptResult) -> None:
+    def settling(call: OpenAttempt, result: AttemptResult) -> None:
         with patch.context() as spilled:
             spilled.setattr(lib.ledger.ledger, "write_event", spilling)
             settle(call, result)

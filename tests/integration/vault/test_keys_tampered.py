@@ -16,7 +16,7 @@ from lib.clock import MINUTE
 from lib.errors import DatabaseConflict, KeyLocked
 from lib.ledger.attempts import RequestProfile
 from lib.ledger.ledger import Ledger
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.pricing.prices import PriceBook
 from lib.runs.lifecycle import RunStore, StartedRun
 from lib.secret import Secret
@@ -213,7 +213,7 @@ def test_a_project_has_one_key_in_use_whatever_is_written(vault):
 # --- what a call does then -------------------------------------------------------------------------
 
 
-def call(vault: Vault, run: StartedRun) -> OpenCall:
+def call(vault: Vault, run: StartedRun) -> OpenAttempt:
     """Open a call, as the client does before a request leaves."""
     ledger = Ledger(vault.database, vault.keys, PriceBook.load(None), WORKER)
     ask = RequestProfile(

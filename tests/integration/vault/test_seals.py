@@ -22,7 +22,7 @@ from lib.clock import MINUTE
 from lib.errors import BadInput, Forbidden, KeyLocked, QodexError, RunUnknown
 from lib.ledger.attempts import RequestProfile
 from lib.ledger.ledger import Ledger
-from lib.ledger.opened import OpenCall
+from lib.ledger.open_attempt import OpenAttempt
 from lib.pricing.prices import PriceBook
 from lib.runs.lifecycle import RunStore, StartedRun
 from lib.vault.master_keys.masters import Keyring
@@ -82,7 +82,7 @@ def vault(world: World) -> Iterator[Vault]:
         yield opened
 
 
-def call(vault: Vault, run: StartedRun, instead_of: OpenCall | None = None) -> OpenCall:
+def call(vault: Vault, run: StartedRun, instead_of: OpenAttempt | None = None) -> OpenAttempt:
     """Open a call, as the client does before a request leaves."""
     ledger = Ledger(vault.database, vault.keys, PriceBook.load(None), ADMIN)
     return ledger.open(
@@ -90,7 +90,7 @@ def call(vault: Vault, run: StartedRun, instead_of: OpenCall | None = None) -> O
     )
 
 
-def paid(opened: OpenCall) -> tuple[str, str, bool]:
+def paid(opened: OpenAttempt) -> tuple[str, str, bool]:
     return opened.source, opened.secret.reveal(), opened.falls_back
 
 

@@ -9,7 +9,7 @@ from lib.secret import Secret
 
 
 @dataclass(frozen=True)
-class OpenCall:
+class OpenAttempt:
     """One HTTP attempt that may leave now, and the key it leaves with."""
 
     id: str
