@@ -25,7 +25,7 @@ import httpcore2
 import httpx2
 from sqlalchemy import func, select
 
-from lib.db.blocks.lease import Lease
+from lib.db.blocks.checkout import Checkout
 from lib.db.tables import accounts, open_calls, runs, usage_events
 from lib.llm.metering.reservation import Reservation
 from lib.platform import Platform
@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _OURS = str(ROOT / "lib") + os.sep
 _BLOCKS = _OURS + "db" + os.sep
 _HTTP_STACK = tuple(str(Path(package.__file__).parent) + os.sep for package in (httpx2, httpcore2, h11))
-_BEGINS_BLOCK = Lease._take.__code__
+_BEGINS_BLOCK = Checkout._take.__code__
 _SETTLES = Reservation.settle.__code__
 _DIFFERENT = 2
 """How many blocks of one kind are told apart: a call that falls back opens twice, a long stream is renewed for ever."""

@@ -17,8 +17,8 @@ from typing import Any, Self, TypeAlias
 from sqlalchemy import Connection, Engine, Row, Select, select, text
 
 from lib.clock import Micros, to_micros
+from lib.db.blocks.checkout import Block, BlockKind, Parts, call_function, look
 from lib.db.blocks.fork_guard import ForkGuard
-from lib.db.blocks.lease import Block, Kind, Parts, call_function, look
 from lib.db.blocks.limits import Limits
 from lib.db.blocks.pool import Driver, Pool
 from lib.db.blocks.sqlite import SQLite
@@ -72,7 +72,7 @@ class Database:
         _watch_forks(self)
         if self.is_sqlite:
             # The switch to WAL does not wait for others, so the first connection takes its turn.
-            with Block(self._parts, Kind(write=True, bare=True)):
+            with Block(self._parts, BlockKind(write=True, bare=True)):
                 pass
 
     @classmethod
@@ -99,7 +99,7 @@ class Database:
         Raises:
             DatabaseUnavailable: names the cause.
         """
-        return Block(self._parts, Kind(seconds=seconds))
+        return Block(self._parts, BlockKind(seconds=seconds))
 
     def write(
         self, *, durable: bool = True, seconds: float | None = None
@@ -115,11 +115,11 @@ class Database:
             DatabaseUnavailable: names the cause. Nothing was written, unless the answer to the commit was lost.
             DatabaseConflict: a row contradicts one that is there.
         """
-        return Block(self._parts, Kind(write=True, durable=durable and self._durable, seconds=seconds))
+        return Block(self._parts, BlockKind(write=True, durable=durable and self._durable, seconds=seconds))
 
     def outside_transaction(self) -> AbstractContextManager[Connection]:
         """A connection in autocommit, for what PostgreSQL does outside of transactions only. Raises DatabaseUnavailable."""
-        return Block(self._parts, Kind(write=True, bare=True))
+        return Block(self._parts, BlockKind(write=True, bare=True))
 
     def fast_read(self, query: Select[Any], parameters: Mapping[str, object]) -> Any | None:
         """Run one SELECT (lib.db.raw_execute) outside any transaction; its first row.
@@ -147,7 +147,7 @@ class Database:
             DatabaseUnavailable, DatabaseConflict: as for ``write``.
         """
         told = asked if self._clock is None else {**asked, "now": self._clock()}
-        kind = Kind(write=True, bare=True, durable=durable and self._durable, seconds=seconds)
+        kind = BlockKind(write=True, bare=True, durable=durable and self._durable, seconds=seconds)
         return None if self.is_sqlite else call_function(self._parts, kind, name, json.dumps(told))
 
     @cached_property
@@ -190,7 +190,7 @@ class Database:
         if not self.is_sqlite:
             return
         try:
-            with Block(self._parts, Kind(write=True, bare=True)) as connection:
+            with Block(self._parts, BlockKind(write=True, bare=True)) as connection:
                 driver: Any = connection.connection.dbapi_connection
                 driver.execute(f"PRAGMA busy_timeout={int(1000 * _PATIENCE_SECONDS)}")
                 try:

@@ -64,7 +64,7 @@ class _Exit(partial[None]):
 
 
 class _Ending:
-    """Makes the end of a block when the interpreter looks for it (lib.db.blocks.lease.Block says why)."""
+    """Makes the end of a block when the interpreter looks for it (lib.db.blocks.checkout.Block says why)."""
 
     def __get__(self, turn: _Turn | None, _kind: object = None) -> Callable[..., None]:
         return _leave if turn is None else turn.ending()

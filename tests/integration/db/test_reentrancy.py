@@ -68,7 +68,7 @@ def test_a_transaction_whose_end_was_skipped_is_over_when_its_frame_is_gone(data
 def test_a_look_is_a_transaction_as_well(database, monkeypatch):
     found = []
     monkeypatch.setattr(
-        "lib.db.blocks.lease.run_on_driver",
+        "lib.db.blocks.checkout.run_on_driver",
         lambda *told: (found.append(in_transaction()), run_on_driver(*told))[1],
     )
     database.fast_read(select(projects), {})

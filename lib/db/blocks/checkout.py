@@ -41,7 +41,7 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class BlockKind:
     """What a block is for.
 
     Args:
@@ -57,10 +57,10 @@ class Kind:
     bare: bool = False
 
 
-_BARE = Kind(bare=True)
+_BARE = BlockKind(bare=True)
 
 
-class Lease:
+class Checkout:
     """What one block holds: the writer's turn, a place in the fork guard and in the pool, a connection."""
 
     # Of the class: interrupted while it is made, it is released all the same.
@@ -70,7 +70,7 @@ class Lease:
     _place: Ticket | None = None
     _kept: Kept | None = None
 
-    def __init__(self, parts: Parts, kind: Kind) -> None:
+    def __init__(self, parts: Parts, kind: BlockKind) -> None:
         self._parts, self._kind = parts, kind
 
     def begin(self) -> Connection:
@@ -172,16 +172,16 @@ class Lease:
         return act(self._kept.driver)
 
     def _keep(self) -> None:
-        # Off this lease first: interrupted in between, the connection is lost, and not in two hands.
+        # Off this checkout first: interrupted in between, the connection is lost, and not in two hands.
         kept, self._kept = self._kept, None
         if kept is not None:
             self._parts.pool.give_back(kept)
 
 
 class _Exit(partial[None]):
-    """What the interpreter calls at the end of a block, and all that keeps the lease alive meanwhile."""
+    """What the interpreter calls at the end of a block, and all that keeps the checkout alive meanwhile."""
 
-    lease: Lease
+    checkout: Checkout
 
 
 class _Ending:
@@ -195,11 +195,11 @@ class Block:
     """A ``with`` block on the database, for one use. Its failures are our own errors.
 
     The interpreter looks ``__exit__`` up when a block begins and drops it when the block has ended, in whatever way.
-    So the lease hangs on it alone: were it an argument, or ``self``, the traceback of an exception that comes before
-    the first line of the end would keep the lease, and the writer's turn with it, for as long as somebody handles it.
+    So the checkout hangs on it alone: were it an argument, or ``self``, the traceback of an exception that comes before
+    the first line of the end would keep the checkout, and the writer's turn with it, for as long as somebody handles it.
     """
 
-    def __init__(self, parts: Parts, kind: Kind) -> None:
+    def __init__(self, parts: Parts, kind: BlockKind) -> None:
         self._parts, self._kind = parts, kind
 
     def __enter__(self) -> Connection:
@@ -208,15 +208,15 @@ class Block:
     __exit__ = _Ending()
 
     def ending(self) -> Callable[..., None]:
-        """Make the lease, and what ends it."""
-        lease = Lease(self._parts, self._kind)
-        self._reference = weakref.ref(lease)
+        """Make the checkout, and what ends it."""
+        checkout = Checkout(self._parts, self._kind)
+        self._reference = weakref.ref(checkout)
         leave = _Exit(_leave, self._reference)
-        leave.lease = lease
+        leave.checkout = checkout
         return leave
 
 
-def _begin(reference: weakref.ref[Lease]) -> Connection:
+def _begin(reference: weakref.ref[Checkout]) -> Connection:
     try:
         return _held(reference).begin()
     except BaseException as problem:
@@ -227,7 +227,9 @@ def _begin(reference: weakref.ref[Lease]) -> Connection:
     raise instead
 
 
-def _leave(reference: weakref.ref[Lease], _kind: object, error: BaseException | None, _trace: object) -> None:
+def _leave(
+    reference: weakref.ref[Checkout], _kind: object, error: BaseException | None, _trace: object
+) -> None:
     try:
         _held(reference).end(error)
     except Exception as problem:
@@ -243,26 +245,26 @@ def _leave(reference: weakref.ref[Lease], _kind: object, error: BaseException | 
 
 def look(parts: Parts, query: Select[Any], parameters: Mapping[str, object]) -> list[Any]:
     """Run one SELECT outside any transaction."""
-    return _at_once(Lease(parts, _BARE), lambda lease: lease.look(query, parameters))
+    return _at_once(Checkout(parts, _BARE), lambda checkout: checkout.look(query, parameters))
 
 
-def call_function(parts: Parts, kind: Kind, name: str, asked: str) -> Any:
+def call_function(parts: Parts, kind: BlockKind, name: str, asked: str) -> Any:
     """Call a function of the database in a transaction of its own (lib.db.blocks.postgresql)."""
-    return _at_once(Lease(parts, kind), lambda lease: lease.call_function(name, asked))
+    return _at_once(Checkout(parts, kind), lambda checkout: checkout.call_function(name, asked))
 
 
-def _at_once(lease: Lease, act: Callable[[Lease], T]) -> T:
+def _at_once(checkout: Checkout, act: Callable[[Checkout], T]) -> T:
     try:
-        found = act(lease)
-        lease.end(None)
+        found = act(checkout)
+        checkout.end(None)
         return found
     except Exception as problem:
-        lease.release()
+        checkout.release()
         instead = translate(problem)
         if instead is None:
             raise
     finally:
-        lease.release()
+        checkout.release()
     raise instead
 
 
@@ -270,13 +272,13 @@ def _is_plain(error: BaseException | None) -> bool:
     return error is None or isinstance(error, QodexError | GeneratorExit) or is_driver_error(error)
 
 
-def _held(reference: weakref.ref[Lease]) -> Lease:
-    lease = reference()
-    assert lease is not None  # noqa: S101 - the interpreter keeps it until the block has ended
-    return lease
+def _held(reference: weakref.ref[Checkout]) -> Checkout:
+    checkout = reference()
+    assert checkout is not None  # noqa: S101 - the interpreter keeps it until the block has ended
+    return checkout
 
 
-def _release(reference: weakref.ref[Lease]) -> None:
-    lease = reference()
-    if lease is not None:
-        lease.release()
+def _release(reference: weakref.ref[Checkout]) -> None:
+    checkout = reference()
+    if checkout is not None:
+        checkout.release()
