@@ -9,7 +9,7 @@ RANKS = {INFO: 0, WARNING: 1, CRITICAL: 2}
 
 
 @dataclass(frozen=True)
-class Kind:
+class AlertKind:
     """One kind of alert; its name is what webhooks get as ``type``."""
 
     name: str
@@ -19,24 +19,26 @@ class Kind:
     """It concerns the platform as a whole, and goes to administrators alone."""
 
 
-CAP_THRESHOLD = Kind("cap.threshold", "Cap threshold crossed", WARNING)
-CAP_REACHED = Kind("cap.reached", "Cap reached", CRITICAL)
-CAP_FORECAST = Kind("cap.forecast", "Cap likely to be reached", WARNING)
-KEY_FAILING = Kind("key.failing", "Key failing", CRITICAL)
-KEY_RECOVERED = Kind("key.recovered", "Key working again", INFO)
-KEY_LOCKED = Kind("key.locked", "Key locked", CRITICAL)
-KEY_OLD = Kind("key.old", "Key not rotated", INFO)
-KEY_UNUSED = Kind("key.unused", "Key unused", INFO)
-CAPS_ASKED = Kind("caps.asked", "More room asked for", WARNING, of_platform=True)
-CAPS_DECIDED = Kind("caps.decided", "Request for more room answered", WARNING)
-RUN_STOPPED = Kind("run.budget_exceeded", "Run stopped by its token budget", INFO)
-RUNS_WAITING = Kind("runs.waiting", "Runs waiting for room", WARNING)
-UNPRICED = Kind("usage.unpriced", "Calls without a price", WARNING)
-SPEND_JUMP = Kind("spend.jump", "Spend jump", WARNING)
-CHANNEL_OFF = Kind("channel.off", "Channel switched off", WARNING)
-PLATFORM_KEY_FAILING = Kind("platform.key_failing", "Platform key failing", CRITICAL, of_platform=True)
-PLATFORM_KEY_RECOVERED = Kind("platform.key_recovered", "Platform key working again", INFO, of_platform=True)
-TEST = Kind("test", "Test", CRITICAL)
+CAP_THRESHOLD = AlertKind("cap.threshold", "Cap threshold crossed", WARNING)
+CAP_REACHED = AlertKind("cap.reached", "Cap reached", CRITICAL)
+CAP_FORECAST = AlertKind("cap.forecast", "Cap likely to be reached", WARNING)
+KEY_FAILING = AlertKind("key.failing", "Key failing", CRITICAL)
+KEY_RECOVERED = AlertKind("key.recovered", "Key working again", INFO)
+KEY_LOCKED = AlertKind("key.locked", "Key locked", CRITICAL)
+KEY_OLD = AlertKind("key.old", "Key not rotated", INFO)
+KEY_UNUSED = AlertKind("key.unused", "Key unused", INFO)
+CAPS_ASKED = AlertKind("caps.asked", "More room asked for", WARNING, of_platform=True)
+CAPS_DECIDED = AlertKind("caps.decided", "Request for more room answered", WARNING)
+RUN_STOPPED = AlertKind("run.budget_exceeded", "Run stopped by its token budget", INFO)
+RUNS_WAITING = AlertKind("runs.waiting", "Runs waiting for room", WARNING)
+UNPRICED = AlertKind("usage.unpriced", "Calls without a price", WARNING)
+SPEND_JUMP = AlertKind("spend.jump", "Spend jump", WARNING)
+CHANNEL_OFF = AlertKind("channel.off", "Channel switched off", WARNING)
+PLATFORM_KEY_FAILING = AlertKind("platform.key_failing", "Platform key failing", CRITICAL, of_platform=True)
+PLATFORM_KEY_RECOVERED = AlertKind(
+    "platform.key_recovered", "Platform key working again", INFO, of_platform=True
+)
+TEST = AlertKind("test", "Test", CRITICAL)
 
 KINDS = {
     kind.name: kind

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from lib.alerts.kinds import Kind
+from lib.alerts.kinds import AlertKind
 from lib.clock import Micros
 from lib.db.alert_tables import alert_events, alert_states
 from lib.db.raw_execute import raw_execute
@@ -42,7 +42,7 @@ _NEVER: Micros = 0
 def record(
     connection: Connection,
     project_id: str,
-    kind: Kind,
+    kind: AlertKind,
     at: Micros,
     data: Mapping[str, Any],
     *,

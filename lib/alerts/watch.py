@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, select, update
 
 from lib.access.roles import Origin, local_administrator
 from lib.alerts import kinds, outbox
-from lib.alerts.kinds import Kind
+from lib.alerts.kinds import AlertKind
 from lib.caps.forecast.forecasts import CapForecast, Forecasts
 from lib.caps.forecast.hourly import HourlySpend
 from lib.caps.reading import CapsView
@@ -165,7 +165,7 @@ class Watch:
         self,
         project_id: str,
         about: str,
-        kind: Kind,
+        kind: AlertKind,
         data: Mapping[str, Any],
         now: Micros,
         *,

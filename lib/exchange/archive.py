@@ -31,7 +31,7 @@ from lib.clock import DAY, Micros, from_micros
 from lib.db import Database
 from lib.db.tables import projects, usage_archives, usage_events
 from lib.errors import BadInput, QodexError
-from lib.exchange.columns import EVENT_COLUMNS, Column, Kind
+from lib.exchange.columns import EVENT_COLUMNS, Column, ColumnKind
 from lib.exchange.export import HashingWriter
 from lib.exchange.sql_lines import stored
 from lib.usage import rollups
@@ -45,14 +45,14 @@ KEPT: Micros = 31 * DAY
 
 ARCHIVED_COLUMNS = (
     *EVENT_COLUMNS,
-    Column("run_kind", Kind.TEXT, "run_kind", 20),
-    Column("http_status", Kind.COUNT, "http_status"),
-    Column("error_code", Kind.TEXT, "error_code", 100),
-    Column("error_type", Kind.TEXT, "error_type", 100),
-    Column("error_message", Kind.TEXT, "error_message", 600),
-    Column("sequence", Kind.COUNT, "sequence"),
-    Column("counted_after_nano", Kind.COUNT, "counted_after_nano"),
-    Column("unknown_after_nano", Kind.COUNT, "unknown_after_nano"),
+    Column("run_kind", ColumnKind.TEXT, "run_kind", 20),
+    Column("http_status", ColumnKind.COUNT, "http_status"),
+    Column("error_code", ColumnKind.TEXT, "error_code", 100),
+    Column("error_type", ColumnKind.TEXT, "error_type", 100),
+    Column("error_message", ColumnKind.TEXT, "error_message", 600),
+    Column("sequence", ColumnKind.COUNT, "sequence"),
+    Column("counted_after_nano", ColumnKind.COUNT, "counted_after_nano"),
+    Column("unknown_after_nano", ColumnKind.COUNT, "unknown_after_nano"),
 )
 """All that is stored of an event, under the names of exports where they have one."""
 

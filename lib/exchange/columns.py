@@ -20,7 +20,7 @@ Cell = str | int | None
 """A stored value: text, a count, microseconds or nano-USD; None where it is not known."""
 
 
-class Kind(Enum):
+class ColumnKind(Enum):
     """What a column holds, and with it how it is written."""
 
     TIME = "time"
@@ -37,45 +37,45 @@ class Column:
     """
 
     name: str
-    kind: Kind
+    kind: ColumnKind
     stored: str
     longest: int = 0
     label: str = ""
 
 
 def _text(name: str, longest: int) -> Column:
-    return Column(name, Kind.TEXT, name, longest)
+    return Column(name, ColumnKind.TEXT, name, longest)
 
 
 EVENT_COLUMNS = (
     _text("event_id", 100),
-    Column("occurred_at", Kind.TIME, "occurred_at"),
-    Column("project", Kind.TEXT, "slug", 60),  # stored as the project's id
+    Column("occurred_at", ColumnKind.TIME, "occurred_at"),
+    Column("project", ColumnKind.TEXT, "slug", 60),  # stored as the project's id
     _text("run_id", 200),
     _text("source", 10),
     _text("provider", 40),
     _text("model", 200),
     _text("endpoint", 200),
     _text("status", 10),
-    Column("input_tokens", Kind.COUNT, "input_tokens"),
-    Column("cached_input_tokens", Kind.COUNT, "cached_input_tokens"),
-    Column("output_tokens", Kind.COUNT, "output_tokens"),
-    Column("reasoning_tokens", Kind.COUNT, "reasoning_tokens"),
-    Column("cost_usd", Kind.USD, "cost_nano"),
-    Column("price_input", Kind.USD, "price_input"),
-    Column("price_cached_input", Kind.USD, "price_cached_input"),
-    Column("price_output", Kind.USD, "price_output"),
+    Column("input_tokens", ColumnKind.COUNT, "input_tokens"),
+    Column("cached_input_tokens", ColumnKind.COUNT, "cached_input_tokens"),
+    Column("output_tokens", ColumnKind.COUNT, "output_tokens"),
+    Column("reasoning_tokens", ColumnKind.COUNT, "reasoning_tokens"),
+    Column("cost_usd", ColumnKind.USD, "cost_nano"),
+    Column("price_input", ColumnKind.USD, "price_input"),
+    Column("price_cached_input", ColumnKind.USD, "price_cached_input"),
+    Column("price_output", ColumnKind.USD, "price_output"),
     _text("key_last4", 4),
     _text("upstream_request_id", 200),
-    Column("latency_ms", Kind.COUNT, "latency_ms"),
+    Column("latency_ms", ColumnKind.COUNT, "latency_ms"),
     _text("served_model", 200),
     _text("service_tier", 40),
     _text("region", 40),
-    Column("cache_write_tokens", Kind.COUNT, "cache_write_tokens"),
-    Column("cache_write_1h_tokens", Kind.COUNT, "cache_write_1h_tokens"),
-    Column("price_cache_write", Kind.USD, "price_cache_write"),
-    Column("price_cache_write_1h", Kind.USD, "price_cache_write_1h"),
-    Column("fees_usd", Kind.USD, "fees_nano"),
+    Column("cache_write_tokens", ColumnKind.COUNT, "cache_write_tokens"),
+    Column("cache_write_1h_tokens", ColumnKind.COUNT, "cache_write_1h_tokens"),
+    Column("price_cache_write", ColumnKind.USD, "price_cache_write"),
+    Column("price_cache_write_1h", ColumnKind.USD, "price_cache_write_1h"),
+    Column("fees_usd", ColumnKind.USD, "fees_nano"),
     _text("price_table", 60),
 )
 EVENT_HEADER = tuple(column.name for column in EVENT_COLUMNS)
@@ -101,7 +101,7 @@ DAILY_HEADER = (
 
 def label_columns(names: Iterable[str]) -> tuple[Column, ...]:
     """The columns for these labels of projects, which exports have behind all others where they are asked for."""
-    return tuple(Column(f"label:{name}", Kind.TEXT, "", 200, name) for name in names)
+    return tuple(Column(f"label:{name}", ColumnKind.TEXT, "", 200, name) for name in names)
 
 
 # --- writing ---------------------------------------------------------------------------------------
@@ -135,10 +135,10 @@ _usd_text = lru_cache(maxsize=4096)(plain_usd)
 
 def cell_writers(*, raw: bool, columns: Sequence[Column] = EVENT_COLUMNS) -> list[Callable[..., Cell]]:
     """For each column the function from a stored value to a CSV cell; ``raw`` leaves formulas alone."""
-    writers: dict[Kind, Callable[..., Cell]] = {
-        Kind.TIME: iso,
-        Kind.TEXT: _as_it_is if raw else escape_formula,
-        Kind.COUNT: _as_it_is,
-        Kind.USD: _usd_text,
+    writers: dict[ColumnKind, Callable[..., Cell]] = {
+        ColumnKind.TIME: iso,
+        ColumnKind.TEXT: _as_it_is if raw else escape_formula,
+        ColumnKind.COUNT: _as_it_is,
+        ColumnKind.USD: _usd_text,
     }
     return [writers[column.kind] for column in columns]

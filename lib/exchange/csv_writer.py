@@ -12,7 +12,7 @@ from lib.exchange.columns import (
     FORMULA,
     Cell,
     Column,
-    Kind,
+    ColumnKind,
     cell_writers,
     escape_formula,
 )
@@ -37,7 +37,7 @@ class EventsAsCsv:
     def __init__(self, out: Writable, *, raw: bool, columns: Sequence[Column] = EVENT_COLUMNS) -> None:
         self._out, self._raw = out, raw
         self._writers = cell_writers(raw=raw, columns=columns)
-        self._texts = [place for place, column in enumerate(columns) if column.kind is Kind.TEXT]
+        self._texts = [place for place, column in enumerate(columns) if column.kind is ColumnKind.TEXT]
         write_csv(out, [[column.name for column in columns]])
 
     @staticmethod

@@ -8,14 +8,24 @@ from io import RawIOBase
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from lib.exchange.columns import EVENT_COLUMNS, Column, Kind
+from lib.exchange.columns import EVENT_COLUMNS, Column, ColumnKind
 from lib.exchange.event_slices import Rows, TimeSlice
 from lib.exchange.sql_lines import AS_STORED, BETWEEN, Lines, is_nullable
 
 _USD = pa.decimal128(19, 9)
 _TIME = pa.timestamp("us", tz="UTC")
-_TYPES = {Kind.TIME: _TIME, Kind.TEXT: pa.string(), Kind.COUNT: pa.int64(), Kind.USD: _USD}
-_STORED = {Kind.TIME: pa.int64(), Kind.TEXT: pa.string(), Kind.COUNT: pa.int64(), Kind.USD: pa.int64()}
+_TYPES = {
+    ColumnKind.TIME: _TIME,
+    ColumnKind.TEXT: pa.string(),
+    ColumnKind.COUNT: pa.int64(),
+    ColumnKind.USD: _USD,
+}
+_STORED = {
+    ColumnKind.TIME: pa.int64(),
+    ColumnKind.TEXT: pa.string(),
+    ColumnKind.COUNT: pa.int64(),
+    ColumnKind.USD: pa.int64(),
+}
 _ROW_GROUP = 10_000
 # Of values that hardly ever come twice a dictionary is made in vain, and takes room.
 _DIFFERENT = {"event_id", "occurred_at", "cost_usd", "upstream_request_id"}
@@ -90,12 +100,12 @@ def _typed(column: Column, values: pa.Array) -> pa.Array:
     """Values as stored (nano-USD, microseconds) as those of the file."""
     if values.null_count == len(values):
         return pa.nulls(len(values), type=_TYPES[column.kind])  # what changes a price is mostly empty
-    if column.kind is Kind.USD:
+    if column.kind is ColumnKind.USD:
         # Nano-USD as whole decimals hold the same digits as USD with nine places: only the scale differs.
         whole = values.cast(pa.decimal128(19, 0))
         return pa.Array.from_buffers(_USD, len(whole), whole.buffers())
-    if column.kind is Kind.TIME:
+    if column.kind is ColumnKind.TIME:
         return values.view(_TIME)
-    if column.kind is Kind.TEXT and not is_nullable(column):
+    if column.kind is ColumnKind.TEXT and not is_nullable(column):
         return values.fill_null("")
     return values

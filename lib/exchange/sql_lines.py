@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, func, literal_column
 
 from lib.db.tables import projects, usage_events
-from lib.exchange.columns import EVENT_COLUMNS, Column, Kind
+from lib.exchange.columns import EVENT_COLUMNS, Column, ColumnKind
 from lib.reports.labels import value_at
 
 BETWEEN, END = "\x1f", "\n"
@@ -34,19 +34,19 @@ class LineForm:
     nothing for either.
     """
 
-    sqlite: Mapping[Kind, str]
-    postgresql: Mapping[Kind, str]
+    sqlite: Mapping[ColumnKind, str]
+    postgresql: Mapping[ColumnKind, str]
     sqlite_empty: str | None = None
 
 
 # NULL comes out as nothing in all of them. Amounts are never below 0: the table sees to it.
 _SQLITE = {
-    Kind.TEXT: "{0}",
-    Kind.COUNT: "{0}",
-    Kind.TIME: "strftime('%Y-%m-%dT%H:%M:%S', {0} / 1000000, 'unixepoch')"
+    ColumnKind.TEXT: "{0}",
+    ColumnKind.COUNT: "{0}",
+    ColumnKind.TIME: "strftime('%Y-%m-%dT%H:%M:%S', {0} / 1000000, 'unixepoch')"
     " || CASE WHEN {0} % 1000000 = 0 THEN 'Z' ELSE printf('.%06dZ', {0} % 1000000) END",
     # Most amounts end at the last of nine places, most prices at one of the first: only the rest is worth trimming.
-    Kind.USD: "CASE WHEN {0} IS NULL THEN NULL"
+    ColumnKind.USD: "CASE WHEN {0} IS NULL THEN NULL"
     " WHEN {0} % 10 THEN printf('%d.%09d', {0} / 1000000000, {0} % 1000000000)"
     " WHEN {0} % 1000000000 = 0 THEN {0} / 1000000000"
     " WHEN {0} % 100000000 = 0 THEN printf('%d.%d', {0} / 1000000000, {0} / 100000000 % 10)"
@@ -56,16 +56,16 @@ _SQLITE = {
 }
 # to_json writes ISO 8601 whatever the session's DateStyle is, in half the time of to_char.
 _POSTGRES = {
-    Kind.TEXT: "{0}",
-    Kind.COUNT: "{0}",
-    Kind.TIME: "btrim(to_json(timestamp 'epoch' + {0} / 1000000 * interval '1 second')::text, '\"')"
+    ColumnKind.TEXT: "{0}",
+    ColumnKind.COUNT: "{0}",
+    ColumnKind.TIME: "btrim(to_json(timestamp 'epoch' + {0} / 1000000 * interval '1 second')::text, '\"')"
     " || CASE WHEN {0} % 1000000 = 0 THEN 'Z' ELSE '.' || lpad(({0} % 1000000)::text, 6, '0') || 'Z' END",
     # The longer a number, the longer it takes to trim, and of nine places that end in a digit there is nothing to trim.
-    Kind.USD: "CASE WHEN {0} % 10 <> 0 THEN {0} * 0.000000001"
+    ColumnKind.USD: "CASE WHEN {0} % 10 <> 0 THEN {0} * 0.000000001"
     " WHEN {0} % 10000000 = 0 THEN trim_scale({0} / 10000000 * 0.01)"
     " ELSE trim_scale({0} * 0.000000001) END",
 }
-_AS_STORED = dict.fromkeys(Kind, "{0}")
+_AS_STORED = dict.fromkeys(ColumnKind, "{0}")
 AS_IN_CSV = LineForm(_SQLITE, _POSTGRES)
 """Each cell as a CSV file has it."""
 # An empty text ends the line too early, so that ``is_whole`` finds it.
@@ -102,7 +102,7 @@ def sqlite_line(form: LineForm, columns: Sequence[Column] = EVENT_COLUMNS) -> Co
 
 
 def _sqlite_cell(column: Column, form: LineForm) -> ColumnElement[Any]:
-    if form.sqlite_empty and column.kind is Kind.TEXT and is_nullable(column):
+    if form.sqlite_empty and column.kind is ColumnKind.TEXT and is_nullable(column):
         return literal_column(form.sqlite_empty.format(stored(column)))
     return _cell(column, form.sqlite)
 
@@ -126,5 +126,5 @@ def is_whole(text: str, rows: int, cells: int = len(EVENT_COLUMNS)) -> bool:
     )
 
 
-def _cell(column: Column, forms: Mapping[Kind, str]) -> ColumnElement[Any]:
+def _cell(column: Column, forms: Mapping[ColumnKind, str]) -> ColumnElement[Any]:
     return literal_column(forms[column.kind].format(stored(column)))

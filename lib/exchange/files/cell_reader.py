@@ -9,7 +9,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache, partial
 
 from lib.clock import Micros, to_micros
-from lib.exchange.columns import EVENT_COLUMNS, Cell, Column, Kind, unescape_formula
+from lib.exchange.columns import EVENT_COLUMNS, Cell, Column, ColumnKind, unescape_formula
 from lib.pricing.amounts import NANO
 
 LARGEST_COUNT = 1_000_000_000_000
@@ -136,11 +136,11 @@ def cell_readers(*, formulas_escaped: bool) -> list[Callable[[str], Cell]]:
 
 
 def _reader(column: Column, *, formulas_escaped: bool) -> Callable[[str], Cell]:
-    if column.kind is Kind.TIME:
+    if column.kind is ColumnKind.TIME:
         return read_time
-    if column.kind is Kind.COUNT:
+    if column.kind is ColumnKind.COUNT:
         return read_count
-    if column.kind is Kind.USD:
+    if column.kind is ColumnKind.USD:
         return lru_cache(maxsize=4096)(read_usd)
     read = partial(read_text, longest=column.longest, formulas_escaped=formulas_escaped)
     # Few values come again and again; remembering them is faster, and small because the cache is bounded.

@@ -17,12 +17,12 @@ from operator import itemgetter
 from typing import IO, Any
 
 from lib.errors import BadInput
-from lib.exchange.columns import EVENT_COLUMNS, EVENT_HEADER, Kind
+from lib.exchange.columns import EVENT_COLUMNS, EVENT_HEADER, ColumnKind
 from lib.exchange.files.file_kinds import LONGEST_START, require_needed, require_table
 from lib.exchange.files.price_conditions import changes_price
 
 _PARQUET = b"PAR1"
-_COUNTS = frozenset(column.name for column in EVENT_COLUMNS if column.kind is Kind.COUNT)
+_COUNTS = frozenset(column.name for column in EVENT_COLUMNS if column.kind is ColumnKind.COUNT)
 _LONGEST_LINE = 1_000_000
 _BATCH = 10_000
 _CHUNK = 128 * 1024

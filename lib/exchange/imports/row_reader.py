@@ -9,7 +9,7 @@ from typing import Any
 from lib.clock import DAY, Micros, from_micros
 from lib.db.tables import EVENT_STATUSES, SOURCES
 from lib.errors import PriceUnknown
-from lib.exchange.columns import EVENT_COLUMNS, EVENT_HEADER, FIRST_HEADER, Kind
+from lib.exchange.columns import EVENT_COLUMNS, EVENT_HEADER, FIRST_HEADER, ColumnKind
 from lib.exchange.files.cell_reader import LARGEST_USD, BadCell, beyond_micros, cell_readers, is_rounded
 from lib.exchange.files.file_reader import Source
 from lib.exchange.files.price_conditions import Unread
@@ -36,7 +36,7 @@ _NAMES = itemgetter(_PROJECT, _SOURCE, _PROVIDER, _MODEL, _RUN, _REQUEST, _INPUT
 _CONDITIONS = {name: _PLACE[name] for name in ("service_tier", "region")}
 _STORED = {column.stored: place for place, column in enumerate(EVENT_COLUMNS)}
 
-_AMOUNTS = frozenset(column.name for column in EVENT_COLUMNS if column.kind is Kind.USD)
+_AMOUNTS = frozenset(column.name for column in EVENT_COLUMNS if column.kind is ColumnKind.USD)
 _FILLED = frozenset({*_AMOUNTS, "price_table"})
 """Columns that pricing fills, whether the file has them or not."""
 _FIRST = {"project": "project_id", "event_id": "event_id"}

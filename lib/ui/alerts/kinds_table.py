@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib.alerts.kinds import KINDS, TEST, Kind
+from lib.alerts.kinds import KINDS, TEST, AlertKind
 from lib.alerts.preferences import Preferences
 from lib.clock import DAY, HOUR
 from lib.errors import QodexError
@@ -45,12 +45,12 @@ def draw_kinds_table(slug: str | None, preferences: Preferences, visit: PageCont
         _mute(slug, shown[picked], preferences, visit)
 
 
-def _until(kind: Kind, preferences: Preferences, visit: PageContext) -> str:
+def _until(kind: AlertKind, preferences: Preferences, visit: PageContext) -> str:
     until = preferences.muted.get(kind.name)
     return "" if until is None else exact(until, visit.zone, now=visit.now)
 
 
-def _mute(slug: str | None, kind: Kind, preferences: Preferences, visit: PageContext) -> None:
+def _mute(slug: str | None, kind: AlertKind, preferences: Preferences, visit: PageContext) -> None:
     with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         st.markdown(f"Mute **{kind.title.lower()}** for", width="content")
         span = str(
