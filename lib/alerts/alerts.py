@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lib.alerts.channel_list import ChannelList
 from lib.alerts.delivery.sender import Sender
-from lib.alerts.history import History
+from lib.alerts.history import AlertHistory
 from lib.alerts.preferences import PreferenceStore
 from lib.db import Database
 from lib.settings import Settings
@@ -26,5 +26,5 @@ class Alerts:
         self.preferences = PreferenceStore(database)
         self.channels = ChannelList(database, keyring, settings)
         self.sender = Sender(database, keyring, settings)
-        self.history = History(database, self.sender)
+        self.history = AlertHistory(database, self.sender)
         self.mails = self.sender.mails

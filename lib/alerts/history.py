@@ -55,7 +55,7 @@ class SentAlert:
     deliveries: Sequence[Delivery]
 
 
-class History:
+class AlertHistory:
     """Each function checks the actor's rights itself; ``slug`` None is the platform."""
 
     def __init__(self, database: Database, sender: Sender) -> None:

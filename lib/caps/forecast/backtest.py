@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib.caps.forecast.spend_forecast import LEVELS, pinball, quantiles
-from lib.caps.forecast.spend_model import HOURS_A_DAY, PACE_HOURS, Floats, History
+from lib.caps.forecast.spend_model import HOURS_A_DAY, PACE_HOURS, Floats, SpendHistory
 from lib.caps.forecast.time_to_cap import AHEAD_HOURS, SOON_HOURS, SURE, spend_paths, time_to_cap
 
 INTERVALS = {50: (2, 4), 80: (1, 5), 90: (0, 6)}
@@ -86,7 +86,7 @@ def alarms(hours: Floats, cap: float, length_hours: int, *, weekday: int = 0) ->
     return Alarms(given, false, looked_at * _EVERY_HOURS / _HOURS_A_WEEK)
 
 
-def _is_alarm(history: History, cap: float, length: int) -> bool:
+def _is_alarm(history: SpendHistory, cap: float, length: int) -> bool:
     paths = spend_paths(history)
     free, *room = (cap - _still_held(history, hour, length) for hour in (0, *AHEAD_HOURS))
     return paths is not None and free > 0 and time_to_cap(paths, free, room, length).chance_soon >= SURE
@@ -94,26 +94,26 @@ def _is_alarm(history: History, cap: float, length: int) -> bool:
 
 def _origins(
     hours: Floats, horizon: int, weekday: int, every_hours: int = _EVERY_HOURS
-) -> Iterator[tuple[History, Floats]]:
+) -> Iterator[tuple[SpendHistory, Floats]]:
     """What is known at each origin, and what came after it."""
     for origin in range(WARM_UP_HOURS, len(hours) - horizon + 1, every_hours):
         known, day = hours[:origin], weekday + origin // HOURS_A_DAY
-        yield History(known, day % 7, hour=origin % HOURS_A_DAY), hours[origin:]
+        yield SpendHistory(known, day % 7, hour=origin % HOURS_A_DAY), hours[origin:]
 
 
-def _yesterday(history: History, horizon: int) -> float:
+def _yesterday(history: SpendHistory, horizon: int) -> float:
     """Spend of the same hours on the day before, or so many days ago that they are all over."""
     days = -(-horizon // HOURS_A_DAY)
     start = history.length - days * HOURS_A_DAY
     return float(history.hours[start : start + horizon].sum())
 
 
-def _still_held(history: History, ahead: int, length: int) -> float:
+def _still_held(history: SpendHistory, ahead: int, length: int) -> float:
     """What of the past is still in a window that ends so many hours from now."""
     return float(history.hours[-(length - ahead) :].sum()) if ahead < length else 0.0
 
 
-def _is_reached(history: History, ahead: Sequence[float] | Floats, cap: float, length: int) -> bool:
+def _is_reached(history: SpendHistory, ahead: Sequence[float] | Floats, cap: float, length: int) -> bool:
     held = np.concatenate((history.hours[-length:], ahead))
     return any(held[end - length : end].sum() >= cap for end in range(length + 1, len(held) + 1))
 

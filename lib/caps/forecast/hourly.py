@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Table, bindparam, func, select
 
-from lib.caps.forecast.spend_model import HOURS_A_DAY, Floats, History
+from lib.caps.forecast.spend_model import HOURS_A_DAY, Floats, SpendHistory
 from lib.clock import HOUR, Micros, from_micros, to_micros
 from lib.db.tables import usage_hourly
 
@@ -52,10 +52,10 @@ class HourlySpend:
         """Nothing was spent for a day."""
         return not (self.under_way or self.hours[-_IDLE_HOURS:].any())
 
-    def history(self, zone: ZoneInfo) -> History:
+    def history(self, zone: ZoneInfo) -> SpendHistory:
         """For the models, whose days are those of the zone."""
         first = from_micros(self.until).astimezone(zone)
-        return History(self.hours, first.weekday(), day_lags(first, len(self.hours)), first.hour)
+        return SpendHistory(self.hours, first.weekday(), day_lags(first, len(self.hours)), first.hour)
 
 
 def day_lags(moment: datetime, most: int) -> tuple[int, ...]:

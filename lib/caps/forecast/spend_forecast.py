@@ -17,8 +17,8 @@ from lib.caps.forecast.spend_model import (
     FEWEST_HOURS,
     HOURS_A_DAY,
     Floats,
-    History,
     Origins,
+    SpendHistory,
     by_pace,
     by_profile,
 )
@@ -54,7 +54,7 @@ def pinball(outcome: float | Floats, forecast: Floats, levels: Floats = LEVELS) 
     return loss
 
 
-def quantiles(history: History, horizon: int, levels: Floats) -> Floats | None:
+def quantiles(history: SpendHistory, horizon: int, levels: Floats) -> Floats | None:
     """Return quantiles of the spend of the next ``horizon`` hours; None where there is too little history.
 
     Args:
@@ -67,7 +67,7 @@ def quantiles(history: History, horizon: int, levels: Floats) -> Floats | None:
 
 
 def quantiles_of_each(
-    history: History, horizons: Sequence[int], levels: Floats, *, learned: Sequence[int]
+    history: SpendHistory, horizons: Sequence[int], levels: Floats, *, learned: Sequence[int]
 ) -> Floats | None:
     """Return quantiles (columns) of the spend up to each horizon (rows); None without history for the last one.
 
@@ -89,7 +89,7 @@ def quantiles_of_each(
     return spent
 
 
-def calibrate(history: History, horizon: int) -> Calibration:
+def calibrate(history: SpendHistory, horizon: int) -> Calibration:
     """Learn from forecasts of the last days, one every five hours, whose outcome is known."""
     ages = horizon + _EVERY_HOURS * np.arange(_LEARNED_FROM)[::-1]
     origins = history.length - ages

@@ -35,7 +35,7 @@ _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
-class History:
+class SpendHistory:
     """Spend of each past hour, the newest whole hour last.
 
     Args:
@@ -93,7 +93,7 @@ class Origins:
         horizons: how many hours ahead each looks; it needs those and a day before it.
     """
 
-    history: History
+    history: SpendHistory
     at: Places
     horizons: Places
 

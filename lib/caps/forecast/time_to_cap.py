@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from lib.caps.forecast.spend_forecast import quantiles_of_each
-from lib.caps.forecast.spend_model import Floats, History
+from lib.caps.forecast.spend_model import Floats, SpendHistory
 
 AHEAD_HOURS = (*range(1, 13), *range(14, 25, 2), 30, 36, 42, 48)
 """The hours ahead that are looked at."""
@@ -47,7 +47,7 @@ class TimeToCap:
         return "may" if self.chance >= _POSSIBLE else None
 
 
-def spend_paths(history: History) -> Floats | None:
+def spend_paths(history: SpendHistory) -> Floats | None:
     """Return the spend up to each of ``AHEAD_HOURS`` (columns) at 99 levels (rows); None without enough history.
 
     A path keeps its level: one that spends much in the first hour goes on so. What is left out, that a busy hour may

@@ -28,11 +28,11 @@ _BATCH = 10_000
 _CHUNK = 128 * 1024
 
 Line = tuple[int, Sequence[str] | str]
-"""A line's number, and its texts (of ``Header.picked``) or why it could not be read."""
+"""A line's number, and its texts (of ``FileHeader.picked``) or why it could not be read."""
 
 
 @dataclass(frozen=True)
-class Header:
+class FileHeader:
     """What the columns of a file are.
 
     ``columns`` are those of the event, by their names there; ``conditions`` are others that change a price, and
@@ -49,7 +49,7 @@ class Header:
 class Source:
     """An opened file: its header, whether its formulas are escaped, its lines; ``read`` is what was read so far."""
 
-    header: Header
+    header: FileHeader
     formulas_escaped: bool
     lines: Iterator[Line]
     read: Hashed
@@ -189,7 +189,7 @@ def _parquet(file: IO[bytes], read: Hashed) -> Source:
     return Source(header, formulas_escaped=False, lines=_parquet_rows(opened_file, header, names), read=read)
 
 
-def _parquet_rows(file: Any, header: Header, names: Sequence[str]) -> Iterator[Line]:
+def _parquet_rows(file: Any, header: FileHeader, names: Sequence[str]) -> Iterator[Line]:
     import pyarrow as pa  # noqa: PLC0415
 
     number, events = 0, len(header.columns)
@@ -233,7 +233,7 @@ def _said(column: Any) -> list[str]:
 # --- both ------------------------------------------------------------------------------------------
 
 
-def _header(names: Sequence[str]) -> Header:
+def _header(names: Sequence[str]) -> FileHeader:
     """Tell the columns of a file apart; capitals do not matter. Raises BadInput where needed ones are missing."""
     plain = [name.strip().lower() for name in names]
     require_needed(plain)
@@ -241,7 +241,7 @@ def _header(names: Sequence[str]) -> Header:
     others = [place for place, name in enumerate(plain) if name and name not in EVENT_HEADER]
     conditions = [place for place in others if changes_price(names[place])]
     _require_once([*columns, *(plain[place] for place in conditions)], plain)
-    return Header(
+    return FileHeader(
         columns=columns,
         conditions=tuple(names[place] for place in conditions),
         unused=tuple(names[place] for place in others),

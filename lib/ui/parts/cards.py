@@ -20,7 +20,7 @@ NOTHING_YET = "No calls in this period. Choose a longer period, or reset the fil
 
 
 @dataclass(frozen=True)
-class Header:
+class PageHeader:
     """A page's title; its context line is written when the choices on the right are made."""
 
     left: DeltaGenerator
@@ -31,13 +31,13 @@ class Header:
         self.left.caption(text)
 
 
-def header(title: str) -> Header:
+def header(title: str) -> PageHeader:
     """The title of a page, with room for its choices on the right."""
     row = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
     left = row.container(gap=None, width="content")
     left.title(title, anchor=False, width="content")
     right = row.container(horizontal=True, horizontal_alignment="right", width="content", gap="xsmall")
-    return Header(left, right)
+    return PageHeader(left, right)
 
 
 @contextmanager
