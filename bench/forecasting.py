@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.measure import table, verdict
 from lib.caps.forecast.backtest import Score, alarms, score
-from lib.caps.forecast.spend_model import Floats, History
+from lib.caps.forecast.spend_model import Floats, SpendHistory
 from lib.caps.forecast.time_to_cap import spend_paths, time_to_cap
 from lib.clock import HOUR, parse_iso
 from lib.settings import ROOT
@@ -77,7 +77,7 @@ def _print_cost() -> None:
     hours = np.random.default_rng(1).gamma(0.5, 2.0, 35 * 24)
     start = time.perf_counter()
     for number in range(_PROJECTS):
-        paths = spend_paths(History(np.roll(hours, number)))
+        paths = spend_paths(SpendHistory(np.roll(hours, number)))
         assert paths is not None
         time_to_cap(paths, 20.0, [20.0] * paths.shape[1], 5)
     seconds = time.perf_counter() - start

@@ -11,16 +11,16 @@ from pydantic import AliasChoices
 from pydantic_core import PydanticUndefined
 
 from lib.cli import cli
-from lib.exchange.columns import DAILY_HEADER, EVENT_COLUMNS, NEEDED, Kind
+from lib.exchange.columns import DAILY_HEADER, EVENT_COLUMNS, NEEDED, ColumnKind
 from lib.settings import Settings
 from tests.colors import SIGHTS, THEMES, contrast, distance, theme
 
 ROOT = Path(__file__).resolve().parents[1]
 _KINDS = {
-    Kind.TIME: "time, ISO 8601 in UTC with `Z`",
-    Kind.TEXT: "text",
-    Kind.COUNT: "whole number",
-    Kind.USD: "plain decimal, USD, up to nine places",
+    ColumnKind.TIME: "time, ISO 8601 in UTC with `Z`",
+    ColumnKind.TEXT: "text",
+    ColumnKind.COUNT: "whole number",
+    ColumnKind.USD: "plain decimal, USD, up to nine places",
 }
 _MEANINGS = {
     "violet": "platform-funded",

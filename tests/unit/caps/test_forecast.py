@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lib.caps.forecast import backtest, month_end
 from lib.caps.forecast.hourly import day_lags
 from lib.caps.forecast.spend_forecast import LEVELS, calibrate, pinball, quantiles
-from lib.caps.forecast.spend_model import FEWEST_HOURS, Floats, History, Origins, by_pace, by_profile
+from lib.caps.forecast.spend_model import FEWEST_HOURS, Floats, Origins, SpendHistory, by_pace, by_profile
 from lib.caps.forecast.time_to_cap import AHEAD_HOURS, spend_paths, time_to_cap
 
 WEEKS = 24 * 7
@@ -33,13 +33,13 @@ def working_days(days: int, seed: int = 1) -> Floats:
 
 @pytest.mark.parametrize("hours", [0, 1, FEWEST_HOURS - 1])
 def test_less_than_three_days_are_no_history(hours: int):
-    assert quantiles(History(np.ones(hours)), 1, LEVELS) is None
-    assert spend_paths(History(np.ones(hours))) is None
+    assert quantiles(SpendHistory(np.ones(hours)), 1, LEVELS) is None
+    assert spend_paths(SpendHistory(np.ones(hours))) is None
 
 
 @given(hours=st.lists(amounts, min_size=72, max_size=400), horizon=st.sampled_from([1, 5, 24, 48]))
 def test_quantiles_ascend_and_are_amounts(hours: list[float], horizon: int):
-    found = quantiles(History(np.array(hours)), horizon, LEVELS)
+    found = quantiles(SpendHistory(np.array(hours)), horizon, LEVELS)
     if found is None:
         assert len(hours) < 6 + horizon or len(hours) < 72
         return
@@ -51,7 +51,7 @@ def test_quantiles_ascend_and_are_amounts(hours: list[float], horizon: int):
 def test_next_to_nothing_is_no_pace():
     """A ratio to next to nothing would be no number."""
     hours = np.array([5e-324] * 6 + [1e12] * 80)
-    found = quantiles(History(hours), 5, LEVELS)
+    found = quantiles(SpendHistory(hours), 5, LEVELS)
     assert found is not None
     assert np.isfinite(found).all()
 
@@ -60,7 +60,7 @@ def test_what_comes_later_changes_no_forecast_of_a_back_test():
     """A look-ahead would meet NaN, which makes whatever it touches NaN."""
     hours = working_days(20)
     for origin in (120, 200, 301):
-        known = quantiles(History(hours[:origin]), 24, LEVELS)
+        known = quantiles(SpendHistory(hours[:origin]), 24, LEVELS)
         spoiled = np.concatenate((hours[:origin], np.full(24, math.nan)))
         histories = [each for each, _ in backtest._origins(spoiled, 24, 0) if each.length == origin]
         for history in histories:
@@ -78,9 +78,9 @@ def test_a_model_tells_of_the_past_what_it_told_then(model: Callable[..., Floats
     for horizon in (1, 5, 24):
         told = [
             model(Origins(history, np.array([history.length]), np.array([horizon])), LEVELS)[0]
-            for history in (History(hours[:each], each // 24 % 7, hour=each % 24) for each in at)
+            for history in (SpendHistory(hours[:each], each // 24 % 7, hour=each % 24) for each in at)
         ]
-        today = Origins(History(hours, weekday=days % 7), at, np.full(len(at), horizon))
+        today = Origins(SpendHistory(hours, weekday=days % 7), at, np.full(len(at), horizon))
         assert model(today, LEVELS) == pytest.approx(np.array(told))
 
 
@@ -89,7 +89,7 @@ def test_the_days_before_an_origin_of_the_past_are_those_of_its_clock(after: tup
     """Clocks went back on 25 October and forward on 29 March."""
     now = datetime(2026, *after, 9, tzinfo=ZoneInfo("Europe/Berlin"))
     lags = day_lags(now, 24 * 9)
-    history = History(np.ones(24 * 9), lags=lags)
+    history = SpendHistory(np.ones(24 * 9), lags=lags)
     for days, lag in enumerate(lags[:4], start=1):
         then = day_lags(now - timedelta(days=days), 24 * 9 - lag)
         found = Origins(history, np.array([history.length - lag]), np.ones(1)).days_back[0]
@@ -126,8 +126,8 @@ def test_a_range_holds_four_of_five_outcomes_and_no_forecast_is_worse_than_the_p
 
 
 def test_the_model_that_was_better_weighs_more():
-    drifting = calibrate(History(walk(14, 1)), 5)
-    every_day_the_same = calibrate(History(np.tile(np.arange(24.0), 14)), 5)
+    drifting = calibrate(SpendHistory(walk(14, 1)), 5)
+    every_day_the_same = calibrate(SpendHistory(np.tile(np.arange(24.0), 14)), 5)
     assert drifting.weight > 0.7
     assert every_day_the_same.weight < 0.1
 
@@ -136,24 +136,24 @@ def test_a_range_is_wider_after_surprises_and_narrower_after_calm():
     by_chance = np.random.default_rng(1).choice([0.1, 5.0], 20).repeat(6)
     surprising = np.concatenate((working_days(16), working_days(5) * by_chance))
     calm = np.concatenate((noise(16, 1), np.ones(24 * 5)))
-    assert calibrate(History(surprising), 5).spread > 1.2
-    assert calibrate(History(calm), 5).spread < 0.6
+    assert calibrate(SpendHistory(surprising), 5).spread > 1.2
+    assert calibrate(SpendHistory(calm), 5).spread < 0.6
 
 
 def test_with_three_days_there_is_nothing_to_learn_from_and_a_range_is_wide():
-    found = calibrate(History(working_days(3)), 24)
+    found = calibrate(SpendHistory(working_days(3)), 24)
     assert found.weight == 0.5
     assert found.spread > 2
 
 
 def test_steady_spend_is_forecast_as_it_is():
-    found = quantiles(History(np.full(24 * 10, 3.0)), 5, LEVELS)
+    found = quantiles(SpendHistory(np.full(24 * 10, 3.0)), 5, LEVELS)
     assert found is not None
     assert found == pytest.approx(np.full(len(LEVELS), 15.0))
 
 
 def test_a_project_without_calls_stays_at_nothing():
-    found = quantiles(History(np.zeros(24 * 10)), 24, LEVELS)
+    found = quantiles(SpendHistory(np.zeros(24 * 10)), 24, LEVELS)
     assert found is not None
     assert (found == 0).all()
 
@@ -161,8 +161,8 @@ def test_a_project_without_calls_stays_at_nothing():
 def test_a_job_once_a_week_is_expected_on_its_weekday_only():
     hours = np.zeros(24 * 7 * 8)
     hours[3::WEEKS] = 100.0  # at 03:00 of the first weekday
-    before_it = History(np.concatenate((hours, np.zeros(2))), weekday=0)
-    other_day = History(np.concatenate((hours, np.zeros(24 * 2 + 2))), weekday=2)
+    before_it = SpendHistory(np.concatenate((hours, np.zeros(2))), weekday=0)
+    other_day = SpendHistory(np.concatenate((hours, np.zeros(24 * 2 + 2))), weekday=2)
     soon, later = (quantiles(each, 5, np.array([0.5, 0.9])) for each in (before_it, other_day))
     assert soon is not None
     assert later is not None
@@ -171,8 +171,8 @@ def test_a_job_once_a_week_is_expected_on_its_weekday_only():
 
 def test_a_burst_of_a_hundred_times_is_bounded_in_what_it_does_to_the_profile():
     hours = working_days(21)
-    calm = quantiles(History(hours), 5, np.array([0.5]))
-    burst = quantiles(History(np.concatenate((hours[:-1], hours[-1:] * 100))), 5, np.array([0.5]))
+    calm = quantiles(SpendHistory(hours), 5, np.array([0.5]))
+    burst = quantiles(SpendHistory(np.concatenate((hours[:-1], hours[-1:] * 100))), 5, np.array([0.5]))
     assert calm is not None
     assert burst is not None
     assert calm[0] < burst[0] < calm[0] * 100
@@ -186,7 +186,7 @@ def room(amount: float) -> list[float]:
 
 
 def test_steady_spend_reaches_the_cap_when_the_room_is_used():
-    paths = spend_paths(History(np.full(24 * 10, 2.0)))
+    paths = spend_paths(SpendHistory(np.full(24 * 10, 2.0)))
     assert paths is not None
     found = time_to_cap(paths, 9.0, room(9.0), length_hours=168)
     assert (found.chance, found.chance_soon, found.verdict) == (1.0, 1.0, "will")
@@ -194,21 +194,21 @@ def test_steady_spend_reaches_the_cap_when_the_room_is_used():
 
 
 def test_in_a_short_window_new_spend_leaves_again_so_that_a_wide_cap_is_never_reached():
-    paths = spend_paths(History(np.full(24 * 10, 2.0)))
+    paths = spend_paths(SpendHistory(np.full(24 * 10, 2.0)))
     assert paths is not None
     found = time_to_cap(paths, 10.5, room(10.5), length_hours=5)
     assert (found.chance, found.verdict, found.median) == (0.0, None, None)
 
 
 def test_at_the_cap_it_is_reached_now():
-    paths = spend_paths(History(np.full(24 * 10, 2.0)))
+    paths = spend_paths(SpendHistory(np.full(24 * 10, 2.0)))
     assert paths is not None
     assert time_to_cap(paths, 0.0, room(0.0), length_hours=5).median == 0.0
 
 
 @given(free=st.floats(0.1, 1e4), seed=st.integers(0, 20), more=st.floats(1.0, 100.0))
 def test_more_room_is_never_reached_sooner_nor_likelier(free: float, seed: int, more: float):
-    paths = spend_paths(History(working_days(9, seed)))
+    paths = spend_paths(SpendHistory(working_days(9, seed)))
     assert paths is not None
     tight = time_to_cap(paths, free, room(free), length_hours=168)
     wide = time_to_cap(paths, free * more, room(free * more), length_hours=168)
@@ -218,7 +218,7 @@ def test_more_room_is_never_reached_sooner_nor_likelier(free: float, seed: int, 
 
 def test_a_time_is_never_without_its_range():
     for seed in range(20):
-        paths = spend_paths(History(working_days(9, seed)))
+        paths = spend_paths(SpendHistory(working_days(9, seed)))
         assert paths is not None
         for free in (1.0, 20.0, 80.0, 200.0):
             found = time_to_cap(paths, free, room(free), length_hours=168)
