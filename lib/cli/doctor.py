@@ -20,11 +20,12 @@ from lib.db.upkeep.checkup import Finding
 from lib.db.upkeep.health import describe, files_of
 from lib.environment import ambient
 from lib.errors import KeyRejected, KeyUnchecked, QodexError
-from lib.ledger.open_calls import count_open_calls
+from lib.ledger.open_calls import LOOKED_BACK, count_open_calls, count_passed_ceilings
 from lib.pricing import table
 from lib.pricing.amounts import usd
 from lib.pricing.prices import PriceBook
 from lib.providers import known
+from lib.providers import title as provider_title
 from lib.settings import Settings
 from lib.vault.keys import KeyStore
 from lib.vault.master_keys.masters import Keyring, load_keyring
@@ -80,6 +81,7 @@ def _database(session: Session, settings: Settings) -> Iterator[Finding]:
             yield Finding("database", "ok", f"{describe(database)}, can be written")
             yield from _keys(session, settings, database)
             yield _calls(database)
+            yield _ceilings(database)
         finally:
             database.close()
     except QodexError as problem:
@@ -132,6 +134,20 @@ def _calls(database: Database) -> Finding:
     until = f"{from_micros(found.owed_until):%H:%M UTC on %d %b}"
     owed = f"{found.owed} of ended runs: their workers owe the results, or died; unknown after {until}"
     return Finding("calls", "note", f"{message}; {owed}")
+
+
+def _ceilings(database: Database) -> Finding:
+    """Calls that cost more than what was reserved for them: a bound of a provider's that does not hold."""
+    passed = count_passed_ceilings(database)
+    if not passed:
+        return Finding("ceilings", "ok", f"no call has passed its ceiling in {LOOKED_BACK} days")
+    told = ", ".join(f"{counted(each.calls, 'call')} to {provider_title(each.provider)}" for each in passed)
+    newest = f"the last on {clock_time(max(each.newest for each in passed))}"
+    return Finding(
+        "ceilings",
+        "note",
+        f"in {LOOKED_BACK} days {told} cost more than what was reserved, {newest}: see the run logs",
+    )
 
 
 # --- files, upstream, prices -----------------------------------------------------------------------

@@ -193,7 +193,7 @@ class Ledger:
                 # Two settled a call at once whose open row was lost: the other one's row is there by now.
                 row = self._settle(call, outcome)
         if row is not None:
-            note_settled(row)
+            note_settled(row, ceiling=call.ceiling_nano)
 
     def release(self, project_id: str, event_id: str, *, why: str | None = None) -> None:
         """Take back an opening: nothing was sent, so there is no usage row and nothing stays reserved.

@@ -30,6 +30,7 @@ from lib.usage.event_row import EventRow
 from lib.usage.measures import of_event
 from lib.usage.periods import day_of, midnight
 from lib.usage.rollups import DIMENSIONS, ZONE
+from lib.usage.settled_calls import passes_ceiling
 from lib.vault.keys import KeyStore
 from lib.vault.states import CAN_ADMINISTER
 
@@ -175,8 +176,7 @@ class OneTrip:
         if outcome.key_verdict not in {None, "fine"} or self._database.is_sqlite:
             return None
         row = settled_event(call, outcome, self._prices, now=call.opened_at, priced_at=call.opened_at)
-        ceiling = call.ceiling_nano
-        if row.cost_nano is None or (ceiling is not None and row.cost_nano > ceiling):
+        if row.cost_nano is None or passes_ceiling(call.ceiling_nano, row.cost_nano):
             return None
         told = self.told(call, outcome, row)
         found = self._database.call_function(_SETTLE, told, seconds=seconds)

@@ -14,9 +14,12 @@ from lib.ledger.open_attempt import OpenAttempt
 from lib.pricing.amounts import plain_usd
 from lib.providers import title
 from lib.usage.events import is_logged, log_line
+from lib.usage.settled_calls import passes_ceiling
 
 _BUDGET_WARNING = 80  # percent
 _UNSENT = "call:not_sent"
+EXCEEDED = "cap:exceeded"
+"""The tag of a run's line that says that a call cost more than its ceiling."""
 
 
 def this_run(run: AnyRow | OpenAttempt) -> ColumnElement[bool]:
@@ -86,13 +89,13 @@ def note_excess(
     connection: Connection, call: OpenAttempt, ceiling: int | None, cost: int | None, now: Micros
 ) -> None:
     """A provider that exceeds what it was given is paid and counted, and the log says so."""
-    if ceiling is None or cost is None or cost <= ceiling:
+    if not passes_ceiling(ceiling, cost):
         return
     message = (
         f"The call cost ${plain_usd(cost)}, more than the ${plain_usd(ceiling)} that its limits allow: "
         "the provider went beyond them. The real cost counts."
     )
-    log_line(connection, call.project_id, call.run_id, now, "cap:exceeded", message, event_id=call.id)
+    log_line(connection, call.project_id, call.run_id, now, EXCEEDED, message, event_id=call.id)
 
 
 def note_unsent(connection: Connection, opened: AnyRow, now: Micros, why: str) -> None:

@@ -27,6 +27,12 @@ UNKNOWN_OUTCOMES = Counter(
     ("provider", "source"),
     registry=REGISTRY,
 )
+CEILINGS_PASSED = Counter(
+    "qodex_ceilings_passed",
+    "Settled calls on the platform key that cost more than what was reserved for them.",
+    ("provider",),
+    registry=REGISTRY,
+)
 REFUSALS = Counter(
     "qodex_refusals",
     "Calls that were refused before they left: by a cap (with its window), a budget, a key, a price.",
@@ -53,7 +59,9 @@ SETTLE_SECONDS = Histogram(
 )
 
 
-def count_call(provider: str, source: str, status: str, *, is_known: bool) -> None:
+def count_call(
+    provider: str, source: str, status: str, *, is_known: bool, passed_ceiling: bool = False
+) -> None:
     """Count a call whose usage row has been written.
 
     Args:
@@ -61,10 +69,13 @@ def count_call(provider: str, source: str, status: str, *, is_known: bool) -> No
         source: ``platform`` or ``byok``.
         status: what became of it.
         is_known: whether its cost is.
+        passed_ceiling: whether it cost more than what was reserved for it.
     """
     CALLS.labels(provider, source, status).inc()
     if not is_known:
         UNKNOWN_OUTCOMES.labels(provider, source).inc()
+    if passed_ceiling:
+        CEILINGS_PASSED.labels(provider).inc()
 
 
 def count_refusal(problem: QodexError) -> None:

@@ -41,7 +41,7 @@ Listed = dict[str, Price]
 @lru_cache(maxsize=4096)  # names are foreign text (imports): bounded
 def look_up(model: str, provider: str) -> ModelRates | None:
     """Look a model up: its whole name, or a dated form of it. Both names in small letters."""
-    if not model or len(model) > _LONGEST_NAME:
+    if not model or len(model) > _LONGEST_NAME or table_gaps.MOVES.fullmatch(model):
         return None
     listed = next((entry for entry in get_snapshot().providers if entry.id == provider), None)
     info = listed and (_find(listed, model) or _find(listed, _with_dashes(model)))

@@ -33,6 +33,10 @@ NO_LONG_RATE = {
 """Models that cost more in long calls, as their kin do, and for which the table has one rate; and the input tokens
 above which that is so. Claude Sonnet 4 reads more than it was made for where a beta header asks for it."""
 
+MOVES = re.compile(r"[a-z-]*latest")
+"""Names that are another model, at another price, whenever their provider likes: ``gemini-flash-latest``, ``gpt-chat-latest``.
+The table has the price of whichever it was on its own day. A name with a version in it keeps its price."""
+
 MADE = {"0.2.3": date(2026, 11, 9)}
 """When a version of the table was made, at the earliest: the newest change of a price that is in it. A newer
 version of genai-prices needs its line here."""
@@ -57,7 +61,7 @@ _OPENAI_SINCE = {
     date(2026, 3, 6): "gpt-5.4 gpt-5.4-pro",
     date(2026, 3, 18): "gpt-5.4-mini gpt-5.4-nano",
     date(2026, 5, 7): "gpt-5.3",
-    date(2026, 6, 15): "gpt-chat-latest gpt-oss-120b gpt-oss-20b gpt-oss-safeguard-20b",
+    date(2026, 6, 15): "gpt-oss-120b gpt-oss-20b gpt-oss-safeguard-20b",
 }
 _ANTHROPIC_SINCE = {
     date(2025, 6, 22): """

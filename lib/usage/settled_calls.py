@@ -23,9 +23,17 @@ _OPERATIONS = {
 """By the end of the endpoint; others are what they are called: embeddings, moderations …"""
 
 
-def note_settled(row: EventRow) -> None:
-    """Count it, and log which run and which request it was; no prompt, no answer, no key."""
-    meters.count_call(row.provider, row.source, row.status, is_known=row.cost_nano is not None)
+def note_settled(row: EventRow, *, ceiling: int | None = None) -> None:
+    """Count it, and log which run and which request it was; no prompt, no answer, no key.
+
+    Args:
+        row: what was written.
+        ceiling: nano-USD that were reserved for it; None where the platform did not pay.
+    """
+    passed = passes_ceiling(ceiling, row.cost_nano)
+    meters.count_call(
+        row.provider, row.source, row.status, is_known=row.cost_nano is not None, passed_ceiling=passed
+    )
     _add_span(row)
     if not _log.isEnabledFor(logging.INFO):
         return
@@ -42,6 +50,11 @@ def note_settled(row: EventRow) -> None:
         "latency_ms": row.latency_ms,
     }
     _log.info("A call of run %s was settled: %s.", row.run_id, row.status, extra=logs.fields(said))
+
+
+def passes_ceiling(ceiling: int | None, cost: int | None) -> bool:
+    """Whether a call cost more than what was reserved for it; both in nano-USD, None where there is none."""
+    return ceiling is not None and cost is not None and cost > ceiling
 
 
 def _trace_name(provider: str) -> str:

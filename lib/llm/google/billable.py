@@ -55,6 +55,8 @@ _TOLD_BY_ANSWERS = frozenset({"codeExecution", "urlContext", "computerUse"})
 _STANDARD_TIERS = frozenset({"", "standard", "unspecified"})
 _PARAMETER = re.compile(r"[A-Za-z_]{1,40}")
 _SNAKE = re.compile(r"_+([a-zA-Z0-9])")
+_LIMITS_THOUGHTS = re.compile(r"gemini-(2\.5|3|3\.\d|4)-[\w.-]+", re.ASCII)
+"""Generations of models of which was measured that thoughts end at ``maxOutputTokens``; docs/caps.md names where."""
 
 
 class Reason(NamedTuple):
@@ -72,6 +74,11 @@ _CACHED = Reason("it reads a cached content, whose storage is billed by the hour
 _NO_FORM = Reason("its contents are not in the form that is documented")
 _OUTPUT = Reason("it asks for output that is not text", answer_tells_cost=True)
 _THOUGHTS = Reason("its thinking budget is not a whole number")
+_NO_BUDGET = Reason(
+    "whether this model's thoughts count against its output limit is not known, and it names no thinking budget "
+    "(thinking_config.thinking_budget, 0 or more)",
+    answer_tells_cost=True,
+)
 
 
 def in_one_spelling(value: object) -> tuple[Fields, bool]:
@@ -108,8 +115,8 @@ def hosted_tools(fields: Fields) -> frozenset[str]:
 def output_bound(fields: Fields) -> tuple[int | None, int, str | None]:
     """Most output tokens of one candidate, the number of candidates, and what is wrong with that.
 
-    Thoughts are counted against ``maxOutputTokens`` (measured on 2.5 to 3.8; see docs/caps.md), and a thinking budget
-    is no bound at all. One that is named is reserved besides, as Google's own pages once called the two apart.
+    Thoughts are counted against ``maxOutputTokens`` by the models of which that was measured (``_LIMITS_THOUGHTS``),
+    and a thinking budget bounds nothing there. One that is named is reserved besides, whatever the model.
     """
     config, _ = in_one_spelling(fields.get("generationConfig"))
     thinking, _ = in_one_spelling(config.get("thinkingConfig"))
@@ -125,9 +132,10 @@ def output_bound(fields: Fields) -> tuple[int | None, int, str | None]:
     return min(limit + more, MOST_TOKENS), choices, None
 
 
-def generating_reasons(fields: Fields, *, is_twice: bool) -> list[Reason]:
+def generating_reasons(fields: Fields, model: str, *, is_twice: bool) -> list[Reason]:
     """Return why the cost of a body that generates content has no ceiling; empty if it has one."""
     return [
+        *_thinking_reasons(fields.get("generationConfig"), model),
         *([_TWICE] if is_twice else []),
         *(_about(name) for name in fields if name not in _BODY | {"cachedContent"}),
         *([_CACHED] if "cachedContent" in fields else []),
@@ -164,6 +172,13 @@ def _config_reasons(value: object) -> Iterator[Reason]:
     kinds = config.get("responseModalities", [])
     if not isinstance(kinds, list) or any(kind != "TEXT" for kind in kinds):
         yield _OUTPUT
+
+
+def _thinking_reasons(value: object, model: str) -> Iterator[Reason]:
+    config, _ = in_one_spelling(value)
+    thinking, _ = in_one_spelling(config.get("thinkingConfig"))
+    if not _LIMITS_THOUGHTS.fullmatch(model) and not is_count(thinking.get("thinkingBudget")):
+        yield _NO_BUDGET
 
 
 def _tool_reasons(value: object) -> Iterator[Reason]:

@@ -81,7 +81,7 @@ def _metered(place: Place, body: bytes, headers: Mapping[str, str]) -> RequestPr
 def _generating(place: Place, body: bytes, told: Fields) -> RequestProfile:
     fields, is_twice = in_one_spelling(told)
     limit, choices, wrong = output_bound(fields)
-    reasons = generating_reasons(fields, is_twice=is_twice)
+    reasons = generating_reasons(fields, place.model, is_twice=is_twice)
     config, _ = in_one_spelling(fields.get(_CONFIG))
     has_form = "responseSchema" in config or "responseJsonSchema" in config
     return profile_of(

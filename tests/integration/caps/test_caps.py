@@ -13,6 +13,9 @@ from lib.clock import DAY, HOUR, SECOND, Micros, from_micros, to_micros
 from lib.db.tables import usage_events
 from lib.errors import CapExceeded, ProjectUnknown
 from lib.ledger.attempts import AttemptResult
+from lib.ledger.open_calls import count_passed_ceilings
+from lib.ledger.run_limits import EXCEEDED
+from lib.metrics import meters
 from lib.pricing.prices import Tokens
 from lib.runs.lifecycle import StartedRun
 from tests.spending import ADMIN, LEASE, NOON, Clock, Shop, answer, open_shop
@@ -91,14 +94,20 @@ def test_no_project_uses_the_room_of_another(shop: Shop, run: StartedRun) -> Non
     assert shop.headroom("other").windows["5h"].used_nano == CAP
 
 
-def test_a_provider_that_exceeds_its_limit_is_counted_in_full_and_the_log_says_so(
-    shop: Shop, run: StartedRun
+def test_a_provider_that_exceeds_its_limit_is_counted_in_full_and_the_log_and_the_operator_are_told(
+    shop: Shop, run: StartedRun, clock: Clock
 ) -> None:
+    counter = meters.CEILINGS_PASSED.labels("openai")
+    before = counter._value.get()
     call = shop.spend(run, 900, ceiling=500)
     assert shop.headroom().windows["5h"].used_nano == 900
-    [line] = [line for line in shop.show(run).log if line.tag == "cap:exceeded"]
+    [line] = [line for line in shop.show(run).log if line.tag == EXCEEDED]
     assert "$0.0000009, more than the $0.0000005" in line.message
     assert shop.show(run).calls[0].event_id == call.id
+    [passed] = count_passed_ceilings(shop.database)
+    assert (passed.provider, passed.calls, passed.newest) == ("openai", 1, line.at)
+    clock.now += 31 * DAY
+    assert (count_passed_ceilings(shop.database), counter._value.get()) == ([], before + 1)
 
 
 # --- at the edge of time ---------------------------------------------------------------------------

@@ -491,6 +491,7 @@ def test_the_doctor_finds_a_healthy_deployment_healthy(run: Run) -> None:
     assert {status for status, _ in found.values()} == {"ok"}
     assert found["platform key •••• 0003"] == ("ok", "OpenAI accepted the key.")
     assert "can be written" in found["database"][1]
+    assert found["ceilings"][1] == "no call has passed its ceiling in 30 days"
     assert PLATFORM_KEY not in str(found)
 
 
@@ -509,6 +510,20 @@ def test_the_doctor_says_what_is_open_and_what_is_owed(run: Run, database_url: s
     shop.close()
     assert status == "note"
     assert message.startswith("2 open, $4.00 reserved; 1 of ended runs: ")
+
+
+@on_both
+def test_the_doctor_counts_by_provider_the_calls_that_passed_their_ceilings(
+    run: Run, database_url: str
+) -> None:
+    shop = Shop(database_url)
+    shop.add("passing")
+    for _ in range(2):
+        shop.spend(shop.start(slug="passing"), 900, ceiling=500)
+    shop.close()
+    status, message = findings(run("doctor", "--json", status=1))["ceilings"]
+    assert status == "note"
+    assert message.startswith("in 30 days 2 calls to OpenAI cost more than what was reserved, the last on 20")
 
 
 def test_the_doctor_warns_of_a_key_that_any_library_would_find(run: Run) -> None:

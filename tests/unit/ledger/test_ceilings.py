@@ -106,7 +106,7 @@ def test_a_tier_without_a_price_is_refused_and_not_reserved_at_the_standard_one(
         nano(replace(PLAIN, service_tier=tier))
 
 
-@pytest.mark.parametrize(("model", "times"), [("gpt-5.5", 11), ("gpt-5-mini", 10), ("gpt-chat-latest", 11)])
+@pytest.mark.parametrize(("model", "times"), [("gpt-5.5", 11), ("gpt-5-mini", 10), ("gpt-5.4", 11)])
 def test_a_regional_host_reserves_a_tenth_more_where_it_may_cost_that(model: str, times: int) -> None:
     at = datetime(2026, 11, 20, tzinfo=UTC)
     plain = replace(PLAIN, model=model, input_bytes=10**6, output_limit=10**4)

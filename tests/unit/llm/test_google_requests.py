@@ -42,12 +42,29 @@ def test_the_ceiling_is_every_byte_and_every_token_that_may_be_written() -> None
     assert (nano, limit) == ((profile.input_bytes + 256) * 1_500 + 200 * 9_000, None)
 
 
-def test_a_thinking_budget_is_reserved_besides_the_limit_and_none_is_no_obstacle() -> None:
+def test_a_thinking_budget_is_reserved_besides_the_limit_and_none_is_no_obstacle_where_thoughts_end_at_it() -> (
+    None
+):
     assert limited(maxOutputTokens=100, thinkingConfig={"thinkingBudget": 50}).output_limit == 150
     assert limited(maxOutputTokens=100, thinkingConfig={"thinking_budget": 50}).output_limit == 150
     for thinking in ({"thinkingBudget": -1}, {"thinkingLevel": "HIGH"}, {"includeThoughts": True}, {}):
         profile = limited(maxOutputTokens=100, thinkingConfig=thinking)
         assert (profile.output_limit, profile.cost_unbounded) == (100, None)
+
+
+@pytest.mark.parametrize(
+    "model", ["gemini-5-carbon", "gemini-30-flash", "gemma-4-31b-it", "tunedModels/ours"]
+)
+def test_a_model_of_which_nobody_measured_where_thoughts_end_has_to_name_a_budget(model: str) -> None:
+    path = f"v1beta/{model if '/' in model else f'models/{model}'}:generateContent"
+    for thinking in ({}, {"thinkingBudget": -1}, {"thinkingLevel": "LOW"}):
+        profile = parsed(path, generationConfig={"maxOutputTokens": 100, "thinkingConfig": thinking})
+        assert "thinking_config.thinking_budget" in str(profile.cost_unbounded)
+        assert profile.answer_tells_cost
+    for budget, most in ((0, 100), (50, 150)):
+        named = {"maxOutputTokens": 100, "thinkingConfig": {"thinking_budget": budget}}
+        profile = parsed(path, generationConfig=named)
+        assert (profile.output_limit, profile.cost_unbounded) == (most, None)
 
 
 def test_both_spellings_of_a_name_are_read_as_google_reads_them() -> None:

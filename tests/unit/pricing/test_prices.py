@@ -15,6 +15,7 @@ from lib.errors import BadInput, PriceUnknown
 from lib.pricing import table
 from lib.pricing.amounts import parse_usd, plain_usd, usd
 from lib.pricing.prices import PriceBook, Tokens
+from lib.pricing.terms import Terms
 
 BOOK = PriceBook()
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -53,6 +54,29 @@ def test_cost_is_the_tables_own_arithmetic_rounded_once(model, used, at):
     )
     price = calc_price(asked, model, provider_id="openai", genai_request_timestamp=at).total_price
     assert int((price * 10**9).to_integral_value(ROUND_HALF_EVEN)) == cost.nano
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "answers"),
+    [
+        ("google", "gemini-flash-latest", "gemini-3.8-flash"),
+        ("google", "gemini-pro-latest", "gemini-3.1-pro-preview"),
+        ("google", "gemini-flash-lite-latest", "gemini-3.5-flash-lite"),
+        ("openai", "gpt-chat-latest", "gpt-5.4"),
+        ("openai", "chat-latest", "gpt-5.4"),
+        ("anthropic", "claude-opus-latest", "claude-opus-5"),
+    ],
+)
+def test_a_name_that_moves_has_no_price_of_its_own_but_the_model_that_answers_has(provider, name, answers):
+    used, at = Tokens(1_000, 0, 10, 0), datetime(2026, 11, 20, tzinfo=UTC)
+    for served in ("", name):
+        with pytest.raises(PriceUnknown):
+            BOOK.cost(name, used, at=at, provider=provider, terms=Terms(served_model=served, text_only=True))
+    with pytest.raises(PriceUnknown):
+        BOOK.ceiling(name, input_tokens=1, output_tokens=1, at=at, provider=provider)
+    told = Terms(served_model=answers, text_only=True)
+    plain = BOOK.cost(answers, used, at=at, provider=provider, terms=Terms(text_only=True))
+    assert BOOK.cost(name, used, at=at, provider=provider, terms=told) == plain
 
 
 @given(some.sampled_from(MODELS), tokens(), tokens(), times)
