@@ -109,9 +109,8 @@ class PriceBook:
         # Whether a region's ten per cent are added to fees as well, the provider does not say.
         fees = None if percent and terms.tools else _fees_nano(rates.fees, terms.tools)
         not_told = found.searches and not terms.tools.web_searches
-        if unit is None or fees is None or not_told or not _states_all(unit, tokens):
+        if unit is None or fees is None or not_told or (nano := cost_at(tokens, unit, fees)) is None:
             raise PriceUnknown(model)
-        nano = _per_million(_product(tokens, unit) + fees * _MILLION, ROUND_HALF_EVEN)
         return Cost(nano, unit, fees, found.source, terms.region if percent else "")
 
     def ceiling(
@@ -175,6 +174,13 @@ class PriceBook:
         return own if own and own.at(at, "") else table.look_up(model, provider)
 
 
+def cost_at(tokens: Tokens, unit: UnitPrices, fees_nano: int) -> int | None:
+    """Cost of a call at these prices in nano-USD, rounded half-even; None where something it used has no price."""
+    if not _states_all(unit, tokens):
+        return None
+    return _per_million(_product(tokens, unit) + fees_nano * _MILLION, ROUND_HALF_EVEN)
+
+
 def _product(tokens: Tokens, unit: UnitPrices) -> int:
     """Nano-USD times a million."""
     plain = tokens.input - tokens.cached - tokens.cache_write - tokens.cache_write_1h
@@ -191,9 +197,9 @@ def _per_million(product: int, rounding: str) -> int:
     return int(Decimal(product).scaleb(-6, _EXACT).to_integral_value(rounding))
 
 
-def _states_all(unit: UnitPrices | None, tokens: Tokens) -> bool:
+def _states_all(unit: UnitPrices, tokens: Tokens) -> bool:
     """Whether there is a price for everything that the call used."""
-    return unit is not None and not (
+    return not (
         (tokens.output and unit.output is None)
         or (tokens.cached and unit.cached_input is None)
         or (tokens.cache_write and unit.cache_write is None)

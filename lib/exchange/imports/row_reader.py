@@ -12,10 +12,11 @@ from lib.errors import PriceUnknown
 from lib.exchange.columns import EVENT_COLUMNS, EVENT_HEADER, FIRST_HEADER, ColumnKind
 from lib.exchange.files.cell_reader import LARGEST_USD, BadCell, beyond_micros, cell_readers, is_rounded
 from lib.exchange.files.file_reader import Source
-from lib.exchange.files.price_conditions import Unread
+from lib.exchange.files.price_conditions import Unread, says_something
 from lib.exchange.imports.staging import content_id, former_id
 from lib.pricing.amounts import NANO
-from lib.pricing.prices import PriceBook, Tokens
+from lib.pricing.prices import PriceBook, Tokens, cost_at
+from lib.pricing.rates import UnitPrices
 from lib.pricing.terms import STANDARD, Terms, special_tier
 from lib.providers import DEFAULT
 from lib.usage.price_columns import price_columns
@@ -34,6 +35,12 @@ _COST, _FEES = _PLACE["cost_usd"], _PLACE["fees_usd"]
 _RUN, _REQUEST = _PLACE["run_id"], _PLACE["upstream_request_id"]
 _NAMES = itemgetter(_PROJECT, _SOURCE, _PROVIDER, _MODEL, _RUN, _REQUEST, _INPUT, _OUTPUT)
 _CONDITIONS = {name: _PLACE[name] for name in ("service_tier", "region")}
+_UNIT_PRICES = itemgetter(
+    *(
+        _PLACE[f"price_{name}"]
+        for name in ("input", "cached_input", "output", "cache_write", "cache_write_1h")
+    )
+)
 _STORED = {column.stored: place for place, column in enumerate(EVENT_COLUMNS)}
 
 _AMOUNTS = frozenset(column.name for column in EVENT_COLUMNS if column.kind is ColumnKind.USD)
@@ -88,6 +95,7 @@ class RowReader:
         kept = [column for column in kept if column.name not in _FIRST]
         self._kept = itemgetter(*(_PLACE[column.name] for column in kept))
         self.stored = (*_FIRST.values(), *(column.stored for column in kept))
+        self._conditions = [_PLACE[name] for name in columns if name in _CONDITIONS]
         self._former = former
         self.unread = Unread(source.header.conditions)
         self.unpriced = 0
@@ -113,6 +121,8 @@ class RowReader:
         said_how_it_ended = cells[_STATUS] is not None
         for place, default in _DEFAULT_PLACES:
             cells[place] = cells[place] or default
+        for place in self._conditions:  # a region called global is none
+            cells[place] = cells[place] if says_something(cells[place]) else None
         self._require_time_and_project(cells[_TIME], cells[_PROJECT])
         _require_known(cells[_SOURCE], cells[_STATUS])
         _require_tokens(cells, may_be_empty=said_how_it_ended)
@@ -120,6 +130,8 @@ class RowReader:
         is_ours = self._is_export and event_id and said_how_it_ended
         stored_id = event_id or content_id(_identity(cells, beyond_micros(texts[self._time])))
         former = (None if event_id else former_id(cells[: len(FIRST_HEADER)]),) if self._former else ()
+        if cells[_COST] is None and cells[_STATUS] == "error" and not is_ours:
+            cells[_COST] = 0
         is_unread = self.unread.columns and self._is_unread(cells, texts)
         if cells[_COST] is None and not is_unread and not is_ours:
             self._price(cells)
@@ -157,11 +169,9 @@ class RowReader:
             raise BadRow("project is none of this deployment's; create it first")
 
     def _price(self, cells: Cells) -> None:
-        """Fill in the cost of a row that names none, and the prices behind it."""
-        if cells[_STATUS] == "error":
-            cells[_COST] = 0
-        if cells[_STATUS] != "ok" or cells[_INPUT] is None or cells[_OUTPUT] is None or cells[_FEES]:
-            return  # fees of tools that the row does not name
+        """Fill in the cost of a row that names none: at the prices that it names, else at the table's, which it gets."""
+        if cells[_STATUS] != "ok" or cells[_INPUT] is None or cells[_OUTPUT] is None:
+            return
         used = Tokens(
             cells[_INPUT],
             cells[_CACHED] or 0,
@@ -170,6 +180,14 @@ class RowReader:
             cells[_WRITTEN] or 0,
             cells[_WRITTEN_1H] or 0,
         )
+        if any(price is not None for price in _UNIT_PRICES(cells)):
+            cells[_COST] = _cost_at_its_own(cells, used)
+        elif not cells[_FEES]:  # of tools that the row does not name
+            self._price_by_table(cells, used)
+        if (cells[_COST] or 0) > LARGEST_USD * NANO:
+            raise BadRow(f"costs more than {LARGEST_USD:,} USD")
+
+    def _price_by_table(self, cells: Cells, used: Tokens) -> None:
         at, provider = from_micros(cells[_TIME]), cells[_PROVIDER]
         tier, region, served = special_tier(cells[_TIER]), cells[_REGION], cells[_SERVED]
         terms = Terms(tier, region or "", served_model=served or "") if tier or region or served else STANDARD
@@ -177,10 +195,16 @@ class RowReader:
             cost = self._prices.cost(cells[_MODEL], used, at=at, provider=provider, terms=terms)
         except PriceUnknown:
             return
-        if cost.nano > LARGEST_USD * NANO:
-            raise BadRow(f"costs more than {LARGEST_USD:,} USD")
         for name, value in price_columns(cost, used).items():
             cells[_STORED[name]] = value
+
+
+def _cost_at_its_own(cells: Cells, used: Tokens) -> int | None:
+    """What a row comes to at the prices that it names; None where they leave something out."""
+    whole, cached, output, written, written_1h = _UNIT_PRICES(cells)
+    if whole is None:
+        return None
+    return cost_at(used, UnitPrices(whole, cached, output, written, written_1h), cells[_FEES] or 0)
 
 
 def _identity(cells: Cells, beyond: str) -> tuple[object, ...]:

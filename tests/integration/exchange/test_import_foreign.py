@@ -59,6 +59,12 @@ def bring(database: Database) -> Bring:
     return bring
 
 
+def stored(database: Database) -> list[dict[str, Any]]:
+    with database.read() as connection:
+        found = connection.execute(select(usage_events).order_by(usage_events.c.model))
+        return [dict(row._mapping) for row in found]
+
+
 def costs(database: Database) -> list[str | None]:
     """In USD, by time."""
     with database.read() as connection:
@@ -173,6 +179,48 @@ def test_a_cost_of_the_files_own_is_kept_whatever_else_it_says(database: Databas
     result = bring(f"{HEADER},cost_usd,batch,num_requests", f"{CALL},0.5,TRUE,3")
     assert (costs(database), result.unpriced, result.cost_unknown_for) == (["0.5"], 0, {})
     assert "1 row sums several requests, 3 in all." in said(result)
+
+
+TERMS = f"{HEADER},region,service_tier"
+
+
+@on_sqlite
+@pytest.mark.parametrize("region", ["global", "none", "default", "n/a", "-", ""])
+@pytest.mark.parametrize("tier", ["standard", "default", "Default", "none", ""])
+def test_a_tier_or_region_that_is_none_changes_no_price(
+    database: Database, bring: Bring, region: str, tier: str
+) -> None:
+    bring(TERMS, f"{CALL.replace('gpt-5-mini', 'gpt-5.5')},{region},{tier}")
+    [row] = stored(database)
+    assert (row["cost_nano"], row["region"], row["service_tier"]) == (8_000_000, None, None)
+
+
+@on_sqlite
+def test_a_row_that_names_its_prices_is_priced_at_them(database: Database, bring: Bring) -> None:
+    header = f"{HEADER},cached_input_tokens,price_input,price_cached_input,price_output,fees_usd"
+    bring(header, f"{CALL},400,2,0.5,30,0.01", f"{CALL.replace('gpt-5-mini', 'ours')},0,1,,4,")
+    costs = [(row["cost_nano"], row["price_input"], row["price_table"]) for row in stored(database)]
+    assert costs == [(14_400_000, 2_000_000_000, None), (1_400_000, 1_000_000_000, None)]
+
+
+@on_sqlite
+@pytest.mark.parametrize("prices", ["1,,", ",,4", "1,,4"])
+def test_prices_that_leave_something_out_leave_the_cost_unknown(
+    database: Database, bring: Bring, prices: str
+) -> None:
+    result = bring(
+        f"{HEADER},cached_input_tokens,price_input,price_cached_input,price_output", f"{CALL},400,{prices}"
+    )
+    assert (result.unpriced, stored(database)[0]["cost_nano"]) == (1, None)
+
+
+@on_sqlite
+def test_an_error_answer_costs_nothing_whatever_its_other_columns_say(
+    database: Database, bring: Bring
+) -> None:
+    result = bring(f"{HEADER},status,audio_tokens", f"{CALL},error,50", f"{CALL},ok,50")
+    assert [row["cost_nano"] for row in stored(database)] == [0, None]
+    assert result.cost_unknown_for == {"audio_tokens": 1}
 
 
 @on_sqlite
