@@ -128,12 +128,22 @@ def read_usage(usage: dict[str, Any], endpoint: str) -> Tokens | None:
 def _counts(usage: dict[str, Any], *names: str) -> set[Any]:
     """What the one quantity is said to be; a list or an object is no number, but something that was said."""
     told = [usage[name] for name in names if usage.get(name) is not None]
-    return {value if isinstance(value, int | float | str) else str(value) for value in told}
+    return {
+        value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)
+        for value in told
+    }
 
 
 def _details(usage: dict[str, Any], *names: str) -> dict[str, Any] | None:
-    found: object = next((usage[name] for name in names if usage.get(name) is not None), {})
-    return found if isinstance(found, dict) else None
+    """The parts that are told, under whichever of these names; None where two of them contradict each other."""
+    found: dict[str, Any] = {}
+    for told in (usage[name] for name in names if usage.get(name) is not None):
+        if not isinstance(told, dict):
+            return None
+        for name, value in told.items():
+            if value is not None and found.setdefault(name, value) != value:
+                return None
+    return found
 
 
 def _is_count(value: object) -> bool:

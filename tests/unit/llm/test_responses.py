@@ -188,12 +188,25 @@ def test_numbers_that_cannot_be_make_the_tokens_unknown(wrong):
         {"total_tokens": "29"},
         {"input_tokens": 21},
         {"output_tokens": 10},
+        {"input_tokens": True},
         {"prompt_tokens_details": [8]},
         {"completion_tokens_details": "none"},
+        {"input_tokens_details": {"cached_tokens": 12}},
+        {"input_tokens_details": [8]},
+        {"output_tokens_details": {"reasoning_tokens": 4}},
     ],
 )
 def test_a_usage_that_contradicts_itself_makes_the_tokens_unknown(wrong):
     assert read_usage(CHAT_USAGE | wrong, "chat/completions") is None
+
+
+def test_parts_count_under_whichever_name_they_are_told():
+    usage = {"prompt_tokens": 20, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": None}}
+    usage["input_tokens_details"] = {"cached_tokens": 8, "cache_write_tokens": 4}
+    usage |= {"completion_tokens_details": {}, "output_token_details": {"reasoning_tokens": 5}}
+    assert read_usage(usage, "chat/completions") == TOKENS
+    sound = usage | {"input_tokens_details": {"audio_tokens": 3}}
+    assert not read("chat/completions", {"model": MODEL, "usage": sound}).is_priceable
 
 
 def test_a_total_below_its_parts_is_some_servers_habit():
