@@ -139,13 +139,12 @@ class PriceBook:
         return _per_million(product + rates.fees.per_request * _MILLION, ROUND_CEILING)
 
     def context_window(self, model: str, *, provider: str = DEFAULT) -> int | None:
-        """Most input tokens the model takes; None where no table says."""
+        """Most input tokens the model takes, by the operator's file or else by the table; None where neither says."""
         name, of = model.lower(), provider.lower()
-        own = self._own.find(name, of)
-        if own and own.context_window is not None:
-            return own.context_window
-        listed = None if own else table.look_up(name, of)
-        return listed.context_window if listed else None
+        windows = (
+            found.context_window for found in (self._own.find(name, of), table.look_up(name, of)) if found
+        )
+        return next((window for window in windows if window is not None), None)
 
     def _priced_name(self, asked: str, provider: str, at: datetime, served: str) -> str:
         """The name that has the price: what answered, or what was asked for where that is a form of the same name."""

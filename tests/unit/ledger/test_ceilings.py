@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given
@@ -82,6 +82,14 @@ def test_an_unknown_context_window_is_no_ceiling() -> None:
     prices = PriceBook(PriceFile({("openai", "ours"): [ours]}))
     with pytest.raises(NotMetered, match="how much ours reads at most is unknown"):
         ceiling(replace(PLAIN, model="ours", uses_context_window=True), DEFAULT, prices, at=AT)
+
+
+@pytest.mark.parametrize("starts", [None, date(2030, 1, 1)])
+def test_a_negotiated_price_leaves_the_context_window_as_it_is(starts: date | None) -> None:
+    negotiated = FilePrice(1_000_000, None, None, 1_000_000, None, starts)
+    prices = PriceBook(PriceFile({("openai", "gpt-5-mini"): [negotiated]}))
+    assert prices.context_window("gpt-5-mini") == PRICES.context_window("gpt-5-mini") is not None
+    assert ceiling(replace(PLAIN, uses_context_window=True), DEFAULT, prices, at=AT)[0] > 0
 
 
 def test_an_unknown_price_is_no_ceiling_and_never_zero() -> None:
