@@ -36,6 +36,8 @@ from lib.vault.states import CAN_ADMINISTER
 
 _OPEN, _SETTLE = "qodex_open_call", "qodex_settle_call"
 _BYTES = ("seal", "sealed_data_key", "sealed_value")
+_LARGEST = 4 * 10**18
+"""A ceiling that the database's whole numbers hold together with what is counted by then, nano-USD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ class OneTrip:
             last4 = self._keys.platform_key(started.project, profile.provider).last4
             nano, output_limit = ceilings.ceiling(profile, limit, self._prices, at=from_micros(now))
         except (KeyMissing, NotMetered, PriceUnknown):
+            return None
+        if nano > _LARGEST:
             return None
         return _Bound(nano, output_limit, limit, now, last4)
 

@@ -201,6 +201,18 @@ def test_a_call_that_does_not_fit_is_refused_with_the_words_of_statements(shop, 
     shop.release(shop.open(run, 800))
 
 
+@pytest.mark.parametrize("payer", ["platform", "byok"])
+def test_a_ceiling_of_any_size_refuses_the_platforms_call_and_no_other(shop, run, payer):
+    huge = asking(10**9, choices=10**13)
+    if payer == "byok":
+        shop.save_key()
+        shop.release(shop.ledger.open(run, huge, lease=LEASE))
+    else:
+        with pytest.raises(CapExceeded, match="can never run on the platform key"):
+            shop.ledger.open(run, huge, lease=LEASE)
+    assert shop.open_now() == 0
+
+
 def test_caps_that_have_changed_hold_from_the_next_call_on(shop, run, clock):
     shop.cap(1_000, 1_000, ends_at=clock.now + HOUR)
     with pytest.raises(CapExceeded):
