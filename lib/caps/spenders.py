@@ -9,10 +9,10 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Subquery, bindpara
 
 from lib.access.projects import find_for
 from lib.access.roles import Action, Actor
-from lib.caps.cap_state import total_at
+from lib.caps.cap_state import cap_snapshot
 from lib.caps.windows import WINDOWS
 from lib.db import Database
-from lib.db.tables import accounts, runs, usage_events
+from lib.db.tables import runs, usage_events
 
 KINDS = ("runs", "models", "people")
 _MOST = 8
@@ -31,11 +31,6 @@ class Spender:
     others: int = 0
 
 
-_BEFORE = select(total_at(bindparam("since"), usage_events.c.counted_after_nano)).where(
-    accounts.c.project_id == bindparam("project_id")
-)
-
-
 class Spenders:
     """Reading what is in a window. It is all that counts there: the sums are the window's own."""
 
@@ -50,15 +45,18 @@ class Spenders:
         """
         with self._database.read() as connection:
             project = find_for(connection, slug, actor, Action.SEE_SPEND)
-            since = self._database.now(connection) - WINDOWS[window]
+            at = cap_snapshot(connection, project.id, self._database.now(connection))
             calls = _calls()
             names: dict[str, ColumnElement[str]] = {
                 "runs": calls.c.run_id,
                 "models": calls.c.model,
                 "people": calls.c.started_by,
             }
-            asked = {"project_id": project.id, "since": since}
-            asked["before"] = connection.execute(_BEFORE, asked).scalar_one()
+            asked = {
+                "project_id": project.id,
+                "since": at.now - WINDOWS[window],
+                "before": at.counted_before[window],
+            }
             return {kind: _ranked(connection, calls, name, asked) for kind, name in names.items()}
 
 

@@ -52,6 +52,16 @@ def test_a_call_of_unknown_outcome_counts_its_ceiling_here_too(shop: Shop, clock
     assert spenders(shop)["runs"] == [Spender(run.run_id, 700, 1)]
 
 
+def test_they_are_those_of_the_window_when_the_clock_has_gone_back(shop: Shop, clock: Clock) -> None:
+    shop.spend(shop.start(), 5_000)
+    clock.now += 6 * HOUR
+    run = shop.start()
+    shop.spend(run, 300)
+    clock.now -= 2 * HOUR
+    assert shop.headroom().windows["5h"].used_nano == 300
+    assert spenders(shop)["runs"] == [Spender(run.run_id, 300, 1)]
+
+
 def test_the_smallest_of_many_are_summed_up(shop: Shop) -> None:
     for number in range(11):
         shop.spend(shop.start(), 1_000 - number)
