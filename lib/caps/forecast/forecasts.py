@@ -168,7 +168,8 @@ class Forecasts:
             now = self._database.now(connection)
             ids = visible_ids(connection, actor, slugs) if slugs else []
             found = hourly_spend(connection, ids, sources, now - DAYS_BACK * DAY, now)
-        return now, {slug: found[project_id] for slug, project_id in zip(slugs, ids, strict=True)}
+        named = dict.fromkeys(slugs)
+        return now, {slug: found[project_id] for slug, project_id in zip(named, ids, strict=True)}
 
 
 def _at_most_cap(outlook: Outlook, window: str, new_nano: float) -> int:

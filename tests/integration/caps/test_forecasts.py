@@ -71,6 +71,12 @@ def test_a_project_that_spent_nothing_for_a_day_gets_no_forecast(shop: Shop, clo
     assert made(shop).cap("shop", "7d", actor=ADMIN).why_none == "idle"
 
 
+def test_a_project_that_is_named_twice_is_forecast_once(shop: Shop, clock: Clock):
+    shop.add()
+    spend_each_hour(shop, clock, hours=5)
+    assert list(made(shop).hourly(("shop", "shop"), ("platform",), actor=ADMIN)) == ["shop"]
+
+
 def test_steady_spend_reaches_the_cap_when_the_room_is_used(shop: Shop, clock: Clock):
     shop.add(cap_7d=106 * AN_HOUR)
     spend_each_hour(shop, clock, hours=100)
