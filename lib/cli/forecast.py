@@ -33,7 +33,9 @@ _WHY = {"too little history": "less than three days of history", "idle": "no spe
 def forecast(session: Session, projects: tuple[str, ...], *, backtest: bool, as_json: bool) -> None:
     """Say when platform-funded spend reaches a cap, and what this month will have cost, each with its range."""
     platform = session.platform
-    slugs = projects or tuple(each.slug for each in platform.projects.list(actor=session.actor))
+    slugs = tuple(dict.fromkeys(projects)) or tuple(
+        each.slug for each in platform.projects.list(actor=session.actor)
+    )
     if not slugs:
         say("There is no project yet.")
         return
@@ -62,8 +64,10 @@ def _cap(slug: str, found: CapForecast) -> Sequence[object]:
     if found.why_none:
         return slug, title, f"unknown: {_WHY[found.why_none]}", "", ""
     soon = f"{found.chance_soon:.0%}"
-    if found.verdict is None or found.median is None:
+    if found.verdict is None:
         return slug, title, "not within 48 hours", "", soon
+    if found.median is None:
+        return slug, title, found.verdict, f"not before {clock_time(found.earliest or found.at)}", soon
     return slug, title, f"{found.verdict}, about {clock_time(found.median)}", _between(found), soon
 
 

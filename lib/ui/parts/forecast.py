@@ -33,9 +33,14 @@ def held_forecast(slug: str, window: str, actor: Actor) -> list[HeldForecast]:
 
 
 def cap_sentence(found: CapForecast, zone: ZoneInfo) -> str:
-    """``It will reach it at about 14:30 UTC, between 13:50 and 16:10.``; empty where that is unlikely or not known."""
-    if found.verdict is None or found.median is None or found.earliest is None:
+    """``It will reach it at about 14:30 UTC, between 13:50 and 16:10.``; empty where that is unlikely or not known.
+
+    Where it is likelier not to reach it, ``It may reach it, not before 13:50 UTC.``
+    """
+    if found.verdict is None or found.earliest is None:
         return ""
+    if found.median is None:
+        return escape(f"It {found.verdict} reach it, not before {exact(found.earliest, zone, now=found.at)}.")
     about = exact(found.median, zone, now=found.at)
     return escape(f"It {found.verdict} reach it at about {about}, {_between(found, zone)}.")
 
@@ -52,9 +57,11 @@ def cap_outlook(found: CapForecast, zone: ZoneInfo) -> str:
 
 
 def short(found: CapForecast | None, zone: ZoneInfo) -> str:
-    """For a table: ``14:30 (13:50 to 16:10)``; empty where there is nothing to say."""
-    if found is None or found.verdict is None or found.median is None:
+    """For a table: ``14:30 (13:50 to 16:10)``, ``maybe from 13:50``; empty where there is nothing to say."""
+    if found is None or found.verdict is None or found.earliest is None:
         return ""
+    if found.median is None:
+        return f"maybe from {_clock(found.earliest, found.at, zone)}"
     word = "" if found.verdict == "will" else "maybe "
     ends = f"from {_clock(found.earliest or found.at, found.at, zone)}"
     return f"{word}{_clock(found.median, found.at, zone)} ({_range(found, zone, ' to ') if found.latest else ends})"

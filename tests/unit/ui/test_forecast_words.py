@@ -46,7 +46,11 @@ def made(verdict: str | None = "will", latest: Micros | None = AT + 4 * HOUR, **
             "14:30 (from 13:50)",
         ),
         (made(None), "", ""),
-        (made(median=None), "", ""),
+        (
+            made("may", latest=None, median=None),
+            "It may reach it, not before 13:50 UTC.",
+            "maybe from 13:50",
+        ),
     ],
 )
 def test_a_time_comes_with_its_range(found: CapForecast, sentence: str, cell: str):
