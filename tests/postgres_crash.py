@@ -83,6 +83,7 @@ def mortal_postgres(*, flush: str = "10s") -> Iterator[MortalServer]:
         try:
             yield server
         finally:
+            server.databases.close()
             if server.is_running():
                 server._control("stop", "-w", "-m", "immediate")
 

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -109,6 +110,8 @@ class PostgresServer:
     def __init__(self, folder: Path, data: Path) -> None:
         self._folder, self._data = folder, data
         self._numbers = count(1)
+        self._turn = threading.Lock()
+        self._administrator: psycopg.Connection[Any] | None = None
 
     def url(self, database: str) -> str:
         """The SQLAlchemy URL of one of its databases."""
@@ -150,12 +153,25 @@ class PostgresServer:
         """Where its socket is."""
         return self._folder
 
+    def close(self) -> None:
+        """Ask it for nothing more."""
+        if self._administrator is not None:
+            self._administrator.close()
+
     def _administer(self, statement: str) -> list[Any]:
-        with psycopg.connect(
-            host=str(self._folder), user="qodex", dbname="postgres", autocommit=True
-        ) as connection:
-            done = connection.execute(statement)
+        """On a connection that is kept: to connect takes longer than most of what is asked."""
+        with self._turn:
+            if self._administrator is None or self._administrator.closed:
+                self._administrator = self._connect()
+            try:
+                done = self._administrator.execute(statement)
+            except psycopg.OperationalError:  # the server was away meanwhile
+                self._administrator = self._connect()
+                done = self._administrator.execute(statement)
             return [row[0] for row in done] if done.description else []
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(host=str(self._folder), user="qodex", dbname="postgres", autocommit=True)
 
 
 @contextmanager
@@ -187,7 +203,9 @@ def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
             command, Path(folder) / "log", stop="INT", user=user, cwd=folder, env=_environment(programs)
         ) as process:
             _wait_until_ready(Path(folder), process)
-            yield PostgresServer(Path(folder), data)
+            server = PostgresServer(Path(folder), data)
+            yield server
+            server.close()
 
 
 def pgbouncer_program() -> Path | None:
