@@ -3,6 +3,8 @@ PORT ?= 8501
 PY = .venv/bin/python
 # More than four would start more database servers than they save time.
 PYTEST = $(PY) -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
+# Tests start some hundred Pythons, which would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test check lint format bench soak audit screenshots lock dev
 .NOTPARALLEL:

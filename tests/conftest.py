@@ -35,16 +35,12 @@ _HOSTILE_PREFIXES = (
 )
 _HOSTILE_NAMES = {"DATABASE_URL", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PYTHONSAFEPATH"}
 
-hypothesis.settings.register_profile(
-    "qodex",
-    deadline=None,  # nothing is timed: the machine may be busy
-    max_examples=100 if os.environ.get("CI") else 30,
-    # too_slow is a clock as well, and a database per test is meant to serve all its examples.
-    suppress_health_check=list(hypothesis.HealthCheck),
-    derandomize=bool(os.environ.get("CI")),  # the same examples in every CI run
-    database=None,
-)
-hypothesis.settings.load_profile("qodex")
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--whole``: as many examples, rounds, kills and interruptions as make sense (tests/whole.py)."""
+    parser.addoption(
+        "--whole", action="store_true", help="try more of what is tried in part: an hour and more"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -52,6 +48,24 @@ def pytest_configure(config: pytest.Config) -> None:
     """Files of tests live in memory where there is room; ``--basetemp`` names another place."""
     if not config.option.basetemp:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", scratch_folder())
+    if config.option.whole:
+        os.environ["QODEX_TESTS_WHOLE"] = "1"
+    _try_examples()
+
+
+def _try_examples() -> None:
+    from tests.whole import whole_or
+
+    hypothesis.settings.register_profile(
+        "qodex",
+        deadline=None,  # nothing is timed: the machine may be busy
+        max_examples=whole_or(30, 100),
+        # too_slow is a clock as well, and a database per test is meant to serve all its examples.
+        suppress_health_check=list(hypothesis.HealthCheck),
+        derandomize=bool(os.environ.get("CI")),  # the same examples in every CI run
+        database=None,
+    )
+    hypothesis.settings.load_profile("qodex")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -32,6 +32,7 @@ from lib.platform import Platform
 from tests.calls import ask
 from tests.services import wait_until
 from tests.upstream import GOOD_KEY, OTHER_KEY
+from tests.whole import whole_or
 
 if TYPE_CHECKING:
     from tests.upstream import ScriptedUpstream
@@ -45,7 +46,7 @@ _SETTLES = Reservation.settle.__code__
 _DIFFERENT = 2
 """How many blocks of one kind are told apart: a call that falls back opens twice, a long stream is renewed for ever."""
 
-EVERY = int(os.environ.get("QODEX_INTERRUPT_EVERY", "47"))
+EVERY = int(os.environ.get("QODEX_INTERRUPT_EVERY", whole_or("79", "47")))
 """Of the lines of an act each so-manieth is taken; 1 takes them all (half an hour an engine)."""
 
 

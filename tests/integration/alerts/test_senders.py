@@ -17,8 +17,10 @@ from lib.settings import Settings
 from tests.alert_senders import send
 from tests.receivers import Receiver, receiving
 from tests.spending import ADMIN, Shop
+from tests.whole import whole_or
 
-EVENTS, KILLS = 15, 200
+EVENTS = 15
+KILLS, PROJECTS = whole_or((30, 8), (200, 30))
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +66,7 @@ def test_senders_side_by_side_send_each_alert_exactly_once(
     assert Counter(Counter(receiver.accepted).values()) == {1: projects * EVENTS}
 
 
-@pytest.mark.parametrize("projects", [30])
+@pytest.mark.parametrize("projects", [PROJECTS])
 def test_senders_that_are_killed_lose_nothing_and_make_no_second_event(
     shop: Shop, receiver: Receiver, projects: int
 ) -> None:

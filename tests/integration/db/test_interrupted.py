@@ -6,7 +6,6 @@ line that a block runs, one after the other: ours, SQLAlchemy's and the driver's
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from lib.db import Database
 from lib.db.blocks.limits import Limits
 from lib.db.raw_execute import raw_execute
 from tests.interruptions import apart
+from tests.whole import whole_or
 
 ROOT = Path(__file__).resolve().parents[3]
 ADD = text("INSERT INTO notes (who) VALUES ('inside')")
@@ -45,9 +45,9 @@ class TimeLimit(Exception):
     """As Celery's SoftTimeLimitExceeded: an ordinary exception that comes anywhere."""
 
 
-# CI raises each at every line; elsewhere they take turns.
-PROBLEMS: list[Sequence[type[BaseException]]] = (
-    [[TimeLimit], [KeyboardInterrupt]] if os.environ.get("CI") else [[TimeLimit, KeyboardInterrupt]]
+# They take turns, or each is raised at every line.
+PROBLEMS: list[Sequence[type[BaseException]]] = whole_or(
+    [[TimeLimit, KeyboardInterrupt]], [[TimeLimit], [KeyboardInterrupt]]
 )
 _NOTE = """CREATE OR REPLACE FUNCTION note(told jsonb) RETURNS jsonb LANGUAGE sql AS $$
 INSERT INTO notes (who) VALUES ('a call') RETURNING to_jsonb(id) $$"""

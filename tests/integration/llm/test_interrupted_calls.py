@@ -1,6 +1,7 @@
 """Promise 19: an interruption at any line of ours that a call runs hangs nothing, keeps nothing and loses no cost.
 
-A sample of the lines is taken, and all of them with ``QODEX_INTERRUPT_EVERY=1``.
+A sample of the lines is taken, at which the kinds of interruptions take turns; a larger one and each kind with
+``--whole``, and all lines with ``QODEX_INTERRUPT_EVERY=1``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import openai
@@ -29,6 +31,7 @@ from lib.settings import Settings
 from tests.calls import CALLS, SAY, ask
 from tests.interruptions import Interrupter, Place, Scene, TimeLimit, apart, other_process, raising, sampled
 from tests.upstream import PLATFORM_KEY, ScriptedUpstream
+from tests.whole import whole_or
 
 CHAT = CALLS["chat stream"]
 
@@ -76,21 +79,30 @@ def keep_alive(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lease, "is_due", lambda _: not started_by_runtime())
 
 
-def faults(scene: Scene, names: Iterable[str], interrupted: Callable[[str, Place | None], Call]) -> list[str]:
+Kind = type[BaseException]
+Interrupting = Callable[[Scene, Kind, str, Place | None], Call]
+
+
+def by_turns(*kinds: Kind) -> list[list[Kind]]:
+    """The parameters of a test: all kinds in one, or each in one of its own."""
+    return whole_or([list(kinds)], [[kind] for kind in kinds])
+
+
+def faults(scene: Scene, names: Iterable[str], kinds: list[Kind], interrupted: Interrupting) -> list[str]:
     """Have each call interrupted at one place after the other; where not all held afterwards, with the reason."""
     found = []
     for offset, name in enumerate(names):
         for _ in range(3):  # what is done once for the life of the process
-            call = interrupted(name, None)
+            call = interrupted(scene, kinds[0], name, None)
             scene.require_clean(call.run_id, cost_is_known=call.is_answered)
         places = call.follower.places
-        for place in sampled(places, offset):
+        for place, kind in zip(sampled(places, offset), cycle(kinds), strict=False):
             try:
-                call = interrupted(name, place)
+                call = interrupted(scene, kind, name, place)
                 known = call.is_answered or call.follower.cost_was_known
                 scene.require_clean(call.run_id, cost_is_known=known)
             except Exception as problem:  # noqa: BLE001 - the place is told with it
-                found.append(f"{name}, {place}: {problem!r}")
+                found.append(f"{name}, {place}, {kind.__name__}: {problem!r}")
                 break
         print(f"{name}: {len(places)} places, of them {len(sampled(places, offset))} interrupted")
     scene.require_all_written()
@@ -160,9 +172,9 @@ def interrupted_call(scene: Scene, kind: type[BaseException], name: str, place: 
     return Call(run.id, follower, is_answered)
 
 
-@pytest.mark.parametrize("kind", [TimeLimit, KeyboardInterrupt])
-def test_an_exception_at_any_line_of_a_call(scene: Scene, kind: type[BaseException]) -> None:
-    assert faults(scene, CASES, partial(interrupted_call, scene, kind)) == []
+@pytest.mark.parametrize("kinds", by_turns(TimeLimit, KeyboardInterrupt))
+def test_an_exception_at_any_line_of_a_call(scene: Scene, kinds: list[Kind]) -> None:
+    assert faults(scene, CASES, kinds, interrupted_call) == []
 
 
 def interrupted_run(scene: Scene, kind: type[BaseException], _: str, place: Place | None) -> Call:
@@ -184,9 +196,9 @@ def interrupted_run(scene: Scene, kind: type[BaseException], _: str, place: Plac
     return Call(run_id, follower, is_answered)
 
 
-@pytest.mark.parametrize("kind", [TimeLimit, KeyboardInterrupt])
-def test_an_exception_at_any_line_of_a_run(scene: Scene, kind: type[BaseException]) -> None:
-    assert faults(scene, ["a run"], partial(interrupted_run, scene, kind)) == []
+@pytest.mark.parametrize("kinds", by_turns(TimeLimit, KeyboardInterrupt))
+def test_an_exception_at_any_line_of_a_run(scene: Scene, kinds: list[Kind]) -> None:
+    assert faults(scene, ["a run"], kinds, interrupted_run) == []
 
 
 # --- asyncio -------------------------------------------------------------------------------------------
@@ -290,6 +302,6 @@ def interrupted_task(scene: Scene, kind: type[BaseException], name: str, place: 
     return Call(run.id, follower, is_answered)
 
 
-@pytest.mark.parametrize("kind", [TimeLimit, asyncio.CancelledError])
-def test_an_interruption_at_any_line_of_an_asynchronous_call(scene: Scene, kind: type[BaseException]) -> None:
-    assert faults(scene, ASYNC_CASES, partial(interrupted_task, scene, kind)) == []
+@pytest.mark.parametrize("kind", [TimeLimit, asyncio.CancelledError])  # each has places of its own
+def test_an_interruption_at_any_line_of_an_asynchronous_call(scene: Scene, kind: Kind) -> None:
+    assert faults(scene, ASYNC_CASES, [kind], interrupted_task) == []
