@@ -37,3 +37,16 @@ def iso(micros: Micros) -> str:
 def parse_iso(text: str) -> Micros:
     """Read ISO 8601 with a zone; more than six decimals are cut. Raises ValueError without a zone."""
     return to_micros(datetime.fromisoformat(text))
+
+
+def month_of(at: Micros) -> Micros:
+    """The first instant of the month, in UTC, that holds the instant."""
+    moment = from_micros(at)
+    return to_micros(datetime(moment.year, moment.month, 1, tzinfo=UTC))
+
+
+def month_after(month_at: Micros) -> Micros:
+    """The first instant of the next month."""
+    moment = from_micros(month_at)
+    year, month = divmod(moment.year * 12 + moment.month, 12)
+    return to_micros(datetime(year, month + 1, 1, tzinfo=UTC))

@@ -1,4 +1,4 @@
-"""``db copy|check|maintain|archive``: from SQLite to PostgreSQL, what is wrong with either, old months out of both."""
+"""``db copy|check|maintain|partition|archive``: from SQLite to PostgreSQL, what is wrong with either, events by months."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from lib.cli.base.output import counted, json_option, plain, say, show_findings,
 from lib.cli.base.session import Session
 from lib.clock import to_micros
 from lib.db import Database
+from lib.db.months.partitioning import make_next_months, size
+from lib.db.months.partitioning import partition as move_into_months
 from lib.db.upkeep.checkup import examine
 from lib.db.upkeep.health import files_of
 from lib.db.upkeep.maintenance import maintain as maintain_database
@@ -102,7 +104,8 @@ def check(*, as_json: bool) -> None:
 def maintain(session: Session, *, full: bool, yes: bool, as_json: bool) -> None:
     """Make the room of deleted rows usable, and bring up to date what the planner knows of the data.
 
-    Both engines do this by themselves; after much was deleted it is worth doing at once. May be stopped and run again.
+    Both engines do this by themselves; after much was deleted it is worth doing at once. On PostgreSQL it makes the next
+    months of events as well, as dashboards do when they start. May be stopped and run again.
     """
     if full and not yes:
         click.confirm(
@@ -110,10 +113,41 @@ def maintain(session: Session, *, full: bool, yes: bool, as_json: bool) -> None:
             abort=True,
             err=True,
         )
-    done = maintain_database(session.platform.database, full=full)
+    database = session.platform.database
+    if made := make_next_months(database):
+        say(f"Made {counted(len(made), 'part')} of the events: {', '.join(part.name for part in made)}.")
+    done = maintain_database(database, full=full)
     if as_json:
         show_json(plain(done))
     say(f"The database takes {done.after / 1e6:,.1f} MB; it took {done.before / 1e6:,.1f} MB.")
+
+
+@db.command("partition")
+@yes_option
+@click.pass_obj
+def partition(session: Session, *, yes: bool) -> None:
+    """Move the events of a PostgreSQL database of before into months, while calls go on.
+
+    Needs room for a second copy of them. May be stopped and run again at any time: it goes on from there. Restart
+    dashboards of the version before first: they take no imports afterwards. New databases have months from the start.
+    """
+    database = session.platform.database
+    room = size(database)
+    if room is None and not database.is_sqlite:
+        say("The events are in months already.")
+        return
+    if room and not yes:
+        click.confirm(
+            f"This needs {room / 1e6:,.0f} MB of room meanwhile. Are all dashboards of this version?",
+            abort=True,
+            err=True,
+        )
+    move_into_months(database, progress=_carried)
+    say("The events are in months.")
+
+
+def _carried(events: int) -> None:
+    say(f"{counted(events, 'event')} carried over")
 
 
 @db.command("archive")

@@ -12,13 +12,15 @@ from typing import Any
 from sqlalchemy import Connection, inspect, text
 
 from lib.db.engine import Database
+from lib.db.migrations.months_0019 import give_up
 from lib.db.migrations.online import Online, limit_lock_waits
 from lib.db.tables import metadata
 from lib.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
-HEAD = "0018"
+HEAD = "0019"
+_BY_MONTHS = "0019"
 _FOLDER = Path(__file__).parent / "migrations"
 _PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _MOST_TRIES = 60
@@ -52,7 +54,7 @@ def migrate(database: Database, *, seal_projects: Seal | None = None) -> None:
     tries = 0
     while current_revision(database) != HEAD:
         try:
-            with _turn(database) as is_ours:
+            with upgrade_turn(database) as is_ours:
                 if is_ours:
                     _go_on(database, seal_projects)
                     tries = 0
@@ -80,7 +82,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 @contextmanager
-def _turn(database: Database) -> Iterator[bool]:
+def upgrade_turn(database: Database) -> Iterator[bool]:
     """Whether this process may upgrade now: one does at a time, however long that takes. SQLite's write is alone already.
 
     No process waits inside a transaction for the turn (see ``_LOCK``).
@@ -108,6 +110,10 @@ def _go_on(database: Database, seal_projects: Seal | None) -> None:
         _require_ours(connection, found, {step.revision for step in steps.values()})
     if found == HEAD:  # another process was first
         return
+    if not database.is_sqlite and (found or "") >= _BY_MONTHS:
+        give_up(
+            Online(database)
+        )  # what an unfinished move of the events has made does not know what comes now
     ahead = getattr(steps[found].module, "ahead", None)
     if ahead is not None and not database.is_sqlite:
         ahead(Online(database))

@@ -27,7 +27,7 @@ from lib.access import audit
 from lib.access.audit import Tag
 from lib.access.denied_attempts import denials_logged
 from lib.access.roles import Action, Actor, require
-from lib.clock import DAY, Micros, from_micros
+from lib.clock import DAY, Micros, from_micros, month_after, month_of
 from lib.db import Database
 from lib.db.tables import projects, usage_archives, usage_events
 from lib.errors import BadInput, QodexError
@@ -35,7 +35,7 @@ from lib.exchange.columns import EVENT_COLUMNS, Column, ColumnKind
 from lib.exchange.export import HashingWriter
 from lib.exchange.sql_lines import stored
 from lib.usage import rollups
-from lib.usage.archived import archived_until, month_after, month_of
+from lib.usage.archived import archived_until
 
 if TYPE_CHECKING:
     import pyarrow as pa

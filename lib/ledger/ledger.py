@@ -40,7 +40,14 @@ from lib.pricing.prices import PriceBook
 from lib.runs.lifecycle import LEASE as RUN_LEASE
 from lib.runs.lifecycle import StartedRun
 from lib.usage.event_row import EventRow
-from lib.usage.events import count_on_account, event_is_there, log_line, take_open_call, write_event
+from lib.usage.events import (
+    count_on_account,
+    event_is_there,
+    lock_call,
+    log_line,
+    take_open_call,
+    write_event,
+)
 from lib.usage.expiry import expire_calls
 from lib.usage.settled_calls import note_settled
 from lib.vault.keys import KeyStore
@@ -177,6 +184,7 @@ class Ledger:
             parameters = {"project": call.project_id, "event": call.id, "until": now + lease}
             if connection.execute(_RENEW, parameters).rowcount:
                 return
+            lock_call(connection, call.project_id, call.id)
             if event_is_there(connection, call.project_id, call.id):
                 raise LeaseLost("The call was cut: it showed no sign of life for too long.")
             # A crash of the database has taken back its opening: it is written again, with its reservation.
@@ -215,6 +223,9 @@ class Ledger:
             return found
         with self._database.write(seconds=self._settle_seconds) as connection:
             opened = take_open_call(connection, call.project_id, call.id)
+            if opened is None:
+                lock_call(connection, call.project_id, call.id)
+                opened = take_open_call(connection, call.project_id, call.id)
             if opened is None and event_is_there(connection, call.project_id, call.id):
                 return None
             now = self._database.now(connection)

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from sqlalchemy import Connection, func, select
 
 from lib.access.projects import ProjectIds
-from lib.clock import HOUR, Micros, from_micros, to_micros
+from lib.clock import HOUR, Micros, from_micros, month_after
 from lib.db.tables import usage_archives, usage_hourly_totals
 from lib.errors import UsageArchived
 
 _NEWEST = select(func.max(usage_archives.c.month_at))
-
-
-def month_of(at: Micros) -> Micros:
-    """The first instant of the month, in UTC, that holds the instant."""
-    moment = from_micros(at)
-    return to_micros(datetime(moment.year, moment.month, 1, tzinfo=moment.tzinfo))
-
-
-def month_after(month_at: Micros) -> Micros:
-    """The first instant of the next month."""
-    moment = from_micros(month_at)
-    year, month = divmod(moment.year * 12 + moment.month, 12)
-    return to_micros(datetime(year, month + 1, 1, tzinfo=moment.tzinfo))
 
 
 def archived_until(connection: Connection) -> Micros | None:

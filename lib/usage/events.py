@@ -6,7 +6,7 @@ the account, the event with the sums of its caching, the roll-ups (hour, then da
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, insert, select, text, update
 
 from lib.clock import Micros
 from lib.db import AnyRow
@@ -46,6 +46,7 @@ TAKE_OPEN_CALL = (
     .where(open_calls.c.project_id == bindparam("project"), open_calls.c.event_id == bindparam("event"))
     .returning(*open_calls.c)
 )
+_LOCK_CALL = text("SELECT pg_advisory_xact_lock(hashtextextended(:call, 0))")
 _EVENT_IS_THERE = select(usage_events.c.event_id).where(
     usage_events.c.project_id == bindparam("project"), usage_events.c.event_id == bindparam("event")
 )
@@ -179,6 +180,15 @@ def take_open_call(connection: Connection, project_id: str, event_id: str) -> An
     return next(
         iter(raw_execute(connection, TAKE_OPEN_CALL, {"project": project_id, "event": event_id})), None
     )
+
+
+def lock_call(connection: Connection, project_id: str, event_id: str) -> None:
+    """Where a crash may have taken an open row back: until this transaction ends nobody else writes it or its event.
+
+    The event's key does not keep a second one out that is dated into another month (lib.db.months.parts).
+    """
+    if connection.dialect.name != "sqlite":
+        connection.execute(_LOCK_CALL, {"call": f"{project_id} {event_id}"})
 
 
 def event_is_there(connection: Connection, project_id: str, event_id: str) -> bool:

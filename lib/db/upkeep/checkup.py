@@ -13,9 +13,12 @@ from sqlalchemy import Connection, text
 
 from lib.clock import DAY, HOUR, MINUTE, SECOND, Micros
 from lib.db.engine import Database
+from lib.db.months.partitioning import is_moving
+from lib.db.months.parts import is_by_month, is_due
 from lib.db.tables import metadata
 from lib.db.upkeep.health import describe, names_of
 from lib.errors import QodexError
+from lib.settings import COMMAND
 
 OK, NOTE, BROKEN = "ok", "note", "broken"
 LONG: Micros = 5 * MINUTE
@@ -89,6 +92,7 @@ def examine(database: Database, url: str, *, clock: Callable[[], int] = time.tim
                 return
             yield from _transactions(connection)
             yield from _dead_rows(connection)
+            yield _months(connection, database.now(connection))
         yield _clock(database, clock)
     except QodexError as problem:
         yield Finding("database", BROKEN, problem.sentence)
@@ -153,6 +157,19 @@ def _transactions(connection: Connection) -> Iterator[Finding]:
         )
     if not long:
         yield Finding("transactions", OK, f"none lasts longer than {_minutes(LONG)}")
+
+
+def _months(connection: Connection, now: Micros) -> Finding:
+    if not is_by_month(connection):
+        unfinished = "moving them was interrupted" if is_moving(connection) else "they are one table"
+        return Finding(
+            "months", NOTE, f"events are not in months: {unfinished}; {COMMAND} db partition goes on"
+        )
+    if is_due(connection, now):
+        return Finding(
+            "months", NOTE, f"the next months of events are not made: {COMMAND} db maintain makes them"
+        )
+    return Finding("months", OK, "the next ones of events are there")
 
 
 def _minutes(lasts: Micros) -> str:

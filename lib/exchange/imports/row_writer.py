@@ -9,11 +9,13 @@ from typing import Any
 from sqlalchemy import Connection
 
 from lib.db import AnyRow
+from lib.db.months.parts import is_by_month
 from lib.errors import DatabaseUnavailable
 from lib.exchange.imports.import_rollups import SUMMED
 from lib.exchange.imports.staging import Row, StagedRows
 
-_UNLESS_THERE = "ON CONFLICT (project_id, event_id) DO NOTHING"
+_UNLESS_THERE = "ON CONFLICT DO NOTHING"
+_ALONE = "SELECT pg_advisory_xact_lock(1768780914)"  # "impr": PostgreSQL's advisory lock of one import
 _TOGETHER = 50
 """Rows that one statement inserts: of 30 columns far from as many values as SQLite takes."""
 _SUMMED_AFTER = SUMMED.format(rows="usage_events WHERE rowid > ?")
@@ -28,22 +30,26 @@ class _Statements:
     Args:
         names: the columns that the rows have.
         former: each row ends with the id it got before schema 0007, by which it may be there.
+        by_month: the events are partitioned, and a row may be there at another time, where no key keeps it out.
     """
 
-    def __init__(self, names: Sequence[str], *, former: bool) -> None:
+    def __init__(self, names: Sequence[str], *, former: bool, by_month: bool = False) -> None:
         self.former = former
         columns, marks = ", ".join(names), ", ".join("?" * len(names))
         more, named = (", former_id", ", event_id AS former_id") if former else ("", "")
         into, chosen = f"INSERT INTO usage_events ({columns}, imported)", f"SELECT {columns}"
         values = f"SELECT {marks}, true {self._unless('?', '?')}" if former else f"VALUES ({marks}, true)"
         unless = self._unless("staged.project_id", "staged.former_id")
+        if by_month:
+            there = _THERE.format(project="staged.project_id", former="staged.event_id")
+            unless = f"{unless} {'AND' if unless else 'WHERE'} NOT {there}"
+            chosen = f"SELECT DISTINCT ON (project_id, event_id) {columns}"
         # In one order, so that two imports at once wait for each other instead of both.
-        insert = f"{into} {chosen}, true FROM imported_rows staged {unless} ORDER BY 1, 2 {_UNLESS_THERE}"
+        insert = f"{into} {chosen}, true FROM imported_rows staged {unless} ORDER BY project_id, event_id {_UNLESS_THERE}"
         self.from_values = f"{into} {values} {_UNLESS_THERE}"
         self.from_many_values = f"{into} VALUES {', '.join([f'({marks}, true)'] * _TOGETHER)} {_UNLESS_THERE}"
-        self.stage = (
-            f"CREATE TEMP TABLE imported_rows ON COMMIT DROP AS {chosen}{named} FROM usage_events LIMIT 0"
-        )
+        chosen = f"SELECT {columns}{named} FROM usage_events LIMIT 0"  # noqa: S608  # nosec B608 - of constants
+        self.stage = f"CREATE TEMP TABLE imported_rows ON COMMIT DROP AS {chosen}"
         self.copy = f"COPY imported_rows ({columns}{more}) FROM STDIN"
         self.from_stage = f"WITH added AS ({insert} RETURNING *) {SUMMED.format(rows='added')}"
 
@@ -62,8 +68,11 @@ def write_rows(
         names: the columns that they have; all others are empty.
         former: rows that were imported before schema 0007 are recognised by the ids of then, too.
     """
+    by_month = is_by_month(connection)
     write = _insert if connection.dialect.name == "sqlite" else _copy
-    return write(connection, staged.batches(), _Statements(names, former=former))
+    if by_month:  # each sees what the one before has written, which no key of all parts would keep out
+        connection.exec_driver_sql(_ALONE)
+    return write(connection, staged.batches(), _Statements(names, former=former, by_month=by_month))
 
 
 def _insert(connection: Connection, batches: Iterator[list[Row]], sql: _Statements) -> Sequence[AnyRow]:

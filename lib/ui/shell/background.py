@@ -1,4 +1,4 @@
-"""What the dashboard does by itself while it runs: it sends alerts, and keeps and scores forecasts."""
+"""What the dashboard does by itself while it runs: it sends alerts, keeps and scores forecasts, makes months."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from lib.alerts.delivery.sender import EVERY_SECONDS, WATCH_SECONDS
+from lib.db.months.partitioning import make_next_months
 from lib.errors import QodexError
 from lib.platform import Platform
 from lib.ui.base.server import real_front_door
@@ -45,6 +46,7 @@ _JOBS = (
     _Job(lambda it: it.alert_watch.check(), "Nothing was looked for this time", WATCH_SECONDS, WATCH_SECONDS),
     # A forecast is kept once an hour however often this is done, and by whichever dashboard comes first.
     _Job(lambda it: it.forecasts.keep(), "No forecasts were kept this time", 120, 1200),
+    _Job(lambda it: make_next_months(it.database), "The next months of events were not made", 60, 86_400),
 )
 
 

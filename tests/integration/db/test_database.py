@@ -15,8 +15,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import column, create_engine, func, inspect, select, table, text
 
 from lib.access import audit
@@ -27,7 +25,7 @@ from lib.db.migrate import HEAD, current_revision, migrate
 from lib.db.tables import audit_log, metadata, plans
 from lib.errors import DatabaseConflict, DatabaseUnavailable
 from lib.usage import rollup_totals
-from tests.old_schemas import begin_at
+from tests.old_schemas import begin_at, differences
 from tests.services import wait_until
 from tests.vaults import ADMIN
 
@@ -98,10 +96,7 @@ def test_the_migrations_make_the_tables_that_the_code_knows(empty_database_url):
     database = Database(empty_database_url)
     migrate(database)
     with database.read() as connection:
-        context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "compare_server_default": True}
-        )
-        assert compare_metadata(context, metadata) == []
+        assert differences(connection) == []
     database.close()
 
 

@@ -43,6 +43,7 @@ _WATCHED = {
     "auto_explain.log_format": "json",
     "client_min_messages": "log",
 }
+_PART = re.compile(r"^usage_events_(\d{4}_\d\d|before|after)$")
 _ONE_PROJECT = re.compile(r"\bproject_id\)?(?:::\w+)? = \(?(?:\$\d+|'[^']+')")
 
 
@@ -82,7 +83,7 @@ class Plans:
         table = node.get("Relation Name")
         if table is None or table in SHARED or node["Node Type"] == "ModifyTable":
             return
-        self.tables.add(table)
+        self.tables.add(_PART.sub("usage_events", table))
         conditions = " ".join(str(node[name]) for name in node if name.endswith(("Cond", "Filter")))
         if not _ONE_PROJECT.search(conditions):
             self.astray.add(f"{table} [{conditions}] in {statement}")
