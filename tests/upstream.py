@@ -282,18 +282,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _behave(self, number: int, seen: Seen, how: Behaviour) -> None:
         self._wait(how.delay)
         headers = self._headers(number, how, seen)
-        if how.fault == "hang":
-            self._wait(3600)
-        if how.fault == "drop":
-            raise _Gone
-        if how.fault == "drip_headers":
-            self._drip(b"HTTP/1.1 200 OK\r\nx-drip: ", how)
-        if how.fault == "drip_body":
-            self._drip(self._head(200, headers | {"transfer-encoding": "chunked"}), how, b"1\r\n \r\n")
-        if how.fault == "bad_chunk":  # its length is no number but most of the key
-            self._send(self._head(200, headers | {"transfer-encoding": "chunked"}))
-            self._send(f"{(seen.key or '')[3:]}\r\n".encode())
-            raise _Gone
+        self._fail(how, headers, (seen.key or "")[3:])
         if how.status is not None:
             raw = how.text if how.text is not None else json.dumps(how.json)
             body = self._fill(raw, seen).encode(how.charset) + b"<p>padding</p>\n" * (how.pad // 15)
@@ -304,6 +293,30 @@ class _Handler(BaseHTTPRequestHandler):
             self._whole(good.status, good.raw, headers, how)
         else:
             self._stream(good.events, headers | {"content-type": "text/event-stream; charset=utf-8"}, how)
+
+    def _fail(self, how: Behaviour, headers: dict[str, str], most_of_key: str) -> None:
+        """The faults after which nothing more comes; some answers that are hardly HTTP hold most of the key."""
+        chunked = self._head(200, headers | {"transfer-encoding": "chunked"})
+        dripping: dict[str, tuple[bytes, bytes]] = {
+            "drip_headers": (b"HTTP/1.1 200 OK\r\nx-drip: ", b"a"),
+            "drip_body": (chunked, b"1\r\n \r\n"),
+            "drip_chunk_length": (chunked + b"1;", b"a"),
+            "interim": (b"", b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"),
+        }
+        broken = {
+            "drop": b"",
+            "bad_chunk": chunked + f"{most_of_key}\r\n".encode(),
+            "bad_header": f"HTTP/1.1 200 OK\r\n{most_of_key}\r\n\r\n".encode(),
+            "bad_reason": f"HTTP/1.1 200 It's {most_of_key}\r\nx-more: {most_of_key}\r\n\r\n".encode(),
+        }
+        if how.fault == "hang":
+            self._wait(3600)
+        if how.fault in dripping:
+            first, drop = dripping[how.fault]
+            self._drip(first, how, drop)
+        if how.fault in broken:
+            self._send(broken[how.fault])
+            raise _Gone
 
     def _wait(self, seconds: float) -> None:
         if seconds and self.server.script.closing.wait(seconds):
@@ -318,7 +331,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
         self.wfile.flush()
 
-    def _drip(self, first: bytes, how: Behaviour, drop: bytes = b"a") -> None:
+    def _drip(self, first: bytes, how: Behaviour, drop: bytes) -> None:
         self._send(first)
         while True:
             self._wait(how.interval)

@@ -24,7 +24,9 @@ class Behaviour:
     text: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     only: tuple[str, ...] = ()
-    fault: str | None = None  # hang | drop | drip_headers | drip_body | truncate | break | bad_chunk
+    fault: str | None = (
+        None  # hang | drop | drip_… (headers, body, chunk_length) | interim | truncate | break | bad_… (chunk, header, reason)
+    )
     delay: float = 0.0  # before the first byte
     event_delay: float = 0.0  # between the events of a stream
     interval: float = 0.1  # between the bytes of a drip

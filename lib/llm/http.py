@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from lib.environment import certificates
+from lib.llm.deadline import limit_streams
 from lib.llm.pool_lock import make_interruptible
 from lib.providers import known
 from lib.secret import Secret, redact
@@ -36,6 +37,7 @@ def inner_transport(settings: Settings, base_url: str) -> httpx2.HTTPTransport:
         verify=_certificates(settings), trust_env=False, limits=_LIMITS, proxy=_proxy(settings, base_url)
     )
     make_interruptible(transport._pool)  # noqa: SLF001 - its lock has no other door
+    limit_streams(transport)
     return transport
 
 
@@ -68,8 +70,12 @@ def _proxy(settings: Settings, base_url: str) -> httpx2.Proxy | None:
 # --- logs -----------------------------------------------------------------------------------------
 
 _WIRE_LOGGERS = ("httpx2", "httpcore2")  # and those of the providers' SDKs
-# httpcore2 writes down all headers of an answer, and an upstream may repeat any piece of a key in them.
-_RESPONSE_HEADERS = re.compile(r"(return_value=\(b'[^']*', \d+, b'[^']*').*", re.DOTALL)
+# httpcore2 writes down all headers of an answer, its reason and what it could not read, and an upstream may repeat any
+# piece of a key in them: of what was received the status stays, or the kind of the failure.
+_RECEIVED = re.compile(
+    r"(receive_response\w*\.(?:complete|failed) (?:return_value=\(b'HTTP/[\d.]+', \d+|exception=\w+)?).*",
+    re.DOTALL,
+)
 
 
 def install_log_redaction(*secrets: Secret, everywhere: bool = False) -> None:
@@ -110,7 +116,7 @@ class _Redaction:
             said = record.getMessage()
         except Exception:  # noqa: BLE001 - a record that cannot be formatted is for its handler to report
             return
-        clean = _RESPONSE_HEADERS.sub(r"\1, …)", redact(said, *self.secrets))
+        clean = _RECEIVED.sub(r"\1, …)", redact(said, *self.secrets))
         if clean != said:
             record.msg, record.args = clean, ()
         if record.exc_info and record.exc_info[1]:

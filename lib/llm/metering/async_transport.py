@@ -20,6 +20,7 @@ from lib.errors import DatabaseUnavailable, LeaseLost
 from lib.ledger.attempts import AttemptResult
 from lib.ledger.ledger import Ledger
 from lib.ledger.settlement_queue import SETTLE_SECONDS, Hold
+from lib.llm.deadline import limit_streams
 from lib.llm.http import async_inner_transport
 from lib.llm.metering.attempt import LARGEST_ERROR_BODY, Attempt
 from lib.llm.metering.reservation import Reservation, in_thread
@@ -101,10 +102,12 @@ class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
         process = os.getpid()
         if process not in inners:
             inners[process] = async_inner_transport(self._settings, self._base_url)
+            limit_streams(inners[process])
         return inners[process]
 
     async def _send(self, attempt: Attempt, request: httpx2.Request) -> httpx2.Response:
         try:
+            attempt.limit_waiting()
             async with asyncio.timeout(attempt.time_left()):
                 return await self._inner().handle_async_request(attempt.request(attempt.trace_async))
         except TimeoutError:
@@ -128,6 +131,7 @@ class MeteredAsyncTransport(httpx2.AsyncBaseTransport):
     ) -> tuple[bytes, BaseException | None]:
         """As much of an error's body as is of interest; the status alone would do."""
         shorten_timeouts(attempt.timeouts)
+        attempt.limit_waiting(ERROR_PATIENCE)
         until = time.monotonic() + ERROR_PATIENCE
         body, interrupted = bytearray(), None
         try:
@@ -207,6 +211,7 @@ class _MeteredStream(httpx2.AsyncByteStream):
         """What the caller gets next; no frame that waits may hold what came, before the key is out of it."""
         try:
             self._attempt.require_time()
+            self._attempt.limit_waiting()
             chunk = await anext(self._chunks, None) if self._chunks else None
             await self._keep_lease()
         except BaseException as error:  # noqa: BLE001 - its frames hold the request that left

@@ -6,6 +6,7 @@ inside the response that the caller holds. Until the answer ends, a masked copy 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -22,6 +23,7 @@ from lib.ledger.attempts import AttemptResult, KeyVerdict, Status
 from lib.ledger.open_attempt import OpenAttempt
 from lib.ledger.settlement_queue import Hold
 from lib.llm.answers import AnswerUsage, StreamParser
+from lib.llm.deadline import set_deadline
 from lib.llm.error_answers import ErrorAnswer
 from lib.llm.metering.lease import Lease
 from lib.llm.metering.reservation import Reservation
@@ -174,7 +176,11 @@ class Attempt:
 
     def late(self) -> httpx2.ReadTimeout:
         """What it ends with then."""
-        return httpx2.ReadTimeout(f"The answer was not complete after {LONGEST_CALL:g} seconds.")
+        return httpx2.ReadTimeout(_late())
+
+    def limit_waiting(self, seconds: float = math.inf) -> None:
+        """Let nothing that this thread or task now waits for take longer than is left, or than ``seconds``."""
+        set_deadline(time.monotonic() + min(seconds, self.time_left()), _late())
 
     def require_time(self) -> None:
         """Raises ``late()`` where there is none left."""
@@ -317,6 +323,10 @@ class Attempt:
             if pair[0].lower() != b"content-encoding" and not (encoded and pair[0].lower() in _FRAMING)
         ]
         return clean_headers(kept, self.call.secret)
+
+
+def _late() -> str:
+    return f"The answer was not complete after {LONGEST_CALL:g} seconds."
 
 
 def _safe(text: str | None) -> str | None:

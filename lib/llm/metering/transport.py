@@ -131,6 +131,7 @@ class MeteredTransport(httpx2.BaseTransport):
             # A finalizer that closed an answer in here would wait for the lock that this thread holds.
             with marked():
                 pool = self._connections.pool()
+                attempt.limit_waiting()
                 attempt.answer = pool.handle_request(attempt.request(attempt.trace))
                 return attempt.answer
         except BaseException as error:  # noqa: BLE001 - its frames hold the key: none may travel on
@@ -151,6 +152,7 @@ class MeteredTransport(httpx2.BaseTransport):
     def _read_error(self, attempt: Attempt, answer: httpx2.Response) -> tuple[bytes, BaseException | None]:
         """As much of an error's body as is of interest; the status alone would do."""
         shorten_timeouts(attempt.timeouts)
+        attempt.limit_waiting(ERROR_PATIENCE)
         until = time.monotonic() + ERROR_PATIENCE
         body, interrupted = bytearray(), None
         try:
@@ -221,6 +223,7 @@ class _MeteredStream(httpx2.SyncByteStream):
         """What the caller gets next; no frame that waits may hold what came, before the key is out of it."""
         try:
             self._attempt.require_time()
+            self._attempt.limit_waiting()
             with marked():
                 chunk = next(self._attempt.chunks, None)
             self._keep_lease()

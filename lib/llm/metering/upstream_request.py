@@ -34,7 +34,9 @@ _ERROR_WAIT = 30.0
 _DROPPED = re.compile(
     r"authorization|host|(x-)?(goog-)?api-key|cookie|proxy-.*|connection"
     r"|accept-encoding|content-length|transfer-encoding|upgrade|te|trailer"
+    r"|x-goog-fieldmask"
 )
+"""What is not passed on. The last one leaves parts of an answer out: those that say what it costs, for one."""
 
 
 @dataclass(frozen=True, slots=True)

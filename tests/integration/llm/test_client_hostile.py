@@ -485,12 +485,25 @@ def test_an_answer_that_drips_ends_as_a_time_out(byok, run, upstream, monkeypatc
     assert rows(byok, "status", "cost_nano", "error_code") == [("broken", None, "ReadTimeout")]
 
 
-def test_headers_that_drip_end_as_a_time_out_for_asyncio(byok, run, upstream, monkeypatch):
+@both_ways
+@pytest.mark.parametrize("fault", ["drip_headers", "interim"])
+def test_an_answer_that_never_begins_ends_as_a_time_out(byok, run, upstream, monkeypatch, way, fault):
+    """Headers that drip, and interim answers without end: each piece is in time, and none reaches the SDK."""
     monkeypatch.setattr("lib.llm.metering.attempt.LONGEST_CALL", 0.3)
-    upstream.queue(Behaviour(fault="drip_headers", interval=0.05))
+    upstream.queue(Behaviour(fault=fault, interval=0.05))
     with pytest.raises(openai.APITimeoutError):
-        drive(run, "async", lambda client: ask(client.with_options(timeout=5, max_retries=0)))
+        drive(run, way, lambda client: ask(client.with_options(timeout=5, max_retries=0)))
     assert rows(byok, "status", "cost_nano", "error_code") == [("unknown", None, "ReadTimeout")]
+
+
+@both_ways
+def test_a_piece_that_never_comes_to_its_end_ends_as_a_time_out(byok, run, upstream, monkeypatch, way):
+    """The length of a chunk drips: no byte of the body comes, so nobody who reads it could look at a clock."""
+    monkeypatch.setattr("lib.llm.metering.attempt.LONGEST_CALL", 0.3)
+    upstream.queue(Behaviour(fault="drip_chunk_length", interval=0.05))
+    with pytest.raises((openai.APITimeoutError, httpx2.ReadTimeout)):
+        drive(run, way, lambda client: ask(client.with_options(timeout=5, max_retries=0)))
+    assert rows(byok, "status", "cost_nano", "error_code") == [("broken", None, "ReadTimeout")]
 
 
 @both_ways

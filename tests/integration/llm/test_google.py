@@ -760,6 +760,19 @@ def test_headers_of_the_caller_cannot_replace_the_key_or_name_another_account(
     )
 
 
+@both_ways
+@on_sqlite
+def test_no_caller_can_have_a_part_of_the_answer_left_out(
+    run: Run, upstream: ScriptedUpstream, way: str
+) -> None:
+    """Google's servers do so for this header, and thoughts that nobody counts are billed all the same."""
+    mask = {
+        "X-Goog-FieldMask": "candidates,usageMetadata.promptTokenCount,usageMetadata.candidatesTokenCount"
+    }
+    drive(run, way, lambda client: ask(client, config={"http_options": {"headers": mask}}))
+    assert "x-goog-fieldmask" not in upstream.requests[0].headers
+
+
 @on_sqlite
 @pytest.mark.parametrize(
     "query", ["key=mine", "access_token=mine", "$key=mine", "quotaUser=mine", "a=1&Key=mine"]

@@ -625,6 +625,15 @@ def test_pieces_of_the_key_in_response_headers_are_not_logged_either(upstream, d
     assert_clean(debug_log.getvalue())
 
 
+@pytest.mark.parametrize("fault", ["bad_header", "bad_reason", "bad_chunk"])
+def test_pieces_of_the_key_in_what_is_hardly_http_are_not_logged_either(upstream, debug_log, fault):
+    upstream.keys[KEY] = Behaviour(fault=fault)
+    with suppress(QodexError):
+        check_key(Secret(KEY), settings_for(upstream.base_url))
+    assert "receive_response_headers" in debug_log.getvalue()
+    assert_clean(debug_log.getvalue())
+
+
 @pytest.mark.parametrize("row", ["good", "echo", "echo_good", "echo_500"])
 def test_the_sdk_over_our_transport_logs_no_key_either(upstream, debug_log, row):
     upstream.keys[KEY] = row
