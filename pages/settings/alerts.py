@@ -13,7 +13,7 @@ from lib.ui.alerts.kinds_table import draw_kinds_table
 from lib.ui.base import query_state
 from lib.ui.base.wording import escape
 from lib.ui.parts import cards
-from lib.ui.shell.page_context import PageContext, page
+from lib.ui.shell.page_context import PageContext, close_what_was_opened_elsewhere, page
 
 _WHOSE = {"": "Of a project", "platform": "Of the platform"}
 
@@ -49,6 +49,7 @@ def _whose(visit: PageContext) -> Project | None:
                 "Whose alerts", "of", list(_WHOSE), default="", width=150, format_func=_WHOSE.__getitem__
             )
             if of:
+                close_what_was_opened_elsewhere(None)
                 return None
         return visit.project()
 

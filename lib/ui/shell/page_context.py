@@ -15,6 +15,7 @@ from lib.clock import Micros
 from lib.errors import Forbidden
 from lib.platform import Platform
 from lib.ui.base import notices, query_state, wrong_links
+from lib.ui.base.navigation import in_sample
 from lib.ui.base.server import front_door, now
 from lib.ui.base.wording import escape
 from lib.ui.shell import new_project
@@ -23,6 +24,7 @@ from lib.ui.shell.new_project import draw_new_project
 
 _PROJECT = "project"
 _LAST_PROJECT = "last_project"
+_PLACE = "place"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,19 @@ class PageContext(Viewer):
             "Project", _PROJECT, slugs, default="", width=width, format_func=names.__getitem__
         )
         st.session_state[_LAST_PROJECT] = slug
+        close_what_was_opened_elsewhere(slug)
         return choices[slug]
+
+
+def close_what_was_opened_elsewhere(slug: str | None) -> None:
+    """Close the dialog where a page shows another project now, the browser's Back for one: it was not opened for this one.
+
+    ``slug``: which project; None for the platform.
+    """
+    place = (in_sample(), slug)
+    if st.session_state.get(_PLACE, place) != place:
+        notices.close_dialog()
+    st.session_state[_PLACE] = place
 
 
 _MOST_NAMED = 5

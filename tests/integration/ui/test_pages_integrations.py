@@ -219,6 +219,23 @@ def test_a_key_that_could_not_be_checked_saves_nothing_and_can_be_tried_again_wi
     assert dashboard.key("checkout-api").last4 == "0002"
 
 
+def test_a_dialog_closes_where_the_page_goes_to_another_project_and_its_key_is_not_saved_there(
+    dashboard: Dashboard, upstream: ScriptedUpstream
+):
+    """By the browser's Back, for one: what was typed for one project must not become another one's key."""
+    dashboard.add("checkout-api", GOOD_KEY)
+    dashboard.add("search", GOOD_KEY)
+    upstream.queue("server_error")
+    page = type_key(press(dashboard.open("integrations", project="checkout-api"), "Replace"), OTHER_KEY)
+    assert "Try again" in buttons(page)
+    page.query_params["project"] = "search"
+    page.run()
+    assert "Try again" not in buttons(page)
+    page = press(page, "Replace")
+    assert "Try again" not in buttons(page)
+    assert (dashboard.key("checkout-api").last4, dashboard.key("search").last4) == ("0001", "0001")
+
+
 def test_a_key_that_was_typed_and_not_sent_is_forgotten(dashboard: Dashboard, upstream: ScriptedUpstream):
     dashboard.add("checkout-api")
     page = press(dashboard.open("integrations"), "Add your key")
