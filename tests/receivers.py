@@ -36,6 +36,8 @@ class Receiver:
     """The webhook ids that were answered with 2xx, in order."""
     over: threading.Event = field(default_factory=threading.Event)
     port: int = 0
+    elsewhere: str = "/elsewhere"
+    """Where a redirect leads."""
 
     @property
     def url(self) -> str:
@@ -73,7 +75,7 @@ def _answer(receiver: Receiver, handler: BaseHTTPRequestHandler) -> None:
     status = 302 if redirects else int(receiver.behaviour)
     handler.send_response(status)
     if redirects:
-        handler.send_header("Location", f"http://127.0.0.1:{receiver.port}/elsewhere")
+        handler.send_header("Location", f"http://127.0.0.1:{receiver.port}{receiver.elsewhere}")
     if status < 300:
         receiver.accepted.append(handler.headers.get("webhook-id", ""))
     for name, value in receiver.headers.items():

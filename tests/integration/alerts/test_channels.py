@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
@@ -15,6 +16,7 @@ from lib.alerts.channels.http import Poster
 from lib.alerts.channels.mail import NOT_SET_UP, Mailer
 from lib.alerts.messages import Message, message_of
 from lib.alerts.sentences import Site
+from lib.llm.http import install_log_redaction
 from lib.secret import Secret
 from tests.receivers import Receiver, mail_server, receiving
 from tests.unit.alerts.test_messages import DATA, NOW
@@ -100,6 +102,17 @@ def test_the_environments_proxies_are_ignored(receiver, monkeypatch):
     assert webhook.send(POSTER, Secret(receiver.url), webhook.new_secret(), message()).ok
 
 
+@pytest.mark.parametrize("behaviour", [200, "redirect", 500])
+def test_no_log_at_any_level_holds_the_address_which_is_a_secret(receiver, caplog, behaviour):
+    install_log_redaction()
+    caplog.set_level(logging.DEBUG)
+    receiver.behaviour, receiver.elsewhere = behaviour, "/hook"
+    slack.send(POSTER, Secret(receiver.url), message())
+    assert len(receiver.posts) == 1
+    assert "receive_response_headers.complete" in caplog.text
+    assert "/hook" not in caplog.text
+
+
 # --- Slack, and the other chats --------------------------------------------------------------------
 
 
@@ -149,6 +162,16 @@ def test_apprise_reaches_no_private_network(receiver):
 )
 def test_what_acts_on_this_machine_is_no_chat(address):
     assert chat.mask(Secret(address)) is None
+
+
+@pytest.mark.parametrize(
+    "address", ["discord://1234567890/abcdefghijklmnop", "tgram://123456789:abcdefg_hijklmnop/12315544"]
+)
+def test_no_chat_makes_its_message_of_a_file_of_this_host(address, tmp_path):
+    template = tmp_path / "template.json"
+    template.write_text("{}")
+    assert chat.mask(Secret(address)) is not None
+    assert chat.mask(Secret(f"{address}?template={template}")) is None
 
 
 def test_a_chats_address_is_shown_without_its_tokens():
