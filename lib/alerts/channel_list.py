@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
@@ -29,6 +30,10 @@ from lib.vault.master_keys.masters import Keyring
 _MOST = 20
 _LONGEST = 1_000
 _SHOWN = 4
+_IN_THE_CLEAR = (
+    "Use an https address (of chats: jsons). Only to hosts that the operator has named (QODEX_NOTIFY_PRIVATE_HOSTS) "
+    "alerts go over plain http."
+)
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,7 @@ class ChannelList:
             email = clean_email(text)
             return Secret(email), _masked_email(email)
         if kind == "chat":
+            self._require_encrypted(text)
             shown = chat.mask(Secret(text))
             if shown is None:
                 raise BadInput(
@@ -170,6 +176,18 @@ class ChannelList:
                 )
             return Secret(text), shown[:200]
         return Secret(text), self._masked_url(text)
+
+    def _require_encrypted(self, text: str) -> None:
+        """Return unless a chat's address names a host that it would speak to in the clear, and nobody named that one."""
+        try:
+            parts = urlsplit(text)
+            host = parts.hostname or ""
+        except ValueError:
+            return  # no chat takes it
+        # ``ntfy://topic`` without a host is that service's own, over https.
+        in_the_clear = parts.scheme == "json" or (parts.scheme == "ntfy" and parts.path.strip("/"))
+        if in_the_clear and not is_named(host, self._private_hosts):
+            raise BadInput(_IN_THE_CLEAR)
 
     def _masked_url(self, text: str) -> str:
         try:
@@ -182,10 +200,7 @@ class ChannelList:
             raise BadInput("Use an address without a name, a password and #.")
         host = parts.hostname or ""
         if parts.scheme == "http" and not is_named(host, self._private_hosts):
-            raise BadInput(
-                "Use an https address. Only to hosts that the operator has named (QODEX_NOTIFY_PRIVATE_HOSTS) "
-                "alerts go over plain http."
-            )
+            raise BadInput(_IN_THE_CLEAR)
         return f"{host}/…{text[-_SHOWN:]}"[:200]
 
 

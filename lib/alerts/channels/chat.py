@@ -61,6 +61,6 @@ def _ask(asked: dict[str, Any], seconds: float) -> dict[str, Any] | None:
             check=True,
         )
         answer: dict[str, Any] = json.loads(done.stdout)
-    except (subprocess.SubprocessError, ValueError):
+    except (OSError, subprocess.SubprocessError, ValueError):
         return None
     return answer

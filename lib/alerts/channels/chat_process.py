@@ -60,7 +60,8 @@ def _service(url: str) -> Any:
         return None
     names = [getattr(found, name, None) or () for name in ("protocol", "secure_protocol")]
     schemes = {scheme for each in names for scheme in ([each] if isinstance(each, str) else each)}
-    return found if schemes <= SCHEMES else None
+    # A template is a file of this host, or of whatever address stands there.
+    return found if schemes <= SCHEMES and not getattr(found, "template", None) else None
 
 
 def _masked(asked: dict[str, Any]) -> dict[str, Any]:

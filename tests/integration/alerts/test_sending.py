@@ -337,6 +337,18 @@ def test_an_address_is_sealed_and_shown_masked(desk: Desk) -> None:
     assert "secretsecret" not in repr(row)
 
 
+@pytest.mark.parametrize(
+    "address", ["json://chat.example.com/hook", "JSON://chat.example.com", "ntfy://chat.example.com/topic"]
+)
+def test_no_chat_speaks_in_the_clear_but_to_a_host_that_the_operator_has_named(
+    desk: Desk, address: str
+) -> None:
+    with pytest.raises(BadInput, match="Use an https address"):
+        desk.alerts.channels.add("shop", "chat", Secret(address), actor=ADMIN)
+    named, _ = desk.alerts.channels.add("shop", "chat", Secret("json://127.0.0.1:9/hook"), actor=ADMIN)
+    assert named.masked == "json://127.0.0.1:9/…"
+
+
 def test_an_address_that_was_moved_to_another_row_does_not_open(desk: Desk) -> None:
     first, _ = desk.hook()
     second, _ = desk.alerts.channels.add(
