@@ -7,6 +7,10 @@ import socket
 from urllib.parse import SplitResult, urlsplit
 
 _LOOPBACK_NAMES = {"localhost"}
+_NOT_PUBLIC = tuple(
+    map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "fec0::/10", "3fff::/20", "5f00::/16"))
+)
+"""Networks that are nobody's on the internet and that not every Python of ours knows as such: one cloud's metadata is in the first."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -86,7 +90,8 @@ def host_and_port(text: str) -> tuple[str, int]:
 def is_public(address: _Address) -> bool:
     """Whether an address is of the internet at large, and not of a network of one's own, however it is written."""
     return all(
-        each.is_global and not (each.is_multicast or each.is_reserved)
+        each.is_global
+        and not (each.is_multicast or each.is_reserved or any(each in network for network in _NOT_PUBLIC))
         for each in (address, _inner_address(address))
     )
 

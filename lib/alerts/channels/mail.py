@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 import ssl
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from email.message import EmailMessage
 from email.utils import formatdate
 from urllib.parse import unquote, urlsplit
@@ -100,8 +102,10 @@ class _Delivery:
 
     def cut(self) -> None:
         """End it now."""
-        if self._connection is not None and self._connection.sock is not None:
-            self._connection.sock.close()
+        connection = self._connection
+        if connection is not None and connection.sock is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)  # closing it would wake nobody who reads from it
 
     def _connect(self) -> smtplib.SMTP:
         parts = urlsplit(self._server.reveal())
