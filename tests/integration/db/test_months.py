@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from lib.clock import DAY, Micros, from_micros, month_after, month_of, to_micros
 from lib.db import Database
 from lib.db.migrate import migrate
 from lib.db.migrations import months_0019 as move
+from lib.db.migrations.functions_0019 import FUNCTIONS
 from lib.db.migrations.online import Online
 from lib.db.months.partitioning import make_next_months, partition
 from lib.db.months.parts import AFTER, BEFORE, is_by_month, make_next, parts
@@ -102,6 +104,24 @@ def test_what_a_window_began_with_is_found_however_long_ago_it_was(shop: Shop, c
     assert shop.headroom().windows["7d"].used_nano == 700
     clock.now += 8 * DAY
     shop.spend(run, 800)
+
+
+def test_what_a_window_began_with_opens_no_more_than_the_months_of_some_weeks(database_url: str) -> None:
+    """Each call asks for it, so the months that there are besides must cost it nothing."""
+    (_, query), *_ = re.findall(
+        r"(\()(SELECT usage_events.counted_after_nano.*?LIMIT 1)\)", FUNCTIONS[0], re.DOTALL
+    )
+    statement = query.replace("the_project", "$1").replace(" at ", " $2 ")
+    with closing(Database(database_url)) as database, database.read() as connection:
+        now = database.now(connection)
+        connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
+        connection.exec_driver_sql(f"PREPARE began (text, bigint) AS {statement}")
+        plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN EXECUTE began ('x', {now})").scalars())
+        connection.exec_driver_sql("DEALLOCATE began")
+        there = len(parts(connection))
+    opened = set(re.findall(r" on (usage_events_\w+)", plan))
+    assert 1 <= len(opened) <= 3
+    assert f"Subplans Removed: {there - len(opened)}" in plan
 
 
 def test_calls_that_a_wrong_clock_dated_ahead_come_back_with_their_sums(shop: Shop, clock: Clock) -> None:
