@@ -2,7 +2,8 @@
 
 One month of UTC after the other, and of each: the file is written from one moment of the database and read back (rows,
 sums, SHA-256); it is recorded, from when on nothing that counts events expects them here; then exactly the calls that
-it holds are deleted, some thousands at a time. Whatever interrupts this, the next run goes on from there.
+it holds are deleted, some thousands at a time, or dropped at once where the month is a table of its own
+(lib.exchange.archived_part). Whatever interrupts this, the next run goes on from there.
 
 Roll-ups, accounts and runs stay as they are. So does the last call of each project that counts against its caps: the
 windows begin with its running total. It goes into the file of a later archive, when another one is the last.
@@ -10,12 +11,10 @@ windows begin with its running total. It goes into the file of a later archive, 
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -31,6 +30,8 @@ from lib.clock import DAY, Micros, from_micros, month_after, month_of
 from lib.db import Database
 from lib.db.tables import projects, usage_archives, usage_events
 from lib.errors import BadInput, QodexError
+from lib.exchange.archive_file import ROWS, Sums, alone_in, batches, open_new, sha256_of, sums_in
+from lib.exchange.archived_part import drop_month
 from lib.exchange.columns import EVENT_COLUMNS, Column, ColumnKind
 from lib.exchange.export import HashingWriter
 from lib.exchange.sql_lines import stored
@@ -38,7 +39,7 @@ from lib.usage import rollups
 from lib.usage.archived import archived_until
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 KEPT: Micros = 31 * DAY
 """What is younger stays: caps and pages ask for single calls of it."""
@@ -56,9 +57,7 @@ ARCHIVED_COLUMNS = (
 )
 """All that is stored of an event, under the names of exports where they have one."""
 
-_ROWS = 5_000
 _DELETED_AT_ONCE = 1_000
-_SUMMED = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
 _PLACES = {column.name: place for place, column in enumerate(ARCHIVED_COLUMNS)}
 _MONTHS = select(func.min(usage_events.c.occurred_at)).where(
     usage_events.c.project_id == bindparam("project"), usage_events.c.occurred_at >= bindparam("since")
@@ -68,7 +67,7 @@ _OF_PROJECT = (
     .join_from(usage_events, projects, projects.c.id == usage_events.c.project_id)
     .where(usage_events.c.project_id == bindparam("project"), usage_events.c.occurred_at < bindparam("until"))
     .order_by(usage_events.c.occurred_at, usage_events.c.event_id)
-    .execution_options(yield_per=_ROWS)
+    .execution_options(yield_per=ROWS)
 )
 _LAST_COUNTED = (
     select(usage_events.c.event_id)
@@ -105,25 +104,6 @@ class ArchivedMonth:
     sha256: str
 
 
-@dataclass
-class _Sums:
-    """What a file holds, counted on its way there, or back."""
-
-    rows: int = 0
-    nano: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-    unpriced: int = 0
-
-    def add(self, columns: dict[str, list[Any]]) -> None:
-        """Count some rows, by columns; money in nano-USD."""
-        self.rows += len(columns["source"])
-        for source, nano in zip(columns["source"], columns["cost_usd"], strict=True):
-            self.unpriced += nano is None
-            self.nano[source] += nano or 0
-        for name in _SUMMED:
-            self.tokens[name] += sum(filter(None, columns[name]))
-
-
 Progress = Callable[[ArchivedMonth], object]
 
 
@@ -150,10 +130,11 @@ class Archive:
             require(self._actor, Action.IMPORT_USAGE, None)
         self._require_usable(before)
         done = []
-        for month in self._months(before):
-            done.append(month)
-            if progress:
-                progress(month)
+        with alone_in(self._folder):
+            for month in self._months(before):
+                done.append(month)
+                if progress:
+                    progress(month)
         return done
 
     def _months(self, before: Micros) -> Iterator[ArchivedMonth]:
@@ -212,13 +193,12 @@ class Archive:
                 part.unlink()
         self._record(month_at, path.name, sha256, sent)
 
-    def _written(self, part: Path, until: Micros, before: Micros) -> _Sums:
+    def _written(self, part: Path, until: Micros, before: Micros) -> Sums:
         from lib.exchange.parquet_writer import EventsAsParquet  # noqa: PLC0415 - loads pyarrow
 
-        sent = _Sums()
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        sent = Sums()
         with (
-            os.fdopen(descriptor, "wb", buffering=0) as file,
+            open_new(part) as file,
             self._database.read(seconds=0) as connection,
             (out := HashingWriter(file)).cut_off_by_errors(),
         ):
@@ -232,7 +212,7 @@ class Archive:
             os.fsync(file.fileno())
         return sent
 
-    def _record(self, month_at: Micros, name: str, sha256: str, sent: _Sums) -> None:
+    def _record(self, month_at: Micros, name: str, sha256: str, sent: Sums) -> None:
         """From here on these calls are archived: exports and imports know, and what compares events leaves them out."""
         with self._database.write() as connection:
             rollups.lock(
@@ -254,14 +234,15 @@ class Archive:
     def _finish(self, row: Row[Any]) -> ArchivedMonth:
         """Delete the calls that a month's file holds, as far as they are still there."""
         path = self._folder / row.file
-        if not path.is_file() or _sha256_of(path) != row.sha256:
+        if not path.is_file() or sha256_of(path) != row.sha256:
             raise ArchiveBroken(
                 f"{row.file} is not in {self._folder} as it was written. Its calls are being deleted, and some are still in the "
                 "database: put the file back, and run this again."
             )
         with self._database.read() as connection:
             ids = {slug: project_id for project_id, slug in connection.execute(_PROJECTS)}
-        for slug, events in _ids_in(path):
+        dropped = drop_month(self._database, row.month_at, path, ids)
+        for slug, events in _ids_in(path, before=row.month_at if dropped else None):
             with self._database.write() as connection:
                 connection.execute(_DELETE, {"project": ids[slug], "events": events})
         with self._database.write() as connection:
@@ -281,45 +262,30 @@ def _partitions(
                 yield left
 
 
-def _require_same(path: Path, sent: _Sums) -> str:
+def _require_same(path: Path, sent: Sums) -> str:
     """Read the file back; its SHA-256. Raises ArchiveBroken."""
-    arrived = _Sums()
-    for batch in _batches(path, ["source", "cost_usd", *_SUMMED]):
-        columns = batch.to_pydict()
-        columns["cost_usd"] = [None if cost is None else int(cost.scaleb(9)) for cost in columns["cost_usd"]]
-        arrived.add(columns)
-    if arrived != sent:
+    if sums_in(path) != sent:
         raise ArchiveBroken(
             "What was written is not what the database holds. Nothing was deleted; try again."
         )
-    return _sha256_of(path)
+    return sha256_of(path)
 
 
-def _ids_in(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """The calls that a file holds: the project, and some of their ids. Its rows are in the order of projects."""
-    for batch in _batches(path, ["project", "event_id"]):
+def _ids_in(path: Path, *, before: Micros | None = None) -> Iterator[tuple[str, list[str]]]:
+    """The calls that a file holds, or those of before: the project, and some of their ids. Its rows are in the order of projects."""
+    until = None if before is None else from_micros(before)
+    for batch in batches(path, ["project", "event_id", "occurred_at"]):
         columns = batch.to_pydict()
-        for slug, found in groupby(zip(columns["project"], columns["event_id"], strict=True), itemgetter(0)):
-            ids = [event_id for _, event_id in found]
+        rows = zip(columns["project"], columns["event_id"], columns["occurred_at"], strict=True)
+        for slug, found in groupby(rows, itemgetter(0)):
+            ids = [event_id for _, event_id, moment in found if until is None or moment < until]
             for start in range(0, len(ids), _DELETED_AT_ONCE):
                 yield slug, ids[start : start + _DELETED_AT_ONCE]
 
 
-def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    from pyarrow import parquet  # noqa: PLC0415 - takes a while to load
-
-    with parquet.ParquetFile(path) as file:
-        yield from file.iter_batches(batch_size=_ROWS, columns=columns)
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _put_in_place(part: Path, path: Path, sha256: str) -> None:
     """The file gets its name, which must survive a power cut, too: the calls will be deleted."""
-    if path.exists() and _sha256_of(path) != sha256:
+    if path.exists() and sha256_of(path) != sha256:
         raise BadInput(
             f"{path} is there already, and holds something else. Move it away. Nothing was deleted."
         )

@@ -55,37 +55,37 @@ def partition(database: Database, progress: Callable[[int], None] | None = None)
             raise BadInput(
                 "Another process upgrades this database, or moves its events. Try again when it is done."
             )
-        move_events(Online(database), database, progress)
+        move_events(database, progress)
 
 
-def move_events(online: Online, database: Database, progress: Callable[[int], None] | None = None) -> None:
+def move_events(database: Database, progress: Callable[[int], None] | None = None) -> None:
     """As ``partition``, for one whose turn it is."""
-    _patiently(online, move.drop_former)
+    patiently(database, move.drop_former)
     with database.read() as connection:
         if is_by_month(connection):
             return
     with database.read(seconds=0) as connection:
         now, first = database.now(connection), move.first_event(connection)
-    _patiently(online, lambda connection: move.begin(connection, now, first))
-    _patiently(online, move.carry_changes)
+    patiently(database, lambda connection: move.begin(connection, now, first))
+    patiently(database, move.carry_changes)
     carried = 0
-    while _patiently(online, move.carry_batch):
+    while patiently(database, move.carry_batch):
         carried += move.BATCH
         if progress:
             progress(carried)
-    _require_same(online, database)
-    _patiently(online, move.swap)
-    _patiently(online, move.drop_former)
+    _require_same(database)
+    patiently(database, move.swap)
+    patiently(database, move.drop_former)
 
 
-def _require_same(online: Online, database: Database) -> None:
+def _require_same(database: Database) -> None:
     with database.write(seconds=0) as connection:
         connection.exec_driver_sql(_ANALYZE)
     try:
         with database.read(seconds=0) as connection:
             move.require_same(connection)
     except move.NotTheSame:
-        move.give_up(online)
+        move.give_up(Online(database))
         raise DatabaseUnavailable(
             "What was carried over is not what the table holds. Nothing was changed; run this again.",
             cause="copy",
@@ -100,11 +100,12 @@ def make_next_months(database: Database) -> list[Part]:
         now = database.now(connection)
         if not is_due(connection, now):
             return []
-    return _patiently(Online(database), lambda connection: make_next(connection, now))
+    return patiently(database, lambda connection: make_next(connection, now))
 
 
-def _patiently(online: Online, act: Callable[[Connection], T]) -> T:
-    """Do it in one short transaction; where calls are in the way they go first."""
+def patiently(database: Database, act: Callable[[Connection], T]) -> T:
+    """Do it in one short transaction; where calls are in the way they go first, some minutes long."""
+    online = Online(database)
     for tries in range(1, _MOST_TRIES + 1):
         try:
             return online.briefly(act)

@@ -19,9 +19,11 @@ from sqlalchemy import event, select, text
 from lib.access.roles import Actor, Origin, Role
 from lib.cli import cli
 from lib.clock import HOUR, MINUTE, to_micros
+from lib.db.months.parts import BEFORE, Part, make_part, months, parts
 from lib.db.tables import usage_archives, usage_events
 from lib.errors import BadInput, Forbidden, ImportRejected, SettingsError, UsageArchived
 from lib.exchange.archive import Archive, ArchiveBroken
+from lib.exchange.archive_file import alone_in
 from lib.exchange.export import export_usage
 from lib.exchange.imports.import_usage import import_usage
 from lib.platform import Platform
@@ -82,9 +84,20 @@ def files(tmp_path: Path) -> Path:
     return tmp_path / "files"
 
 
+def begin_months_at(platform: Platform, first: int) -> None:
+    """PostgreSQL: as where calls were made since then, each month is a table of its own; there is none yet."""
+    with platform.database.write() as connection:
+        found = parts(connection)
+        if found:
+            connection.execute(text(f"DROP TABLE {BEFORE}"))
+            for part in (Part(BEFORE, None, first), *months(first, found[0].until or 0)):
+                make_part(connection, part)
+
+
 @pytest.fixture
 def shop(settings: Settings) -> Iterator[Shop]:
     made = Shop(settings.model_copy(update={"openai_api_key": Secret(PLATFORM_KEY)}))
+    begin_months_at(made, at(1))
     for slug in ("shop", "own"):
         made.projects.add(slug, actor=made.actor)
     made.keys.save("own", GOOD_KEY, actor=made.actor, expected_version=0)
@@ -144,6 +157,79 @@ def test_a_later_archive_takes_the_call_that_stayed(shop: Shop, files: Path) -> 
     assert sorted(in_files(files) + shop.stored()) == calls
 
 
+on_postgres = pytest.mark.parametrize("database_kind", ["postgresql"])
+
+
+def part_names(shop: Shop) -> list[str]:
+    with shop.database.read() as connection:
+        return [part.name.removeprefix("usage_events_") for part in parts(connection)]
+
+
+@on_postgres
+def test_a_month_of_its_own_is_dropped_whole_and_what_stays_is_with_what_is_older(
+    shop: Shop, files: Path
+) -> None:
+    deleted: list[str] = []
+    statements = shop.database.engine
+    event.listen(statements, "after_cursor_execute", lambda *told: deleted.append(told[2]))
+    shop.archive(files)
+    assert part_names(shop)[:3] == ["before", "2026_04", "2026_05"]
+    assert not [each for each in deleted if each.startswith("DELETE FROM usage_events")]
+    with shop.database.read() as connection:
+        stays = connection.execute(text(f"SELECT occurred_at FROM {BEFORE}")).scalars().all()
+        named = connection.execute(
+            text("SELECT count(*) FROM pg_class WHERE relname LIKE '%2026\\_01%'")
+        ).scalar()
+    assert stays == [at(3, 31, 23, 59)]
+    assert named == 0
+    shop.call(at(6, 2))
+    assert shop.archive(files, at(5)) == ["2026-04"]
+    assert part_names(shop)[:2] == ["before", "2026_05"]
+    shop.require_sums()
+
+
+@on_postgres
+def test_a_month_that_is_not_as_its_file_has_it_is_deleted_call_by_call(
+    shop: Shop, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lib.exchange import archive
+
+    drop, dropped = archive.drop_month, list[bool]()
+
+    def later(database: Any, month_at: int, *more: Any) -> bool:
+        with database.write() as connection:
+            connection.execute(usage_events.delete().where(usage_events.c.occurred_at == at(1, 20, 13, 7)))
+        dropped.append(drop(database, month_at, *more))
+        return dropped[-1]
+
+    monkeypatch.setattr(archive, "drop_month", later)
+    calls = shop.stored()
+    shop.archive(files)
+    assert dropped == [False, True, True]
+    assert set(in_files(files)) | set(shop.stored()) == set(calls)
+    assert not set(in_files(files)) & set(shop.stored())
+
+
+def test_one_archive_at_a_time_writes_into_a_folder(shop: Shop, files: Path) -> None:
+    files.mkdir()
+    with alone_in(files), pytest.raises(BadInput, match="Another archive writes into"):
+        shop.archive(files)
+    assert shop.archive(files)[0] == "2026-01"
+
+
+def test_what_an_interrupted_archive_left_is_replaced_and_no_link_is_followed(
+    shop: Shop, files: Path
+) -> None:
+    files.mkdir()
+    other = files.parent / "other"
+    other.write_bytes(b"of somebody")
+    (files / "usage-2026-01.part").symlink_to(other)
+    (files / "usage-2026-02.part").write_bytes(b"of a run that was killed")
+    assert shop.archive(files) == ["2026-01", "2026-02", "2026-03"]
+    assert other.read_bytes() == b"of somebody"
+    assert len(list(files.iterdir())) == 3
+
+
 class Stopped(BaseException):
     """What ends a program in the middle."""
 
@@ -185,7 +271,7 @@ def test_without_its_file_as_it_was_written_nothing_more_is_deleted(
     shop: Shop, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("lib.exchange.archive._ids_in", lambda _: (_ for _ in ()).throw(Stopped()))
+        patch.setattr("lib.exchange.archive.drop_month", lambda *_: (_ for _ in ()).throw(Stopped()))
         with pytest.raises(Stopped):
             shop.archive(files)
     (file,) = files.glob("*.parquet")
