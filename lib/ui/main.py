@@ -13,7 +13,7 @@ from lib.ui.base import navigation, query_state, wrong_links
 from lib.ui.base.notices import draw_notices
 from lib.ui.shell import restarts, sample_workspace, signin
 from lib.ui.shell.failures import show_failure
-from lib.ui.shell.guards import current_viewer, open_gate
+from lib.ui.shell.guards import Viewer, current_viewer, open_gate
 
 STATIC = Path(__file__).parent / "static"
 
@@ -34,16 +34,26 @@ def main() -> None:
     wrong_links.begin()
     restarts.say_what_was_lost()
     sample_workspace.leave_what_is_gone()
-    navigation.draw_sidebar(viewer.actor, local=viewer.local)
-    sample_workspace.draw_sidebar(viewer.actor)
-    if not viewer.local:
-        signin.draw_person(viewer.actor)
+    navigation.draw_first_section(viewer.actor)
+    # The browser draws what comes first first: where that is a chart, the rest of the sidebar waits for the page.
+    late = navigation.begins_with_chart(page.url_path)
+    if not late:
+        _draw_rest_of_sidebar(viewer)
     draw_notices()
     try:
         with open_gate():
             page.run()
     finally:
+        if late:
+            _draw_rest_of_sidebar(viewer)
         query_state.remember()
+
+
+def _draw_rest_of_sidebar(viewer: Viewer) -> None:
+    navigation.draw_other_sections(viewer.actor, local=viewer.local)
+    sample_workspace.draw_sidebar(viewer.actor)
+    if not viewer.local:
+        signin.draw_person(viewer.actor)
 
 
 try:

@@ -15,7 +15,7 @@ from lib.ui.parts import cards, changes_card, spend_card
 from lib.ui.parts.changes_card import draw_changes_card
 from lib.ui.parts.spend_card import draw_spend_card
 from lib.ui.shell import auto_refresh
-from lib.ui.shell.guards import guard
+from lib.ui.shell.guards import PageEnded, guard
 from lib.ui.shell.saved_views import draw_saved_views
 from lib.ui.usage import summary
 from lib.ui.usage.caching_card import draw_caching_card
@@ -32,7 +32,7 @@ head = cards.header("Usage")
 if not projects:
     head.context("No project yet.")
     draw_no_project(viewer)
-    st.stop()
+    raise PageEnded
 
 with head.right:
     chosen = filters.choose_period()
@@ -51,18 +51,24 @@ summary.draw_archived(wanted, viewer.actor)
 if not sums.calls:
     cards.empty()
     auto_refresh.watch(wanted, chosen)
-    st.stop()
+    raise PageEnded
 
-previous = loaders.cached(front_door().reports.totals, filters.before(wanted, chosen), actor=viewer.actor)
+previous = loaders.cached_for_a_minute(
+    front_door().reports.totals, filters.before(wanted, chosen), actor=viewer.actor
+)
 cards.metrics(summary.metrics(sums, previous), before=chosen.before, against=chosen.against)
 spend_card.draw_what_byok_is(sums)
 
 series = buckets.time_series(wanted, chosen, viewer.actor)
 draw_spend_card(series, title="Spend per {unit} by source, USD")
-titles = {each.slug: each.name for each in listed}
-draw_changes_card(changes_card.Stretches(wanted, sums, previous, chosen, titles), viewer.actor)
+changes = (
+    st.container()
+)  # what takes longest has its place, and is asked for when the charts are on their way
 draw_group_card(wanted, series, list(projects), viewer.actor)
 draw_usage_charts(wanted, series, sums, list(projects), chosen, viewer.actor)
+titles = {each.slug: each.name for each in listed}
+with changes:
+    draw_changes_card(changes_card.Stretches(wanted, sums, previous, chosen, titles), viewer.actor)
 draw_caching_card(wanted, sums, chosen, viewer.actor)
 draw_costliest_calls(wanted, sums, chosen, viewer.actor)
 

@@ -20,7 +20,7 @@ from lib.ui.parts import cards, changes_card, forecast, spend_card
 from lib.ui.parts.changes_card import draw_changes_card
 from lib.ui.parts.spend_card import draw_spend_card
 from lib.ui.shell import auto_refresh, new_project
-from lib.ui.shell.guards import guard
+from lib.ui.shell.guards import PageEnded, guard
 from lib.ui.shell.new_project import draw_new_project
 from lib.ui.shell.saved_views import draw_saved_views
 
@@ -37,7 +37,7 @@ if not projects or not platform.reports.any_call(actor=viewer.actor):
     three = "Three steps, and the first call shows up here."
     head.context(f"No project yet. {three}" if slug is None else f"No call yet. {three}")
     draw_first_steps(viewer, slug, has_key=has_key, funded=funded)
-    st.stop()
+    raise PageEnded
 
 with head.right, st.container(horizontal=True, horizontal_alignment="right", gap="xsmall"):
     labels = filters.choose_labels(loaders.cached(platform.reports.filter_options, actor=viewer.actor).labels)
@@ -57,16 +57,19 @@ with st.container():  # also without a line: what follows keeps its place, and i
     cards.attention(attention.attention_of(platform, statuses, forecasts, wanted, viewer.actor, chosen))
 
 sums = loaders.cached(front_door().reports.totals, wanted, actor=viewer.actor)
-previous = loaders.cached(front_door().reports.totals, filters.before(wanted, chosen), actor=viewer.actor)
+previous = loaders.cached_for_a_minute(
+    front_door().reports.totals, filters.before(wanted, chosen), actor=viewer.actor
+)
 near = metrics.near_caps(statuses, chosen, viewer.actor)
 numbers = metrics.metrics(sums, previous, series.rows, statuses, near)
-cards.metrics(numbers, before=chosen.before, against=chosen.against)
+draw_lines = cards.metrics(numbers, before=chosen.before, against=chosen.against)
 spend_card.draw_what_byok_is(sums)
 
 if sums.calls:
     draw_spend_card(series, title="Spend per {unit}, USD")
 else:
     cards.empty("No calls in this period. Choose a longer period.")
+draw_lines()
 # A forecast is of projects, and not of the days on which they had a label.
 if not labels and (month := forecast.month_lines([project.slug for project in projects], viewer.actor)):
     st.caption(month)

@@ -75,6 +75,18 @@ def test_vega_warns_of_nothing(name: str, page: Page, in_use: Served):
     assert [line for line in said if "WARN" in line or "ERROR" in line] == []
 
 
+_FIRST_CHART = """new MutationObserver(() => {
+    if (window.besideTheFirst || !document.querySelector('[data-testid=stVegaLiteChart] :is(canvas, svg)')) return;
+    window.besideTheFirst = document.querySelectorAll('[data-testid=stVegaLiteChart], [data-testid=stDataFrame]').length;
+}).observe(document, { subtree: true, childList: true })"""
+
+
+def test_the_first_chart_is_drawn_before_what_is_below_it(page: Page, in_use: Served):
+    page.add_init_script(_FIRST_CHART)
+    look_at(page, in_use, "usage")
+    assert page.evaluate("window.besideTheFirst") == 1
+
+
 _AXES = """() => [...document.querySelectorAll('svg.marks .role-axis-label, svg.marks .role-legend-label')]
     .map(axis => [...axis.querySelectorAll('text')].map(label => label.textContent)
         .filter(text => /^[$]?[0-9][0-9,.]*$/.test(text))).filter(labels => labels.length)"""

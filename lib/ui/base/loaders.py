@@ -32,7 +32,7 @@ def cached(report: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def cached_for_a_minute(report: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """As ``cached``, for what takes longer and changes slowly; at most a minute old."""
+    """As ``cached``, for what is over, which imports alone change, or changes slowly; at most a minute old."""
     return cast(T, _kept_for_a_minute(repr((report, args, kwargs)), lambda: report(*args, **kwargs)))
 
 
@@ -70,7 +70,7 @@ def _kept(key: str, _ask: Callable[[], object]) -> object:  # noqa: ARG001 - it 
     return _ask()
 
 
-@st.cache_resource(ttl=60, max_entries=100, show_spinner=False)
+@st.cache_resource(ttl=60, max_entries=300, show_spinner=False)
 def _kept_for_a_minute(key: str, _ask: Callable[[], object]) -> object:  # noqa: ARG001 - as above
     """As ``_kept``, for what is over. A function of its own: Streamlit has one cache for each."""
     return _ask()

@@ -95,19 +95,33 @@ def paths() -> list[str]:
     return [f"/{page.path}" for page in pages()]
 
 
-def draw_sidebar(actor: Actor, *, local: bool) -> None:
+def begins_with_chart(path: str) -> bool:
+    """Whether the page at this address has a chart near its top, for which all else waits."""
+    return path in {OVERVIEW.path, USAGE.path}
+
+
+def draw_first_section(actor: Actor) -> None:
+    """The sidebar's beginning, which gives it its place: without it, what is drawn beside it would move."""
+    _draw_section(next(iter(SECTIONS)), actor)
+
+
+def draw_other_sections(actor: Actor, *, local: bool) -> None:
     """Captions and links by section; Streamlit's own sections fail the accessibility check."""
-    somewhere = (None, *actor.projects)
-    with st.sidebar:
-        for section, found in SECTIONS.items():
-            with st.container(gap="xxsmall"):
-                st.caption(section)
-                for page in found:
-                    if any(allows(actor, page.action, project) for project in somewhere):
-                        st.page_link(page.for_streamlit, query_params=_kept(), width="stretch", help="")
-        if local:
+    for section in list(SECTIONS)[1:]:
+        _draw_section(section, actor)
+    if local:
+        with st.sidebar:
             st.space("small")
             st.caption(":material/lock_open: Local mode: everyone on this machine is an administrator")
+
+
+def _draw_section(section: str, actor: Actor) -> None:
+    somewhere = (None, *actor.projects)
+    with st.sidebar, st.container(gap="xxsmall"):
+        st.caption(section)
+        for page in SECTIONS[section]:
+            if any(allows(actor, page.action, project) for project in somewhere):
+                st.page_link(page.for_streamlit, query_params=_kept(), width="stretch", help="")
 
 
 def link(page: Page, label: str, *, icon: bool = True, **address: str | list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -155,15 +155,19 @@ class Metric:
 _SLOT = {"violet": theme.PLATFORM, "blue": theme.BYOK, "gray": "Axis", "orange": "Near"}
 
 
-def metrics(found: Sequence[Metric], *, before: str = "", against: str = "") -> None:
+def metrics(found: Sequence[Metric], *, before: str = "", against: str = "") -> Callable[[], None]:
     """A row of cards; more spend is not bad, so a change has the colour of its source.
 
     Args:
         found: the numbers.
         before: what their changes are measured against, in few words beside each.
         against: the same exactly, for who points at it.
+
+    Returns:
+        What draws the lines below the numbers.
     """
     grid = st.grid(len(found), min_column_width=180, border=True)
+    lines = []
     for metric in found:
         with_chart = len(metric.series) > 1
         cell = grid.container(gap="xsmall") if with_chart else grid
@@ -177,7 +181,13 @@ def metrics(found: Sequence[Metric], *, before: str = "", against: str = "") -> 
             help=_help(metric, against),
         )
         if with_chart:
-            cell.html(sparkline(metric.series, slot=_SLOT[metric.color], alt=f"{metric.label} over time"))
+            lines.append((cell.container(height=44, border=False), metric))
+
+    def draw_lines() -> None:
+        for place, metric in lines:
+            place.html(sparkline(metric.series, slot=_SLOT[metric.color], alt=f"{metric.label} over time"))
+
+    return draw_lines
 
 
 def _help(metric: Metric, against: str) -> str | None:

@@ -81,7 +81,7 @@ def _draw(found: Stretches, actor: Actor) -> None:
             return
         by = _head(note, one_project=len(wanted.projects) == 1)
         before = filters.before(wanted, chosen)
-        models, models_before = _by_model(wanted, actor), _by_model(before, actor)
+        models, models_before = _by_model(wanted, actor), _by_model_before(before, actor)
         saved = _saved_by_model(wanted, actor), _saved_by_model(before, actor)
         causes = with_causes(SpendChange("", sums, previous), models, models_before, *saved).causes
         st.markdown(_amount(sums, previous))
@@ -169,6 +169,11 @@ def _by_model(wanted: UsageFilter, actor: Actor) -> dict[Hashable, Totals]:
     return {row.model: row for row in loaders.cached(front_door().reports.by_model, wanted, actor=actor)}
 
 
+def _by_model_before(before: UsageFilter, actor: Actor) -> dict[Hashable, Totals]:
+    found = loaders.cached_for_a_minute(front_door().reports.by_model, before, actor=actor)
+    return {row.model: row for row in found}
+
+
 def _saved_by_model(wanted: UsageFilter, actor: Actor) -> Saved:
     found = loaders.cached_for_a_minute(front_door().caching.by_model, wanted, actor=actor)
     return {row.model: row.known_net_nano for row in both_ledgers(found)}
@@ -188,11 +193,13 @@ def _models(
 def _by_project(wanted: UsageFilter, before: UsageFilter, actor: Actor) -> list[SpendChange]:
     """The largest changes; only of those are the models asked for."""
     reports, caching = front_door().reports, front_door().caching
-    sums = [loaders.cached(reports.by_project, each, actor=actor) for each in (wanted, before)]
-    shown, others = rank_changes(*sums, most=_MOST)
+    sums = loaders.cached(reports.by_project, wanted, actor=actor)
+    sums_before = loaders.cached_for_a_minute(reports.by_project, before, actor=actor)
+    shown, others = rank_changes(sums, sums_before, most=_MOST)
     asked = [replace(each, projects=tuple(row.name for row in shown)) for each in (wanted, before)]
     cells, cells_before = (
-        grouped(loaders.cached(reports.by_project_and_model, each, actor=actor)) for each in asked
+        grouped(load(reports.by_project_and_model, each, actor=actor))
+        for load, each in zip((loaders.cached, loaders.cached_for_a_minute), asked, strict=True)
     )
     saved, saved_before = (
         grouped({key: row.known_net_nano for key, row in found.items()})

@@ -8,7 +8,7 @@ finds no open gate shows nothing. What a person may do is decided in lib by role
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -62,12 +62,17 @@ def _here(actor: Actor) -> Actor:
     return visitor(actor) if in_sample() else actor
 
 
+class PageEnded(Exception):
+    """A page has no more to show. Not ``st.stop``, after which the rest of the sidebar could not be drawn either."""
+
+
 @contextmanager
 def open_gate() -> Iterator[None]:
     """For the main script alone: around the run of one page, after the sign-in gate."""
     token = _open.set(True)
     try:
-        yield
+        with suppress(PageEnded):
+            yield
     finally:
         _open.reset(token)
 

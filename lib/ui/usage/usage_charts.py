@@ -106,7 +106,7 @@ def _heat(wanted: UsageFilter, chosen: Chosen, actor: Actor) -> Card | None:
     if stretch is None or chosen.hourly:
         return None
     since, until = stretch
-    spent = loaders.cached(
+    spent = loaders.cached_for_a_minute(
         front_door().reports.by_utc_hour, replace(wanted, since=since, until=until), actor=actor
     )
     title, zone = "Spend by hour and weekday, USD", chosen.zone.key

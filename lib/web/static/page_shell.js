@@ -25,14 +25,6 @@
         new MutationObserver(look).observe(document.body, { childList: true, subtree: true, characterData: true });
     });
 
-    // Streamlit's parts for charts and tables (page_shell.py) are made ready while the page waits for its server, not
-    // when the first chart has arrived. One that cannot be had now, Streamlit asks for again.
-    const whenIdle = window.requestIdleCallback || ((act) => setTimeout(act, 200));
-    document.addEventListener("DOMContentLoaded", () => whenIdle(() => {
-        const soon = document.querySelector("meta[name=soon]").content;
-        soon.split(" ").filter(Boolean).forEach((module) => { import(module).catch(() => {}); });
-    }));
-
     // One step of a person is one entry of the history: what a page adds to its address by itself, or in several
     // pieces, replaces that entry, so that Back leads to where one was.
     let step = false;
