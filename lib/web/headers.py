@@ -10,6 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lib.environment.addresses import is_loopback
+
 _CONTENT_POLICY = (
     "default-src 'self'; script-src 'self'{scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; frame-ancestors 'none'; "
@@ -26,6 +28,9 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 
+_HTTPS_ONLY = {"Strict-Transport-Security": f"max-age={180 * 24 * 3600}"}
+"""For browsers that were here over https: a page over http under our name would be somebody's on the way."""
+
 CLOSED = ("metrics", "upload_file", "agent", "script-health-check")
 """Streamlit answers these, and what is below them, to any client, before the pages' gate: numbers of the process,
 memory for uploads, another way to drive the pages. No page here needs them."""
@@ -36,12 +41,14 @@ class SecurityHeaders:
 
     Args:
         scripts: the hashes of the inline scripts that may run, as the content policy writes them.
+        https: whether people come over https.
     """
 
-    def __init__(self, app: ASGIApp, scripts: Collection[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, scripts: Collection[str] = (), *, https: bool = False) -> None:
         self.app = app
         allowed = "".join(f" {each}" for each in scripts)
         self.headers = {"Content-Security-Policy": _CONTENT_POLICY.format(scripts=allowed), **HEADERS}
+        self.headers |= _HTTPS_ONLY if https else {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
@@ -63,11 +70,14 @@ class HostOriginMiddleware:
 
     Args:
         hosts: the names under which this server may be asked, without ports.
+        https: whether people come over https. Then a page over http under our name is not ours either: whoever sits
+            on the way could have made it.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str], *, https: bool = False) -> None:
         self.app = app
         self.hosts = frozenset(hosts)
+        self.https = https
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"} or (refusal := self._refusal(scope)) is None:
@@ -84,7 +94,7 @@ class HostOriginMiddleware:
         if _name(host) not in self.hosts or len(headers.getlist("host")) != 1:
             return 403, "This server does not go by that name."
         origin = headers.get("origin")
-        if origin is not None and _place(origin) != host.lower():
+        if origin is not None and not self._is_ours(origin, host):
             return 403, "Requests from other sites are refused."
         if scope.get("root_path"):
             return (
@@ -92,6 +102,12 @@ class HostOriginMiddleware:
                 "The dashboard is served at the root of a host name only: take the server's root path away.",
             )
         return (404, "Not found.") if _is_closed(scope["path"]) else None
+
+    def _is_ours(self, origin: str, host: str) -> bool:
+        """Whether a page from there may ask. Without https the scheme may differ behind a proxy."""
+        if self.https and not is_loopback(_name(host)) and not origin.lower().startswith("https://"):
+            return False
+        return _place(origin) == host.lower()
 
 
 # Nothing else may stand in the header: ``name@localhost`` and ``localhost/path`` are read differently elsewhere.
@@ -110,7 +126,7 @@ def _name(host: str) -> str:
 
 
 def _place(origin: str) -> str:
-    """``https://name:port`` -> ``name:port``; the scheme may differ behind a proxy. ``null`` is no place."""
+    """``https://name:port`` -> ``name:port``. ``null`` is no place."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:

@@ -40,16 +40,16 @@ def middleware(
     Args:
         hosts: as HostOriginMiddleware takes them.
         pages: as ReturnToMiddleware and BrowserCookieMiddleware take them.
-        https: whether people come over https, so that cookies may ask for it.
+        https: whether people come over https, so that cookies may ask for it, and no page over http may ask anything.
         local: whether there is no sign-in, so that only this machine may be served.
         scripts: as SecurityHeaders takes them.
         inside: more of them, as pure ASGI, innermost.
     """
     return [
-        Middleware(SecurityHeaders, scripts=scripts),
+        Middleware(SecurityHeaders, scripts=scripts, https=https),
         *([Middleware(ThisMachineMiddleware)] if local else []),
         *([Middleware(SecureCookies)] if https else []),
-        Middleware(HostOriginMiddleware, hosts=hosts),
+        Middleware(HostOriginMiddleware, hosts=hosts, https=https),
         Middleware(ReturnToMiddleware, pages=pages),
         Middleware(BrowserCookieMiddleware, pages=tuple(pages)),
         *map(Middleware, inside),

@@ -24,7 +24,9 @@ from lib.web.routes import middleware, routes
 from tests.services import wait_until
 
 
-def client(check: object = None, hosts: tuple[str, ...] = ("localhost", "127.0.0.1")) -> TestClient:
+def client(
+    check: object = None, hosts: tuple[str, ...] = ("localhost", "127.0.0.1"), *, https: bool = False
+) -> TestClient:
     async def page(_: object) -> PlainTextResponse:
         return PlainTextResponse("a page")
 
@@ -37,7 +39,7 @@ def client(check: object = None, hosts: tuple[str, ...] = ("localhost", "127.0.0
             raise check
 
     inner = [Route("/", page), Route("/_stcore/metrics", page), WebSocketRoute("/_stcore/stream", socket)]
-    app = Starlette(routes=[*routes(fine), *inner], middleware=middleware(hosts))
+    app = Starlette(routes=[*routes(fine), *inner], middleware=middleware(hosts, https=https))
     return TestClient(app, base_url="http://localhost:8501")
 
 
@@ -165,6 +167,32 @@ def test_our_own_pages_open_the_web_socket():
         ) as socket,
     ):
         assert socket.receive_text() == "hello"
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://qodex.example", 200),
+        ("HTTPS://qodex.example", 200),
+        ("http://qodex.example", 403),
+        ("ftp://qodex.example", 403),
+    ],
+)
+def test_where_people_come_over_https_a_page_over_http_under_our_name_is_another_sites(
+    origin: str, status: int
+):
+    """Whoever sits between a person and the server can make one, and would open the web socket with their cookie."""
+    with client(hosts=("localhost", "qodex.example"), https=True) as asked:
+        assert asked.get("/", headers={"Host": "qodex.example", "Origin": origin}).status_code == status
+        own = {"Host": "localhost:8501", "Origin": "http://localhost:8501"}
+        assert asked.get("/", headers=own).status_code == 200
+
+
+def test_browsers_are_told_to_come_over_https_alone_where_people_do():
+    for https in (True, False):
+        with client(https=https) as asked:
+            answers = [asked.get("/"), asked.get("/", headers={"Host": "evil.example"})]
+            assert {"Strict-Transport-Security" in answer.headers for answer in answers} == {https}
 
 
 @pytest.mark.parametrize("path", ["/_stcore/metrics", "/_stcore/metrics/"])
