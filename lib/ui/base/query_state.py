@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlencode
 import streamlit as st
 
 from lib.ui.base import wrong_links
+from lib.ui.base.wording import escape
 from lib.usage.periods import is_day
 
 _LEFT = "address:left"
@@ -210,7 +211,7 @@ def select_many(
     def changed() -> None:
         put(name, st.session_state[key])
 
-    with st.popover(f"{label}: {said or _state(chosen, options, format_func)}"):
+    with st.popover(f"{label}: {escape(said or _state(chosen, options, format_func))}"):
         sent = _found(label, name, options, chosen, format_func)
         st.multiselect(label, sent, key=key, on_change=changed, format_func=format_func, placeholder="All")
     return chosen
@@ -235,7 +236,7 @@ def type_many(
     def changed() -> None:
         put(name, [value.strip() for value in st.session_state[key]])
 
-    with st.popover(f"{label}: {_state(chosen, (), format_func)}"):
+    with st.popover(f"{label}: {escape(_state(chosen, (), format_func))}"):  # whatever a link says
         st.multiselect(
             label,
             chosen,

@@ -58,6 +58,7 @@ def _change_plan(project: Project) -> None:
         names,
         index=names.index(project.plan),
         key="plan:chosen",
+        format_func=escape,
         captions=[in_words(caps_of(plan)) for plan in plans],
         label_visibility="collapsed",
     )
@@ -67,7 +68,7 @@ def _change_plan(project: Project) -> None:
     else:
         amounts.draw_effect(platform.caps.headroom(project.slug, actor=actor), caps_of(plan))
     save(
-        f"Change to {plan.name}",
+        f"Change to {escape(plan.name)}",
         PLAN,
         lambda: platform.projects.set_plan(project.slug, plan.name, actor=current_actor()),
         f"{escape(project.slug)} has the plan {escape(plan.name)} from its next call on.",

@@ -76,7 +76,7 @@ def _archiving(project: Project, keys: Sequence[KeyState]) -> None:
         f"**{escape(project.slug)}** takes no more runs, and leaves Overview and the choices of projects. Runs in "
         "progress go on. Its history and exports stay, and a lead can restore it."
     )
-    which = " and ".join(f"{title(key.provider)} key {key_name(key.last4)}" for key in keys)
+    which = " and ".join(f"{title(key.provider)} key {escape(key_name(key.last4))}" for key in keys)
     destroyed = bool(keys) and st.checkbox(
         f"Destroy its {which}; runs in progress go on with the platform key",
         key="archive:key",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from lib.reports import calls as call_reports
 from lib.reports import percentiles
 from lib.reports.models import Totals
 from lib.ui.base import loaders
+from lib.ui.base.wording import escape, key_name
 from lib.ui.usage import usage_calls
 from tests.integration.ui.test_pages_spend import Spender, charts, metrics, use
 from tests.pages import Dashboard, texts
@@ -23,6 +25,29 @@ pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 def _fresh(dashboard: Dashboard) -> None:
     """What other tests loaded is forgotten."""
     loaders.forget()
+
+
+def popovers(page: AppTest) -> list[str]:
+    """The labels of all buttons that open something, as Markdown."""
+
+    def inside(block: Any) -> Iterator[str]:
+        for child in getattr(block, "children", {}).values():
+            if getattr(child, "type", "") == "popover":
+                yield child.proto.popover.label
+            yield from inside(child)
+
+    return list(inside(page.main))
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["[Sign in](https://evil.example)", "![x](//evil.example/x.png)", ":red[alert]", "$$x$$", "**bold**"],
+)
+def test_what_a_link_says_stands_on_a_filters_button_as_plain_text(dashboard: Dashboard, typed: str):
+    dashboard.add("shop")
+    labels = popovers(dashboard.open("usage", project="shop", user=typed, key=typed))
+    assert f"User: {escape(typed)}" in labels
+    assert f"Key: {escape(key_name(typed))}" in labels
 
 
 def turn(page: AppTest, name: str) -> Any:
