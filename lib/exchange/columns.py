@@ -106,14 +106,17 @@ def label_columns(names: Iterable[str]) -> tuple[Column, ...]:
 
 # --- writing ---------------------------------------------------------------------------------------
 
-FORMULA = "=+-@\t\r'"
+_BEGINS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+"""What begins a formula: the last four are the wide forms of the first, which some spreadsheets take for them."""
+
+FORMULA = f"{_BEGINS}'"
 """What a cell may not begin with: a spreadsheet would run it, or hide the apostrophe."""
 
 _RISKY = frozenset(FORMULA)
 # A ``'`` counts only where a formula follows it; then it gets another one, so that reading takes off
 # exactly what writing put on.
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_ESCAPED = re.compile(r"'+[=+\-@\t\r]")
+_FORMULA = re.compile(rf"'*[{re.escape(_BEGINS)}]")
+_ESCAPED = re.compile(rf"'+[{re.escape(_BEGINS)}]")
 
 
 def escape_formula(text: str | None) -> str | None:

@@ -22,7 +22,8 @@ from lib.exchange.sql_lines import AS_IN_CSV, BETWEEN, END, Lines
 _BETWEEN, _END = BETWEEN.encode(), END.encode()
 # A character that is in none of the cells costs one search; only where it is found, a closer look.
 _QUOTED = [b'"', b",", b"\r"]
-_RISKY = [character.encode() for character in FORMULA]
+# A line end is always there, and a cell that begins with one has quotes.
+_RISKY = [character.encode() for character in FORMULA if character != END]
 
 
 class Writable(Protocol):
