@@ -156,6 +156,9 @@ def draw_dialogs(slug: str | None, found: Sequence[Channel]) -> None:
     if notices.is_open(ADDING):
         title = "The signing secret" if _SIGNING in st.session_state else "Add a channel"
         st.dialog(title, width="medium", on_dismiss=_close)(_adding)(slug)
+    else:
+        # Closed otherwise, by another project for one: shown once is once.
+        st.session_state.pop(_SIGNING, None)
     channel = next((each for each in found if each.id == st.session_state.get(_CHOSEN)), None)
     if notices.is_open(REMOVING) and channel is not None:
         st.dialog("Remove this channel?", on_dismiss=notices.close_dialog)(_removing)(slug, channel)

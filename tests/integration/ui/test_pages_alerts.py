@@ -92,6 +92,20 @@ def test_a_webhook_is_added_and_its_secret_shown_once(shop: Dashboard, receiver:
     assert "abcd1234" not in texts(page) + str(tables(page))
 
 
+def test_the_secret_of_one_projects_webhook_is_not_shown_with_another_project(shop: Dashboard):
+    shop.add("search")
+    page = press(shop.open("alerts", project="checkout-api"), "Add a channel")
+    page.radio[0].set_value("webhook").run()
+    next(each for each in page.text_input if each.label == "Address").input("https://ops.example.com/hook")
+    press(page, "Add")
+    assert page.code
+    page.query_params["project"] = "search"
+    page.run()
+    press(page, "Add a channel")
+    assert not page.code
+    assert [each for each in page.text_input if each.label == "Address"]
+
+
 def test_an_address_that_cannot_be_used_is_refused_in_the_dialog(shop: Dashboard):
     page = press(shop.open("alerts", project="checkout-api"), "Add a channel")
     next(each for each in page.text_input if each.label == "Address").input("http://example.com/secret-path")
