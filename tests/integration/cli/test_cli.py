@@ -400,11 +400,11 @@ def test_bad_rows_are_told_and_left_out_only_if_the_person_says_so(run: Run) -> 
 
 def test_every_filter_of_the_page_can_be_repeated_by_a_script(run: Run, tmp_path: Path) -> None:
     rows = [
-        GOOD + ",ok,openai",
-        GOOD.replace("mini", "nano") + ",error,openai",
-        GOOD.replace("mini", "nano") + ",ok,google",
+        GOOD + ",ok,openai,x4Tz",
+        GOOD.replace("mini", "nano") + ",error,openai,",
+        GOOD.replace("mini", "nano") + ",ok,google,",
     ]
-    run("usage", "import", "-", typed="\n".join([f"{HEADER},status,provider", *rows]))
+    run("usage", "import", "-", typed="\n".join([f"{HEADER},status,provider,key_last4", *rows]))
     words = ("--model", "gpt-5-nano", "--status", "ok", "--provider", "google", "--source", "byok")
     run("usage", "export", *words, "--meta", "-o", str(tmp_path / "usage.csv"))
     [_, row] = (tmp_path / "usage.csv").read_text().splitlines()
@@ -419,6 +419,19 @@ def test_every_filter_of_the_page_can_be_repeated_by_a_script(run: Run, tmp_path
     }
     assert len(run("usage", "export", "--model", "gpt-5-nano", "--model", "gpt-5-mini").stdout.split()) == 4
     assert len(run("usage", "export", "--kind", "chat").stdout.split()) == 1  # an import names no run's kind
+    found = {words: run("usage", "export", *words).stdout.split()[1:] for words in _WHOSE}
+    assert {words: len(rows) for words, rows in found.items()} == _WHOSE
+    assert ",x4Tz," in found["--key", "x4Tz"][0]
+
+
+_WHOSE = {
+    ("--key", "x4Tz"): 1,
+    ("--key", ""): 2,
+    ("--key", "x4Tz", "--key", ""): 3,
+    ("--key", "nope"): 0,
+    ("--user", ""): 3,  # nor who started it
+    ("--user", "ann@example.com"): 0,
+}
 
 
 def test_a_model_that_no_call_names_is_said_beside_the_empty_export(run: Run) -> None:
