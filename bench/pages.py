@@ -1,4 +1,4 @@
-"""The two pages in Chromium against an empty page of the same server, and fifty people at once.
+"""The two pages in Chromium against an empty page of the same server.
 
 ``BENCH_EVENTS`` is the number of events: 10000000 for the full size.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -16,13 +16,11 @@ from playwright.sync_api import BrowserContext, Page
 
 from bench import generator
 from bench.measure import median, table, verdict
-from bench.people import crowd
 from lib.settings import ROOT
 from tests.chromium import running_chromium
 from tests.services import running_dashboard
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))
-PEOPLE, SECONDS_BETWEEN, SECONDS = 50, 5.0, float(os.environ.get("BENCH_SECONDS", "60"))
 PAGES = {"Overview": "/", "Usage": "/usage", "Usage of one project": "/usage?project=project-001"}
 _ROUNDS = 7
 _PATIENCE = 60_000
@@ -64,7 +62,6 @@ def main() -> None:
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         _print_navigation(context, address)
         _print_change(context, address)
-    _print_people(path)
 
 
 @contextmanager
@@ -202,21 +199,6 @@ def _drawn(tab: Tab, words: str) -> float:
     tab.page.wait_for_timeout(_CALM)
     tab.wait(_BARE, words)
     return float(tab.page.evaluate("window.drawnAt - window.clickedAt"))
-
-
-# --- fifty people ----------------------------------------------------------------------------------
-
-
-def _print_people(database: Path) -> None:
-    rows: list[Sequence[str]] = []
-    for name, defaults in (("Streamlit's settings", True), ("ours", False)):
-        with served(database, defaults=defaults) as address:
-            for page in ("Overview", "Usage"):
-                told = crowd(address + PAGES[page], PEOPLE, SECONDS_BETWEEN, SECONDS)
-                cells = (f"{told.median * 1e3:.0f}", f"{told.p95 * 1e3:.0f}", f"{100 * told.cpu:.0f} %")
-                rows.append((name, page, str(told.answered), *cells))
-    header = ("settings", "page", "reruns", "median, ms", "p95, ms", "server's CPU, of one core")
-    table(f"{PEOPLE} people, another period every {SECONDS_BETWEEN:.0f} s, {EVENTS:,} events", header, rows)
 
 
 if __name__ == "__main__":

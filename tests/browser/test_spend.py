@@ -121,7 +121,11 @@ def test_the_costliest_run_leads_to_its_log(page: Page, in_use: Served):
 
 
 def test_a_group_leads_to_the_usage_of_itself_alone(page: Page, in_use: Served):
-    for group, said in {"model": "Models: gpt", "user": "User: nobody known", "key": "Key: not known"}.items():
+    for group, said in {
+        "model": "Models: gpt",
+        "user": "User: nobody known",
+        "key": "Key: not known",
+    }.items():
         visit = Visit(page, in_use.address).open("usage", group=group)
         click_in(page, table_of(page, f"usage-groups-{group}"), 60, _HEADER + _ROW / 2)
         visit.sees(said, "match")
