@@ -7,6 +7,7 @@ proxies does not count: the token would go there.
 from __future__ import annotations
 
 import base64
+import ssl
 from typing import Any
 
 from lib.errors import KeyServiceFailed
@@ -66,8 +67,10 @@ class Transit:
         raise KeyServiceFailed(master_key_id, sentence, refused=kind in _REFUSALS)
 
     def _client(self, hvac: Any) -> Any:
-        session = load("requests", "vault").Session()
+        requests = load("requests", "vault")
+        session = requests.Session()
         session.trust_env = False
+        session.mount("https://", _adapter(requests))
         # Of the session: hvac takes that for its own ``verify`` where it is given one.
         session.verify = str(self._settings.vault_cacert or "") or True
         return hvac.Client(
@@ -85,3 +88,14 @@ class Transit:
             return Secret(path.read_text(encoding="ascii").strip())
         except (OSError, UnicodeDecodeError):
             return Secret("")  # which the service refuses
+
+
+def _adapter(requests: Any) -> Any:
+    """What connects, with a context of our own: the one that it makes by itself writes session keys to where SSLKEYLOGFILE says."""
+
+    class Adapter(requests.adapters.HTTPAdapter):  # type: ignore[misc]
+        def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            super().init_poolmanager(*arguments, ssl_context=context, **options)
+
+    return Adapter()

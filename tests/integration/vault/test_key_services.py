@@ -311,6 +311,18 @@ def test_the_authority_that_is_named_is_the_one_that_is_trusted(tmp_path: Path) 
             Transit(Settings(**service.settings | {"vault_cacert": None})).wrap(by, raw, OLD_ID)
 
 
+def test_no_variable_has_the_keys_of_a_connection_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With them a recorded connection gives the master key and the token."""
+    raw, written = base64.b64decode(OLD.reveal()), tmp_path / "session-keys"
+    with running_openbao(tmp_path, tls=True) as service:
+        monkeypatch.setenv("SSLKEYLOGFILE", str(written))
+        asked = Transit(Settings(**service.settings))
+        assert asked.wrap(ServiceKey(*service.key.split(":", 1)), raw, OLD_ID)
+        assert not written.exists()
+
+
 @on_sqlite
 def test_the_token_is_read_anew_from_its_file(
     server: Server, database_url: str, tmp_path: Path, service: Service
