@@ -28,8 +28,8 @@ RULES = (
     f"{_HOSTILE}no_websocket_is_opened",
     f"{_HOSTILE}no_resource_of_the_sdk_keeps_a_way_to_connect",
     f"{_HOSTILE}a_request_to_another_address_is_not_sent",
-    f"{_HOSTILE}nothing_of_the_environment_reaches_a_request",
-    f"{_HOSTILE}no_failure_carries_the_key",
+    "each_provider.py::test_nothing_of_the_environment_reaches_a_request",
+    "hostile_upstream.py::test_no_failure_carries_the_key",
 )
 """Of the client's tests those that an SDK could break."""
 
@@ -66,11 +66,6 @@ def _installed(folder: Path, requirement: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": f"{folder}:{ROOT}"}
 
 
-def test_the_range_that_is_checked_is_the_range_that_is_required():
-    oldest, below = (".".join(map(str, end)) for end in (sdk.OLDEST, sdk.BELOW))
-    assert _requirement() == f"openai>={oldest},<{below}"
-
-
 # The pinned one, which all other tests have, is mostly the newest.
 @pytest.mark.parametrize("end", whole_or(["oldest"], ["oldest", "newest"]))
 def test_the_clients_rules_hold_with_the_oldest_and_the_newest_sdk(tmp_path: Path, end: str):
@@ -88,7 +83,7 @@ def test_the_clients_rules_hold_with_the_oldest_and_the_newest_sdk(tmp_path: Pat
             "-p",
             "no:cacheprovider",
             "-k",
-            "not postgresql",
+            "not postgresql and not anthropic and not google",
             *files,
         ],
         cwd=ROOT,
