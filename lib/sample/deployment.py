@@ -160,8 +160,7 @@ def _settings_in(settings: Settings, folder: Path) -> Settings:
         "master_keys": None,
         "key_service": None,
         "master_key_file": folder / "keys" / "master.key",
-        **{f"{name}_api_key": None for name in known.facts},
-        f"{DEFAULT}_api_key": Secret(f"sk-sample-not-a-key-{PLATFORM_LAST4}"),
+        **{f"{name}_api_key": Secret(f"sk-sample-not-a-key-{PLATFORM_LAST4}") for name in known.facts},
     }
     return _SampleSettings.model_construct(**(dict(settings) | own))
 
@@ -228,9 +227,10 @@ def _found(platform: Platform, clock: Clock, lost: Keyring, now: Micros) -> None
     ]
     acts += [(begin + DAY, partial(_add_member, platform, *person)) for person in _PEOPLE]
     acts += [
-        (max(begin + 2 * DAY, now - story.key.saved), partial(_save_key, platform, story, story.key, lost))
+        (max(begin + 2 * DAY, now - key.saved), partial(_save_key, platform, story, (provider, key), lost))
         for story in STORIES
-        if story.key
+        for provider in known.facts
+        if (key := story.key_of(provider)) is not None
     ]
     for at, act in sorted(acts, key=lambda each: each[0]):
         clock.move_to(at)
@@ -245,15 +245,16 @@ def _add_member(platform: Platform, email: str, slug: str | None, role: str) -> 
     platform.members.put(email, role, slug=slug, actor=platform.actor)
 
 
-def _save_key(platform: Platform, story: Story, key: OwnKey, lost: Keyring) -> None:
+def _save_key(platform: Platform, story: Story, own_key: tuple[str, OwnKey], lost: Keyring) -> None:
     """Save a text that no provider would take; what is to be locked by now is sealed with a key that nobody has."""
+    provider, key = own_key
     own = platform.keyring.first
     keyring = platform.keyring if key.locked is None else Keyring([lost.first, own])
     store = KeyStore(platform.database, keyring, {})
     lead = Actor(key.saved_by, Origin.BROWSER, Role.LEAD)
     secret = Secret(f"sk-sample-not-a-key-{key.last4}")
-    store.save(story.name, secret, actor=lead, expected_version=0, verdict=Verdict())
-    if story.on_key_failure != "stop":
+    store.save(story.name, secret, actor=lead, expected_version=0, verdict=Verdict(), provider=provider)
+    if story.on_key_failure != "stop" and provider == DEFAULT:
         platform.projects.set_policy(story.name, story.on_key_failure, actor=lead)
 
 

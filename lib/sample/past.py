@@ -14,11 +14,12 @@ from lib.errors import PriceUnknown
 from lib.exchange.columns import EVENT_COLUMNS
 from lib.pricing.amounts import plain_usd
 from lib.pricing.prices import PriceBook, Tokens
-from lib.providers import DEFAULT
+from lib.pricing.terms import Terms
 from lib.sample.projects import PLATFORM_LAST4, Story
 from lib.sample.traffic import SEED, DraftCall, DraftRun
 
 _LONGEST_INPUT = 300_000
+_TEXT = Terms(text_only=True)
 _ERRORS = {"rate_limited": "error", "overloaded": "error"}
 
 
@@ -77,7 +78,7 @@ def _rows(
                 "occurred_at": iso(call.at),
                 "project": story.name,
                 "run_id": run.run_id,
-                "provider": DEFAULT,
+                "provider": call.provider,
                 "model": call.model,
                 "endpoint": call.endpoint,
                 **_payer(story, call, now),
@@ -86,9 +87,10 @@ def _rows(
 
 
 def _payer(story: Story, call: DraftCall, now: Micros) -> dict[str, object]:
-    own = story.key is not None and call.at >= now - story.key.saved
-    last4 = story.key.last4 if own and story.key else PLATFORM_LAST4
-    return {"source": "byok" if own else "platform", "key_last4": last4}
+    key = story.key_of(call.provider)
+    if key is not None and call.at >= now - key.saved:
+        return {"source": "byok", "key_last4": key.last4}
+    return {"source": "platform", "key_last4": PLATFORM_LAST4}
 
 
 def _end(call: DraftCall, prices: PriceBook, at: datetime) -> dict[str, object]:
@@ -113,9 +115,8 @@ def _end(call: DraftCall, prices: PriceBook, at: datetime) -> dict[str, object]:
 
 def _cost(call: DraftCall, prices: PriceBook, at: datetime) -> int | None:
     try:
-        return prices.cost(
-            call.model, Tokens(call.input, call.cached, call.output, call.reasoning), at=at
-        ).nano
+        tokens = Tokens(call.input, call.cached, call.output, call.reasoning)
+        return prices.cost(call.model, tokens, at=at, provider=call.provider, terms=_TEXT).nano
     except PriceUnknown:
         return None
 

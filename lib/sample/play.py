@@ -17,6 +17,7 @@ from lib.errors import BudgetExceeded, CapExceeded, KeyLocked, RunWaiting
 from lib.ledger.attempts import AttemptResult, RequestProfile
 from lib.ledger.ledger import Ledger
 from lib.ledger.open_attempt import OpenAttempt
+from lib.providers import DEFAULT
 from lib.runs.lifecycle import RunStore, StartedRun
 from lib.sample.outcomes import OUT_OF_MONEY, REJECTED, outcome_of
 from lib.sample.projects import Story
@@ -149,7 +150,7 @@ class _Turn:
 
     def _settle(self, run: StartedRun, call: DraftCall, opened: OpenAttempt) -> bool:
         """Whether the run goes on."""
-        own = opened.source == "byok"
+        own = opened.source == "byok" and opened.provider == DEFAULT
         if own and self._since(self._rejected):
             return self._fail(call, opened, REJECTED)
         if own and self._is_out_of_money() and not self._fail(call, opened, OUT_OF_MONEY):
@@ -192,4 +193,5 @@ def _profile(call: DraftCall) -> RequestProfile:
         cost_unbounded=None,
         free=False,
         streaming=False,
+        provider=call.provider,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lib.clock import DAY, HOUR, MINUTE, Micros
 from lib.pricing.amounts import NANO
+from lib.providers import DEFAULT
 
 UNPRICED_MODEL = "gpt-5.5-preview"
 PLATFORM_LAST4 = "demo"
@@ -50,6 +51,9 @@ class Story:
     models: Mapping[str, float]
     """Their shares."""
     key: OwnKey | None = None
+    """An OpenAI key."""
+    other_keys: Mapping[str, OwnKey] = field(default_factory=dict)
+    """Keys of other providers, by provider: they work."""
     on_key_failure: str = "stop"
     age: Micros | None = None
     """How old it is; None for as old as the sample data goes back."""
@@ -61,13 +65,25 @@ class Story:
     near_cap: int | None = None
     """It has a 7-day cap of its own, of which so many percent are used."""
 
+    def key_of(self, provider: str) -> OwnKey | None:
+        """Return the project's own key of that provider, if it has one."""
+        return self.key if provider == DEFAULT else self.other_keys.get(provider)
+
+
+def provider_of(model: str) -> str:
+    """The provider of one of the sample's models."""
+    return {"claude": "anthropic", "gemini": "google"}.get(model.partition("-")[0], DEFAULT)
+
 
 _LARGE = {
-    "gpt-5.5": 0.34,
-    "gpt-5": 0.24,
-    "gpt-5-mini": 0.28,
-    "o4-mini": 0.08,
+    "gpt-5.5": 0.26,
+    "gpt-5": 0.2,
+    "gpt-5-mini": 0.2,
+    "o4-mini": 0.06,
     "text-embedding-3-small": 0.06,
+    "claude-opus-5": 0.05,
+    "claude-haiku-4-5": 0.07,
+    "gemini-3.5-flash": 0.1,
 }
 _MIXED = {"gpt-5": 0.3, "gpt-5-mini": 0.4, "gpt-4.1-mini": 0.16, "gpt-5-nano": 0.08, "o4-mini": 0.06}
 
@@ -134,6 +150,7 @@ STORIES = (
         {"chat": 4, "pr_review": 5, "scan": 2, "scheduled": 2},
         _LARGE,
         key=OwnKey("7Qd2", 170 * DAY, "amara@example.com"),
+        other_keys={"anthropic": OwnKey("k2Wm", 61 * DAY, "amara@example.com")},
         unpriced=9 * DAY,
         featured=(
             Featured("pr_review", 14 * MINUTE, "passed"),
@@ -146,7 +163,8 @@ STORIES = (
         "Team",
         8 * NANO,
         {"chat": 2, "pr_review": 3, "scan": 1.5, "scheduled": 1},
-        _MIXED,
+        _MIXED | {"gemini-3.5-flash-lite": 0.3},
+        other_keys={"google": OwnKey("p8Ja", 12 * DAY, "lin@example.com")},
         key=OwnKey("x4Tz", 17 * DAY, "lin@example.com", out_of_money=(4 * DAY, 3 * DAY)),
         on_key_failure="platform",
         featured=(Featured("scan", 16 * MINUTE, "passed"),),

@@ -19,7 +19,7 @@ from lib.sample.distributions import (
     how_many,
     share_of_day,
 )
-from lib.sample.projects import UNPRICED_MODEL, Featured, Story
+from lib.sample.projects import UNPRICED_MODEL, Featured, Story, provider_of
 
 SEED = "Qodex sample data, 1"
 _WINDOW = 5 * HOUR
@@ -28,8 +28,18 @@ _RUSH_CALLS = 24
 _RUSH_INPUT = 70_000
 _NO_NEWER = 3 * MINUTE
 _BUDGETS = (150_000, 300_000, 500_000)
-_REASONING = {"gpt-5": 0.9, "gpt-5-mini": 0.6, "gpt-5-nano": 0.4, "o4-mini": 1.2, UNPRICED_MODEL: 0.9}
+_REASONING = {
+    "gpt-5": 0.9,
+    "gpt-5-mini": 0.6,
+    "gpt-5-nano": 0.4,
+    "o4-mini": 1.2,
+    UNPRICED_MODEL: 0.9,
+    "claude-opus-5": 0.8,
+    "gemini-3.5-flash": 0.7,
+    "gemini-3.5-flash-lite": 0.3,
+}
 """Tokens of thought for each token of the answer."""
+_ENDPOINTS = {"anthropic": "messages", "google": "generateContent"}
 _MISHAPS = (
     ("rate_limited", 0.012),
     ("overloaded", 0.004),
@@ -53,6 +63,11 @@ class DraftCall:
     latency_ms: int
     mishap: str = ""
     rush: bool = False
+
+    @property
+    def provider(self) -> str:
+        """Whose model it is."""
+        return provider_of(self.model)
 
 
 @dataclass(slots=True)
@@ -166,7 +181,9 @@ def _call(rng: Random, story: Story, kind: str, at: Micros, now: Micros) -> Draf
     answer = int(draw(rng, OUTPUT_TOKENS))
     thought = int(answer * _REASONING.get(model, 0) * rng.uniform(0.5, 1.5))
     latency = int(400 + size / 40 + (answer + thought) * rng.uniform(8, 16))
-    endpoint = "chat/completions" if model.startswith("gpt-4") else "responses"
+    endpoint = _ENDPOINTS.get(provider_of(model)) or (
+        "chat/completions" if model.startswith("gpt-4") else "responses"
+    )
     cached = int(size * draw(rng, CACHED_SHARE))
     return DraftCall(at, model, endpoint, int(size), cached, answer + thought, thought, latency, mishap)
 

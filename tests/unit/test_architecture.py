@@ -91,6 +91,7 @@ HOMES = {
 PROVIDERS = re.compile(r"openai|anthropic|gemini", re.IGNORECASE)
 WRITTEN_ONCE = "lib/db/migrations/versions/"  # as long as the schema is
 KNOW_PROVIDERS = (
+    "lib/sample/",  # made-up calls, in each provider's words
     WRITTEN_ONCE,
     "lib/llm/openai/",
     "lib/llm/anthropic/",

@@ -124,6 +124,22 @@ def test_every_state_is_there(made: Platform):
     assert made.reports.by_project(UsageFilter(), actor=ADMIN)[FALLS_BACK].platform_calls > 0
 
 
+def test_every_provider_is_there_on_keys_of_either_kind(made: Platform):
+    keys = made.keys.describe_each(WORKING, actor=ADMIN) + made.keys.describe_each(FALLS_BACK, actor=ADMIN)
+    own = Counter(state.provider for state in keys if state.status == "working")
+    assert own == {"openai": 2, "anthropic": 1, "google": 1}
+    for provider in own:
+        sums = made.reports.totals(UsageFilter(providers=(provider,)), actor=ADMIN)
+        assert min(sums.byok_calls, sums.platform_calls, sums.error_calls) > 0
+        assert min(sums.byok_nano, sums.platform_nano) > 0
+    assert (
+        made.reports.totals(
+            UsageFilter(providers=("anthropic",), statuses=("ok",)), actor=ADMIN
+        ).unpriced_calls
+        == 0
+    )
+
+
 def test_every_page_has_something_to_show(made: Platform):
     assert len(made.members.list(slug=None, actor=ADMIN)) == 2
     assert {member.role for member in made.members.list(slug=WORKING, actor=ADMIN)} >= {Role.LEAD}
@@ -202,7 +218,8 @@ def test_neither_the_real_master_key_nor_the_real_platform_key_is_in_it(platform
     own = deployment.sample_settings(
         platform.settings.model_copy(update={"anthropic_api_key": Secret(CLAUDE_PLATFORM_KEY)})
     )
-    assert own.anthropic_api_key is None
+    assert own.anthropic_api_key is not None
+    assert own.anthropic_api_key.reveal() != CLAUDE_PLATFORM_KEY
     assert own.openai_api_key is not None
     assert own.openai_api_key.reveal() != PLATFORM_KEY
     assert own.master_keys is None
