@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from sqlalchemy import event
 from lib.clock import Micros
 from lib.db import raw_execute
 from lib.errors import CapExceeded
+from lib.ledger.attempts import RequestProfile
+from lib.providers import known
 from lib.runs.lifecycle import StartedRun
 from tests.spending import FRAMING, LEASE, UNKNOWN, Shop, answer, asking
 
@@ -101,15 +104,16 @@ def race(url: str, slugs: list[str], processes: int, threads: int, highest: int)
 
 
 def crash(url: str, runs: list[dict[str, Any]], times: int, ceiling: int, now: Micros) -> dict[str, Any]:
-    """Make ``times`` calls, each in a new process that is killed at a random statement, or lives."""
+    """Make ``times`` calls, to each provider in turn, each in a new process that is killed at a random statement, or lives."""
     tally: dict[str, Any] = {"opened": [], "settled": [], "refused": [], "killed": 0}
-    luck, shop = random.Random(7), _warm(url, now)
+    luck, shop, provider = random.Random(7), _warm(url, now), cycle(known.facts)
     for number in range(times):
         reading, writing = os.pipe()
         fate, cost = luck.randint(1, _STATEMENTS), luck.randint(0, ceiling)
         child = os.fork()
         if child == 0:
-            _call_and_die(shop, StartedRun(**runs[number % len(runs)]), ceiling, cost, fate, writing)
+            run, asked = StartedRun(**runs[number % len(runs)]), asking(ceiling, provider=next(provider))
+            _call_and_die(shop, run, asked, cost, fate, writing)
             os._exit(0)
         os.close(writing)
         with os.fdopen(reading) as lines:
@@ -132,7 +136,9 @@ def _warm(url: str, now: Micros) -> Shop:
     return shop
 
 
-def _call_and_die(shop: Shop, run: StartedRun, ceiling: int, cost: int, fate: int, writing: int) -> None:
+def _call_and_die(
+    shop: Shop, run: StartedRun, asked: RequestProfile, cost: int, fate: int, writing: int
+) -> None:
     left = [fate]
 
     def die(*_: Any) -> None:
@@ -159,7 +165,7 @@ def _call_and_die(shop: Shop, run: StartedRun, ceiling: int, cost: int, fate: in
     for moment in ("before_cursor_execute", "commit"):
         event.listen(shop.database.engine, moment, die)
     try:
-        call = shop.ledger.open(run, asking(ceiling), lease=LEASE)
+        call = shop.ledger.open(run, asked, lease=LEASE)
     except CapExceeded:
         os.write(writing, b"refused -\n")
         return

@@ -27,7 +27,7 @@ from lib.ledger.ledger import Ledger
 from lib.ledger.open_attempt import OpenAttempt
 from lib.pricing.price_file import FilePrice, PriceFile
 from lib.pricing.prices import PriceBook, Tokens
-from lib.providers import DEFAULT
+from lib.providers import DEFAULT, known
 from lib.runs.lifecycle import RunStore, StartedRun
 from lib.runs.log import RunDetail, RunLog
 from lib.secret import Secret
@@ -42,7 +42,7 @@ PLATFORM_KEY, OWN_KEY = "sk-test-platform-0001PLAT", "sk-test-own-key-0000000001
 _MASTER = b"a master key for tests, 32 bytes"
 _A_NANO_A_TOKEN = 1_000_000  # nano-USD per million tokens
 UNIT = FilePrice(_A_NANO_A_TOKEN, None, None, _A_NANO_A_TOKEN, 1_000)
-PRICES = PriceBook(PriceFile({("openai", "unit"): [UNIT]}))
+PRICES = PriceBook(PriceFile({(provider, "unit"): [UNIT] for provider in known.facts}))
 FRAMING = 64  # the ceiling of a request without a single byte
 LEASE: Micros = 5 * MINUTE
 NOON: Micros = 1_790_000_000_000_000
@@ -89,9 +89,8 @@ class Shop:
         self.url = url
         self.database = Database(url, clock=clock)
         self.keyring = Keyring([MasterKey(_MASTER)])
-        self.keys = KeyStore(
-            self.database, self.keyring, {DEFAULT: Secret(PLATFORM_KEY)} if platform_key else {}
-        )
+        platform = dict.fromkeys(known.facts, Secret(PLATFORM_KEY)) if platform_key else {}
+        self.keys = KeyStore(self.database, self.keyring, platform)
         self.projects = Projects(self.database, ProjectSeals(self.database, self.keyring))
         self.plans = Plans(self.database)
         self.ledger = Ledger(self.database, self.keys, PRICES, ADMIN)
@@ -114,8 +113,10 @@ class Shop:
     def start(self, kind: str = "scan", *, slug: str = "shop", token_budget: int | None = None) -> StartedRun:
         return self.runs.start(slug, kind, actor=ADMIN, token_budget=token_budget)
 
-    def open(self, run: StartedRun, ceiling: int, *, lease: Micros = LEASE, **more: Any) -> OpenAttempt:
-        return self.ledger.open(run, asking(ceiling), lease=lease, **more)
+    def open(
+        self, run: StartedRun, ceiling: int, *, lease: Micros = LEASE, provider: str = DEFAULT, **more: Any
+    ) -> OpenAttempt:
+        return self.ledger.open(run, asking(ceiling, provider=provider), lease=lease, **more)
 
     def release(self, call: OpenAttempt) -> None:
         """The request never left."""

@@ -42,22 +42,31 @@ class Vault:
     database: Database
     projects: Projects
     keys: KeyStore
+    provider: str = DEFAULT
+    """Whose key is meant."""
 
     def save(self, slug: str, key: str, expected: int = 0, *, actor: Actor = ADMIN) -> KeyState:
-        return self.keys.save(slug, Secret(key), actor=actor, expected_version=expected, verdict=Verdict())
+        return self.keys.save(
+            slug,
+            Secret(key),
+            actor=actor,
+            expected_version=expected,
+            verdict=Verdict(),
+            provider=self.provider,
+        )
 
     def replace(self, slug: str, key: str) -> KeyState:
         return self.save(slug, key, self.describe(slug).version)
 
     def remove(self, slug: str) -> KeyState:
-        return self.keys.remove(slug, actor=ADMIN)
+        return self.keys.remove(slug, actor=ADMIN, provider=self.provider)
 
     def describe(self, slug: str) -> KeyState:
-        return self.keys.describe(slug, actor=ADMIN)
+        return self.keys.describe(slug, actor=ADMIN, provider=self.provider)
 
     def opened(self, slug: str) -> str:
         """The text of the key that the next call would use."""
-        return self.keys.resolve(slug).secret.reveal()
+        return self.keys.resolve(slug, provider=self.provider).secret.reveal()
 
     def sql(self, statement: str, **values: Any) -> list[Row[Any]]:
         """Do what a person with access to the database could do."""
@@ -140,6 +149,7 @@ class VaultProcess:
 
 
 def _do(vault: Vault, what: dict[str, Any]) -> Any:
+    vault.provider = what.pop("provider", DEFAULT)
     match what:
         case {"do": "ready"}:
             return True

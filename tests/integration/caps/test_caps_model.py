@@ -24,6 +24,7 @@ from lib.clock import DAY, HOUR, MINUTE, SECOND, Micros, to_micros
 from lib.db.tables import usage_events
 from lib.errors import CapExceeded, LeaseLost
 from lib.ledger.open_attempt import OpenAttempt
+from lib.providers import DEFAULT, known
 from lib.usage.clock_leaps import LEAP
 from tests.spending import ADMIN, FRAMING, LEASE, UNKNOWN, Clock, Shop, answer, check_books
 
@@ -139,25 +140,34 @@ class CapsMachine(RuleBasedStateMachine):
         self.project_id = self.shop.projects.add(self.slug, actor=ADMIN, plan="small").id
         self.run = self.shop.start(slug=self.slug)
         self.model = Model()
-        self.has_key = False
+        self.has_key, self.provider = False, DEFAULT
         self.ended: list[OpenAttempt] = []
 
     # --- calls
 
-    @rule(ceiling=AMOUNTS.map(lambda nano: max(nano, FRAMING)))
-    def reserve(self, ceiling: int) -> None:
+    @rule(ceiling=AMOUNTS.map(lambda nano: max(nano, FRAMING)), provider=st.sampled_from(list(known.facts)))
+    def reserve(self, ceiling: int, provider: str) -> None:
+        """Caps count all providers together; the project's own key, where it has one, is of one of them."""
+        self.provider = provider
         self.model.expire(self.clock.now)
-        if not self.has_key:
+        if not self.pays_itself:
             self.model.take_back(self.clock.now)
         at = self.model.time(self.clock.now)
-        if self.has_key or self.model.fits(ceiling, at):
+        if self.pays_itself or self.model.fits(ceiling, at):
             self.admitted(ceiling)
         else:
             self.refused(ceiling, at)
 
+    @property
+    def pays_itself(self) -> bool:
+        return self.has_key and self.provider == DEFAULT
+
+    def open(self, ceiling: int) -> OpenAttempt:
+        return self.shop.open(self.run, ceiling, provider=self.provider)
+
     def refused(self, ceiling: int, at: Micros) -> None:
         with pytest.raises(CapExceeded) as refusal:
-            self.shop.open(self.run, ceiling)
+            self.open(ceiling)
         if self.model.reserved:
             return  # when running calls end is anybody's guess
         promised = self.model.fits_first(ceiling, at)
@@ -167,25 +177,25 @@ class CapsMachine(RuleBasedStateMachine):
             self.clock.now = promised - 1
             self.model.expire(self.clock.now)
             with pytest.raises(CapExceeded):
-                self.shop.open(self.run, ceiling)
+                self.open(ceiling)
             self.clock.now = promised
             self.admitted(ceiling)
 
-    @rule(beyond=st.sampled_from([0, 1]))
-    def reserve_all_the_room(self, beyond: int) -> None:
+    @rule(beyond=st.sampled_from([0, 1]), provider=st.sampled_from(list(known.facts)))
+    def reserve_all_the_room(self, beyond: int, provider: str) -> None:
         """To the last nano-USD, or one more."""
         at = self.model.time(self.clock.now)
         used = {name: self.model.used(name, at) + self.model.reserved for name in WINDOWS}
         room = min(cap - used[name] for name, cap in self.model.caps(at).items())
-        self.reserve(max(room + beyond, FRAMING))
+        self.reserve(max(room + beyond, FRAMING), provider)
 
     def admitted(self, ceiling: int) -> None:
         self.model.expire(self.clock.now)
-        call = self.shop.open(self.run, ceiling)
-        assert call.source == ("byok" if self.has_key else "platform")
-        if not self.has_key:
+        call = self.open(ceiling)
+        assert (call.source, call.provider) == ("byok" if self.pays_itself else "platform", self.provider)
+        if not self.pays_itself:
             self.model.touch(self.clock.now)
-        self.model.held.append(Held(call, None if self.has_key else ceiling, self.clock.now + LEASE))
+        self.model.held.append(Held(call, None if self.pays_itself else ceiling, self.clock.now + LEASE))
 
     @precondition(lambda self: self.model.held)
     @rule(data=st.data(), cost=AMOUNTS, known=st.booleans())

@@ -13,6 +13,7 @@ from itertools import count
 import pytest
 from sqlalchemy import event
 
+from tests.providers import PROVIDERS, in_turn
 from tests.vaults import Vault, open_vault
 from tests.whole import whole_or
 
@@ -57,12 +58,15 @@ def _check(vault: Vault, before: str, keys: list[str], said: list[dict[str, obje
     assert vault.opened("checkout") in {old, keys[done]}
     state = vault.describe("checkout")
     assert (state.status, state.last4) == ("working", vault.opened("checkout")[-4:])
-    rows = vault.sql("SELECT version, ended_at, sealed_value FROM provider_keys ORDER BY version")
+    rows = vault.sql(
+        "SELECT version, ended_at, sealed_value FROM provider_keys WHERE provider = :provider ORDER BY version",
+        provider=vault.provider,
+    )
     assert [row.version for row in rows] == list(range(1, len(rows) + 1))
     assert [row.ended_at is None for row in rows] == [False] * (len(rows) - 1) + [True]
     assert [row.sealed_value is None for row in rows] == [True] * (len(rows) - 1) + [False]
     logged = vault.sql("SELECT after FROM audit_log WHERE action IN ('key:saved', 'key:rotated') ORDER BY id")
-    told = [json.loads(row.after) for row in logged]
+    told = [told for row in logged if (told := json.loads(row.after))["provider"] == vault.provider]
     assert [row["version"] for row in told] == [row.version for row in rows]
     assert told[-1]["last4"] == state.last4
 
@@ -70,12 +74,13 @@ def _check(vault: Vault, before: str, keys: list[str], said: list[dict[str, obje
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_killed_again_and_again_there_is_always_exactly_one_usable_key(database_url):
-    """At random places."""
+    """At random places, of a key of each provider in turn."""
     seed = int(os.environ.get("KILL_SEED", "20260329"))
     chance = random.Random(seed)
     with open_vault(database_url, MASTER, projects=("checkout",)) as vault:
-        vault.save("checkout", "sk-test-first-key-0001")
-        for _ in range(KILLS):
+        for vault.provider in PROVIDERS:
+            vault.save("checkout", f"sk-test-first-key-{vault.provider}-0001")
+        for vault.provider in in_turn(KILLS):
             _kill_somewhere(vault, chance)
         assert vault.replace("checkout", "sk-test-last-key-9999").status == "working"
 
