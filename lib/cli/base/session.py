@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-import getpass
+import os
+import pwd
 import secrets
 import traceback
 from collections.abc import Iterator
@@ -33,8 +34,9 @@ class Session(AbstractContextManager["Session"]):
     def actor(self) -> Actor:
         """The person of the operating system, as the audit log names them."""
         try:
-            name = getpass.getuser()
-        except (KeyError, OSError, ImportError):  # a number without a name, in a container for one
+            # Not getpass.getuser, which takes any name that the environment gives.
+            name = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:  # a number without a name, in a container for one
             name = "operator"
         return local_administrator(Origin.COMMAND_LINE, name)
 

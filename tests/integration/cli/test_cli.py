@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -243,6 +244,18 @@ def test_the_audit_log_names_the_person_and_the_command_line(run: Run, environme
     database.close()
     assert (row.origin, row.action) == ("command line", "project:created")
     assert row.actor not in {"", "worker"}
+
+
+def test_no_variable_makes_another_person_of_who_runs_a_command(
+    run: Run, environment: dict[str, str]
+) -> None:
+    names = ("LOGNAME", "USER", "LNAME", "USERNAME")
+    run("projects", "add", "shop", **dict.fromkeys(names, "somebody.else@example.com"))
+    database = Database(environment["DATABASE_URL"])
+    with database.read() as connection:
+        actors = connection.execute(select(audit_log.c.actor)).scalars().all()
+    database.close()
+    assert set(actors) == {pwd.getpwuid(os.getuid()).pw_name}
 
 
 # --- keys ------------------------------------------------------------------------------------------
