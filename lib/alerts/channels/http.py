@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -56,7 +60,7 @@ class Poster:
     async def _post(self, url: str, body: str, headers: Mapping[str, str]) -> Posted:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        found = await asyncio.to_thread(addresses_of, host, port, self.private_hosts)
+        found = await _in_daemon_thread(partial(addresses_of, host, port, self.private_hosts))
         # To the address that was checked: the name might lead elsewhere the next time it is resolved.
         numbered = f"[{found[0]}]" if ":" in found[0] else found[0]
         target = urlunsplit((parts.scheme, f"{numbered}:{port}", parts.path or "/", parts.query, ""))
@@ -75,6 +79,29 @@ class Poster:
     def _extensions(self, host: str) -> dict[str, Any]:
         waits = dict.fromkeys(("connect", "read", "write", "pool"), self.seconds)
         return {"sni_hostname": host, "timeout": waits}
+
+
+async def _in_daemon_thread(look_up: Callable[[], list[str]]) -> list[str]:
+    """What ``look_up`` returns. Nobody waits for it after the deadline: the end of a loop waits for the threads of its own."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[list[str]] = loop.create_future()
+
+    def settle(found: Future[list[str]]) -> None:
+        if not done.done():
+            problem = found.exception()
+            done.set_exception(problem) if problem else done.set_result(found.result())
+
+    def run() -> None:
+        found: Future[list[str]] = Future()
+        try:
+            found.set_result(look_up())
+        except Exception as problem:  # noqa: BLE001 - belongs to whoever waits
+            found.set_exception(problem)
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, found)
+
+    threading.Thread(target=run, daemon=True, name="qodex-look-up").start()
+    return await done
 
 
 async def _begin(answer: httpx2.Response) -> str:

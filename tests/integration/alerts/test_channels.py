@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
@@ -112,6 +113,21 @@ def test_no_log_at_any_level_holds_the_address_which_is_a_secret(receiver, caplo
     assert len(receiver.posts) == 1
     assert "receive_response_headers.complete" in caplog.text
     assert "/hook" not in caplog.text
+
+
+def test_a_name_server_that_hangs_holds_up_nobody_beyond_the_deadline(monkeypatch):
+    go_on, ended = threading.Event(), threading.Event()
+
+    def look_up(*_: object) -> list[str]:
+        go_on.wait(20)
+        ended.set()
+        return ["127.0.0.1"]
+
+    monkeypatch.setattr("lib.alerts.channels.http.addresses_of", look_up)
+    answer = slack.send(Poster(HERE, seconds=0.2), Secret("http://chat.example.com/hook"), message())
+    assert not ended.is_set()
+    assert answer.said == "No answer within 0.2 s."
+    go_on.set()
 
 
 # --- Slack, and the other chats --------------------------------------------------------------------
