@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 from lib.access.roles import Actor
 from lib.caps.forecast.forecasts import CapForecast, HeldForecast, MonthForecast
 from lib.clock import Micros, from_micros
-from lib.formatting import exact, money, moneys
+from lib.formatting import exact, moneys
 from lib.ui.base import loaders
+from lib.ui.base.comparing import money_adding_up
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import escape
 
@@ -92,19 +93,22 @@ def month_lines(slugs: Sequence[str], actor: Actor) -> str:
     found = {
         source: loaders.cached_for_a_minute(ask, tuple(slugs), (source,), actor=actor) for source in _SOURCES
     }
-    said = [line for source, month in found.items() if (line := _month(source, month))]
+    # As the numbers above: where the month is the period, both say the same to the cent.
+    spent = money_adding_up(*(month.so_far_nano for month in found.values()))
+    told = zip(found.items(), spent, strict=True)
+    said = [line for (source, month), so_far in told if (line := _month(source, month, so_far))]
     if not said:
         return ""
     first = next(iter(found.values()))
     return escape(f"{first.month:%B} so far: {'; '.join(said)}.{_record(slugs, actor)}")
 
 
-def _month(source: str, found: MonthForecast) -> str:
+def _month(source: str, found: MonthForecast, so_far: str) -> str:
     if not found.so_far_nano and found.expected is None:
         return ""
     if found.expected is None:
-        return f"{money(found.so_far_nano)} {_SOURCES[source]} (not enough history for a forecast)"
-    so_far, low, middle, high = moneys(found.so_far_nano, *map(round, found.expected))
+        return f"{so_far} {_SOURCES[source]} (not enough history for a forecast)"
+    _, low, middle, high = moneys(found.so_far_nano, *map(round, found.expected))
     if not round(found.expected[-1]):
         return ""
     return f"{so_far} {_SOURCES[source]}, about {middle} by {found.last_day.day} {found.last_day:%b} ({low} to {high})"

@@ -450,6 +450,15 @@ def test_what_deserves_attention_comes_worst_first(
     assert "1 call without a known price. Its cost is in no total." in said
 
 
+def test_the_month_so_far_is_said_to_the_cent_as_the_numbers_above_it(dashboard: Dashboard):
+    dashboard.add("shop")
+    use(dashboard, "0,shop,platform,gpt-5,10.006", "0,shop,byok,gpt-5,10.006")  # together 20.01, not 20.02
+    page = dashboard.open("overview", period="month")
+    platform, byok = (metric.value.replace("\\", "") for metric in page.metric[1:3])
+    said = texts(page).replace("\\", "")
+    assert f"so far: {platform} platform-funded (not enough history for a forecast); {byok} BYOK" in said
+
+
 def test_spend_that_jumped_is_named_with_what_it_is_compared_to(dashboard: Dashboard):
     for slug in ("steady", "jumped"):
         dashboard.add(slug)
