@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,13 @@ import psycopg
 from sqlalchemy import func, select, update
 
 from lib.db.tables import accounts, open_calls, runs, usage_events
-from lib.platform import Platform
+from lib.platform import Platform, Run
 from lib.secret import Secret
 from lib.settings import Settings
 from tests.calls import SAY
 from tests.disks import NoSmallDisk, fill, small_disk
 from tests.postgres_crash import MortalServer, mortal_postgres, new_database
+from tests.providers import PROVIDERS
 from tests.services import wait_until
 from tests.upstream import PLATFORM_KEY, ScriptedUpstream
 
@@ -45,6 +47,8 @@ ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 3
 RUN_HEADER = "x-run"
 _DISK = 128  # MB
+_OTHERS = 0.3
+"""The share of calls that go to other providers than the first."""
 PROJECTS = ("shop", "till")
 
 
@@ -106,11 +110,27 @@ def _calls(platform: Platform, luck: random.Random, ends: float) -> None:
             with platform.run(luck.choice(PROJECTS)) as run:
                 client = _marked(run.openai, run.id)
                 for _ in range(luck.randint(1, 4)):
-                    _one_call(client, luck)
+                    if luck.random() < _OTHERS:
+                        _call_of_another(run, luck)
+                    else:
+                        _one_call(client, luck)
         except TimeLimit:
             raise
         except Exception:  # noqa: BLE001 - the database is away, the upstream refuses
             time.sleep(0.05)
+
+
+def _call_of_another(run: Run, luck: random.Random) -> None:
+    """A call by the SDK of another provider: plain, a whole stream, or one that is forgotten after its first event."""
+    provider = PROVIDERS[luck.choice(["anthropic", "google"])]
+    ask = partial(provider.ask, run.client(provider.name), headers={RUN_HEADER: run.id})
+    kind = luck.randrange(3)
+    if kind == 0:
+        ask()
+    elif kind == 1:
+        list(ask(stream=True))
+    else:
+        next(ask(stream=True))
 
 
 def _one_call(client: Any, luck: random.Random) -> None:
@@ -203,8 +223,11 @@ class Soak:
             environment = os.environ | {
                 "DATABASE_URL": self._settings.database_url,
                 "QODEX_MASTER_KEYS": self._settings.master_keys.reveal(),
-                "QODEX_OPENAI_API_KEY": PLATFORM_KEY,
-                "OPENAI_BASE_URL": self._settings.openai_base_url,
+                **{case.variables[0]: case.platform_key for case in PROVIDERS.values()},
+                **{
+                    case.variables[1]: self._settings.provider(case.name).base_url
+                    for case in PROVIDERS.values()
+                },
                 "QODEX_DB_TIMEOUT": "5",
                 "SOAK_SECONDS": str(seconds),
             }
@@ -306,7 +329,12 @@ def soak(kind: str, seconds: float) -> Result:
 
         def settings(url: str) -> Settings:
             secrets = {"master_keys": Secret(key), "openai_api_key": Secret(PLATFORM_KEY)}
-            return Settings(database_url=url, openai_base_url=upstream.base_url, db_timeout=20, **secrets)
+            addresses = {
+                "openai_base_url": upstream.base_url,
+                "anthropic_base_url": upstream.root_url,
+                "google_base_url": upstream.root_url,
+            }
+            return Settings(database_url=url, db_timeout=20, **addresses, **secrets)
 
         if kind == "sqlite":
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 
 from lib.errors import KeyUnchecked
@@ -17,6 +18,7 @@ _MODELS, _MESSAGES, _ORGANIZATION = "v1/models?limit=1", "v1/messages", "v1/orga
 _VERSION = (b"anthropic-version", b"2023-06-01")  # every request names one; what is asked is the same in all
 # No model and no messages: whoever may run models is told that the request is bad, and pays nothing.
 _INVALID_REQUEST = b"{}"
+_WORKSPACE = re.compile(r"wrkspc_\w{1,60}", re.ASCII)
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
@@ -44,12 +46,19 @@ def _from_list(reply: Reply, secret: Secret) -> Verdict | None:
 def _from_success(reply: Reply, secret: Secret) -> Verdict:
     request_id = request_id_of(reply.headers, secret)
     if isinstance(reply.json, dict) and isinstance(reply.json.get("data"), list):
-        return CheckResult("working", None, f"{ANTHROPIC.title} accepted the key.", request_id)
+        sentence = f"{ANTHROPIC.title} accepted the key{_in_workspace(reply)}."
+        return CheckResult("working", None, sentence, request_id)
     return KeyUnchecked(
         f"The answer did not come from {ANTHROPIC.title}'s interface (a network's sign-in page, perhaps).",
         status=reply.status,
         request_id=request_id,
     )
+
+
+def _in_workspace(reply: Reply) -> str:
+    """Which workspace pays, where the answer names one."""
+    told = reply.headers.get("anthropic-workspace-id", "")
+    return f" for the workspace {told}" if _WORKSPACE.fullmatch(told) else ""
 
 
 async def _from_run_rights(probe: Probe, secret: Secret) -> Verdict:

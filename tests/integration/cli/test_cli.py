@@ -760,7 +760,10 @@ def test_the_doctor_checks_the_platform_key_of_each_provider(run: Run) -> None:
     }
     found = findings(run("doctor", "--json", **keys))
     assert found["platform key •••• 0001"] == ("ok", "Google accepted the key for running models.")
-    assert found["platform key •••• 0002"] == ("ok", "Anthropic accepted the key.")
+    assert found["platform key •••• 0002"] == (
+        "ok",
+        "Anthropic accepted the key for the workspace wrkspc_test.",
+    )
     assert found["platform key •••• 0003"] == ("ok", "OpenAI accepted the key.")
     assert CLAUDE_OTHER_KEY not in str(found)
     assert GEMINI_KEY not in str(found)

@@ -76,6 +76,7 @@ def check(upstream: ScriptedUpstream, how: str) -> CheckResult:
 def test_a_real_key_works_whatever_it_may_not_administer(upstream: ScriptedUpstream) -> None:
     result = check(upstream, "good")
     assert (result.status, result.code, result.request_id) == ("working", None, "req_00000001")
+    assert result.message == "Anthropic accepted the key for the workspace wrkspc_test."
     assert [seen.path for seen in upstream.requests] == ["/models", "/organizations/me"]
     assert upstream.requests[0].headers["authorization"] == f"Bearer {CLAUDE_KEY}"
 

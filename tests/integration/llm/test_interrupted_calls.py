@@ -30,7 +30,8 @@ from lib.secret import Secret
 from lib.settings import Settings
 from tests.calls import CALLS, SAY, ask
 from tests.interruptions import Interrupter, Place, Scene, TimeLimit, apart, other_process, raising, sampled
-from tests.upstream import PLATFORM_KEY, ScriptedUpstream
+from tests.providers import PROVIDERS
+from tests.upstream import ScriptedUpstream
 from tests.whole import whole_or
 
 CHAT = CALLS["chat stream"]
@@ -53,7 +54,8 @@ def scene(
     # those that came into a finalizer, and those that were logged.
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     caplog.set_level(logging.CRITICAL + 1)
-    told = {"openai_api_key": Secret(PLATFORM_KEY), "db_timeout": 60.0}
+    keys = {f"{case.name}_api_key": Secret(case.platform_key) for case in PROVIDERS.values()}
+    told = keys | {"db_timeout": 60.0}
     platform = Platform(settings.model_copy(update=told), durable=False)
     with ExitStack() as stack:
         stack.callback(platform.close)
@@ -150,13 +152,32 @@ CASES: dict[str, tuple[str, Callable[[Any], object]]] = {
 }
 
 
+def of_provider(name: str) -> dict[str, tuple[str, Callable[[Any], object]]]:
+    """What other SDKs run between our lines: the plainest calls, which ``client_of`` hands over."""
+    return {
+        f"{name}, plain": ("shop", lambda ask: ask()),
+        f"{name}, stream": ("shop", lambda ask: list(ask(stream=True))),
+    }
+
+
+CASES |= of_provider("anthropic") | of_provider("google")
+
+
+def client_of(run: Run, name: str) -> Any:
+    """A client whose requests name the run to the upstream; of another provider than the first, its plainest call."""
+    provider = PROVIDERS.get(name.partition(",")[0])
+    if provider is not None:
+        return partial(provider.ask, run.client(provider.name), headers={"x-run": run.id})
+    return run.openai.with_options(max_retries=0, default_headers={"x-run": run.id})
+
+
 UNANSWERED = {"forgotten", "closed", "refused by the cap", "refused by the provider"}
 
 
 def interrupted_call(scene: Scene, kind: type[BaseException], name: str, place: Place | None) -> Call:
     slug, act = CASES[name]
     follower, run, is_answered = Interrupter(place, raising(kind)), scene.platform.run(slug), False
-    client = run.openai.with_options(max_retries=0, default_headers={"x-run": run.id})
+    client = client_of(run, name)
     with pytest.MonkeyPatch.context() as patch:
         if name == "kept alive":
             keep_alive(patch)
@@ -168,7 +189,7 @@ def interrupted_call(scene: Scene, kind: type[BaseException], name: str, place: 
             scene.require_works()
             follower.require_left_by(problem, kind)
     run._end.end("passed")
-    run.openai.close()
+    run._close_clients()
     return Call(run.id, follower, is_answered)
 
 
