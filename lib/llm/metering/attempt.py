@@ -281,6 +281,7 @@ class Attempt:
         return self._read("broken", usage, **_told_of(error, secret)), raised
 
     def _read(self, status: Status, usage: AnswerUsage, **told: Any) -> AttemptResult:
+        secret, asked = self._cleaner.secret, self.plan.profile.model
         self._cleaner.forget()
         known = status == "ok" or usage.final
         if usage.failure is not None:
@@ -291,13 +292,13 @@ class Attempt:
                 "error_message": _safe(usage.failure.message),
             }
         if usage.answer_id is not None:
-            told["upstream_request_id"] = _safe(usage.answer_id)
+            told["upstream_request_id"] = _without_key(usage.answer_id, secret)
         return self._outcome(
             status,
             tokens=usage.tokens if known else None,
             priceable=usage.is_priceable,
-            served_model=usage.model,
-            service_tier=usage.service_tier,
+            served_model=_without_key(usage.model, secret, usual=asked),
+            service_tier=_without_key(usage.service_tier, secret),
             tool_calls=usage.tool_calls,
             key_verdict="fine" if usage.spoken else None,
             **(self._answered | told),
@@ -332,6 +333,16 @@ def _late() -> str:
 def _safe(text: str | None) -> str | None:
     """Foreign text that the parser has cleaned."""
     return None if text is None else redact_text(text)
+
+
+def _without_key(text: str | None, secret: Secret | None, *, usual: str = "") -> str | None:
+    """A name in an answer, which may be a piece of the key too short to be taken out of what a model says.
+
+    ``usual``: what it begins with where there is nothing to look for.
+    """
+    if text is None or secret is None or (usual and text.startswith(usual)):
+        return text
+    return redact_text(text, secret)
 
 
 def _told_of(error: BaseException, secret: Secret | None) -> dict[str, str]:

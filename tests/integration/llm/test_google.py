@@ -199,6 +199,21 @@ def test_a_call_leaves_with_the_projects_key_and_is_metered_to_the_nano(
     assert row["upstream_request_id"] == "resp_00000003"
 
 
+@on_sqlite
+def test_no_name_in_an_answer_brings_a_piece_of_the_key_into_the_database(
+    own: Platform, run: Run, upstream: ScriptedUpstream
+) -> None:
+    """Short ones may stand in what a model says, but no id, model or tier has any business with one."""
+    pieces = [GEMINI_KEY[at : at + 14] for at in (2, 8, 14)]
+    usage = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2, "serviceTier": pieces[2]}
+    said = {"candidates": [{"content": {"role": "model", "parts": [{"text": "Hi"}]}, "finishReason": "STOP"}]}
+    answer = said | {"responseId": pieces[0], "modelVersion": pieces[1], "usageMetadata": usage}
+    upstream.queue(Behaviour(status=200, json=answer))
+    drive(run, "sync", ask)
+    [row] = rows(own)
+    assert [piece for piece in pieces if piece in str(row)] == []
+
+
 def test_the_clients_are_the_sdks_own(run: Run) -> None:
     assert isinstance(run.google, genai.Client)
     assert isinstance(run.google.aio, AsyncClient)
