@@ -25,6 +25,7 @@ _BODY = frozenset(
         "safetySettings",
         "generationConfig",
         "serviceTier",
+        "continuationToken",
     ]
 )
 _CONFIG_NAMES = """

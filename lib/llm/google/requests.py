@@ -91,7 +91,7 @@ def _generating(place: Place, body: bytes, told: Fields) -> RequestProfile:
         streaming=place.endpoint == STREAM,
         output_limit=limit,
         choices=choices,
-        uses_context_window="continuationToken" in config,
+        uses_context_window="continuationToken" in config or "continuationToken" in fields,
         cost_unbounded=wrong or next((reason.text for reason in reasons), None),
         service_tier=asked_tier(fields),
         answer_tells_cost=all(reason.answer_tells_cost for reason in reasons),

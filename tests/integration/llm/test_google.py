@@ -239,6 +239,21 @@ def test_the_sdks_helpers_are_metered_as_well(own: Platform, run: Run) -> None:
 
 @both_ways
 @on_sqlite
+def test_an_answer_that_the_sdk_has_continued_is_a_call_each_time_on_the_platforms_key(
+    funded: Platform, upstream: ScriptedUpstream, way: str
+) -> None:
+    first = _event("Hel", finishReason="CONTINUATION", continuationToken="AA==")
+    upstream.queue(Behaviour(status=200, json=first))
+    with funded.run("shop") as run:
+        answer = drive(run, way, ask)
+    assert answer.text.startswith("Hel")
+    assert len(upstream.requests) == 2
+    assert b"continuationToken" in upstream.requests[1].body
+    assert rows(funded, "source", "status") == [("platform", "ok")] * 2
+
+
+@both_ways
+@on_sqlite
 def test_functions_that_the_sdk_calls_by_itself_are_a_call_each_time(
     own: Platform, run: Run, way: str
 ) -> None:

@@ -137,6 +137,8 @@ def test_functions_of_the_callers_own_are_plain_text_with_a_hidden_prompt() -> N
 
 
 def test_what_continues_an_answer_is_bounded_by_the_context_window() -> None:
+    beside = parsed(continuationToken="AA==", generationConfig={"maxOutputTokens": 10})
+    assert (beside.uses_context_window, beside.cost_unbounded) == (True, None)
     profile = limited(maxOutputTokens=10, continuationToken="AA==")
     assert (profile.uses_context_window, profile.cost_unbounded) == (True, None)
     assert ceiling(profile, 4_096, PriceBook(), at=AT)[0] == 1_000_000 * 1_500 + 10 * 9_000
