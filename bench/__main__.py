@@ -7,7 +7,7 @@ import sys
 
 BENCHMARKS = (
     *("resolving", "calling", "importing", "exporting", "downloading"),
-    *("caps", "alerting", "forecasting", "reporting", "pages", "people"),
+    *("caps", "growing", "alerting", "forecasting", "reporting", "pages", "people"),
 )
 
 

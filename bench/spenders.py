@@ -18,6 +18,9 @@ from lib.errors import CapExceeded
 from tests.spending import PLATFORM_CALL, Shop, answer
 
 PROCESSES, THREADS = 4, 8
+WARM_UP = "warm-up"
+"""A project on which each worker makes its first calls: they cost a connection, and the plans of its statements."""
+_FIRST_CALLS = 20
 _ANSWER_SECONDS = 0.003  # of the provider
 _REFUSALS = 5  # then a worker gives up
 _SUM = text("SELECT coalesce(sum(cost_nano), 0) FROM usage_events WHERE project_id = :id")
@@ -96,6 +99,9 @@ def _process(
     shop, found = Shop(url), list[tuple[int, float]]()
 
     def work(seed: int) -> None:
+        first = way(shop, WARM_UP, cap)
+        for _ in range(_FIRST_CALLS):
+            first(ceiling)
         call, luck = way(shop, slug, cap), random.Random(seed)
         calls, refusals, longest = 0, 0, 0.0
         start.wait()

@@ -24,6 +24,7 @@ from lib.providers import title
 from lib.runs.lifecycle import StartedRun
 from lib.secret import Secret
 from lib.usage.events import log_line
+from lib.usage.expiry import is_late
 from lib.vault.keys import KeyStore
 from lib.vault.opening import SEALED_KEY
 from lib.vault.seals import SEAL
@@ -46,9 +47,7 @@ RUN = (
         *SEAL,
         *SEALED_KEY,
         provider_keys.c.locked_since,
-        exists()
-        .where(open_calls.c.project_id == _PROJECT_ID, open_calls.c.lease_until < bindparam("now"))
-        .label("late_calls"),
+        exists().where(open_calls.c.project_id == _PROJECT_ID, is_late()).label("late_calls"),
     )
     .select_from(runs)
     .join(projects, projects.c.id == _PROJECT_ID)

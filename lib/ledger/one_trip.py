@@ -27,9 +27,8 @@ from lib.metrics import meters
 from lib.pricing.prices import PriceBook
 from lib.runs.lifecycle import StartedRun
 from lib.usage.event_row import EventRow
-from lib.usage.measures import of_event
 from lib.usage.periods import day_of, midnight
-from lib.usage.rollups import DIMENSIONS, ZONE
+from lib.usage.rollups import ZONE
 from lib.usage.settled_calls import passes_ceiling
 from lib.vault.keys import KeyStore
 from lib.vault.states import CAN_ADMINISTER
@@ -197,8 +196,6 @@ class OneTrip:
         works = outcome.key_verdict == "fine"
         told = {
             "event": {name: value for name, value in row.values().items() if value is not None},
-            "sums": {"project_id": row.project_id, **of_event(row)}
-            | {name: getattr(row, name) or "" for name in DIMENSIONS},
             "used": (row.input_tokens or 0) + (row.output_tokens or 0),
             "zone": zone.key,
             "day": day,

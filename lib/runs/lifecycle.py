@@ -153,23 +153,25 @@ class RunStore:
             ready = [project_id for project_id in mine if _refusal(connection, project_id, now) is None]
         if not mine:
             return []
+        claimed: list[AnyRow] = []
         with self._database.write() as connection:
             now = self._database.now(connection)
             statement = (
                 select(runs.c.run_id, runs.c.project_id, runs.c.kind, runs.c.token_budget, projects.c.slug)
                 .join(projects, projects.c.id == runs.c.project_id)
                 .where(projects.c.archived_at.is_(None))
-                .where(runs.c.status == "waiting", runs.c.ended_at.is_(None), runs.c.project_id.in_(mine))
+                .where(_waits(now), runs.c.project_id.in_(mine))
                 .where(or_(runs.c.resumes_at <= now, runs.c.project_id.in_(ready)))
-                .where(or_(runs.c.claimed_until.is_(None), runs.c.claimed_until <= now))
                 .order_by(runs.c.resumes_at, runs.c.run_id)
-                .limit(limit)
-                .with_for_update(skip_locked=True, key_share=True, of=runs)
             )
-            rows = connection.execute(statement).all()
-            for row in rows:
-                connection.execute(update(runs).where(_one(row)).values(claimed_until=now + _CLAIM))
-        return [StartedRun(row.run_id, row.slug, row.project_id, row.kind, row.token_budget) for row in rows]
+            # Each is claimed by itself, in one order. What another caller claims meanwhile is left out of the next look.
+            while found := connection.execute(statement.limit(limit - len(claimed))).all():
+                claimed += [row for row in found if _claim(connection, row, now)]
+                if len(claimed) == limit:
+                    break
+        return [
+            StartedRun(row.run_id, row.slug, row.project_id, row.kind, row.token_budget) for row in claimed
+        ]
 
     def finish(self, run: StartedRun, status: str) -> str:
         """End a run; returns the status it ended with. Ending it again changes nothing.
@@ -199,6 +201,18 @@ class RunStore:
                     .where(_one(run), runs.c.status.in_(("running", "lost")))
                     .values(lease_until=now + LEASE, status="running", ended_at=None)
                 )
+
+
+def _waits(now: Micros) -> ColumnElement[bool]:
+    """A waiting run that no other caller has claimed."""
+    claimable = or_(runs.c.claimed_until.is_(None), runs.c.claimed_until <= now)
+    return and_(runs.c.status == "waiting", runs.c.ended_at.is_(None), claimable)
+
+
+def _claim(connection: Connection, row: AnyRow, now: Micros) -> bool:
+    """Whether it is the caller's: another one may have claimed it since it was seen."""
+    claim = update(runs).where(_one(row), _waits(now)).values(claimed_until=now + _CLAIM)
+    return bool(connection.execute(claim).rowcount)
 
 
 def require_ending(status: str) -> None:

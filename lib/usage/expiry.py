@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import ColumnElement, bindparam, literal_column, select, update
 
 from lib.clock import Micros
 from lib.db import AnyRow, Database
@@ -14,18 +14,32 @@ from lib.usage.event_row import EventRow
 from lib.usage.events import TAKE_OPEN_CALL, count_on_account, write_event
 from lib.usage.settled_calls import note_settled
 
+
+def is_late() -> ColumnElement[bool]:
+    """That the lease of a call ran out by ``now``, in the words of the index for that."""
+    return (open_calls.c.lease_until < bindparam("now")) & (open_calls.c.lease_until > literal_column("0"))
+
+
 _LATE = (
     select(open_calls.c.event_id)
-    .where(open_calls.c.project_id == bindparam("project"), open_calls.c.lease_until < bindparam("now"))
+    .where(open_calls.c.project_id == bindparam("project"), is_late())
     .order_by(open_calls.c.lease_until, open_calls.c.event_id)
 )
-_PROJECTS_LATE = select(open_calls.c.project_id).where(open_calls.c.lease_until < bindparam("now")).distinct()
-# Its lease may have been renewed since it was found late.
+_PROJECTS_LATE = select(open_calls.c.project_id).where(is_late()).distinct()
+# Its lease may have been renewed since it was found late. It is one call, found by its key.
 _TAKE_LATE = TAKE_OPEN_CALL.where(open_calls.c.lease_until < bindparam("now"))
 
 
 _LOST = (runs.c.status == "running") & runs.c.ended_at.is_(None) & (runs.c.lease_until < bindparam("now"))
-_ANY_LOST = select(runs.c.run_id).where(_LOST).limit(1)
+_PROJECTS_LOST = select(runs.c.project_id).where(_LOST).distinct()
+_OF_PROJECT = runs.c.project_id == bindparam("project")
+_RUNS_LOST = select(runs.c.run_id).where(_OF_PROJECT, _LOST).with_for_update(key_share=True, skip_locked=True)
+_LOSE_RUNS = (
+    update(runs)
+    .where(_OF_PROJECT, runs.c.run_id.in_(_RUNS_LOST))
+    .values(status="lost", ended_at=runs.c.lease_until)
+)
+"""End the runs whose worker sends no heartbeat any more; one that another process writes just now lives."""
 
 
 def unknown_event(call: AnyRow, now: Micros, run_kind: str | None) -> EventRow:
@@ -80,17 +94,11 @@ def sweep(database: Database, project_ids: Sequence[str] | None = None) -> None:
     """Before a reader looks: settle what died. Writes only where something has; else two cheap look-ups."""
     with database.read() as connection:
         now = {"now": database.now(connection)}
-        projects = {row.project_id for row in raw_execute(connection, _PROJECTS_LATE, now)}
-        lost = raw_execute(connection, _ANY_LOST, now)
-    for project_id in projects if project_ids is None else projects & set(project_ids):
+        late = {row.project_id for row in raw_execute(connection, _PROJECTS_LATE, now)}
+        lost = {row.project_id for row in raw_execute(connection, _PROJECTS_LOST, now)}
+    for project_id in late if project_ids is None else late & set(project_ids):
         expire_calls(database, project_id)
-    if lost:
+    for project_id in sorted(lost):
         with database.write(durable=False) as connection:
-            _lose_runs(connection, database.now(connection))
-
-
-def _lose_runs(connection: Connection, now: Micros) -> None:
-    """End the runs whose worker sends no heartbeat any more; one that another process writes just now lives."""
-    lost = select(runs.c.run_id).where(_LOST).with_for_update(key_share=True, skip_locked=True)
-    ended = update(runs).where(runs.c.run_id.in_(lost)).values(status="lost", ended_at=runs.c.lease_until)
-    connection.execute(ended, {"now": now})
+            now = {"now": database.now(connection)}
+            connection.execute(_LOSE_RUNS, {"project": project_id, **now})

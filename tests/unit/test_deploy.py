@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from lib.db.migrations.versions.v0014_what_caching_saves import _INSERT_ROW
+from lib.db.tables import metadata
 from lib.settings import ROOT, Settings
 
 DEPLOY = ROOT / "deploy"
@@ -93,3 +95,13 @@ def test_the_units_are_understood_by_systemd(unit: Path, tmp_path: Path) -> None
 
 def test_the_worker_of_the_examples_is_a_program() -> None:
     compile((DEPLOY / "worker.py").read_text(), "worker.py", "exec")
+
+
+def test_citus_has_every_table_of_a_project_and_every_trigger_of_its_sums() -> None:
+    script = " ".join((ROOT / "deploy/citus.sql").read_text().split())
+    of_projects = [table.name for table in metadata.tables.values() if "project_id" in table.c]
+    assert [name for name in of_projects if name != "audit_log" and f"'{name}'" not in script] == []
+    dropped = re.findall(r"DROP TRIGGER (\w+) ON (\w+)", script)
+    made = re.findall(r"CREATE TRIGGER (\w+) AFTER [A-Z ]+?(?:OF occurred_at )?ON (\w+)", script)
+    assert sorted(dropped) == sorted(made)
+    assert " ".join(_INSERT_ROW.split()) in script  # row by row what 0014 adds for a statement
