@@ -20,6 +20,9 @@ DROP TRIGGER usage_daily_models_delete ON usage_daily;
 DROP TRIGGER usage_daily_caching_insert ON usage_events;
 DROP TRIGGER usage_daily_caching_update ON usage_events;
 
+-- So does this one: while Citus makes a reference table it would rename the rules of a partitioned table that refers to it.
+ALTER TABLE usage_events DROP CONSTRAINT fk_usage_events_project_id;
+
 -- Small tables that statements of a call join or refer to: a copy on each machine.
 SELECT create_reference_table('plans');
 SELECT create_reference_table('projects');
@@ -42,8 +45,10 @@ SELECT create_distributed_table(name, 'project_id', colocate_with => 'accounts')
 ]) AS name;
 ALTER TABLE run_log ADD CONSTRAINT fk_run_log_project_id
     FOREIGN KEY (project_id, run_id) REFERENCES runs (project_id, run_id) ON DELETE CASCADE;
+ALTER TABLE usage_events ADD CONSTRAINT fk_usage_events_project_id
+    FOREIGN KEY (project_id) REFERENCES projects (id) ON DELETE CASCADE;
 
--- The sums of caching, row by row: a trigger on a shard has no table of the rows of its statement (migration 0014 has one).
+-- The sums of caching, row by row: a trigger on a shard has no table of the rows of its statement (migrations 0014 and 0019 have one).
 CREATE OR REPLACE FUNCTION usage_daily_caching_insert() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     INSERT INTO usage_daily_caching (project_id, day_at, source, provider, model, run_kind, status, calls,
     unknown_calls, read_tokens, saved_nano, written_tokens, extra_nano) VALUES (NEW.project_id, NEW.occurred_at -
@@ -95,6 +100,98 @@ END $$;
 CREATE TRIGGER usage_daily_caching_insert AFTER INSERT ON usage_events FOR EACH ROW
     WHEN ((coalesce(NEW.cached_input_tokens, 0) > 0 OR coalesce(NEW.cache_write_tokens, 0) > 0 OR coalesce(NEW.cache_write_1h_tokens, 0) > 0))
     EXECUTE FUNCTION usage_daily_caching_insert();
+CREATE OR REPLACE FUNCTION usage_daily_caching_update() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    UPDATE usage_daily_caching SET calls = calls - (1), unknown_calls = unknown_calls - (CASE WHEN
+    coalesce(OLD.price_input BETWEEN 0 AND 1000000000000, false) AND (coalesce(OLD.cached_input_tokens, 0) = 0 OR
+    (coalesce(OLD.cached_input_tokens, 0) <= 1000000000 AND coalesce(OLD.price_cached_input BETWEEN 0 AND
+    1000000000000, false))) AND (coalesce(OLD.cache_write_tokens, 0) = 0 OR (coalesce(OLD.cache_write_tokens, 0) <=
+    1000000000 AND coalesce(OLD.price_cache_write BETWEEN 0 AND 1000000000000, false))) AND
+    (coalesce(OLD.cache_write_1h_tokens, 0) = 0 OR (coalesce(OLD.cache_write_1h_tokens, 0) <= 1000000000 AND
+    coalesce(OLD.price_cache_write_1h BETWEEN 0 AND 1000000000000, false))) THEN 0 ELSE 1 END), read_tokens =
+    read_tokens - (CASE WHEN coalesce(OLD.price_input BETWEEN 0 AND 1000000000000, false) AND
+    (coalesce(OLD.cached_input_tokens, 0) = 0 OR (coalesce(OLD.cached_input_tokens, 0) <= 1000000000 AND
+    coalesce(OLD.price_cached_input BETWEEN 0 AND 1000000000000, false))) AND (coalesce(OLD.cache_write_tokens, 0) = 0
+    OR (coalesce(OLD.cache_write_tokens, 0) <= 1000000000 AND coalesce(OLD.price_cache_write BETWEEN 0 AND
+    1000000000000, false))) AND (coalesce(OLD.cache_write_1h_tokens, 0) = 0 OR (coalesce(OLD.cache_write_1h_tokens, 0)
+    <= 1000000000 AND coalesce(OLD.price_cache_write_1h BETWEEN 0 AND 1000000000000, false))) THEN
+    coalesce(OLD.cached_input_tokens, 0) ELSE 0 END), saved_nano = saved_nano - (CASE WHEN coalesce(OLD.price_input
+    BETWEEN 0 AND 1000000000000, false) AND (coalesce(OLD.cached_input_tokens, 0) = 0 OR
+    (coalesce(OLD.cached_input_tokens, 0) <= 1000000000 AND coalesce(OLD.price_cached_input BETWEEN 0 AND
+    1000000000000, false))) AND (coalesce(OLD.cache_write_tokens, 0) = 0 OR (coalesce(OLD.cache_write_tokens, 0) <=
+    1000000000 AND coalesce(OLD.price_cache_write BETWEEN 0 AND 1000000000000, false))) AND
+    (coalesce(OLD.cache_write_1h_tokens, 0) = 0 OR (coalesce(OLD.cache_write_1h_tokens, 0) <= 1000000000 AND
+    coalesce(OLD.price_cache_write_1h BETWEEN 0 AND 1000000000000, false))) THEN coalesce(OLD.cached_input_tokens, 0)
+    * ((OLD.price_input - coalesce(OLD.price_cached_input, 0)) / 1000000) + (coalesce(OLD.cached_input_tokens, 0) *
+    ((OLD.price_input - coalesce(OLD.price_cached_input, 0)) % 1000000) + 500000) / 1000000 ELSE 0 END),
+    written_tokens = written_tokens - (CASE WHEN coalesce(OLD.price_input BETWEEN 0 AND 1000000000000, false) AND
+    (coalesce(OLD.cached_input_tokens, 0) = 0 OR (coalesce(OLD.cached_input_tokens, 0) <= 1000000000 AND
+    coalesce(OLD.price_cached_input BETWEEN 0 AND 1000000000000, false))) AND (coalesce(OLD.cache_write_tokens, 0) = 0
+    OR (coalesce(OLD.cache_write_tokens, 0) <= 1000000000 AND coalesce(OLD.price_cache_write BETWEEN 0 AND
+    1000000000000, false))) AND (coalesce(OLD.cache_write_1h_tokens, 0) = 0 OR (coalesce(OLD.cache_write_1h_tokens, 0)
+    <= 1000000000 AND coalesce(OLD.price_cache_write_1h BETWEEN 0 AND 1000000000000, false))) THEN
+    coalesce(OLD.cache_write_tokens, 0) + coalesce(OLD.cache_write_1h_tokens, 0) ELSE 0 END), extra_nano = extra_nano
+    - (CASE WHEN coalesce(OLD.price_input BETWEEN 0 AND 1000000000000, false) AND (coalesce(OLD.cached_input_tokens,
+    0) = 0 OR (coalesce(OLD.cached_input_tokens, 0) <= 1000000000 AND coalesce(OLD.price_cached_input BETWEEN 0 AND
+    1000000000000, false))) AND (coalesce(OLD.cache_write_tokens, 0) = 0 OR (coalesce(OLD.cache_write_tokens, 0) <=
+    1000000000 AND coalesce(OLD.price_cache_write BETWEEN 0 AND 1000000000000, false))) AND
+    (coalesce(OLD.cache_write_1h_tokens, 0) = 0 OR (coalesce(OLD.cache_write_1h_tokens, 0) <= 1000000000 AND
+    coalesce(OLD.price_cache_write_1h BETWEEN 0 AND 1000000000000, false))) THEN coalesce(OLD.cache_write_tokens, 0) *
+    ((coalesce(OLD.price_cache_write, 0) - OLD.price_input) / 1000000) + (coalesce(OLD.cache_write_tokens, 0) *
+    ((coalesce(OLD.price_cache_write, 0) - OLD.price_input) % 1000000) + 500000) / 1000000 +
+    coalesce(OLD.cache_write_1h_tokens, 0) * ((coalesce(OLD.price_cache_write_1h, 0) - OLD.price_input) / 1000000) +
+    (coalesce(OLD.cache_write_1h_tokens, 0) * ((coalesce(OLD.price_cache_write_1h, 0) - OLD.price_input) % 1000000) +
+    500000) / 1000000 ELSE 0 END) WHERE project_id = OLD.project_id AND day_at = OLD.occurred_at - OLD.occurred_at %
+    86400000000 AND source = OLD.source AND provider = OLD.provider AND model = OLD.model AND run_kind =
+    coalesce(OLD.run_kind, '') AND status = OLD.status; DELETE FROM usage_daily_caching WHERE project_id =
+    OLD.project_id AND day_at = OLD.occurred_at - OLD.occurred_at % 86400000000 AND source = OLD.source AND provider =
+    OLD.provider AND model = OLD.model AND run_kind = coalesce(OLD.run_kind, '') AND status = OLD.status AND calls =
+    0; INSERT INTO usage_daily_caching (project_id, day_at, source, provider, model, run_kind, status, calls,
+    unknown_calls, read_tokens, saved_nano, written_tokens, extra_nano) VALUES (NEW.project_id, NEW.occurred_at -
+    NEW.occurred_at % 86400000000, NEW.source, NEW.provider, NEW.model, coalesce(NEW.run_kind, ''), NEW.status, 1,
+    CASE WHEN coalesce(NEW.price_input BETWEEN 0 AND 1000000000000, false) AND (coalesce(NEW.cached_input_tokens, 0) =
+    0 OR (coalesce(NEW.cached_input_tokens, 0) <= 1000000000 AND coalesce(NEW.price_cached_input BETWEEN 0 AND
+    1000000000000, false))) AND (coalesce(NEW.cache_write_tokens, 0) = 0 OR (coalesce(NEW.cache_write_tokens, 0) <=
+    1000000000 AND coalesce(NEW.price_cache_write BETWEEN 0 AND 1000000000000, false))) AND
+    (coalesce(NEW.cache_write_1h_tokens, 0) = 0 OR (coalesce(NEW.cache_write_1h_tokens, 0) <= 1000000000 AND
+    coalesce(NEW.price_cache_write_1h BETWEEN 0 AND 1000000000000, false))) THEN 0 ELSE 1 END, CASE WHEN
+    coalesce(NEW.price_input BETWEEN 0 AND 1000000000000, false) AND (coalesce(NEW.cached_input_tokens, 0) = 0 OR
+    (coalesce(NEW.cached_input_tokens, 0) <= 1000000000 AND coalesce(NEW.price_cached_input BETWEEN 0 AND
+    1000000000000, false))) AND (coalesce(NEW.cache_write_tokens, 0) = 0 OR (coalesce(NEW.cache_write_tokens, 0) <=
+    1000000000 AND coalesce(NEW.price_cache_write BETWEEN 0 AND 1000000000000, false))) AND
+    (coalesce(NEW.cache_write_1h_tokens, 0) = 0 OR (coalesce(NEW.cache_write_1h_tokens, 0) <= 1000000000 AND
+    coalesce(NEW.price_cache_write_1h BETWEEN 0 AND 1000000000000, false))) THEN coalesce(NEW.cached_input_tokens, 0)
+    ELSE 0 END, CASE WHEN coalesce(NEW.price_input BETWEEN 0 AND 1000000000000, false) AND
+    (coalesce(NEW.cached_input_tokens, 0) = 0 OR (coalesce(NEW.cached_input_tokens, 0) <= 1000000000 AND
+    coalesce(NEW.price_cached_input BETWEEN 0 AND 1000000000000, false))) AND (coalesce(NEW.cache_write_tokens, 0) = 0
+    OR (coalesce(NEW.cache_write_tokens, 0) <= 1000000000 AND coalesce(NEW.price_cache_write BETWEEN 0 AND
+    1000000000000, false))) AND (coalesce(NEW.cache_write_1h_tokens, 0) = 0 OR (coalesce(NEW.cache_write_1h_tokens, 0)
+    <= 1000000000 AND coalesce(NEW.price_cache_write_1h BETWEEN 0 AND 1000000000000, false))) THEN
+    coalesce(NEW.cached_input_tokens, 0) * ((NEW.price_input - coalesce(NEW.price_cached_input, 0)) / 1000000) +
+    (coalesce(NEW.cached_input_tokens, 0) * ((NEW.price_input - coalesce(NEW.price_cached_input, 0)) % 1000000) +
+    500000) / 1000000 ELSE 0 END, CASE WHEN coalesce(NEW.price_input BETWEEN 0 AND 1000000000000, false) AND
+    (coalesce(NEW.cached_input_tokens, 0) = 0 OR (coalesce(NEW.cached_input_tokens, 0) <= 1000000000 AND
+    coalesce(NEW.price_cached_input BETWEEN 0 AND 1000000000000, false))) AND (coalesce(NEW.cache_write_tokens, 0) = 0
+    OR (coalesce(NEW.cache_write_tokens, 0) <= 1000000000 AND coalesce(NEW.price_cache_write BETWEEN 0 AND
+    1000000000000, false))) AND (coalesce(NEW.cache_write_1h_tokens, 0) = 0 OR (coalesce(NEW.cache_write_1h_tokens, 0)
+    <= 1000000000 AND coalesce(NEW.price_cache_write_1h BETWEEN 0 AND 1000000000000, false))) THEN
+    coalesce(NEW.cache_write_tokens, 0) + coalesce(NEW.cache_write_1h_tokens, 0) ELSE 0 END, CASE WHEN
+    coalesce(NEW.price_input BETWEEN 0 AND 1000000000000, false) AND (coalesce(NEW.cached_input_tokens, 0) = 0 OR
+    (coalesce(NEW.cached_input_tokens, 0) <= 1000000000 AND coalesce(NEW.price_cached_input BETWEEN 0 AND
+    1000000000000, false))) AND (coalesce(NEW.cache_write_tokens, 0) = 0 OR (coalesce(NEW.cache_write_tokens, 0) <=
+    1000000000 AND coalesce(NEW.price_cache_write BETWEEN 0 AND 1000000000000, false))) AND
+    (coalesce(NEW.cache_write_1h_tokens, 0) = 0 OR (coalesce(NEW.cache_write_1h_tokens, 0) <= 1000000000 AND
+    coalesce(NEW.price_cache_write_1h BETWEEN 0 AND 1000000000000, false))) THEN coalesce(NEW.cache_write_tokens, 0) *
+    ((coalesce(NEW.price_cache_write, 0) - NEW.price_input) / 1000000) + (coalesce(NEW.cache_write_tokens, 0) *
+    ((coalesce(NEW.price_cache_write, 0) - NEW.price_input) % 1000000) + 500000) / 1000000 +
+    coalesce(NEW.cache_write_1h_tokens, 0) * ((coalesce(NEW.price_cache_write_1h, 0) - NEW.price_input) / 1000000) +
+    (coalesce(NEW.cache_write_1h_tokens, 0) * ((coalesce(NEW.price_cache_write_1h, 0) - NEW.price_input) % 1000000) +
+    500000) / 1000000 ELSE 0 END) ON CONFLICT (project_id, day_at, source, provider, model, run_kind, status) DO
+    UPDATE SET calls = usage_daily_caching.calls + excluded.calls, unknown_calls = usage_daily_caching.unknown_calls +
+    excluded.unknown_calls, read_tokens = usage_daily_caching.read_tokens + excluded.read_tokens, saved_nano =
+    usage_daily_caching.saved_nano + excluded.saved_nano, written_tokens = usage_daily_caching.written_tokens +
+    excluded.written_tokens, extra_nano = usage_daily_caching.extra_nano + excluded.extra_nano;
+    RETURN NULL;
+END $$;
 CREATE TRIGGER usage_daily_caching_update AFTER UPDATE OF occurred_at ON usage_events FOR EACH ROW
     WHEN ((coalesce(OLD.cached_input_tokens, 0) > 0 OR coalesce(OLD.cache_write_tokens, 0) > 0 OR coalesce(OLD.cache_write_1h_tokens, 0) > 0) AND OLD.occurred_at - OLD.occurred_at % 86400000000 <> NEW.occurred_at - NEW.occurred_at % 86400000000)
     EXECUTE FUNCTION usage_daily_caching_update();

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lib.db.migrations.versions.v0014_what_caching_saves import _INSERT_ROW
+from lib.db.migrations.versions.v0014_what_caching_saves import _INSERT_ROW, _TAKE_ROW
 from lib.db.tables import metadata
 from lib.settings import ROOT, Settings
 
@@ -104,4 +104,6 @@ def test_citus_has_every_table_of_a_project_and_every_trigger_of_its_sums() -> N
     dropped = re.findall(r"DROP TRIGGER (\w+) ON (\w+)", script)
     made = re.findall(r"CREATE TRIGGER (\w+) AFTER [A-Z ]+?(?:OF occurred_at )?ON (\w+)", script)
     assert sorted(dropped) == sorted(made)
-    assert " ".join(_INSERT_ROW.split()) in script  # row by row what 0014 adds for a statement
+    # Row by row what 0014 has, and 0019 for a statement.
+    assert script.count(f"BEGIN {' '.join(_INSERT_ROW.split())} RETURN") == 1
+    assert f"BEGIN {' '.join(_TAKE_ROW.split())} {' '.join(_INSERT_ROW.split())} RETURN" in script

@@ -14,7 +14,7 @@ import re
 from sqlalchemy import Connection, text
 
 from lib.clock import Micros, month_of
-from lib.db.migrations.functions_0020 import FUNCTIONS
+from lib.db.migrations.functions_0020 import FUNCTIONS  # the newest: a move may come after any later step
 from lib.db.migrations.online import Online, is_there
 from lib.db.migrations.versions import v0014_what_caching_saves as caching
 from lib.db.months.parts import AFTER, BEFORE, EVENTS, Part, is_by_month, make_part, months, wanted_until

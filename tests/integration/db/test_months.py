@@ -329,7 +329,7 @@ def test_events_are_moved_under_workers_of_the_version_before_killed_anywhere_an
                 run.openai.responses.create(model="gpt-5-mini", input="Hi")
         workers.go_on(5)
         complaints = workers.stop()
-    assert complaints == [""] * 4
+    assert not any(complaints)
     seen = {event for ids in workers.seen().values() for event in ids}
     assert_all_agrees(platform, seen, upstream)
     assert exported(platform, moment) == before
