@@ -23,7 +23,7 @@ import pytest
 _CLIENT = """
 import http.client, json, socket, sys
 for host, port, path, headers in json.load(sys.stdin):
-    connection = http.client.HTTPConnection(host, port, timeout=30)
+    connection = http.client.HTTPConnection(host, port, timeout=300)
     if host.startswith("/"):
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.connect(host)
@@ -79,7 +79,7 @@ class Machine:
             input=json.dumps(asked),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         assert told.returncode == 0, told.stderr

@@ -56,7 +56,7 @@ class Dashboard:
 
 
 def from_main() -> AppTest:
-    return AppTest.from_file(MAIN, default_timeout=30)
+    return AppTest.from_file(MAIN, default_timeout=300)
 
 
 def file_of(name: str) -> str:

@@ -64,7 +64,7 @@ def test_an_export_into_a_pipe_leaves_it_a_pipe(run: Run, tmp_path: Path) -> Non
     reader.start()
     run("usage", "export", "-o", str(pipe))
     assert pipe.is_fifo()
-    reader.join(10)
+    reader.join(300)
     assert got == [run("usage", "export").stdout_bytes]
     run("usage", "export", "--meta", "-o", str(pipe), status=2)
 

@@ -30,7 +30,7 @@ def typed(somewhere: Path, *words: object, **environment: str) -> subprocess.Com
         env=BARE | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 

@@ -65,10 +65,10 @@ def under_load(platform: Platform, upstream: ScriptedUpstream) -> Iterator[None]
     for thread in threads:
         thread.start()
     many = len(upstream.requests) + 20
-    assert wait_until(lambda: len(upstream.requests) > many or bool(failed), 60)
+    assert wait_until(lambda: len(upstream.requests) > many or bool(failed), 600)
     yield
     more = len(upstream.requests) + 5
-    assert wait_until(lambda: len(upstream.requests) > more or bool(failed), 60)
+    assert wait_until(lambda: len(upstream.requests) > more or bool(failed), 600)
     stop.set()
     for thread in threads:
         thread.join()

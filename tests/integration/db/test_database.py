@@ -316,7 +316,7 @@ def test_an_upgrade_lets_a_call_in_progress_go_first_and_tries_again(
         call.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE")
         upgrade = threading.Thread(target=migrate, args=(database,))
         upgrade.start()
-        assert wait_until(lambda: "tries again" in caplog.text, 60)
+        assert wait_until(lambda: "tries again" in caplog.text, 600)
         call.execute("LOCK TABLE usage_events, usage_hourly, usage_daily, runs IN ROW EXCLUSIVE MODE")
     upgrade.join()
     assert current_revision(database) == HEAD

@@ -92,13 +92,13 @@ class OldWorkers:
                 return True
             return all(len(ids) >= before[run] + calls for run, ids in self.seen().items())
 
-        assert wait_until(done, 120)
+        assert wait_until(done, 600)
 
     def stop(self) -> list[str]:
         """Let each end its call; returns what they complained of."""
         (self._folder / "stop").touch()
         for process in self._processes:
-            process.wait(60)
+            process.wait(600)
         return [self._complaints(run).read_text() for run in self._runs]
 
 
@@ -211,7 +211,7 @@ def upgrading(database: Database) -> Iterator[threading.Thread]:
     try:
         yield thread
     finally:
-        thread.join(60)
+        thread.join(600)
     assert (failed, thread.is_alive(), current_revision(database)) == ([], False, HEAD)
     database.close()
 
@@ -242,7 +242,7 @@ def test_calls_go_on_while_an_index_is_built(empty_database_url: str, tmp_path: 
         reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         reader.execute("SELECT count(*) FROM plans")
         with upgrading(database):
-            assert wait_until(lambda: is_waiting(empty_database_url, "CREATE INDEX CONCURRENTLY"), 60)
+            assert wait_until(lambda: is_waiting(empty_database_url, "CREATE INDEX CONCURRENTLY"), 600)
             one_call(empty_database_url, "0003", tmp_path)
             reader.rollback()
 
@@ -254,7 +254,7 @@ def test_calls_go_on_while_old_rows_are_filled_in(empty_database_url: str, tmp_p
     with psycopg_connection(empty_database_url) as other:
         other.execute("SELECT 1 FROM usage_events WHERE event_id = 'seed-10' FOR UPDATE")
         with upgrading(database):
-            assert wait_until(lambda: is_waiting(empty_database_url, "UPDATE usage_events"), 60)
+            assert wait_until(lambda: is_waiting(empty_database_url, "UPDATE usage_events"), 600)
             one_call(empty_database_url, "0005", tmp_path)
             other.rollback()
 
@@ -269,12 +269,12 @@ def test_who_retires_a_master_key_does_not_wait_for_the_upgrade_that_waits_for_t
         retiring.execute("SELECT one FROM deployment FOR UPDATE")
         start = threading.Thread(target=lambda: Platform(settings).close())
         start.start()
-        assert wait_until(lambda: is_waiting(empty_database_url, "SELECT deployment.id"), 60)
+        assert wait_until(lambda: is_waiting(empty_database_url, "SELECT deployment.id"), 600)
         retiring.execute("SET LOCAL lock_timeout = '1s'")
         assert retiring.execute("SELECT count(*) FROM projects").fetchone() == (2,)
         retiring.execute("SELECT slug FROM projects FOR NO KEY UPDATE")
         retiring.rollback()
-    start.join(60)
+    start.join(600)
     assert current_revision(database) == HEAD
     database.close()
 

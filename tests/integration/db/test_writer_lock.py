@@ -57,7 +57,7 @@ def test_a_process_that_waits_writes_before_one_that_just_wrote(tmp_path):
         with database.write():
             other.stdin.write(b"\n")
             other.stdin.flush()
-            assert wait_until(lambda: somebody_waits_for(tmp_path / "a.db-queue"), 60)
+            assert wait_until(lambda: somebody_waits_for(tmp_path / "a.db-queue"), 600)
         with database.write() as connection:
             connection.execute(text("INSERT INTO notes (who) VALUES ('mine')"))
     other.stdin.close()
@@ -79,7 +79,7 @@ def test_a_thread_that_waits_goes_before_one_that_just_had_its_turn(tmp_path):
 
     other, turn = threading.Thread(target=write), lock.enter(60)
     other.start()
-    assert wait_until(lambda: len(lock._line.living()) == 2, 60)
+    assert wait_until(lambda: len(lock._line.living()) == 2, 600)
     turn.leave()
     turn = lock.enter(60)
     notes.append("mine")

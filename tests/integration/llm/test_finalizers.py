@@ -171,7 +171,7 @@ def test_an_async_stream_that_is_collected_inside_a_reservation_is_settled_later
 
     asyncio.run(calls())
     # The background thread may not have been told of the stream yet, so there may be nothing to flush.
-    assert wait_until(lambda: len(rows(shop, "status")) == 2, 60)
+    assert wait_until(lambda: len(rows(shop, "status")) == 2, 600)
     assert sorted(rows(shop, "status")) == ["abandoned", "ok"]
     assert books_agree(shop)
 
@@ -223,7 +223,7 @@ def test_the_connection_of_a_stream_that_was_forgotten_serves_the_next_call(shop
         ask(run.openai)
         transport = run.openai._client._transport
         pool = transport._connections.pool()._pool
-        assert wait_until(lambda: all(each.is_idle() for each in pool.connections), 60)
+        assert wait_until(lambda: all(each.is_idle() for each in pool.connections), 600)
 
 
 def test_a_run_that_a_collected_generator_ends_inside_a_reservation_ends(shop, collecting):

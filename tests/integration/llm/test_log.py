@@ -65,8 +65,8 @@ def test_a_worker_logs_each_call_with_its_run_and_request_and_without_its_prompt
 def test_each_line_of_a_dashboards_log_is_an_object(settings: Settings, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with running_dashboard(environment(settings), log) as address:
-        urllib.request.urlopen(f"{address}/readyz", timeout=30).close()
-        urllib.request.urlopen(f"{address}/", timeout=30).close()
+        urllib.request.urlopen(f"{address}/readyz", timeout=300).close()
+        urllib.request.urlopen(f"{address}/", timeout=300).close()
     printed = [line for line in log.read_text().splitlines() if line.strip()]
     told = [line for line in printed if line.startswith("{")]
     assert all(json.loads(line)["message"] for line in told)

@@ -104,7 +104,7 @@ def test_an_sdk_that_does_not_fit_is_named_where_a_client_is_made(tmp_path: Path
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     said = (

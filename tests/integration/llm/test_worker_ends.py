@@ -94,10 +94,10 @@ asyncio.run(work())
 def test_a_worker_that_is_terminated_in_a_call_settles_it_and_reserves_nothing(shop, upstream, worker, way):
     upstream.queue(Behaviour(event_delay=600) if way == "in a stream" else "hang")
     process = worker(WAITS[way])
-    assert wait_until(lambda: len(upstream.requests) == 1, 60)
+    assert wait_until(lambda: len(upstream.requests) == 1, 600)
     assert reserved(shop) > 0
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 128 + signal.SIGTERM
+    assert process.wait(600) == 128 + signal.SIGTERM
     [row] = rows(shop)
     assert row["status"] in {"unknown", "abandoned"}
     assert row["cost_nano"] is None
@@ -111,9 +111,9 @@ def test_calls_of_other_threads_may_finish_when_a_worker_is_terminated(shop, ups
         "threading.Thread(target=lambda: say(ask(run.openai).output_text)).start()\n"
         "with run:\n    signal.pause()\n"
     )
-    assert wait_until(lambda: len(upstream.requests) == 1, 60)
+    assert wait_until(lambda: len(upstream.requests) == 1, 600)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=600)
     assert "Hello" in said
     assert (rows(shop, "status"), reserved(shop)) == (["ok"], 0)
 
@@ -125,7 +125,7 @@ def test_a_handler_of_the_workers_own_stays(worker):
     )
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 7
+    assert process.wait(600) == 7
 
 
 @on_sqlite
@@ -144,7 +144,7 @@ def test_what_is_owed_at_the_end_of_a_process_is_tried_until_the_database_answer
     assert process.stdout.readline() == "1\n"
     holder.rollback()
     holder.close()
-    assert process.wait(60) == 0
+    assert process.wait(600) == 0
     assert (rows(shop, "status"), statuses(shop)) == (["ok"], ["passed"])
 
 
@@ -152,7 +152,7 @@ def test_a_script_that_ends_with_open_streams_leaves_none_open(shop, worker):
     process = worker(
         'run = platform.run("shop").__enter__()\nflows = [stream(run.openai) for _ in range(3)]\nnext(flows[0])\n'
     )
-    assert process.wait(60) == 0
+    assert process.wait(600) == 0
     assert (rows(shop, "status"), reserved(shop)) == (["abandoned"] * 3, 0)
     assert statuses(shop) == ["error"]
 
@@ -166,7 +166,7 @@ def test_a_forked_worker_leaves_none_open_and_leaves_its_parents_alone(shop, wor
         "other.start()\nother.join()\n"
         "say(other.exitcode)\nlist(mine)\nrun.finish()\n"
     )
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=600)
     assert json.loads(said) == 0
     assert sorted(rows(shop, "status")) == ["abandoned", "ok"]
     assert (reserved(shop), statuses(shop)) == (0, ["passed"])

@@ -44,7 +44,7 @@ def served(platform: Platform, address: str) -> Platform:
 
 
 def text(address: str) -> str:
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as answer:
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=300) as answer:
         return str(answer.read().decode())
 
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_that_runs_without_the_main_script_shows_nothing(dashboard: Dashboard, name: str):
     dashboard.add("checkout-api")
-    page = AppTest.from_file(ROOT / "pages" / PAGES[name], default_timeout=30).run()
+    page = AppTest.from_file(ROOT / "pages" / PAGES[name], default_timeout=300).run()
     assert not page.exception
     assert (texts(page), buttons(page)) == ("", [])
 

@@ -51,7 +51,7 @@ class Server:
 
     def ask(self, path: str, method: str = "GET", body: bytes = b"", **headers: str) -> tuple[int, bytes]:
         place = urlsplit(self.address).netloc
-        with closing(http.client.HTTPConnection(place, timeout=60)) as connection:
+        with closing(http.client.HTTPConnection(place, timeout=300)) as connection:
             connection.putrequest(method, path, skip_host="Host" in headers)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 connection.putheader(name.replace("_", "-"), value)

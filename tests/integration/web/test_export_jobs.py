@@ -74,7 +74,7 @@ class Counter:
 
     def made(self, **options: Any) -> ExportJob:
         job = self.prepare(**options)
-        assert job.ended.wait(30)
+        assert job.ended.wait(300)
         assert job.problem is None
         return job
 
@@ -207,10 +207,10 @@ def test_a_file_is_given_up_that_is_cancelled_or_that_nobody_looks_at(
     with counter.service._slots.hold("a"), counter.service._slots.hold("b"), counter.service._slots.hold("c"):
         cancelled = counter.prepare()
         counter.service.drop(cancelled)
-        assert cancelled.ended.wait(30)
+        assert cancelled.ended.wait(300)
         monkeypatch.setattr(export_jobs, "UNWATCHED_SECONDS", 0)
         unwatched = counter.prepare()
-        assert unwatched.ended.wait(30)
+        assert unwatched.ended.wait(300)
     assert [job.problem for job in (cancelled, unwatched)] == ["The export was given up."] * 2
     assert open_files() == before
     assert exported(counter.platform) == []
@@ -225,7 +225,7 @@ def test_who_comes_when_all_turns_are_taken_waits_and_is_told_so(counter: Counte
         while job.waits is None:
             threading.Event().wait(0.01)
         assert job.waits == f"{MOST_SLOTS} exports are running already."
-    assert job.ended.wait(30)
+    assert job.ended.wait(300)
     assert job.made
     assert job.waits is None
 
@@ -237,7 +237,7 @@ def test_one_person_has_only_so_many_under_way(counter: Counter):
             counter.prepare()
         other = counter.prepare(actor=local_administrator(Origin.BROWSER, "another"))
     for job in (*jobs, other):
-        assert job.ended.wait(30)
+        assert job.ended.wait(300)
         assert job.made
 
 
@@ -251,7 +251,7 @@ def test_a_failure_is_a_sentence_and_no_file(shop: Platform):
     before = open_files()
     for front_door, sentence in ((down, "The database did not answer."), (broken, "Something went wrong.")):
         job = Counter(shop, front_door).prepare()
-        assert job.ended.wait(30)
+        assert job.ended.wait(300)
         assert job.problem
         assert job.problem.startswith(sentence)
         assert "planted" not in job.problem
@@ -278,7 +278,7 @@ def test_the_page_shows_rows_sums_and_hash_and_leads_to_the_file(
     assert "Files are limited to 2 GiB." in texts(page)
     page = press(page, "Prepare CSV")
     job = page.session_state[card.JOB]
-    assert job.ended.wait(30)
+    assert job.ended.wait(300)
     page.run()
     told = texts(page)
     assert [code.value for code in page.code] == [job.made.done.sha256]
@@ -304,13 +304,13 @@ def test_the_page_shows_progress_and_can_cancel(
     def slowly(_platform: object, _link: object, _actor: object, gone: threading.Event, told: Any) -> object:
         told(2)
         half.set()
-        assert go_on.wait(30)
+        assert go_on.wait(300)
         assert gone.is_set()
         raise export_jobs.ClientDisconnected
 
     monkeypatch.setattr("lib.web.downloads.export_files.write", slowly)
     page = press(dashboard.open("usage"), "Prepare CSV")
-    assert half.wait(30)
+    assert half.wait(300)
     page.run()
     [bar] = page.get("progress")
     assert (bar.proto.value, bar.proto.text) == (50, "2 of about 4 rows written")

@@ -546,7 +546,7 @@ class Gate:
     def __call__(self) -> Platform:
         if threading.current_thread().name.startswith("export"):
             self.held.release()
-            assert self.opened.wait(60)
+            assert self.opened.wait(600)
         return self.platform
 
     @asynccontextmanager
@@ -607,7 +607,7 @@ def test_a_server_that_stops_leaves_no_file_behind(browser: Browser):
         gate.opened.set()
 
     asyncio.run(scene())
-    assert wait_until(lambda: open_files() == before, 60), "The thread that was writing is left to its end."
+    assert wait_until(lambda: open_files() == before, 600), "The thread that was writing is left to its end."
     after = Exchange(app, browser.link(), browser.name)
     for _ in range(export_slots.MOST_SLOTS):  # each thread is free again
         asyncio.run(replace(after, sent=[]).run())
@@ -714,7 +714,7 @@ class Answer:
 
 def ask(address: str, path: str, headers: dict[str, str]) -> Answer:
     """A request as a browser makes it that takes compressed answers."""
-    with closing(http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection(urlsplit(address).netloc, timeout=300)) as connection:
         given = {"Host": "qodex.example", "Accept-Encoding": "gzip, deflate, br"} | headers
         connection.request("GET", path, headers=given)
         with connection.getresponse() as answer:

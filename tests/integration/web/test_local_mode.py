@@ -203,7 +203,7 @@ def test_a_base_path_ends_the_start_with_a_sentence(
         env=os.environ | environment(tmp_path, **variables),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         cwd=tmp_path,
         check=False,
     )

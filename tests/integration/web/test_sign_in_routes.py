@@ -154,7 +154,7 @@ class Answer:
 def ask(server: str, path: str, **headers: str) -> Answer:
     """A request under the public name, unless told; of an open web socket nothing is read."""
     given = {"Host": "qodex.example"} | {name.replace("_", "-"): value for name, value in headers.items()}
-    with closing(http.client.HTTPConnection(urlsplit(server).netloc, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection(urlsplit(server).netloc, timeout=300)) as connection:
         connection.request("GET", path, headers=given)
         with connection.getresponse() as answer:
             return Answer(answer.status, answer.headers, b"" if answer.status == 101 else answer.read())
@@ -220,7 +220,7 @@ def test_half_a_sign_in_does_not_start_and_names_what_is_missing(missing: str, t
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert started.returncode != 0

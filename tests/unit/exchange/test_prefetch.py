@@ -35,7 +35,7 @@ def test_one_item_is_read_ahead_and_no_more() -> None:
 
     found = prefetch(items())
     assert next(found) == 0
-    assert begun[1].wait(30)
+    assert begun[1].wait(300)
     assert not begun[2].is_set()
     found.close()
     assert not begun[2].is_set()
@@ -47,13 +47,13 @@ def test_when_it_is_closed_nothing_is_being_read() -> None:
     def items() -> Generator[int]:
         yield 1
         reading.set()
-        assert go_on.wait(30)
+        assert go_on.wait(300)
         done.set()
         yield 2
 
     found = prefetch(items())
     next(found)
-    assert reading.wait(30)
+    assert reading.wait(300)
     threading.Timer(0.01, go_on.set).start()
     found.close()
     assert done.is_set()
