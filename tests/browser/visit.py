@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lib.platform import Platform
 
 # Long enough for a busy machine; nothing waits for it where all is well.
-PATIENCE = 60_000
+PATIENCE = 300_000
 
 
 @dataclass
@@ -85,6 +85,7 @@ class Visit:
     asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.page.set_default_timeout(PATIENCE)
         self.page.add_init_script(KEEP_COUNT)
         self.page.on("websocket", self._listen)
         self.page.on("request", self._note)
