@@ -255,7 +255,7 @@ class Ledger:
         return row
 
     def _there(self, connection: Connection, run: AnyRow | None, started: StartedRun, now: Micros) -> AnyRow:
-        if run is None:
+        if run is None or run.project_id != started.project_id:
             raise self._selector.not_there(connection, started, now)
         return run
 

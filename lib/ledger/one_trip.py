@@ -80,6 +80,8 @@ class OneTrip:
             OpenedInVain: it is open, or may be, and has to be taken back.
             DatabaseUnavailable: as of the ledger's own way.
         """
+        if self._database.is_sqlite:
+            return None
         bound = self._bound(started, profile)
         asked = {
             "project": started.project_id,

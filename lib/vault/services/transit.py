@@ -79,6 +79,7 @@ class Transit:
             namespace=self._settings.vault_namespace,
             timeout=_SECONDS,
             session=session,
+            allow_redirects=False,  # the token would go along
         )
 
     def _token(self) -> Secret:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner
@@ -375,3 +377,32 @@ def test_without_its_package_the_sentence_says_what_to_install(monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "hvac", None)
     with pytest.raises(SettingsError, match=r"pip install 'qodex-byok\[vault\]'"):
         Transit(Settings(vault_addr="http://127.0.0.1:1")).wrap(ServiceKey("transit", "a"), b"", "mk-1")
+
+
+class _Elsewhere(BaseHTTPRequestHandler):
+    """An address that sends everything on to another one, and notes what came with it there."""
+
+    seen: ClassVar[list[tuple[str, str | None]]] = []
+
+    def do_POST(self) -> None:
+        self.seen.append((self.path, self.headers["X-Vault-Token"]))
+        self.send_response(307)
+        self.send_header("Location", f"http://localhost:{self.server.server_address[1]}/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_PUT = do_POST  # noqa: N815 - as http.server calls it
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_a_token_does_not_follow_a_redirect() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        transit = Transit(Settings(vault_addr=address, vault_token=Secret("a-token")))
+        with pytest.raises(KeyServiceFailed):
+            transit.unwrap(Wrapped(ServiceKey("transit", "qodex"), "mk-000000000000", "vault:v1:x"))
+        server.shutdown()
+    assert [token for _, token in _Elsewhere.seen] == ["a-token"]
