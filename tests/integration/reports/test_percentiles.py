@@ -151,7 +151,7 @@ def test_a_sample_answers_from_its_index(database):
             plan = connection.execute(text(f"{explain} {statement.compile(connection)}"))
             said = " ".join(str(row) for row in plan)
         # By month PostgreSQL names each part's index after its columns.
-        assert "ix_usage_events_sample" in said or "Index Scan on usage_events_before_expr" in said
+        assert "ix_usage_events_sample" in said or "usage_events_before_expr_" in said
 
 
 def test_of_many_calls_the_truth_lies_within_the_range(database, monkeypatch):
