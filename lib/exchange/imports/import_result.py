@@ -22,6 +22,8 @@ class ImportResult:
     skipped: int = 0
     passed_over: int = 0
     """Rows that say no more than a time and a project, as usage reports have for days without usage."""
+    contradictory: int = 0
+    """Rows that have the event id of an earlier row of the file and say something else; the first is taken."""
     unpriced: int = 0
     rounded: int = 0
     """Rows with an amount of more than nine decimals."""
@@ -53,6 +55,12 @@ class ImportResult:
         yield f"{_rows(self.rows)} read: {counts}."
         if self.passed_over:
             yield f"{_rows(self.passed_over)} without usage passed over."
+        if self.contradictory:
+            have = "has" if self.contradictory == 1 else "have"
+            yield (
+                f"{_rows(self.contradictory)} {have} the event_id of an earlier row of the file, and other values: "
+                "the first was taken."
+            )
         if self.already_there and self.is_new_file and not self.is_certain:
             why = (
                 "or with this one before an upgrade" if self.may_be_former else "this one was never imported"

@@ -110,6 +110,7 @@ def _read(
     result.cost_unknown_for = reader.unread.rows
     result.summed_rows, result.summed_requests = reader.unread.summed_rows, reader.unread.summed_requests
     result.is_certain = not staged.from_content
+    result.contradictory = staged.count_contradictory()
     if progress:
         progress(result.rows)
     return result

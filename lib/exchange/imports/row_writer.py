@@ -44,8 +44,9 @@ class _Statements:
             there = _THERE.format(project="staged.project_id", former="staged.event_id")
             unless = f"{unless} {'AND' if unless else 'WHERE'} NOT {there}"
             chosen = f"SELECT DISTINCT ON (project_id, event_id) {columns}"
-        # In one order, so that two imports at once wait for each other instead of both.
-        insert = f"{into} {chosen}, true FROM imported_rows staged {unless} ORDER BY project_id, event_id {_UNLESS_THERE}"
+        # In one order, so that two imports at once wait for each other instead of both; of equal ids the first of the file.
+        order = "ORDER BY project_id, event_id, staged.ctid"
+        insert = f"{into} {chosen}, true FROM imported_rows staged {unless} {order} {_UNLESS_THERE}"
         self.from_values = f"{into} {values} {_UNLESS_THERE}"
         self.from_many_values = f"{into} VALUES {', '.join([f'({marks}, true)'] * _TOGETHER)} {_UNLESS_THERE}"
         chosen = f"SELECT {columns}{named} FROM usage_events LIMIT 0"  # noqa: S608  # nosec B608 - of constants

@@ -3,7 +3,7 @@
 No other process can open that file, so that unpickling it is safe.
 
 In memory stay eight bytes a row and identity, which is enough to find equal rows of a file however far apart they
-stand.
+stand; of rows with an event id of their own sixteen, to find those that contradict each other.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class StagedRows:
     def __init__(self, *, former: bool = False) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._ids = [_Ids(_EVENT), _Ids(_FORMER)] if former else [_Ids(_EVENT)]
+        self._given = _GivenIds()
         self.project_ids: set[str] = set()
         self.from_content = 0
         """How many rows have an id that was made from their content."""
@@ -54,8 +55,15 @@ class StagedRows:
         pickle.dump((rows, from_content), self._file, pickle.HIGHEST_PROTOCOL)
         for ids in self._ids:
             ids.note([rows[place] for place in from_content])
-        self.from_content += len(from_content)
+        made = set(from_content)
+        if len(made) < len(rows):
+            self._given.note([row for place, row in enumerate(rows) if place not in made])
+        self.from_content += len(made)
         self.project_ids.update({row[_PROJECT] for row in rows})
+
+    def count_contradictory(self) -> int:
+        """How many rows have the event id of an earlier one, given by the file, and say something else."""
+        return self._given.count_contradictory()
 
     def batches(self) -> Iterator[list[Row]]:
         """All rows, as they were added, each with an id of its own."""
@@ -78,6 +86,25 @@ class StagedRows:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+class _GivenIds:
+    """Ids that the file gives: by their hashes, and those of the whole rows."""
+
+    def __init__(self) -> None:
+        self._ids, self._rows = array("q"), array("q")
+
+    def note(self, rows: list[Row]) -> None:
+        self._ids.extend([hash(row[: _EVENT + 1]) for row in rows])
+        self._rows.extend([hash(row) for row in rows])
+
+    def count_contradictory(self) -> int:
+        import numpy as np  # noqa: PLC0415 - a worker never needs it
+
+        ids, rows = np.array(self._ids, dtype=np.int64), np.array(self._rows, dtype=np.int64)
+        order = np.lexsort((rows, ids))
+        ids, rows = ids[order], rows[order]
+        return int(np.count_nonzero((ids[1:] == ids[:-1]) & (rows[1:] != rows[:-1])))
 
 
 class _Ids:

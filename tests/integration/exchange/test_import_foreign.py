@@ -308,6 +308,19 @@ def test_rows_with_event_ids_are_known_for_certain(bring: Bring) -> None:
     assert "another file" not in said(again)
 
 
+def test_rows_of_one_event_id_that_contradict_each_other_are_said_and_the_first_is_taken(
+    database: Database, bring: Bring
+) -> None:
+    calls = [f"e{number},{CALL}" for number in range(60)]
+    again = [calls[3], calls[7].replace(",1000,", ",1001,"), calls[7].replace(",1000,", ",1002,"), calls[7]]
+    result = bring(f"event_id,{HEADER}", *calls, *again)
+    assert (result.added, result.already_there, result.contradictory) == (60, 4, 2)
+    assert "2 rows have the event_id of an earlier row of the file, and other values: " in said(result)
+    assert {row["input_tokens"] for row in stored(database)} == {1000}
+    assert bring(f"event_id,{HEADER}", *calls).contradictory == 0
+    assert bring(HEADER, CALL, CALL).contradictory == 0
+
+
 def test_a_file_whose_import_was_refused_was_never_imported(bring: Bring) -> None:
     with pytest.raises(ImportRejected):
         bring(HEADER, CALL, "bad")
