@@ -130,7 +130,7 @@ class Forecasts:
             wanted = {"projects": ids, "sources": list(sources), "since": now - _MONTH_DAYS_BACK * DAY}
             rows = connection.execute(_DAYS, wanted).all()
         today = day_of(now, self._zone)
-        days = {day_of(row.day_at, self._zone): float(row.nano) for row in rows}
+        days = {day_of(row.day_at, self._zone): int(row.nano) for row in rows}
         return _month(days, today)
 
     def keep(self) -> int:
@@ -196,13 +196,13 @@ def _when(now: Micros, since: Micros, window: str, found: TimeToCap) -> CapForec
     )
 
 
-def _month(days: Mapping[date, float], today: date) -> MonthForecast:
+def _month(days: Mapping[date, int], today: date) -> MonthForecast:
     """From what was spent on each day that has usage."""
     first = today.replace(day=1)
     last = (first + timedelta(days=32)).replace(day=1) - timedelta(days=1)
     so_far = sum(nano for day, nano in days.items() if first <= day <= today)
     begin = min((day for day, nano in days.items() if nano), default=today)
-    past = [days.get(begin + timedelta(days=number), 0.0) for number in range((today - begin).days)]
-    rest = rest_of_month(np.array(past), days.get(today, 0.0), (last - today).days)
+    past = [days.get(begin + timedelta(days=number), 0) for number in range((today - begin).days)]
+    rest = rest_of_month(np.array(past, dtype=np.float64), days.get(today, 0), (last - today).days)
     expected = None if rest is None else Range(*(so_far + each for each in rest))
-    return MonthForecast(first, last, int(so_far), expected)
+    return MonthForecast(first, last, so_far, expected)

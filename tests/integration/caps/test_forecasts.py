@@ -110,6 +110,14 @@ def test_imports_move_no_forecast_of_a_cap(shop: Shop, clock: Clock):
     assert made(shop).cap("shop", "7d", actor=ADMIN) == before
 
 
+def test_what_a_month_has_cost_so_far_is_exact_however_much_it_is(shop: Shop):
+    shop.add()
+    row = f"{iso(NOON)},shop,unit,1,1,999999.999999999"
+    file = "\n".join(["occurred_at,project,model,input_tokens,output_tokens,cost_usd", *[row] * 11])
+    import_usage(shop.database, PRICES, BytesIO(file.encode()), name="a file", actor=ADMIN)
+    assert made(shop).month(["shop"], ("byok",), actor=ADMIN).so_far_nano == 11 * 999_999_999_999_999
+
+
 def test_a_window_that_breathes_as_fast_as_it_is_filled_is_never_full(shop: Shop, clock: Clock):
     shop.add(cap_5h=8 * AN_HOUR)
     spend_each_hour(shop, clock, hours=100)
