@@ -73,14 +73,15 @@ class PriceFile:
     entries: Entries = field(default_factory=dict)
     source: str = "own-prices"
 
-    def find(self, model: str, provider: str) -> ModelRates | None:
-        """A model's own prices, whichever day they hold from; a dated name has those of the plain one.
+    def find(self, model: str, provider: str, at: datetime | None = None) -> ModelRates | None:
+        """A model's own prices that hold at that time, or at any; a dated name has those of the plain one, too.
 
         Both names in small letters.
         """
         if not self.entries:
             return None
-        return self._models.get((provider, model)) or self._models.get((provider, without_date(model)))
+        found = (self._models.get((provider, name)) for name in (model, without_date(model)))
+        return next((each for each in found if each and (at is None or each.at(at, ""))), None)
 
     @cached_property
     def _models(self) -> dict[tuple[str, str], ModelRates]:
@@ -143,7 +144,7 @@ def _read(path: Path) -> tuple[bytes, object]:
     try:
         content = path.read_bytes()
         return content, json.loads(
-            content.decode("utf-8"), parse_float=Decimal, parse_int=Decimal, object_pairs_hook=_once
+            content.decode("utf-8-sig"), parse_float=Decimal, parse_int=Decimal, object_pairs_hook=_once
         )
     except OSError:
         problem = f"{path} cannot be read"

@@ -169,8 +169,7 @@ class PriceBook:
 
     def _find(self, model: str, provider: str, at: datetime) -> ModelRates | None:
         """The operator's own price where one holds by then, else the table's."""
-        own = self._own.find(model, provider)
-        return own if own and own.at(at, "") else table.look_up(model, provider)
+        return self._own.find(model, provider, at) or table.look_up(model, provider)
 
 
 def cost_at(tokens: Tokens, unit: UnitPrices, fees_nano: int) -> int | None:

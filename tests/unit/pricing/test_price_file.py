@@ -123,6 +123,22 @@ def test_a_negotiated_price_holds_for_the_dated_name_that_answers(tmp_path):
     assert unit_price(book(tmp_path, NEGOTIATED), "gpt-5-2025-08-07", "2026-11-20") == 1_000_000_000
 
 
+def test_a_dated_names_own_price_leaves_the_days_before_to_the_plain_ones(tmp_path):
+    dated = {"gpt-5-2025-08-07": {"from": "2027-01-01", "input": 2}, "gpt-5": {"input": 3}}
+    own = book(tmp_path, {"openai": dated})
+
+    def cost(year: int) -> int:
+        at = datetime(year, 11, 20, tzinfo=UTC)
+        terms = Terms(served_model="gpt-5-2025-08-07")
+        return own.cost("gpt-5", Tokens(1, 0, 0, 0), at=at, terms=terms).nano
+
+    assert (cost(2026), cost(2027)) == (3000, 2000)
+
+
+def test_a_byte_order_mark_before_the_file_is_no_fault(tmp_path):
+    assert book(tmp_path, '\ufeff{"m": {"input": 2}}').own_source.startswith("own-prices-")
+
+
 def test_a_price_of_the_file_is_that_of_the_standard_tier_at_any_host(tmp_path):
     own, tokens = book(tmp_path, NEGOTIATED), Tokens(1000, 0, 0, 0)
     here = own.cost("gpt-5", tokens, at=NOW)
