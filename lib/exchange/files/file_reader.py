@@ -183,7 +183,7 @@ def _parquet(file: IO[bytes], read: Hashed) -> Source:
     try:
         opened_file = parquet.ParquetFile(file)
         names = opened_file.schema_arrow.names
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         raise BadInput("The file begins like Parquet, but is damaged or not complete.") from None
     header = _header(names)
     return Source(header, formulas_escaped=False, lines=_parquet_rows(opened_file, header, names), read=read)

@@ -612,6 +612,13 @@ def test_text_of_parquet_that_is_no_utf_8_is_a_bad_row(database: Database) -> No
     assert rejected.value.problems == [(1, "model is not UTF-8")]
 
 
+@on_sqlite
+def test_a_damaged_byte_in_the_names_of_parquet_is_said(database: Database) -> None:
+    content = as_parquet().replace(b"model", b"mod\xddl")
+    with pytest.raises(BadInput, match="damaged"):
+        import_usage(database, PRICES, io.BytesIO(content), name="usage.parquet", actor=ADMIN)
+
+
 def test_a_time_in_parquet_needs_a_zone_as_well(database: Database, tmp_path: Path) -> None:
     import datetime as dt
 
