@@ -50,7 +50,7 @@ class CostlyCall:
 
 @dataclass(frozen=True)
 class CostlyRun:
-    """One run, and what those of its calls cost that match, nano-USD by source."""
+    """One run, and what those of its calls cost that match, nano-USD by source; ``source``: platform, byok or both."""
 
     run_id: str
     project: str
@@ -58,6 +58,7 @@ class CostlyRun:
     status: str
     started_at: Micros
     calls: int
+    source: str
     platform_nano: int
     byok_nano: int
 
@@ -143,13 +144,20 @@ class _RunSums:
     platform_nano: int = 0
     byok_nano: int = 0
     priced: bool = False
+    sources: set[str] = field(default_factory=set)
 
     @property
     def cost_nano(self) -> int:
         return self.platform_nano + self.byok_nano
 
+    @property
+    def source(self) -> str:
+        """Who paid, be it nothing: a call that was free, or refused, was on somebody's key as well."""
+        return next(iter(self.sources)) if len(self.sources) == 1 else "both"
+
     def add(self, source: str, cost_nano: int | None) -> None:
         self.calls += 1
+        self.sources.add(source)
         if cost_nano is not None:
             self.priced = True
             if source == "platform":
@@ -229,6 +237,7 @@ def _costly_run(sums: _RunSums, run: AnyRow, slug: str) -> CostlyRun:
         status=run.status,
         started_at=run.started_at,
         calls=sums.calls,
+        source=sums.source,
         platform_nano=sums.platform_nano,
         byok_nano=sums.byok_nano,
     )

@@ -137,16 +137,12 @@ def _draw_runs(found: list[CostlyRun], wanted: UsageFilter) -> None:
     if not found:
         st.caption("None of these calls with a known cost belongs to a run of the run log.")
         return
-    sources = [
-        "both" if run.platform_nano and run.byok_nano else "byok" if run.byok_nano else "platform"
-        for run in found
-    ]
     columns: dict[str, list[Any]] = {
         "Run": [run.run_id for run in found],
         **_projects(found, wanted),
         "Cost": [dollars(run.platform_nano + run.byok_nano) for run in found],
         "Calls": [run.calls for run in found],
-        "Paid by": [[payer_word(source)] for source in sources],
+        "Paid by": [[payer_word(run.source)] for run in found],
     }
     _table(columns, "runs", [(run.project, run.run_id) for run in found])
 

@@ -132,6 +132,13 @@ def test_of_many_calls_the_latest_are_looked_at_from_a_whole_hour_on(database, d
         assert latest.calls + sum(hour <= at < hour + HOUR for at in moments) > most, "not one hour too few"
 
 
+@pytest.mark.parametrize("paid", [("byok",), ("platform",), ("byok", "platform")])
+def test_a_run_says_whose_key_it_used_also_where_that_cost_nothing(database, paid):
+    _fill(database, [call(source=source, run_id="run-a", cost_nano=0) for source in paid])
+    [run] = _latest(database).costliest_runs
+    assert run.source == (paid[0] if len(paid) == 1 else "both")
+
+
 def test_an_hour_of_more_calls_than_that_is_looked_at_whole(database, monkeypatch):
     monkeypatch.setattr(call_reports, "MOST", 3)
     _fill(database, [call(START + 5 * HOUR + second) for second in range(9)] + [call(START)])
