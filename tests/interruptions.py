@@ -184,14 +184,17 @@ print("ready", flush=True)
 for _ in sys.stdin:
     with database.write() as connection:
         connection.execute(text("UPDATE accounts SET reserved_nano = reserved_nano"))
-        connection.execute(text("UPDATE runs SET calls = calls"))
+        connection.execute(text(
+            "UPDATE runs SET calls = calls"
+            " WHERE run_id IN (SELECT run_id FROM runs ORDER BY started_at DESC LIMIT 20)"
+        ))
     print("written", flush=True)
 """
 
 
 @contextmanager
 def other_process(url: str) -> Iterator[Callable[[], None]]:
-    """Another process, which writes to all accounts and runs when told: it waits for whatever lock is held here."""
+    """Another process, which writes to accounts and the newest runs when told: it waits for whatever lock is held here."""
     command = [sys.executable, "-c", _WRITER, url]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
