@@ -117,6 +117,8 @@ def _public(run: RunRow) -> dict[str, object]:
 
 def _line(run: RunRow) -> tuple[object, ...]:
     cost = plain_usd(run.platform_nano + run.byok_nano)
+    if run.source == "both":
+        cost = f"{plain_usd(run.platform_nano)} platform + {plain_usd(run.byok_nano)} byok"
     unknown = f" + {run.unpriced_calls} unknown" if run.unpriced_calls else ""
     return (
         run.run_id,

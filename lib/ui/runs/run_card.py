@@ -16,13 +16,11 @@ from lib.ui.base.navigation import INTEGRATIONS, link
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import (
     KIND,
-    SOURCE,
-    SOURCE_COLOR,
     badge,
     code,
     escape,
     key_name,
-    payer,
+    payers,
     quote,
     run_status,
 )
@@ -67,12 +65,7 @@ def _last_failure(calls: Sequence[EventRow]) -> EventRow | None:
 
 def _draw_title(run: RunRow, failed: EventRow | None, chosen: Chosen) -> None:
     word, color = run_status(run.status, stopped_by=run.stopped_by, failed_calls=run.failed_calls)
-    names = [badge(word, color)]
-    if run.source:
-        said = (
-            payer(run.source, run.last4) if run.source == "byok" else SOURCE.get(run.source, "Both sources")
-        )
-        names.append(badge(said, SOURCE_COLOR[run.source]))
+    names = [badge(word, color), *(badge(name, color) for name, color in payers(run).items())]
     took = duration((run.ended_at or chosen.now) - run.started_at)
     kind = KIND.get(run.kind, run.kind)
     note = f"{escape(run.project)} · {kind} · {exact_seconds(run.started_at, chosen.zone)} · {took}"

@@ -24,7 +24,7 @@ from lib.ui.base.tables import (
     titles_of,
     wide_enough,
 )
-from lib.ui.base.wording import KIND, RUN_STATUS, SOURCE, escape, payer, run_status
+from lib.ui.base.wording import KIND, RUN_STATUS, SOURCE, escape, payers, run_status
 from lib.ui.shell.failures import is_answering
 from lib.ui.shell.guards import current_actor
 
@@ -101,7 +101,7 @@ def draw_run_list(rows: Sequence[RunRow], chosen: Chosen, titles: Mapping[str, s
     states = [
         run_status(row.status, stopped_by=row.stopped_by, failed_calls=row.failed_calls) for row in rows
     ]
-    payers = [payer(row.source, row.last4) for row in rows]
+    paid = [payers(row) for row in rows]
     named = titles_of([row.project for row in rows], titles)
     columns: dict[str, list[Any]] = {
         "Status": [[word] for word, _ in states],
@@ -112,7 +112,7 @@ def draw_run_list(rows: Sequence[RunRow], chosen: Chosen, titles: Mapping[str, s
         "Started": [ago(row.started_at, chosen.now) for row in rows],
         "Duration": [_duration(row, chosen) for row in rows],
         "Cost": [_cost(row) for row in rows],
-        "Paid by": [[name] if name else [] for name in payers],
+        "Paid by": [list(each) for each in paid],
         "Calls": [row.calls for row in rows],
         "Tokens": [row.tokens if row.calls else None for row in rows],
     }
@@ -133,7 +133,7 @@ def draw_run_list(rows: Sequence[RunRow], chosen: Chosen, titles: Mapping[str, s
                 "Calls": count_column(),
                 "Tokens": count_column(),
                 "Cost": call_cost_column(columns["Cost"]),
-                "Paid by": badge_column({name: _payer_color(name) for name in payers if name}),
+                "Paid by": badge_column({name: color for each in paid for name, color in each.items()}),
             },
             "Project",
             "Title",
@@ -154,10 +154,6 @@ def watch(wanted: RunFilter, seen: tuple[Sequence[RunRow], int]) -> None:
     rows, total = front_door().runs.list(wanted, actor=current_actor())
     if (list(rows), total) != (list(seen[0]), seen[1]):
         st.rerun()
-
-
-def _payer_color(name: str) -> str:
-    return "gray" if "and" in name else "blue" if name.startswith("BYOK") else "violet"
 
 
 def _duration(row: RunRow, chosen: Chosen) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from openai import APIStatusError
 
 from lib.errors import QodexError
+from lib.formatting import moneys
+from lib.platform import Platform
+from lib.secret import Secret
+from lib.settings import Settings
 from tests.pages import ADMIN, Dashboard, texts
-from tests.upstream import GOOD_KEY, ScriptedUpstream
+from tests.upstream import GOOD_KEY, PLATFORM_KEY, ScriptedUpstream
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 
@@ -43,6 +49,21 @@ def test_runs_are_listed_newest_first_fifteen_on_a_page(dashboard: Dashboard):
     assert rows(dashboard) == made[:1:-1]
     assert rows(dashboard, page="2") == made[1::-1]
     assert "15 of 17 runs" in texts(dashboard.open("run_logs"))
+
+
+def test_a_run_that_both_keys_paid_for_says_what_each_of_them_paid(dashboard: Dashboard, settings: Settings):
+    dashboard.add("checkout-api")
+    funded = Platform(settings.model_copy(update={"openai_api_key": Secret(PLATFORM_KEY)}))
+    with closing(funded), funded.run("checkout-api") as run:
+        run.openai.responses.create(model="gpt-5-mini", input="Hello", max_output_tokens=20)
+        dashboard.platform.keys.save("checkout-api", GOOD_KEY)
+        run.openai.responses.create(model="gpt-5", input="Hello")
+    found = dashboard.platform.runs.show(run.id, actor=ADMIN).run
+    platform_part, own_part = moneys(found.platform_nano, found.byok_nano)
+    paid = [f"Platform {platform_part}", f"BYOK •••• {GOOD_KEY[-4:]} {own_part}"]
+    page = dashboard.open("run_logs", run=run.id)
+    assert list(page.dataframe[0].value["Paid by"][0]) == paid
+    assert all(part in texts(page) for part in paid)
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "99", "two", "9" * 40])
