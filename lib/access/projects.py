@@ -25,6 +25,8 @@ from lib.providers import DEFAULT, known
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?")
 _NAME_LENGTH = 200
+_BLANK = "\N{HANGUL FILLER}\N{HANGUL CHOSEONG FILLER}\N{HANGUL JUNGSEONG FILLER}\N{HALFWIDTH HANGUL FILLER}\N{BRAILLE PATTERN BLANK}"
+"""Letters and symbols to Unicode, of which nothing is seen."""
 POLICIES = ("stop", "platform")
 DEFAULT_PLAN = "Starter"
 
@@ -253,7 +255,7 @@ def clean_name(text: str) -> str:
 
 def _is_invisible(character: str) -> bool:
     category = unicodedata.category(character)
-    return category[0] == "C" or category in {"Zl", "Zp"}
+    return category[0] == "C" or category in {"Zl", "Zp"} or character in _BLANK
 
 
 def _require_plan(connection: Connection, plan: str) -> None:
