@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.alerts import kinds
-from lib.alerts.sentences import WORDS, Event, Site
+from lib.alerts.sentences import WORDS, AlertText, Event, Site
 from lib.clock import Micros, iso
 from lib.formatting import count
 from lib.pricing.amounts import plain_usd
@@ -45,7 +45,7 @@ def message_of(row: Any, data: Mapping[str, Any], site: Site, now: Micros) -> Me
         site: where links lead.
         now: when it is sent; what is to come is said from there.
     """
-    said = WORDS[row.kind](Event(data, site, now))
+    said = _words(row.kind, Event(data, site, now))
     project = data.get("project")
     return Message(
         message_id=row.event_id,
@@ -97,6 +97,17 @@ def together(
             ],
         },
     )
+
+
+def _words(kind: str, event: Event) -> AlertText:
+    try:
+        return WORDS[kind](event)
+    except (LookupError, TypeError, ValueError):
+        # While versions change, a newer process writes kinds and data that this one does not know.
+        title = f"{event.get('project') or 'Qodex'}: {kind}"
+        return AlertText(
+            title, "A newer version of Qodex has noticed this, and has the words for it.", page="alerts"
+        )
 
 
 def _public(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ class Desk:
 
         Members(self.shop.database).put(email, "lead", slug=slug, actor=ADMIN)
 
-    def happen(self, kind: kinds.Kind = kinds.KEY_FAILING, data: dict[str, Any] | None = None) -> str:
+    def happen(self, kind: kinds.AlertKind = kinds.KEY_FAILING, data: dict[str, Any] | None = None) -> str:
         with self.shop.database.write() as connection:
             return outbox.record(connection, self.project_id, kind, self.clock(), data or KEY | {"since": 1})
 
@@ -99,6 +100,17 @@ def test_a_sender_with_nothing_to_send_does_not_wait_for_the_writer(desk: Desk) 
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(sender.once).result() == (0, 0)
     other.close()
+
+
+def test_an_alert_of_a_newer_version_is_sent_by_its_name_and_holds_up_no_other(desk: Desk) -> None:
+    desk.hook()
+    desk.happen(replace(kinds.KEY_FAILING, name="key.of_a_newer_version"))
+    desk.happen(data={"project": "shop", "of": "another shape"})
+    event_id = desk.happen()
+    assert desk.alerts.sender.once() == (3, 0)
+    assert event_id in desk.receiver.accepted
+    titles = {each.title for each in desk.alerts.history.recent("shop", actor=ADMIN)}
+    assert titles == {"shop: key.of_a_newer_version", "shop: key.failing", "shop: the key •••• x4Tz fails"}
 
 
 def test_the_platforms_channels_get_what_happens_to_every_project(desk: Desk) -> None:
