@@ -204,7 +204,7 @@ def _may_work(state: KeyState) -> bool:
 
 
 def _verdict(result: CheckResult) -> Verdict:
-    """What to keep of an accepted key: nothing, or the warning."""
+    """What to keep of an accepted key: who pays, if that is known, and the warning."""
     if result.status != "warning":
-        return Verdict()
-    return Verdict(result.code or "warning", result.message, result.obstacle)
+        return Verdict(workspace=result.workspace)
+    return Verdict(result.code or "warning", result.message, result.obstacle, result.workspace)

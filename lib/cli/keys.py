@@ -174,8 +174,8 @@ def _for_people(state: KeyState) -> list[tuple[str, object]]:
         (name.replace("_", " "), clock_time(getattr(state, name)) if name in times else value)
         for name, value in _public(state).items()
     ]
-    trouble = _trouble(state)
-    return [*fields, ("why", trouble)] if trouble else fields
+    more = [("workspace", state.workspace), ("why", _trouble(state))]
+    return fields + [(name, value) for name, value in more if value]
 
 
 def _trouble(state: KeyState) -> str:

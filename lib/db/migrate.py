@@ -19,7 +19,7 @@ from lib.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
-HEAD = "0020"
+HEAD = "0021"
 _BY_MONTHS = "0019"
 _FOLDER = Path(__file__).parent / "migrations"
 _PAUSE, _LONGEST_PAUSE = 0.5, 5.0

@@ -246,6 +246,8 @@ provider_keys = Table(
     Column("obstacle", String(10)),
     # When its failing was told, until its working again is.
     Column("failure_told_at", BigInteger),
+    # Who pays at the provider, where the check's answer named it.
+    Column("workspace", String(80)),
     CheckConstraint("version > 0", name="version"),
     CheckConstraint(one_of("obstacle", "money", "address"), name="obstacle"),
     # A key in use is sealed; of one that has ended nothing is left to open.

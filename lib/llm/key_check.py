@@ -34,6 +34,8 @@ class CheckResult:
     request_id: str | None
     obstacle: Literal["money", "address"] | None = None
     """Set where no call can succeed now: no money, or not from this server's address."""
+    workspace: str | None = None
+    """Who pays at the provider, where its answer names that."""
 
 
 Verdict = CheckResult | KeyRejected | KeyUnchecked

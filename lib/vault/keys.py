@@ -244,6 +244,7 @@ class KeyStore(KeyReader):
             "check_code": verdict.code,
             "check_message": verdict.message,
             "obstacle": verdict.obstacle,
+            "workspace": verdict.workspace,
         }
         connection.execute(insert(provider_keys), key | row)
         return version
@@ -283,14 +284,16 @@ def _checked(now: Micros, verdict: Verdict | None, failure: dict[str, object] | 
     if verdict is None:
         return {"failing_since": func.coalesce(provider_keys.c.failing_since, now), **(failure or {})}
     found = {"check_code": verdict.code, "check_message": verdict.message, "obstacle": verdict.obstacle}
+    named = {"workspace": verdict.workspace} if verdict.workspace else {}
     if verdict.code:
         # Genuine is not yet usable: with a warning, what failed goes on failing until a call has worked.
-        return dict(found)
+        return {**found, **named}
     # Whether there is money again no check can tell, only a call.
     broke = provider_keys.c.failure == "out_of_money"
     mended = {name: case((broke, provider_keys.c[name]), else_=value) for name, value in NO_FAILURE.items()}
     short = provider_keys.c.obstacle == "money"
-    return mended | {name: case((short, provider_keys.c[name]), else_=value) for name, value in found.items()}
+    kept = {name: case((short, provider_keys.c[name]), else_=value) for name, value in found.items()}
+    return {**mended, **kept, **named}
 
 
 def _changed(current: AnyRow | None) -> str:

@@ -15,12 +15,14 @@ CAN_ADMINISTER = "can_administer"
 class Verdict:
     """What the provider said when the key was checked; ``code`` is set where it works with a warning.
 
-    ``obstacle``: the key is genuine, but cannot be used now: ``money`` or ``address``.
+    ``obstacle``: the key is genuine, but cannot be used now: ``money`` or ``address``. ``workspace``: who pays at
+    the provider, where it said so.
     """
 
     code: str | None = None
     message: str | None = None
     obstacle: str | None = None
+    workspace: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class KeyState:
     worked_at: Micros | None = None
     obstacle: str | None = None
     on_key_failure: str = "stop"
+    workspace: str | None = None
 
     @property
     def health(self) -> str:
@@ -187,6 +190,7 @@ _COLUMNS: dict[str, str] = {
     "master_key_id": "master_key_id",
     "worked_at": "worked_at",
     "obstacle": "obstacle",
+    "workspace": "workspace",
 }
 
 

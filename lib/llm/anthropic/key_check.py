@@ -46,8 +46,10 @@ def _from_list(reply: Reply, secret: Secret) -> Verdict | None:
 def _from_success(reply: Reply, secret: Secret) -> Verdict:
     request_id = request_id_of(reply.headers, secret)
     if isinstance(reply.json, dict) and isinstance(reply.json.get("data"), list):
-        sentence = f"{ANTHROPIC.title} accepted the key{_in_workspace(reply)}."
-        return CheckResult("working", None, sentence, request_id)
+        workspace = _workspace_of(reply)
+        paid_by = f" for the workspace {workspace}" if workspace else ""
+        sentence = f"{ANTHROPIC.title} accepted the key{paid_by}."
+        return CheckResult("working", None, sentence, request_id, workspace=workspace)
     return KeyUnchecked(
         f"The answer did not come from {ANTHROPIC.title}'s interface (a network's sign-in page, perhaps).",
         status=reply.status,
@@ -55,10 +57,10 @@ def _from_success(reply: Reply, secret: Secret) -> Verdict:
     )
 
 
-def _in_workspace(reply: Reply) -> str:
+def _workspace_of(reply: Reply) -> str | None:
     """Which workspace pays, where the answer names one."""
-    told = reply.headers.get("anthropic-workspace-id", "")
-    return f" for the workspace {told}" if _WORKSPACE.fullmatch(told) else ""
+    told: str = reply.headers.get("anthropic-workspace-id", "")
+    return told if _WORKSPACE.fullmatch(told) else None
 
 
 async def _from_run_rights(probe: Probe, secret: Secret) -> Verdict:
@@ -93,4 +95,5 @@ async def _warned_of_rights(probe: Probe, secret: Secret, working: CheckResult) 
     if reply.status != HTTPStatus.OK or not isinstance(told, dict) or told.get("type") != "organization":
         return working
     sentence = "The key works, but it can also administer the organization. Better use one that is scoped to a workspace."
-    return CheckResult("warning", CAN_ADMINISTER, sentence, request_id_of(reply.headers, secret))
+    request_id = request_id_of(reply.headers, secret)
+    return CheckResult("warning", CAN_ADMINISTER, sentence, request_id, workspace=working.workspace)

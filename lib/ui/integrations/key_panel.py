@@ -136,6 +136,8 @@ def _own_key(state: KeyState, viewer: Viewer, at: Micros, zone: ZoneInfo) -> dic
         rows["In the way"] = OBSTACLE[state.obstacle].format(company=company)
     elif state.health == "unproven":
         rows["Usable"] = f"{company} knows this key; whether it can pay shows with the first call."
+    if state.workspace:
+        rows["Workspace"] = f"{code(state.workspace)}, which {company} bills"
     rows["Saved"] = _with_exact(state.saved_at, f" by {escape(viewer.called(state.saved_by))}", at, zone)
     verdict = f", known to {company}" if state.status in {"working", "warning"} else ""
     rows["Last checked"] = _with_exact(state.last_checked_at, verdict, at, zone)

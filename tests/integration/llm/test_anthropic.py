@@ -81,6 +81,18 @@ def test_a_real_key_works_whatever_it_may_not_administer(upstream: ScriptedUpstr
     assert upstream.requests[0].headers["authorization"] == f"Bearer {CLAUDE_KEY}"
 
 
+def test_a_key_keeps_the_name_of_the_workspace_that_pays_for_it(
+    platform: Platform, upstream: ScriptedUpstream
+) -> None:
+    upstream.keys[CLAUDE_KEY] = "good"
+    platform.projects.add("shop", actor=platform.actor)
+    assert platform.keys.save("shop", CLAUDE_KEY, provider="anthropic").workspace == "wrkspc_test"
+    upstream.keys[CLAUDE_KEY] = "anthropic.revoked"
+    failing = platform.keys.check("shop", provider="anthropic")
+    assert (failing.status, failing.workspace) == ("failing", "wrkspc_test")
+    assert platform.keys.remove("shop", provider="anthropic").workspace is None
+
+
 @pytest.mark.parametrize("row", ["revoked", "workspace_access"])
 def test_a_refused_key_is_rejected_with_the_providers_own_message(
     upstream: ScriptedUpstream, row: str

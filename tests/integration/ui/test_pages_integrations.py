@@ -441,7 +441,9 @@ def test_a_key_that_may_administer_the_organization_is_warned_of(
     upstream.keys[CLAUDE_KEY] = "anthropic.administers"
     dashboard.add("checkout-api")
     dashboard.platform.keys.save("checkout-api", CLAUDE_KEY, provider="anthropic")
-    assert "it can also administer the organization" in texts(dashboard.open("integrations"))
+    said = texts(dashboard.open("integrations"))
+    assert "it can also administer the organization" in said
+    assert "`wrkspc_test`, which Anthropic bills" in said
 
 
 @another_provider
