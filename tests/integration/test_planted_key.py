@@ -271,7 +271,7 @@ def test_our_own_bug_in_the_middle_of_a_call_shows_nothing(planted, upstream, ca
         raise ZeroDivisionError("our own bug")
 
     problems = []
-    by_trip = ("lib.ledger.one_trip.OpenAttempt", "lib.ledger.one_trip.of_event")
+    by_trip = ("lib.ledger.one_trip.OpenAttempt", "lib.ledger.one_trip.settled_event")
     for place in ("lib.ledger.ledger._open_row", "lib.ledger.ledger.write_event", *by_trip):
         with monkeypatch.context() as patch:
             patch.setattr(place, bug)

@@ -61,8 +61,8 @@ def test_a_model_from_before_costs_the_same_there(shop: Shop) -> None:
 def test_of_a_model_whose_date_nobody_knows_the_cost_is_unknown_and_the_ceiling_has_the_tenth(
     shop: Shop,
 ) -> None:
-    ceiling = settle(shop, "gpt-chat-latest", "")[0]
-    assert settle(shop, "gpt-chat-latest", "eu") == (ceiling * 11 // 10, None, None, "eu")
+    ceiling = settle(shop, "gpt-rosalind-research", "")[0]
+    assert settle(shop, "gpt-rosalind-research", "eu") == (ceiling * 11 // 10, None, None, "eu")
     assert shop.events()[-1].counted_after_nano - shop.events()[0].counted_after_nano == ceiling * 11 // 10
 
 

@@ -155,10 +155,6 @@ def test_redirects_are_not_followed(byok, run, upstream, way):
 # --- a hostile provider ----------------------------------------------------------------------------
 
 
-def _short(failure: str) -> httpx2.Timeout:
-    return httpx2.Timeout(5, read=0.2 if failure == "hang" else 0.05)
-
-
 @both_ways
 @pytest.mark.parametrize("name", ["chat", "chat stream"])
 def test_an_answer_that_drips_ends_as_a_time_out(byok, run, upstream, monkeypatch, way, name):
