@@ -58,7 +58,9 @@ def scene(
     told = keys | {"db_timeout": 60.0}
     platform = Platform(settings.model_copy(update=told), durable=False)
     with ExitStack() as stack:
-        stack.callback(gc.collect)  # once more when all is closed: threads may have held frames with connections
+        stack.callback(
+            gc.collect
+        )  # once more when all is closed: threads may have held frames with connections
         stack.callback(platform.close)
         made = Scene(platform, upstream, stack.enter_context(other_process(settings.database_url)))
         stack.callback(made.end)
