@@ -2,7 +2,7 @@
 PORT ?= 8501
 PY = .venv/bin/python
 # More than four would start more database servers than they save time.
-PYTEST = $(PY) -m pytest --maxprocesses 4 --dist loadgroup
+PYTEST = $(PY) -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 # Tests start some hundred Pythons, which would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -17,10 +17,10 @@ run: ## serve the dashboard on http://localhost:8501 (PORT=… for another port)
 
 test: dev ## run all tests: unit, integration, browser (ARGS=… for pytest, --whole for all rounds of each)
 	@$(PY) -m tests.services
-	@$(PYTEST) --numprocesses 4 $(ARGS)  # two a core: browsers, servers and killed processes are waited for
+	@$(PYTEST) $(ARGS)
 
 check: lint ## lint, types and the fast tests
-	@$(PYTEST) --numprocesses logical -m "not slow" tests/unit $(ARGS)
+	@$(PYTEST) -m "not slow" tests/unit $(ARGS)
 
 lint: dev
 	@$(PY) -m ruff format --check --output-format concise . || { echo "Not formatted. Run: make format" >&2; exit 1; }
