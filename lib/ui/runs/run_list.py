@@ -24,7 +24,7 @@ from lib.ui.base.tables import (
     titles_of,
     wide_enough,
 )
-from lib.ui.base.wording import KIND, RUN_STATUS, SOURCE, escape, payers, run_status
+from lib.ui.base.wording import KIND, RUN_STATUS, SOURCE, SOURCE_COLOR, escape, payer, run_status
 from lib.ui.shell.failures import is_answering
 from lib.ui.shell.guards import current_actor
 
@@ -101,7 +101,7 @@ def draw_run_list(rows: Sequence[RunRow], chosen: Chosen, titles: Mapping[str, s
     states = [
         run_status(row.status, stopped_by=row.stopped_by, failed_calls=row.failed_calls) for row in rows
     ]
-    paid = [payers(row) for row in rows]
+    paid = [payer(row.source, row.last4) for row in rows]
     named = titles_of([row.project for row in rows], titles)
     columns: dict[str, list[Any]] = {
         "Status": [[word] for word, _ in states],
@@ -112,7 +112,7 @@ def draw_run_list(rows: Sequence[RunRow], chosen: Chosen, titles: Mapping[str, s
         "Started": [ago(row.started_at, chosen.now) for row in rows],
         "Duration": [_duration(row, chosen) for row in rows],
         "Cost": [_cost(row) for row in rows],
-        "Paid by": [list(each) for each in paid],
+        "Paid by": [[name] if name else [] for name in paid],
         "Calls": [row.calls for row in rows],
         "Tokens": [row.tokens if row.calls else None for row in rows],
     }
@@ -133,7 +133,13 @@ def draw_run_list(rows: Sequence[RunRow], chosen: Chosen, titles: Mapping[str, s
                 "Calls": count_column(),
                 "Tokens": count_column(),
                 "Cost": call_cost_column(columns["Cost"]),
-                "Paid by": badge_column({name: color for each in paid for name, color in each.items()}),
+                "Paid by": badge_column(
+                    {
+                        name: SOURCE_COLOR[row.source]
+                        for name, row in zip(paid, rows, strict=True)
+                        if row.source
+                    }
+                ),
             },
             "Project",
             "Title",
