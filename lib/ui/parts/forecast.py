@@ -108,7 +108,9 @@ def _month(source: str, found: MonthForecast, so_far: str) -> str:
         return ""
     if found.expected is None:
         return f"{so_far} {_SOURCES[source]} (not enough history for a forecast)"
-    _, low, middle, high = moneys(found.so_far_nano, *map(round, found.expected))
+    plain, *ahead = moneys(found.so_far_nano, *map(round, found.expected))
+    # Where no more is to come, the cent that makes the parts add up is in the forecast, too.
+    low, middle, high = (so_far if each == plain else each for each in ahead)
     if not round(found.expected[-1]):
         return ""
     return f"{so_far} {_SOURCES[source]}, about {middle} by {found.last_day.day} {found.last_day:%b} ({low} to {high})"
