@@ -93,3 +93,4 @@ def test_a_part_of_a_page_that_outlives_its_server_brings_the_whole_page_back(ma
         visit.sees(LOST, "5-hour window")
         expect(page.get_by_text(NO_ANSWER)).to_have_count(0, timeout=PATIENCE)
         assert "came_back" not in page.url
+        assert "does not exist anymore" not in (machine.folder / "dashboard.log").read_text()

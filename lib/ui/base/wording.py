@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import re
 
-from lib.formatting import moneys
-from lib.runs.log import RunRow
-
 DOTS = "••••"
 
 # --- keys, states, sources -------------------------------------------------------------------------
@@ -74,17 +71,6 @@ def payer(source: str | None, last4: str | None) -> str:
     if source == "byok":
         return f"BYOK {key_name(last4)}"
     return {"platform": "Platform", "both": "Platform and BYOK"}.get(source or "", "")
-
-
-def payers(run: RunRow) -> dict[str, str]:
-    """Who paid for a run -> colour name; where both keys did, each with its part of the cost."""
-    own = payer("byok", run.last4)
-    if run.source == "both":
-        platform_part, own_part = moneys(run.platform_nano, run.byok_nano)
-        parts = {f"Platform {platform_part}": "platform", f"{own} {own_part}": "byok"}
-    else:
-        parts = {payer(run.source, run.last4): run.source} if run.source else {}
-    return {word: SOURCE_COLOR[source] for word, source in parts.items()}
 
 
 # --- Markdown --------------------------------------------------------------------------------------

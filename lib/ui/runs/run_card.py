@@ -8,7 +8,7 @@ import streamlit as st
 
 from lib.access.roles import Actor
 from lib.clock import from_micros
-from lib.formatting import count, duration, exact_seconds, weekday_time
+from lib.formatting import count, duration, exact_seconds, moneys, weekday_time
 from lib.providers import title
 from lib.runs.log import LogLine, RunDetail, RunRow
 from lib.ui.base.filters import Chosen
@@ -16,11 +16,12 @@ from lib.ui.base.navigation import INTEGRATIONS, link
 from lib.ui.base.server import front_door
 from lib.ui.base.wording import (
     KIND,
+    SOURCE_COLOR,
     badge,
     code,
     escape,
     key_name,
-    payers,
+    payer,
     quote,
     run_status,
 )
@@ -63,9 +64,20 @@ def _last_failure(calls: Sequence[EventRow]) -> EventRow | None:
     return next((call for call in reversed(calls) if call.status == "error"), None)
 
 
+def _payers(run: RunRow) -> dict[str, str]:
+    """Who paid for a run -> colour name; where both keys did, each with its part of the cost."""
+    own = payer("byok", run.last4)
+    if run.source == "both":
+        platform_part, own_part = moneys(run.platform_nano, run.byok_nano)
+        parts = {f"Platform {platform_part}": "platform", f"{own} {own_part}": "byok"}
+    else:
+        parts = {payer(run.source, run.last4): run.source} if run.source else {}
+    return {word: SOURCE_COLOR[source] for word, source in parts.items()}
+
+
 def _draw_title(run: RunRow, failed: EventRow | None, chosen: Chosen) -> None:
     word, color = run_status(run.status, stopped_by=run.stopped_by, failed_calls=run.failed_calls)
-    names = [badge(word, color), *(badge(name, color) for name, color in payers(run).items())]
+    names = [badge(word, color), *(badge(name, color) for name, color in _payers(run).items())]
     took = duration((run.ended_at or chosen.now) - run.started_at)
     kind = KIND.get(run.kind, run.kind)
     note = f"{escape(run.project)} · {kind} · {exact_seconds(run.started_at, chosen.zone)} · {took}"

@@ -11,6 +11,7 @@ the whole page here, and the page says what happened.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -24,6 +25,9 @@ OPERATIONS = frozenset({"deferred_file", "dataframe_chunk"})
 CAME_BACK = "came_back"
 """In the address of a page that was asked for in place of one of its parts, after the connection had been lost; how, is its value."""
 BY_ITSELF, PRESSED = "by_itself", "pressed"
+
+OLD_PAGE_SECONDS = 15.0
+"""How long a browser that came back may still show parts of the old page, which go on asking for themselves."""
 
 _TOKENS = 2  # that a new page brings: the protocol and the XSRF token; one that comes back adds its session
 
@@ -39,14 +43,20 @@ class ExpectedMessages:
         self.app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        comes_back = len(scope.get("subprotocols", ())) > _TOKENS
+        comes_back, forgets_at = len(scope.get("subprotocols", ())) > _TOKENS, 0.0
 
         async def expected() -> Message:
-            nonlocal comes_back
+            nonlocal comes_back, forgets_at
             while not is_expected((message := await receive()).get("bytes")):
                 pass
-            if comes_back and (asked := _parsed(message.get("bytes"))) and asked.HasField("rerun_script"):
-                message["bytes"], comes_back = whole_page(asked), False
+            if not (comes_back or time.monotonic() < forgets_at):
+                return message
+            if (asked := _parsed(message.get("bytes"))) and asked.HasField("rerun_script"):
+                if comes_back:
+                    message["bytes"] = whole_page(asked)
+                    comes_back, forgets_at = False, time.monotonic() + OLD_PAGE_SECONDS
+                elif asked.rerun_script.is_auto_rerun:
+                    message["bytes"] = without_part(asked)
             return message
 
         await self.app(scope, expected if scope["type"] == "websocket" else receive, send)
@@ -89,6 +99,12 @@ def whole_page(message: BackMsg) -> bytes:
     asked.query_string = "&".join(filter(None, (asked.query_string, f"{CAME_BACK}={how}")))
     for state in pressed:
         asked.widget_states.widgets.remove(state)
+    return bytes(message.SerializeToString())
+
+
+def without_part(message: BackMsg) -> bytes:
+    """The request for a part of a page, as one for the whole of it."""
+    message.rerun_script.fragment_id, message.rerun_script.is_auto_rerun = "", False
     return bytes(message.SerializeToString())
 
 

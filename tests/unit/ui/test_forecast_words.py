@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from lib.caps.forecast.forecasts import CapForecast
+from lib.caps.forecast.forecasts import CapForecast, MonthForecast
 from lib.clock import DAY, HOUR, MINUTE, Micros
-from lib.ui.parts.forecast import cap_outlook, cap_sentence, short
+from lib.ui.parts.forecast import _month, cap_outlook, cap_sentence, short
 
 ZONE = ZoneInfo("UTC")
 AT: Micros = 1_764_504_000_000_000  # Sun 30 Nov 2025, 12:00 UTC
@@ -66,3 +67,9 @@ def test_plan_says_why_there_is_no_forecast():
     assert little == "Not enough history for a forecast; it takes three days."
     assert idle == "No platform-funded spend in the last 24 hours, so there is no forecast."
     assert unlikely == "It is unlikely to reach this cap in the next 48 hours."
+
+
+def test_a_month_that_spends_no_more_ends_at_what_it_has_cost_to_the_cent():
+    spent = 374_254_000_000
+    found = MonthForecast(date(2026, 11, 1), date(2026, 11, 30), spent, (float(spent),) * 3)
+    assert _month("platform", found, "$374.26").count("$374.26") == 4
